@@ -1,0 +1,38 @@
+import type { ClassModel } from '../vocabulary.js';
+
+export const network = {
+  name: 'network',
+  inDatabase: true,
+  events: true,
+  generic: ['get_record', 'get_by_uuid', 'get_by_name_label', 'get_all', 'get_all_where', 'get_all_records_where', 'get_all_records'],
+  fields: {
+    uuid: { type: 'string', qualifier: 'RO/runtime' },
+    name_label: { type: 'string', qualifier: 'RW', default: '', writers: 'pool-operator' },
+    name_description: { type: 'string', qualifier: 'RW', default: '', writers: 'pool-operator' },
+    allowed_operations: { type: 'set(enum:network_operations)', qualifier: 'RO/runtime', default: [] },
+    current_operations: { type: 'map(string,enum:network_operations)', qualifier: 'RO/runtime', default: {} },
+    VIFs: { type: 'set(ref:VIF)', qualifier: 'RO/runtime' },
+    PIFs: { type: 'set(ref:PIF)', qualifier: 'RO/runtime' },
+    MTU: { type: 'int', qualifier: 'RW', default: 1500, writers: 'vm-admin' },
+    other_config: { type: 'map(string,string)', qualifier: 'RW', writers: 'pool-operator' },
+    bridge: { type: 'string', qualifier: 'RO/constructor', default: '' },
+    managed: { type: 'bool', qualifier: 'RO/constructor', default: true },
+    blobs: { type: 'map(string,ref:blob)', qualifier: 'RO/runtime', default: {} },
+    tags: { type: 'set(string)', qualifier: 'RW', default: [], writers: 'vm-operator' },
+    default_locking_mode: { type: 'enum:network_default_locking_mode', qualifier: 'RO/runtime', default: 'unlocked' },
+    assigned_ips: { type: 'map(ref:VIF,string)', qualifier: 'RO/runtime', default: {} },
+    purpose: { type: 'set(enum:network_purpose)', qualifier: 'RO/runtime', default: [] },
+  },
+  messages: {
+    create: { doc: 'Create a network.', params: [{ name: 'args', type: 'record:network' }], result: 'ref:network', roles: 'vm-admin', async: true },
+    destroy: { doc: 'Remove a network to which nothing is connected.', params: [{ name: 'self', type: 'ref:network' }], result: 'void', roles: 'vm-admin', async: true },
+    attach: { params: [{ name: 'network', type: 'ref:network' }, { name: 'host', type: 'ref:host' }], result: 'void', roles: 'pool-operator', async: true, hidden: true },
+    pool_introduce: { params: [{ name: 'name_label', type: 'string' }, { name: 'name_description', type: 'string' }, { name: 'MTU', type: 'int' }, { name: 'other_config', type: 'map(string,string)' }, { name: 'bridge', type: 'string' }, { name: 'managed', type: 'bool' }, { name: 'purpose', type: 'set(enum:network_purpose)' }], result: 'ref:network', roles: 'pool-operator', async: true, hidden: true },
+    create_new_blob: { params: [{ name: 'network', type: 'ref:network' }, { name: 'name', type: 'string' }, { name: 'mime_type', type: 'string' }, { name: 'public', type: 'bool', default: false }], result: 'ref:blob', roles: 'pool-operator', async: true },
+    set_default_locking_mode: { params: [{ name: 'network', type: 'ref:network' }, { name: 'value', type: 'enum:network_default_locking_mode' }], result: 'void', roles: 'pool-operator', async: true },
+    attach_for_vm: { params: [{ name: 'host', type: 'ref:host' }, { name: 'vm', type: 'ref:VM' }], result: 'void', roles: 'vm-power-admin', async: true, hidden: true },
+    detach_for_vm: { params: [{ name: 'host', type: 'ref:host' }, { name: 'vm', type: 'ref:VM' }], result: 'void', roles: 'vm-power-admin', async: true, hidden: true },
+    add_purpose: { params: [{ name: 'self', type: 'ref:network' }, { name: 'value', type: 'enum:network_purpose' }], result: 'void', roles: 'pool-admin', async: true, errors: ['NETWORK_INCOMPATIBLE_PURPOSES'] },
+    remove_purpose: { params: [{ name: 'self', type: 'ref:network' }, { name: 'value', type: 'enum:network_purpose' }], result: 'void', roles: 'pool-admin', async: true },
+  },
+} as const satisfies ClassModel;

@@ -1,0 +1,38 @@
+import type { ClassModel } from '../vocabulary.js';
+
+export const session = {
+  name: 'session',
+  inDatabase: true,
+  events: false,
+  generic: ['get_record', 'get_by_uuid'],
+  fields: {
+    uuid: { type: 'string', qualifier: 'RO/runtime' },
+    this_host: { type: 'ref:host', qualifier: 'RO/runtime' },
+    this_user: { type: 'ref:user', qualifier: 'RO/runtime' },
+    last_active: { type: 'datetime', qualifier: 'RO/runtime' },
+    pool: { type: 'bool', qualifier: 'RO/runtime' },
+    other_config: { type: 'map(string,string)', qualifier: 'RW', default: {}, writers: 'pool-admin' },
+    is_local_superuser: { type: 'bool', qualifier: 'RO/runtime', default: false },
+    subject: { type: 'ref:subject', qualifier: 'RO/runtime', default: 'OpaqueRef:NULL' },
+    validation_time: { type: 'datetime', qualifier: 'RO/runtime', default: '19700101T00:00:00Z' },
+    auth_user_sid: { type: 'string', qualifier: 'RO/runtime', default: '' },
+    auth_user_name: { type: 'string', qualifier: 'RO/runtime', default: '' },
+    rbac_permissions: { type: 'set(string)', qualifier: 'RO/constructor', default: [] },
+    tasks: { type: 'set(ref:task)', qualifier: 'RO/runtime' },
+    parent: { type: 'ref:session', qualifier: 'RO/constructor', default: 'OpaqueRef:NULL' },
+    originator: { type: 'string', qualifier: 'RO/runtime', default: '' },
+    client_certificate: { type: 'bool', qualifier: 'RO/runtime', default: false },
+  },
+  messages: {
+    login_with_password: { doc: 'Log in with a user name and a password; gives a session.', params: [{ name: 'uname', type: 'string' }, { name: 'pwd', type: 'string' }, { name: 'version', type: 'string', default: '1.1' }, { name: 'originator', type: 'string', default: '' }], result: 'ref:session', roles: 'read-only', session: false, errors: ['HOST_IS_SLAVE', 'SESSION_AUTHENTICATION_FAILED'] },
+    logout: { doc: 'End this session; whoever waits for its events is told.', params: [], result: 'void', roles: 'read-only' },
+    change_password: { doc: 'Change the password of the local superuser.', params: [{ name: 'old_pwd', type: 'string' }, { name: 'new_pwd', type: 'string' }], result: 'void', roles: 'anyone' },
+    slave_login: { params: [{ name: 'host', type: 'ref:host' }, { name: 'psecret', type: 'secretstring' }], result: 'ref:session', roles: 'pool-admin', session: false, hidden: true },
+    slave_local_login: { params: [{ name: 'psecret', type: 'secretstring' }], result: 'ref:session', roles: 'pool-admin', session: false, hidden: true },
+    slave_local_login_with_password: { params: [{ name: 'uname', type: 'string' }, { name: 'pwd', type: 'string' }], result: 'ref:session', roles: 'pool-admin', session: false },
+    create_from_db_file: { params: [{ name: 'filename', type: 'string' }], result: 'ref:session', roles: 'anyone', async: true },
+    local_logout: { params: [], result: 'void', roles: 'pool-admin' },
+    get_all_subject_identifiers: { params: [], result: 'set(string)', roles: 'read-only', async: true },
+    logout_subject_identifier: { params: [{ name: 'subject_identifier', type: 'string' }], result: 'void', roles: 'pool-operator', async: true },
+  },
+} as const satisfies ClassModel;

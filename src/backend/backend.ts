@@ -1,0 +1,45 @@
+/**
+ * What every back end offers to the layers above it. Handles name domains for good (see base/hypervisor-protocol); every
+ * method throws a XapiError.
+ */
+import type { DomainHandle, DomainInfo, DomainSpec } from '../base/hypervisor-protocol.js';
+
+export interface HostMemory {
+  /** Bytes that domains may have in all. */
+  readonly total: number;
+  /** Bytes that are neither used nor promised. */
+  readonly free: number;
+}
+
+export interface Backend {
+  readonly name: 'simulator' | 'qemu';
+  memory(): Promise<HostMemory>;
+  /** Promise memory, in bytes, under a key. @throws HOST_NOT_ENOUGH_FREE_MEMORY */
+  reserve(key: string, bytes: number): Promise<void>;
+  release(key: string): Promise<void>;
+  /** Make a domain without content; `reservation` gives it the memory promised under that key. */
+  create(spec: DomainSpec, reservation?: string): Promise<DomainHandle>;
+  /** Boot: fill its memory. It is paused then. */
+  build(handle: DomainHandle): Promise<void>;
+  list(): Promise<DomainInfo[]>;
+  /** Returns when the domain writes no more. */
+  pause(handle: DomainHandle): Promise<void>;
+  /** Idempotent by token. */
+  unpause(handle: DomainHandle, token: string): Promise<void>;
+  /** Fine when it is gone already. */
+  destroy(handle: DomainHandle): Promise<void>;
+  /** @returns whether it is gone now; a domain that ever ran stays */
+  destroyUnlessRan(handle: DomainHandle): Promise<boolean>;
+  rename(handle: DomainHandle, uuid: string): Promise<void>;
+  markInDoubt(handle: DomainHandle, reason: string | undefined): Promise<void>;
+  /** Take the digest of this paused instant, lazily. */
+  armDigest(handle: DomainHandle): Promise<void>;
+  /** The armed digest, hexadecimal, once it is complete. */
+  digest(handle: DomainHandle): Promise<string>;
+  /** What an emu-manager process for a domain of this back end needs in its environment. */
+  emuEnvironment(): Record<string, string>;
+  /** Called with each domain whose state changed, and with those that are gone. */
+  onDomainChange(listener: (domain: DomainInfo | { readonly gone: string }) => void): void;
+  /** Let go of the back end; its domains live on. */
+  close(): Promise<void>;
+}

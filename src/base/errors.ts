@@ -1,0 +1,41 @@
+/**
+ * The one error class. Its codes are those of the XenAPI; an error that comes from elsewhere (Node, a library, a child, a
+ * peer) is converted once, where it enters, by `toXapiError`.
+ */
+import { type ErrorCode, errors } from '../../idl/index.js';
+
+/** `Fault` is what xapi answers where it has no code of its own. */
+export type XapiErrorCode = ErrorCode | 'Fault';
+
+export class XapiError extends Error {
+  readonly code: XapiErrorCode;
+  readonly params: readonly string[];
+
+  /**
+   * @param code one of the XenAPI's error codes
+   * @param params its parameters, in the order in which `idl/errors.ts` names them
+   * @param cause what brought it about, for the log
+   */
+  constructor(code: XapiErrorCode, params: readonly string[] = [], cause?: unknown) {
+    super([code, ...params].join(' '), cause === undefined ? undefined : { cause });
+    this.name = 'XapiError';
+    this.code = code;
+    this.params = params;
+  }
+}
+
+/** The error as a XenAPI error: itself if it is one, else INTERNAL_ERROR with its text. */
+export function toXapiError(error: unknown): XapiError {
+  if (error instanceof XapiError) return error;
+  return new XapiError('INTERNAL_ERROR', [messageOf(error)], error);
+}
+
+/** The text of anything thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Whether a code that came over the wire is one that the model knows. */
+export function isErrorCode(code: string): code is XapiErrorCode {
+  return code === 'Fault' || Object.hasOwn(errors, code);
+}
