@@ -100,7 +100,8 @@ export type TypeOf<T extends string> = T extends 'string' | 'secretstring'
       : T extends 'datetime'
         ? Date
         : T extends 'void'
-          ? void
+          ? // biome-ignore lint/suspicious/noConfusingVoidType: what the model calls void is void
+            void
           : T extends `ref:${infer C}`
             ? Ref<C>
             : T extends `enum:${infer E}`

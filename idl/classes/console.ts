@@ -13,7 +13,12 @@ export const console = {
     other_config: { type: 'map(string,string)', qualifier: 'RW', writers: 'vm-admin' },
   },
   messages: {
-    create: { params: [{ name: 'args', type: 'record:console' }], result: 'ref:console', roles: 'vm-admin', async: true },
+    create: {
+      params: [{ name: 'args', type: 'record:console' }],
+      result: 'ref:console',
+      roles: 'vm-admin',
+      async: true,
+    },
     destroy: { params: [{ name: 'self', type: 'ref:console' }], result: 'void', roles: 'vm-admin', async: true },
   },
 } as const satisfies ClassModel;

@@ -16,9 +16,37 @@ export const event = {
   messages: {
     register: { params: [{ name: 'classes', type: 'set(string)' }], result: 'void', roles: 'read-only', async: true },
     unregister: { params: [{ name: 'classes', type: 'set(string)' }], result: 'void', roles: 'read-only', async: true },
-    next: { params: [], result: 'set(record:event)', roles: 'read-only', errors: ['EVENTS_LOST', 'EVENT_SUBSCRIPTION_PARSE_FAILURE', 'SESSION_NOT_REGISTERED'] },
-    from: { doc: 'Wait for changes of the named classes since a token, and give them with the next token.', params: [{ name: 'classes', type: 'set(string)' }, { name: 'token', type: 'string' }, { name: 'timeout', type: 'float' }], result: 'set(record:event)', roles: 'read-only', errors: ['EVENT_FROM_TOKEN_PARSE_FAILURE', 'EVENT_SUBSCRIPTION_PARSE_FAILURE'] },
-    get_current_id: { doc: 'The number of the newest change in the database.', params: [], result: 'int', roles: 'read-only' },
-    inject: { doc: 'Make a change to one object\'s row without changing it; gives a token from before it.', params: [{ name: 'class', type: 'string' }, { name: 'ref', type: 'string' }], result: 'string', roles: 'read-only' },
+    next: {
+      params: [],
+      result: 'set(record:event)',
+      roles: 'read-only',
+      errors: ['EVENTS_LOST', 'EVENT_SUBSCRIPTION_PARSE_FAILURE', 'SESSION_NOT_REGISTERED'],
+    },
+    from: {
+      doc: 'Wait for changes of the named classes since a token, and give them with the next token.',
+      params: [
+        { name: 'classes', type: 'set(string)' },
+        { name: 'token', type: 'string' },
+        { name: 'timeout', type: 'float' },
+      ],
+      result: 'set(record:event)',
+      roles: 'read-only',
+      errors: ['EVENT_FROM_TOKEN_PARSE_FAILURE', 'EVENT_SUBSCRIPTION_PARSE_FAILURE'],
+    },
+    get_current_id: {
+      doc: 'The number of the newest change in the database.',
+      params: [],
+      result: 'int',
+      roles: 'read-only',
+    },
+    inject: {
+      doc: "Make a change to one object's row without changing it; gives a token from before it.",
+      params: [
+        { name: 'class', type: 'string' },
+        { name: 'ref', type: 'string' },
+      ],
+      result: 'string',
+      roles: 'read-only',
+    },
   },
 } as const satisfies ClassModel;

@@ -13,6 +13,5 @@ export const host_metrics = {
     last_updated: { type: 'datetime', qualifier: 'RO/runtime' },
     other_config: { type: 'map(string,string)', qualifier: 'RW', default: {}, writers: 'pool-operator' },
   },
-  messages: {
-  },
+  messages: {},
 } as const satisfies ClassModel;

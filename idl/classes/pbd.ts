@@ -16,8 +16,22 @@ export const PBD = {
   messages: {
     create: { params: [{ name: 'args', type: 'record:PBD' }], result: 'ref:PBD', roles: 'pool-operator', async: true },
     destroy: { params: [{ name: 'self', type: 'ref:PBD' }], result: 'void', roles: 'pool-operator', async: true },
-    plug: { params: [{ name: 'self', type: 'ref:PBD' }], result: 'void', roles: 'pool-operator', async: true, errors: ['SR_UNKNOWN_DRIVER'] },
+    plug: {
+      params: [{ name: 'self', type: 'ref:PBD' }],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+      errors: ['SR_UNKNOWN_DRIVER'],
+    },
     unplug: { params: [{ name: 'self', type: 'ref:PBD' }], result: 'void', roles: 'pool-operator', async: true },
-    set_device_config: { params: [{ name: 'self', type: 'ref:PBD' }, { name: 'value', type: 'map(string,string)' }], result: 'void', roles: 'pool-operator', async: true },
+    set_device_config: {
+      params: [
+        { name: 'self', type: 'ref:PBD' },
+        { name: 'value', type: 'map(string,string)' },
+      ],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+    },
   },
 } as const satisfies ClassModel;

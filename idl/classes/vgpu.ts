@@ -20,8 +20,36 @@ export const VGPU = {
     PCI: { type: 'ref:PCI', qualifier: 'RO/runtime', default: 'OpaqueRef:NULL' },
   },
   messages: {
-    create: { doc: 'Create a virtual GPU on a halted VM.', params: [{ name: 'VM', type: 'ref:VM' }, { name: 'GPU_group', type: 'ref:GPU_group' }, { name: 'device', type: 'string', default: '0' }, { name: 'other_config', type: 'map(string,string)', default: {} }, { name: 'type', type: 'ref:VGPU_type', default: 'OpaqueRef:NULL' }], result: 'ref:VGPU', roles: 'pool-operator', async: true },
-    destroy: { doc: 'Remove a virtual GPU.', params: [{ name: 'self', type: 'ref:VGPU' }], result: 'void', roles: 'pool-operator', async: true },
-    atomic_set_resident_on: { params: [{ name: 'self', type: 'ref:VGPU' }, { name: 'value', type: 'ref:PGPU' }], result: 'void', roles: 'anyone', async: true, hidden: true, poolInternal: true },
+    create: {
+      doc: 'Create a virtual GPU on a halted VM.',
+      params: [
+        { name: 'VM', type: 'ref:VM' },
+        { name: 'GPU_group', type: 'ref:GPU_group' },
+        { name: 'device', type: 'string', default: '0' },
+        { name: 'other_config', type: 'map(string,string)', default: {} },
+        { name: 'type', type: 'ref:VGPU_type', default: 'OpaqueRef:NULL' },
+      ],
+      result: 'ref:VGPU',
+      roles: 'pool-operator',
+      async: true,
+    },
+    destroy: {
+      doc: 'Remove a virtual GPU.',
+      params: [{ name: 'self', type: 'ref:VGPU' }],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+    },
+    atomic_set_resident_on: {
+      params: [
+        { name: 'self', type: 'ref:VGPU' },
+        { name: 'value', type: 'ref:PGPU' },
+      ],
+      result: 'void',
+      roles: 'anyone',
+      async: true,
+      hidden: true,
+      poolInternal: true,
+    },
   },
 } as const satisfies ClassModel;

@@ -36,23 +36,143 @@ export const VIF = {
     trunks: { type: 'set(int)', qualifier: 'RO/constructor', default: [] },
   },
   messages: {
-    create: { doc: 'Create a virtual network interface on a halted VM.', params: [{ name: 'args', type: 'record:VIF' }], result: 'ref:VIF', roles: 'vm-admin', async: true },
-    destroy: { doc: 'Remove a virtual network interface.', params: [{ name: 'self', type: 'ref:VIF' }], result: 'void', roles: 'vm-admin', async: true },
+    create: {
+      doc: 'Create a virtual network interface on a halted VM.',
+      params: [{ name: 'args', type: 'record:VIF' }],
+      result: 'ref:VIF',
+      roles: 'vm-admin',
+      async: true,
+    },
+    destroy: {
+      doc: 'Remove a virtual network interface.',
+      params: [{ name: 'self', type: 'ref:VIF' }],
+      result: 'void',
+      roles: 'vm-admin',
+      async: true,
+    },
     plug: { params: [{ name: 'self', type: 'ref:VIF' }], result: 'void', roles: 'vm-admin', async: true },
     unplug: { params: [{ name: 'self', type: 'ref:VIF' }], result: 'void', roles: 'vm-admin', async: true },
     unplug_force: { params: [{ name: 'self', type: 'ref:VIF' }], result: 'void', roles: 'vm-admin', async: true },
-    move: { params: [{ name: 'self', type: 'ref:VIF' }, { name: 'network', type: 'ref:network' }], result: 'void', roles: 'vm-admin', async: true },
-    set_locking_mode: { params: [{ name: 'self', type: 'ref:VIF' }, { name: 'value', type: 'enum:vif_locking_mode' }], result: 'void', roles: 'pool-operator', async: true },
-    set_ipv4_allowed: { params: [{ name: 'self', type: 'ref:VIF' }, { name: 'value', type: 'set(string)' }], result: 'void', roles: 'pool-operator', async: true },
-    add_ipv4_allowed: { params: [{ name: 'self', type: 'ref:VIF' }, { name: 'value', type: 'string' }], result: 'void', roles: 'pool-operator', async: true },
-    remove_ipv4_allowed: { params: [{ name: 'self', type: 'ref:VIF' }, { name: 'value', type: 'string' }], result: 'void', roles: 'pool-operator', async: true },
-    set_ipv6_allowed: { params: [{ name: 'self', type: 'ref:VIF' }, { name: 'value', type: 'set(string)' }], result: 'void', roles: 'pool-operator', async: true },
-    add_ipv6_allowed: { params: [{ name: 'self', type: 'ref:VIF' }, { name: 'value', type: 'string' }], result: 'void', roles: 'pool-operator', async: true },
-    remove_ipv6_allowed: { params: [{ name: 'self', type: 'ref:VIF' }, { name: 'value', type: 'string' }], result: 'void', roles: 'pool-operator', async: true },
-    configure_ipv4: { params: [{ name: 'self', type: 'ref:VIF' }, { name: 'mode', type: 'enum:vif_ipv4_configuration_mode' }, { name: 'address', type: 'string', default: '' }, { name: 'gateway', type: 'string', default: '' }], result: 'void', roles: 'vm-operator', async: true },
-    configure_ipv6: { params: [{ name: 'self', type: 'ref:VIF' }, { name: 'mode', type: 'enum:vif_ipv6_configuration_mode' }, { name: 'address', type: 'string', default: '' }, { name: 'gateway', type: 'string', default: '' }], result: 'void', roles: 'vm-operator', async: true },
-    add_trunks: { params: [{ name: 'self', type: 'ref:VIF' }, { name: 'value', type: 'int' }], result: 'void', roles: 'vm-admin', async: true },
-    remove_trunks: { params: [{ name: 'self', type: 'ref:VIF' }, { name: 'value', type: 'int' }], result: 'void', roles: 'vm-admin', async: true },
-    set_trunks: { params: [{ name: 'self', type: 'ref:VIF' }, { name: 'value', type: 'set(int)' }], result: 'void', roles: 'vm-admin', async: true },
+    move: {
+      params: [
+        { name: 'self', type: 'ref:VIF' },
+        { name: 'network', type: 'ref:network' },
+      ],
+      result: 'void',
+      roles: 'vm-admin',
+      async: true,
+    },
+    set_locking_mode: {
+      params: [
+        { name: 'self', type: 'ref:VIF' },
+        { name: 'value', type: 'enum:vif_locking_mode' },
+      ],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+    },
+    set_ipv4_allowed: {
+      params: [
+        { name: 'self', type: 'ref:VIF' },
+        { name: 'value', type: 'set(string)' },
+      ],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+    },
+    add_ipv4_allowed: {
+      params: [
+        { name: 'self', type: 'ref:VIF' },
+        { name: 'value', type: 'string' },
+      ],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+    },
+    remove_ipv4_allowed: {
+      params: [
+        { name: 'self', type: 'ref:VIF' },
+        { name: 'value', type: 'string' },
+      ],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+    },
+    set_ipv6_allowed: {
+      params: [
+        { name: 'self', type: 'ref:VIF' },
+        { name: 'value', type: 'set(string)' },
+      ],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+    },
+    add_ipv6_allowed: {
+      params: [
+        { name: 'self', type: 'ref:VIF' },
+        { name: 'value', type: 'string' },
+      ],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+    },
+    remove_ipv6_allowed: {
+      params: [
+        { name: 'self', type: 'ref:VIF' },
+        { name: 'value', type: 'string' },
+      ],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+    },
+    configure_ipv4: {
+      params: [
+        { name: 'self', type: 'ref:VIF' },
+        { name: 'mode', type: 'enum:vif_ipv4_configuration_mode' },
+        { name: 'address', type: 'string', default: '' },
+        { name: 'gateway', type: 'string', default: '' },
+      ],
+      result: 'void',
+      roles: 'vm-operator',
+      async: true,
+    },
+    configure_ipv6: {
+      params: [
+        { name: 'self', type: 'ref:VIF' },
+        { name: 'mode', type: 'enum:vif_ipv6_configuration_mode' },
+        { name: 'address', type: 'string', default: '' },
+        { name: 'gateway', type: 'string', default: '' },
+      ],
+      result: 'void',
+      roles: 'vm-operator',
+      async: true,
+    },
+    add_trunks: {
+      params: [
+        { name: 'self', type: 'ref:VIF' },
+        { name: 'value', type: 'int' },
+      ],
+      result: 'void',
+      roles: 'vm-admin',
+      async: true,
+    },
+    remove_trunks: {
+      params: [
+        { name: 'self', type: 'ref:VIF' },
+        { name: 'value', type: 'int' },
+      ],
+      result: 'void',
+      roles: 'vm-admin',
+      async: true,
+    },
+    set_trunks: {
+      params: [
+        { name: 'self', type: 'ref:VIF' },
+        { name: 'value', type: 'set(int)' },
+      ],
+      result: 'void',
+      roles: 'vm-admin',
+      async: true,
+    },
   },
 } as const satisfies ClassModel;

@@ -26,6 +26,5 @@ export const VM_metrics = {
     numa_nodes: { type: 'int', qualifier: 'RO/constructor', default: 0 },
     numa_node_memory: { type: 'map(int,int)', qualifier: 'RO/runtime', default: {} },
   },
-  messages: {
-  },
+  messages: {},
 } as const satisfies ClassModel;

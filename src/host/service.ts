@@ -33,7 +33,12 @@ export interface MigrateRequest {
 export interface VmMetadata {
   readonly version: 1;
   readonly domain: DomainSpec;
-  readonly vifs: readonly { readonly uuid: string; readonly device: string; readonly mac: string; readonly network: string }[];
+  readonly vifs: readonly {
+    readonly uuid: string;
+    readonly device: string;
+    readonly mac: string;
+    readonly network: string;
+  }[];
   /** The VM's record and those of its devices, for another pool; absent within a pool. */
   readonly records?: unknown;
 }
@@ -88,7 +93,12 @@ export type MigrationOutcome =
 export type HostEvent =
   | { readonly kind: 'domain'; readonly uuid: string; readonly state: DomainState; readonly handle: DomainHandle }
   | { readonly kind: 'domain-gone'; readonly uuid: string }
-  | { readonly kind: 'migration-progress'; readonly migrationId: string; readonly progress: number; readonly phase: string }
+  | {
+      readonly kind: 'migration-progress';
+      readonly migrationId: string;
+      readonly progress: number;
+      readonly phase: string;
+    }
   | { readonly kind: 'migration-ended'; readonly migrationId: string; readonly outcome: MigrationOutcome };
 
 export interface HostState {
