@@ -8,6 +8,7 @@
  * A handle names a domain for good: (hypervisor instance, domid). Domids are never reused, and a hypervisor that was started
  * anew is another instance, so a handle of an older one is refused.
  */
+import { XapiError } from './errors.js';
 
 /** The bytes of a page of guest memory. */
 export const pageSize = 4096;
@@ -139,3 +140,62 @@ export interface HypervisorOps {
 }
 
 export type HypervisorOp = keyof HypervisorOps;
+
+/** What an attached daemon is told without asking. */
+export type HypervisorNotification =
+  | { readonly event: 'domain'; readonly domain: DomainInfo }
+  | { readonly event: 'destroyed'; readonly uuid: string; readonly handle: DomainHandle };
+
+/** The most that a frame may hold, in bytes, of JSON and of binary. */
+export const frameLimits = { json: 1024 * 1024, binary: 64 * 1024 * 1024 };
+
+export interface Frame {
+  /** The JSON part, not parsed yet. */
+  readonly text: string;
+  readonly binary: Buffer;
+}
+
+/** The bytes of one frame, in parts to be written one after the other. @throws INTERNAL_ERROR when it is over-long */
+export function encodeFrame(message: unknown, binary: Uint8Array = new Uint8Array()): Uint8Array[] {
+  const json = Buffer.from(JSON.stringify(message));
+  assertWithinLimits(json.length, binary.length);
+  const head = Buffer.alloc(8);
+  head.writeUInt32BE(json.length, 0);
+  head.writeUInt32BE(binary.length, 4);
+  return binary.length === 0 ? [Buffer.concat([head, json])] : [Buffer.concat([head, json]), binary];
+}
+
+/**
+ * A decoder of one connection's bytes: give it each chunk, in any cut; it gives the frames that are complete.
+ * It throws INTERNAL_ERROR at an over-long frame, after which the connection is of no use.
+ */
+export function createFrameDecoder(): (chunk: Buffer) => Frame[] {
+  let chunks: Buffer[] = [];
+  let held = 0;
+  let wanted = 8;
+  return (chunk) => {
+    chunks.push(chunk);
+    held += chunk.length;
+    const frames: Frame[] = [];
+    while (held >= wanted) {
+      const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
+      chunks = [bytes];
+      const json = bytes.readUInt32BE(0);
+      const binary = bytes.readUInt32BE(4);
+      assertWithinLimits(json, binary);
+      wanted = 8 + json + binary;
+      if (held < wanted) break;
+      frames.push({ text: bytes.toString('utf8', 8, 8 + json), binary: bytes.subarray(8 + json, wanted) });
+      chunks = [bytes.subarray(wanted)];
+      held -= wanted;
+      wanted = 8;
+    }
+    return frames;
+  };
+}
+
+function assertWithinLimits(json: number, binary: number): void {
+  if (json <= frameLimits.json && binary <= frameLimits.binary) return;
+  const most = `at most ${frameLimits.json} and ${frameLimits.binary} are allowed`;
+  throw new XapiError('INTERNAL_ERROR', [`a frame of ${json} bytes of JSON and ${binary} of binary; ${most}`]);
+}
