@@ -7,9 +7,19 @@ import type { enums } from './enums.js';
 /** A reference to an object of class C: `OpaqueRef:<uuid>`, or `OpaqueRef:NULL` for none. */
 export type Ref<C extends string = string> = `OpaqueRef:${string}` & { readonly class?: C };
 
+/** The roles of the XenAPI, from the most to the least. */
+export type Role =
+  | 'pool-admin'
+  | 'pool-operator'
+  | 'vm-power-admin'
+  | 'vm-admin'
+  | 'vm-operator'
+  | 'client-cert'
+  | 'read-only';
+
 /**
  * Who may send a message: the least role of those that may, with `+cert` where a client certificate is enough as well.
- * `anyone` needs no role.
+ * `local-root`: no role suffices, only the local superuser and the pool's own sessions.
  */
 export type RoleSet =
   | 'pool-admin'
@@ -21,11 +31,11 @@ export type RoleSet =
   | 'vm-operator'
   | 'vm-operator+cert'
   | 'read-only'
-  | 'anyone';
+  | 'local-root';
 
 /**
  * A type as the model writes it: `string`, `int`, `float`, `bool`, `datetime`, `secretstring`, `void`, `ref:C`, `record:C`,
- * `enum:E`, `set(T)`, `map(K,V)`, `option(T)`.
+ * `enum:E`, `set(T)`, `map(K,V)`, `option(T)`. `record:event_batch` is not a class's: it is what `event.from` gives.
  */
 export type TypeName = string;
 
@@ -108,15 +118,38 @@ export type TypeOf<T extends string> = T extends 'string' | 'secretstring'
               ? E extends keyof Enums
                 ? Enums[E][number]
                 : string
-              : T extends `set(${infer E})`
-                ? TypeOf<E>[]
-                : T extends `map(${infer K},${infer V})`
-                  ? MapOf<K, V>
-                  : T extends `option(${infer O})`
-                    ? TypeOf<O> | undefined
-                    : T extends `record:${infer C}`
-                      ? RecordOf<C>
-                      : unknown;
+              : T extends 'record:event_batch'
+                ? EventBatch
+                : T extends `set(${infer E})`
+                  ? TypeOf<E>[]
+                  : T extends `map(${infer K},${infer V})`
+                    ? MapOf<K, V>
+                    : T extends `option(${infer O})`
+                      ? TypeOf<O> | undefined
+                      : T extends `record:${infer C}`
+                        ? RecordOf<C>
+                        : unknown;
+
+/** One change of a row, as `event.from` tells it. */
+export type EventChange = {
+  [C in keyof Classes & string]: {
+    readonly id: string;
+    readonly timestamp: '0.0';
+    readonly class: Lowercase<C>;
+    readonly operation: 'add' | 'mod' | 'del';
+    readonly ref: Ref<C>;
+    /** The row as it is; absent on `del`. */
+    readonly snapshot?: RecordOf<C>;
+  };
+}[keyof Classes & string];
+
+/** The result of `event.from`, the one record that no class describes. */
+export interface EventBatch {
+  readonly events: readonly EventChange[];
+  /** The number of live rows of every class, by its name in lower case. */
+  readonly valid_ref_counts: Readonly<Record<string, number>>;
+  readonly token: string;
+}
 
 /** Keys are strings in JSON whatever their written type: an int as its digits. */
 type MapOf<_K extends string, V extends string> = { [key: string]: TypeOf<V> };

@@ -29,7 +29,8 @@ export const event = {
         { name: 'token', type: 'string' },
         { name: 'timeout', type: 'float' },
       ],
-      result: 'set(record:event)',
+      // Published as set(record:event), which is not what any server sends.
+      result: 'record:event_batch',
       roles: 'read-only',
       errors: ['EVENT_FROM_TOKEN_PARSE_FAILURE', 'EVENT_SUBSCRIPTION_PARSE_FAILURE'],
     },

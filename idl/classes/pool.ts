@@ -227,7 +227,7 @@ export const pool = {
     ha_schedule_plan_recomputation: {
       params: [],
       result: 'void',
-      roles: 'anyone',
+      roles: 'local-root',
       async: true,
       hidden: true,
       poolInternal: true,

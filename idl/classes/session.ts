@@ -50,7 +50,7 @@ export const session = {
         { name: 'new_pwd', type: 'string' },
       ],
       result: 'void',
-      roles: 'anyone',
+      roles: 'local-root',
     },
     slave_login: {
       params: [
@@ -81,7 +81,7 @@ export const session = {
     create_from_db_file: {
       params: [{ name: 'filename', type: 'string' }],
       result: 'ref:session',
-      roles: 'anyone',
+      roles: 'local-root',
       async: true,
     },
     local_logout: { params: [], result: 'void', roles: 'pool-admin' },

@@ -174,7 +174,7 @@ export const SR = {
         { name: 'value', type: 'int' },
       ],
       result: 'void',
-      roles: 'anyone',
+      roles: 'local-root',
       hidden: true,
     },
     set_physical_utilisation: {
@@ -183,7 +183,7 @@ export const SR = {
         { name: 'value', type: 'int' },
       ],
       result: 'void',
-      roles: 'anyone',
+      roles: 'local-root',
       hidden: true,
     },
     assert_can_host_ha_statefile: {

@@ -46,7 +46,7 @@ export const VGPU = {
         { name: 'value', type: 'ref:PGPU' },
       ],
       result: 'void',
-      roles: 'anyone',
+      roles: 'local-root',
       async: true,
       hidden: true,
       poolInternal: true,

@@ -353,7 +353,7 @@ export const VM = {
     hard_reboot_internal: {
       params: [{ name: 'vm', type: 'ref:VM' }],
       result: 'void',
-      roles: 'anyone',
+      roles: 'local-root',
       async: true,
       hidden: true,
       poolInternal: true,
@@ -751,7 +751,7 @@ export const VM = {
         { name: 'host', type: 'ref:host' },
       ],
       result: 'void',
-      roles: 'anyone',
+      roles: 'local-root',
       async: true,
       hidden: true,
       poolInternal: true,
@@ -1012,7 +1012,7 @@ export const VM = {
         { name: 'update', type: 'enum:update_status', default: 'unspecified' },
       ],
       result: 'void',
-      roles: 'anyone',
+      roles: 'local-root',
       hidden: true,
     },
     restart_device_models: {
