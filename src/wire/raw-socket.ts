@@ -1,0 +1,193 @@
+/**
+ * A connection from which exactly the bytes asked for are read, so that whatever comes behind them is still in the kernel and
+ * can be read by a child that gets the descriptor.
+ *
+ * A socket that Node reads in the usual way takes up to 64 KiB ahead, even when paused. With `onread` the socket fills a
+ * buffer that is given beforehand: here one of a single byte while nothing is being read (the first byte of the next read
+ * lands there), and then one of just the bytes still wanted. After the last of them the callback stops the reading.
+ */
+import net from 'node:net';
+import { XapiError } from '../base/errors.js';
+
+export interface RawSocket {
+  /** Read exactly so many bytes. @throws the socket's error, an early end, or silence for longer than `timeoutMs` */
+  read(bytes: number, timeoutMs?: number): Promise<Buffer>;
+  /** Resolves when the peer has closed its side with nothing sent before. @throws when a byte comes instead, or silence */
+  readEnd(timeoutMs?: number): Promise<void>;
+  /** Resolves when the kernel has taken the bytes. */
+  write(bytes: Uint8Array): Promise<void>;
+  /**
+   * The descriptor, for a child. Blocking mode belongs to the open file, which the child then shares: set it just before the
+   * spawn, and clear it when the child has exited and reading goes on here.
+   */
+  readonly fd: number;
+  setBlocking(blocking: boolean): void;
+  /** Close our copy, without a word to the peer if a child holds another. */
+  destroy(): void;
+  /** Resolves when our copy is closed, for whatever reason. */
+  readonly closed: Promise<void>;
+}
+
+interface Wanted {
+  readonly buffer: Buffer;
+  filled: number;
+  resolve(bytes: Buffer): void;
+  reject(error: Error): void;
+}
+
+interface Handle {
+  readonly fd: number;
+  setBlocking(blocking: boolean): number;
+}
+
+const endError = () => new XapiError('INTERNAL_ERROR', ['the peer closed the connection']);
+
+interface OnRead {
+  readonly buffer: () => Uint8Array;
+  readonly callback: (bytes: number) => boolean;
+}
+
+/** Connect to a TCP port or a Unix socket. */
+export async function connectRaw(to: net.TcpNetConnectOpts | net.IpcNetConnectOpts, timeoutMs = 10_000): Promise<RawSocket> {
+  const { raw, socket } = wrap((onread) => net.connect({ ...to, onread, allowHalfOpen: true } as net.NetConnectOpts));
+  await within(
+    timeoutMs,
+    'no connection',
+    () => socket.destroy(),
+    new Promise<void>((resolve, reject) => {
+      socket.once('connect', resolve);
+      socket.once('error', reject);
+    }),
+  );
+  tune(socket);
+  return raw;
+}
+
+/**
+ * Take over a socket that a server accepted with `pauseOnConnect`, of which nothing was read yet.
+ *
+ * @returns the raw socket, and `release`, which gives the connection back as an ordinary socket with the given bytes, already
+ *   read, put in front
+ */
+export function adoptRaw(accepted: net.Socket): { raw: RawSocket; release: (read: Buffer) => net.Socket } {
+  const handle = takeHandle(accepted);
+  const { raw, socket } = wrap((onread) => new net.Socket({ handle, onread, allowHalfOpen: true } as net.SocketConstructorOpts));
+  tune(socket);
+  const settle = () => accepted.destroy();
+  socket.once('close', settle);
+  const release = (read: Buffer) => {
+    socket.off('close', settle);
+    const ordinary = new net.Socket({ handle: takeHandle(socket), allowHalfOpen: true } as net.SocketConstructorOpts);
+    ordinary.once('close', settle);
+    ordinary.unshift(read);
+    return ordinary;
+  };
+  return { raw, release };
+}
+
+function takeHandle(socket: net.Socket): unknown {
+  const holder = socket as unknown as { _handle: unknown };
+  const handle = holder._handle;
+  holder._handle = null;
+  return handle;
+}
+
+function tune(socket: net.Socket): void {
+  socket.setNoDelay(true);
+  socket.setKeepAlive(true, 10_000);
+}
+
+function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: net.Socket } {
+  const idle = Buffer.alloc(1);
+  let wanted: Wanted | undefined;
+  let waitingForEnd: { resolve(): void; reject(error: Error): void } | undefined;
+  let failure: Error | undefined;
+  let ended = false;
+
+  const socket = make({
+    buffer: () => (wanted === undefined || wanted.filled === 0 ? idle : wanted.buffer.subarray(wanted.filled)),
+    callback: (count) => {
+      if (wanted === undefined) {
+        waitingForEnd?.reject(new XapiError('INTERNAL_ERROR', ['bytes behind the end of the stream']));
+        return false;
+      }
+      if (wanted.filled === 0) wanted.buffer[0] = idle[0] as number;
+      wanted.filled += count;
+      if (wanted.filled < wanted.buffer.length) return true;
+      const done = wanted;
+      wanted = undefined;
+      done.resolve(done.buffer);
+      return false;
+    },
+  });
+  const fail = (error: Error) => {
+    failure ??= error;
+    wanted?.reject(failure);
+    waitingForEnd?.reject(failure);
+    wanted = undefined;
+    waitingForEnd = undefined;
+  };
+  socket.on('error', fail);
+  socket.on('end', () => {
+    ended = true;
+    waitingForEnd?.resolve();
+    waitingForEnd = undefined;
+    fail(endError());
+  });
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  closed.then(() => fail(new XapiError('INTERNAL_ERROR', ['the connection is closed'])));
+  const handleOf = () => (socket as unknown as { _handle: Handle | null })._handle;
+
+  const raw: RawSocket = {
+    closed,
+    get fd() {
+      return handleOf()?.fd ?? -1;
+    },
+    setBlocking(blocking) {
+      handleOf()?.setBlocking(blocking);
+    },
+    read(bytes, timeoutMs) {
+      if (bytes === 0) return Promise.resolve(Buffer.alloc(0));
+      if (failure !== undefined) return Promise.reject(failure);
+      const read = new Promise<Buffer>((resolve, reject) => {
+        wanted = { buffer: Buffer.allocUnsafe(bytes), filled: 0, resolve, reject };
+      });
+      socket.resume();
+      return timeoutMs === undefined ? read : within(timeoutMs, 'no answer from the peer', () => socket.destroy(), read);
+    },
+    readEnd(timeoutMs) {
+      if (ended) return Promise.resolve();
+      if (failure !== undefined) return Promise.reject(failure);
+      const end = new Promise<void>((resolve, reject) => {
+        waitingForEnd = { resolve, reject };
+      });
+      socket.resume();
+      return timeoutMs === undefined ? end : within(timeoutMs, 'no end of the stream', () => socket.destroy(), end);
+    },
+    write(bytes) {
+      return new Promise((resolve, reject) => {
+        if (socket.destroyed) reject(failure ?? endError());
+        else socket.write(bytes, (error) => (error ? reject(error) : resolve()));
+      });
+    },
+    destroy() {
+      socket.destroy();
+    },
+  };
+  return { raw, socket };
+}
+
+async function within<T>(timeoutMs: number, what: string, giveUp: () => void, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new XapiError('INTERNAL_ERROR', [`${what} within ${timeoutMs / 1000} s`]));
+      giveUp();
+    }, timeoutMs);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * A JSON-RPC client over HTTP, for what hosts and pools ask of each other. Failures of the other side come back as the
+ * XapiError that it threw; a connection that fails is an INTERNAL_ERROR that names the method and the URL.
+ */
+import http from 'node:http';
+import jayson from 'jayson/promise/index.js';
+import { isErrorCode, messageOf, XapiError } from '../base/errors.js';
+
+export interface RpcClient {
+  call<T>(method: string, params: readonly unknown[], timeoutMs?: number): Promise<T>;
+  close(): void;
+}
+
+interface Reply {
+  readonly result?: unknown;
+  readonly error?: { readonly message: string; readonly data?: unknown };
+}
+
+/** @param headers sent with every call, e.g. what authenticates it */
+export function createRpcClient(url: string, headers: Readonly<Record<string, string>> = {}): RpcClient {
+  const to = new URL(url);
+  const agent = new http.Agent({ keepAlive: true });
+  const client = jayson.Client.http({
+    host: to.hostname.replace(/^\[|\]$/g, ''),
+    port: Number(to.port || 80),
+    path: to.pathname + to.search,
+    agent,
+    headers: { ...headers },
+  });
+  return {
+    async call<T>(method: string, params: readonly unknown[], timeoutMs?: number): Promise<T> {
+      const failed = (error: unknown) => {
+        throw new XapiError('INTERNAL_ERROR', [`${method} at ${to.origin}: ${messageOf(error)}`], error);
+      };
+      const reply = (await withTimeout(client.request(method, [...params]), timeoutMs).catch(failed)) as Reply;
+      if (reply.error !== undefined) throw wireError(reply.error);
+      return reply.result as T;
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+function wireError(error: { message: string; data?: unknown }): XapiError {
+  const params = Array.isArray(error.data) ? error.data.map(String) : [];
+  return isErrorCode(error.message)
+    ? new XapiError(error.message, params)
+    : new XapiError('INTERNAL_ERROR', [[error.message, ...params].join(' ')]);
+}
+
+async function withTimeout<T>(work: Promise<T>, timeoutMs: number | undefined): Promise<T> {
+  if (timeoutMs === undefined) return work;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
+  });
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+}

@@ -1,0 +1,108 @@
+/**
+ * The external compressor: a zstd process on each side of a channel (`migration-compressor = stream`).
+ *
+ * The processes get descriptors: the channel's socket and one end of a socket pair; guest memory does not pass through the
+ * daemon. The daemon gives up its own copies at once, so that zstd's exit ends the stream. They run at the lowest CPU and an
+ * idle I/O priority, as xapi runs them, where `nice` and `ionice` are there. Where there is no zstd, our own program stands in.
+ */
+import { access, constants } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa, type ResultPromise } from 'execa';
+import { XapiError } from '../base/errors.js';
+import type { RawSocket } from './raw-socket.js';
+import { openSocketPair } from './socket-pair.js';
+
+/** The command lines that compress and decompress on this machine. */
+export interface ZstdCommand {
+  readonly compress: readonly [string, ...string[]];
+  readonly decompress: readonly [string, ...string[]];
+  /** Whether our stand-in has to do. */
+  readonly standIn: boolean;
+}
+
+/** One running process. */
+export interface ZstdPipe {
+  /** The uncompressed end: what is written here, or read from here. */
+  readonly plain: RawSocket;
+  readonly pid: number;
+  /**
+   * Resolves when the process has exited with 0; for a compressor with the bytes that went in and out, where it told.
+   * @throws INTERNAL_ERROR with what it said
+   */
+  readonly done: Promise<{ readonly bytesIn?: number; readonly bytesOut?: number }>;
+  /** Kill it. */
+  abort(): void;
+}
+
+const standInProgram = fileURLToPath(new URL('../zstd/main.js', import.meta.url));
+
+/**
+ * Find out how zstd is run here.
+ *
+ * @param program a name to look up in PATH, or a path
+ */
+export async function findZstd(program: string, searchPath = process.env.PATH ?? ''): Promise<ZstdCommand> {
+  const find = (name: string) => findProgram(name, searchPath);
+  const [nice, ionice, zstd] = await Promise.all([find('nice'), find('ionice'), find(program)]);
+  const lower = [...(nice === undefined ? [] : [nice, '-n', '19']), ...(ionice === undefined ? [] : [ionice, '-c', '3'])];
+  const own = [process.execPath, standInProgram];
+  const command = (options: string[], ownOptions: string[]) =>
+    [...lower, ...(zstd === undefined ? [...own, ...ownOptions] : [zstd, ...options])] as [string, ...string[]];
+  return {
+    compress: command(['--fast', '--no-progress', '-vv'], ['--fast']),
+    decompress: command(['-d', '--no-progress', '-q'], ['-d']),
+    standIn: zstd === undefined,
+  };
+}
+
+async function findProgram(name: string, searchPath: string): Promise<string | undefined> {
+  const candidates = name.includes('/') ? [name] : searchPath.split(':').map((directory) => path.join(directory, name));
+  for (const candidate of candidates) {
+    if (await access(candidate, constants.X_OK).then(() => true, () => false)) return candidate;
+  }
+  return undefined;
+}
+
+/** Compress what is written to `plain` into the channel, which the process takes over. */
+export async function openCompressor(command: ZstdCommand, channel: RawSocket): Promise<ZstdPipe> {
+  const [plain, child] = await openSocketPair();
+  return spawn(command.compress, child, channel, plain);
+}
+
+/** Decompress the channel, which the process takes over, into `plain`. */
+export async function openDecompressor(command: ZstdCommand, channel: RawSocket): Promise<ZstdPipe> {
+  const [plain, child] = await openSocketPair();
+  return spawn(command.decompress, channel, child, plain);
+}
+
+function spawn(command: readonly [string, ...string[]], input: RawSocket, output: RawSocket, plain: RawSocket): ZstdPipe {
+  const [file, ...args] = command;
+  const child = execa(file, args, {
+    stdin: input.fd as 0,
+    stdout: output.fd as 1,
+    stderr: 'pipe',
+    detached: true,
+    cleanup: false,
+    reject: false,
+  });
+  input.destroy();
+  output.destroy();
+  const done = finish(child as unknown as ResultPromise, command.join(' '));
+  done.catch(() => undefined);
+  return { plain, pid: child.pid ?? 0, done, abort: () => void child.kill('SIGKILL') };
+}
+
+async function finish(child: ResultPromise, commandLine: string) {
+  const result = await child;
+  const said = typeof result.stderr === 'string' ? result.stderr : '';
+  if (result.exitCode === 0) return countsIn(said);
+  const why = result.exitCode === undefined ? (result.signal ?? result.shortMessage) : `exit status ${result.exitCode}`;
+  throw new XapiError('INTERNAL_ERROR', [`${commandLine}: ${why}: ${said.trim().slice(-500)}`]);
+}
+
+/** zstd -vv ends with `(3000000 B => 1510510 B, ...)`, the stand-in with `compressed 3000000 => 1510510 bytes`. */
+function countsIn(said: string): { bytesIn?: number; bytesOut?: number } {
+  const match = /(\d+)(?: B)? => +(\d+)/.exec(said);
+  return match === null ? {} : { bytesIn: Number(match[1]), bytesOut: Number(match[2]) };
+}
