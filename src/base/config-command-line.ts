@@ -1,0 +1,79 @@
+/** The command line of the daemon: every key of xenopsd.conf as an option, and a few of its own. */
+import { configKeyNames, configKeys, isConfigKey, nearestKey } from './config-keys.js';
+import { bool } from './config-values.js';
+
+/** What the daemon's command line asks for. */
+export interface CommandLine {
+  /** The configuration file, `--config`. */
+  readonly file?: string;
+  /** Check the configuration, print it and end. */
+  readonly checkConfig: boolean;
+  readonly help: boolean;
+  /** The options that are keys, for `readConfig`. */
+  readonly args: readonly string[];
+}
+
+/** Take the options that are no keys out of a command line, which comes without the program's own name. */
+export function readCommandLine(argv: readonly string[]): CommandLine {
+  const flags = new Set<string>();
+  const args: string[] = [];
+  let file: string | undefined;
+  for (let index = 0; index < argv.length; index++) {
+    const arg = argv[index] ?? '';
+    if (arg === '--check-config' || arg === '--help') flags.add(arg);
+    else if (arg.startsWith('--config=')) file = arg.slice('--config='.length);
+    else if (arg === '--config' && index + 1 < argv.length) file = argv[++index];
+    else args.push(arg);
+  }
+  const rest = { checkConfig: flags.has('--check-config'), help: flags.has('--help'), args };
+  return file === undefined ? rest : { file, ...rest };
+}
+
+/**
+ * The keys that command-line options set: `--key value`, `--key=value`, and `--key` alone for one that is true or false.
+ * @returns the settings in the order given, and what is wrong with other arguments
+ */
+export function parseOptions(args: readonly string[]): {
+  entries: { key: string; value: string }[];
+  problems: string[];
+} {
+  const entries: { key: string; value: string }[] = [];
+  const problems: string[] = [];
+  for (let index = 0; index < args.length; index++) {
+    const arg = args[index] ?? '';
+    const [, key = '', inline] = /^--([^=]+)(?:=(.*))?$/s.exec(arg) ?? [];
+    const next = args[index + 1];
+    if (!isConfigKey(key)) {
+      problems.push(unknownOption(arg, key));
+      if (key && inline === undefined && next?.startsWith('--') === false) index++;
+    } else if (inline !== undefined) entries.push({ key, value: inline });
+    else if (configKeys[key].type === bool && bool.parse(next ?? '', '') === undefined)
+      entries.push({ key, value: 'true' });
+    else if (next === undefined) problems.push(`${arg}: needs a value; allowed is ${configKeys[key].type.allowed}`);
+    else {
+      entries.push({ key, value: next });
+      index++;
+    }
+  }
+  return { entries, problems };
+}
+
+function unknownOption(arg: string, key: string): string {
+  if (key === 'config') return '--config: needs the path of a file';
+  const near = key && nearestKey(key);
+  return `${arg}: no such option${near ? `; did you mean --${near}?` : ', see --help'}`;
+}
+
+/** The lines of `--help` that tell of the options. */
+export function optionsHelp(): string[] {
+  const own = [
+    ['--config FILE', 'The configuration file.'],
+    ['--check-config', 'Print the configuration in effect and what is wrong with it, and end.'],
+    ['--help', 'Print this and end.'],
+  ] as const;
+  const keys = configKeyNames.map((name) => {
+    const { doc, default: standard, derived } = { derived: undefined, ...configKeys[name] };
+    return [`--${name} VALUE`, `${doc} Default: ${standard || derived}.`] as const;
+  });
+  return [...own, ...keys].flatMap(([option, doc]) => [`  ${option}`, `      ${doc}`]);
+}

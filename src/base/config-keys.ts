@@ -1,0 +1,269 @@
+/**
+ * Every key of xenopsd.conf: its type, its default and what it is for. This table is the one place that names them; the type
+ * `Config`, the command line, the help and the checks come from it. To add a key, add its entry here and its lines in
+ * scripts/xenopsd.conf.
+ */
+import { join } from 'node:path';
+import {
+  bool,
+  choice,
+  choiceOr,
+  duration,
+  hostAddress,
+  httpUrl,
+  integer,
+  label,
+  logDestination,
+  path,
+  program,
+  size,
+  type ValueType,
+} from './config-values.js';
+
+/** What defaults are made from: the machine and the user. */
+export interface Environment {
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  readonly isRoot: boolean;
+  readonly home: string;
+  readonly hostName: string;
+  /** The working directory, for relative paths on the command line. */
+  readonly directory: string;
+  readonly memoryBytes: number;
+  /** The size of /dev/shm; 0 where it cannot be written. */
+  readonly sharedMemoryBytes: number;
+}
+
+/** The effective value of a key that other defaults start from. */
+type LookUp = (key: 'state-dir' | 'listen-address' | 'host-name' | 'memory-dir') => string;
+
+export interface KeySpec<T> {
+  readonly type: ValueType<T>;
+  /** The default, as it would be written in the file. */
+  readonly default: string;
+  /** What an empty value stands for. */
+  readonly derive?: (environment: Environment, lookUp: LookUp) => T;
+  /** In words what `derive` gives. */
+  readonly derived?: string;
+  /** It counts when the daemon starts; a reload keeps the value of then. */
+  readonly atStart?: boolean;
+  readonly doc: string;
+}
+
+function key<T>(spec: KeySpec<T>): KeySpec<T> {
+  return spec;
+}
+
+const sharedMemory = '/dev/shm';
+/** A container's default of 64 MiB is too small for guests. */
+const usefulSharedMemory = 2 ** 29;
+
+export const configKeys = {
+  'migration-compressor': key({
+    type: choiceOr(['stream', 'xenguest'], 'stream'),
+    default: 'stream',
+    doc: 'What compresses a migration that asks for it: stream, an external zstd process on each side, or xenguest, compression inside the memory stream.',
+  }),
+  'emu-manager': key({
+    type: path,
+    default: '',
+    derived: 'the one that comes with xenferry',
+    doc: 'The emu-manager program, which saves and restores domains.',
+  }),
+  zstd: key({
+    type: program,
+    default: 'zstd',
+    doc: 'The zstd program. Where it cannot be found, one that comes with xenferry stands in.',
+  }),
+  'migration-digest': key({
+    type: bool,
+    default: 'false',
+    doc: 'Whether to take digests of the memory on both sides of a migration and compare them.',
+  }),
+  'migration-accept-timeout': key({
+    type: duration,
+    default: '60',
+    doc: 'Seconds that a destination waits for the channels of a migration that it agreed to.',
+  }),
+  'migration-step-timeout': key({
+    type: duration,
+    default: '120',
+    doc: 'Seconds that either side of a migration waits for the other at a synchronisation point.',
+  }),
+  'vm-suspend-timeout': key({
+    type: duration,
+    default: '1200',
+    doc: 'Seconds that a VM has to suspend.',
+  }),
+  'vm-suspend-ack-timeout': key({
+    type: duration,
+    default: '30',
+    doc: 'Seconds that a VM has to acknowledge that it was asked to suspend.',
+  }),
+  'worker-pool-size': key({
+    type: integer(1, 1024),
+    default: '4',
+    atStart: true,
+    doc: 'How many operations on VMs run at once.',
+  }),
+  log: key({
+    type: logDestination,
+    default: 'stderr',
+    atStart: true,
+    doc: 'Where the log goes: stderr, or the path of a file, which SIGHUP opens anew.',
+  }),
+  loglevel: key({
+    type: choice(['error', 'warn', 'info', 'debug'], { warning: 'warn' }),
+    default: 'info',
+    doc: 'The least grave level that is logged: error, warn, info or debug.',
+  }),
+  pidfile: key({
+    type: path,
+    default: '',
+    derived: 'none',
+    atStart: true,
+    doc: "The file that holds the daemon's process id.",
+  }),
+  'state-dir': key({
+    type: path,
+    default: '',
+    derived: '/var/lib/xenferry for root, else $XDG_STATE_HOME/xenferry or ~/.local/state/xenferry',
+    derive: stateDirectory,
+    atStart: true,
+    doc: 'The directory for what must outlive the daemon.',
+  }),
+  'database-path': key({
+    type: path,
+    default: '',
+    derived: 'db in the state directory',
+    derive: (_environment, lookUp) => join(lookUp('state-dir'), 'db'),
+    atStart: true,
+    doc: 'The directory of the database.',
+  }),
+  'config-dir': key({
+    type: path,
+    default: '',
+    derived: 'none',
+    doc: 'A directory whose files *.conf, in the order of their names, override this file.',
+  }),
+  'listen-address': key({
+    type: hostAddress,
+    default: '127.0.0.1',
+    atStart: true,
+    doc: 'The address to listen on; 0.0.0.0 is every IPv4 address, :: every address.',
+  }),
+  port: key({
+    type: integer(0, 65535),
+    default: '8480',
+    atStart: true,
+    doc: 'The port of calls and migrations; 0 is any that is free.',
+  }),
+  address: key({
+    type: hostAddress,
+    default: '',
+    derived: "the listen-address, or this host's name where that is every address",
+    derive: (_environment, lookUp) =>
+      isEveryAddress(lookUp('listen-address')) ? lookUp('host-name') : lookUp('listen-address'),
+    atStart: true,
+    doc: 'The address at which clients and other hosts reach this one.',
+  }),
+  'host-name': key({
+    type: label,
+    default: '',
+    derived: 'the name of the machine',
+    derive: (environment) => environment.hostName,
+    atStart: true,
+    doc: 'The name of this host in the pool.',
+  }),
+  coordinator: key({
+    type: httpUrl,
+    default: '',
+    derived: 'this host is the coordinator',
+    atStart: true,
+    doc: "The URL of the pool's coordinator, for a host that is a member.",
+  }),
+  'pool-secret-file': key({
+    type: path,
+    default: '',
+    derived: 'pool-secret in the state directory',
+    derive: (_environment, lookUp) => join(lookUp('state-dir'), 'pool-secret'),
+    atStart: true,
+    doc: 'The file with the secret that the hosts of a pool share.',
+  }),
+  'memory-dir': key({
+    type: path,
+    default: '',
+    derived: '/dev/shm where it is writable and of a useful size, else the state directory',
+    derive: (environment, lookUp) =>
+      environment.sharedMemoryBytes >= usefulSharedMemory ? sharedMemory : lookUp('state-dir'),
+    atStart: true,
+    doc: 'The directory for the memory of simulated domains; best on a tmpfs.',
+  }),
+  'simulator-memory': key({
+    type: size,
+    default: '',
+    derived: "three quarters of the machine's memory, or what /dev/shm holds if that is less",
+    derive: simulatorMemory,
+    atStart: true,
+    doc: 'How much memory simulated domains may have in all.',
+  }),
+} as const;
+
+function stateDirectory(environment: Environment): string {
+  if (environment.isRoot) return '/var/lib/xenferry';
+  return join(environment.variables.XDG_STATE_HOME || join(environment.home, '.local', 'state'), 'xenferry');
+}
+
+function simulatorMemory(environment: Environment, lookUp: LookUp): number {
+  const there = lookUp('memory-dir') === sharedMemory ? environment.sharedMemoryBytes : Number.POSITIVE_INFINITY;
+  const bytes = Math.min(environment.memoryBytes * 0.75, there);
+  return Math.max(1, Math.floor(bytes / 2 ** 20)) * 2 ** 20;
+}
+
+/** Whether listening on this address means on every address that the machine has. */
+export function isEveryAddress(address: string): boolean {
+  return /^[0.]+$|^[0:]+$/.test(address);
+}
+
+export type ConfigKey = keyof typeof configKeys;
+
+type CamelCase<K extends string> = K extends `${infer Head}-${infer Tail}`
+  ? `${Head}${Capitalize<CamelCase<Tail>>}`
+  : K;
+
+/** The configuration in effect: one property a key, in camel case; times in seconds, sizes in bytes, paths absolute. */
+export type Config = {
+  readonly [K in ConfigKey as CamelCase<K>]: (typeof configKeys)[K] extends KeySpec<infer T> ? T : never;
+};
+
+/** The property of `Config` for a key: `database-path` is `databasePath`. */
+export function propertyOf(name: ConfigKey): keyof Config {
+  return name.replace(/-(.)/g, (_all, letter: string) => letter.toUpperCase()) as keyof Config;
+}
+
+/** The keys in the order of the table. */
+export const configKeyNames = Object.keys(configKeys) as readonly ConfigKey[];
+
+export function isConfigKey(name: string): name is ConfigKey {
+  return Object.hasOwn(configKeys, name);
+}
+
+/** The known key that is most like an unknown one, for a hint; undefined where none is near. */
+export function nearestKey(name: string): ConfigKey | undefined {
+  const distances = configKeyNames.map((known) => ({ known, distance: editDistance(name.toLowerCase(), known) }));
+  const best = distances.reduce((a, b) => (b.distance < a.distance ? b : a));
+  return best.distance <= Math.max(2, Math.floor(name.length / 3)) ? best.known : undefined;
+}
+
+/** How many letters to put in, take out or replace to make one word of the other. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_value, index) => index);
+  for (const [index, letter] of [...a].entries()) {
+    const next = [index + 1];
+    for (const [column, other] of [...b].entries()) {
+      const replaced = (row[column] ?? 0) + (letter === other ? 0 : 1);
+      next.push(Math.min(replaced, (row[column + 1] ?? 0) + 1, (next[column] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

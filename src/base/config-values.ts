@@ -1,0 +1,162 @@
+/**
+ * The types of values that xenopsd.conf has: how the text of each is read, what to call what is allowed, and how a value is
+ * written again. A type knows nothing of files and keys.
+ */
+import { resolve } from 'node:path';
+
+/** A value that was read, and a warning where it was taken to mean something else than it says. */
+export interface ParsedValue<T> {
+  readonly value: T;
+  readonly warning?: string;
+}
+
+export interface ValueType<T> {
+  /** What is allowed, in words that end a sentence: `a whole number from 1 to 1024`. */
+  readonly allowed: string;
+  /**
+   * @param text the text without quotes and surrounding space
+   * @param directory what a relative path starts from
+   * @returns undefined where the text is not allowed
+   */
+  parse(text: string, directory: string): ParsedValue<T> | undefined;
+  format(value: T): string;
+}
+
+function valueType<T>(
+  allowed: string,
+  parse: (text: string, directory: string) => T | undefined,
+  format: (value: T) => string = String,
+): ValueType<T> {
+  return {
+    allowed,
+    parse(text, directory) {
+      const value = parse(text, directory);
+      return value === undefined ? undefined : { value };
+    },
+    format,
+  };
+}
+
+/** A whole number within limits, both of them allowed. */
+export function integer(least: number, most: number): ValueType<number> {
+  return valueType(`a whole number from ${least} to ${most}`, (text) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    return value >= least && value <= most ? value : undefined;
+  });
+}
+
+const secondsIn: Readonly<Record<string, number>> = { ms: 0.001, '': 1, s: 1, m: 60, h: 3600 };
+/** The longest time that a Node timer can wait is 2^31 milliseconds, which is a little more. */
+const mostSeconds = 2_000_000;
+
+/** A time in seconds; `30`, `0.5`, `500ms`, `30s`, `20m` and `1h` are ways to write one. */
+export const duration: ValueType<number> = valueType(
+  `a time in seconds (or with ms, s, m or h), more than 0 and at most ${mostSeconds} seconds`,
+  (text) => {
+    const match = /^(\d+\.?\d*) ?(ms|s|m|h|)$/i.exec(text);
+    if (!match) return undefined;
+    const value = Number(match[1]) * (secondsIn[match[2]?.toLowerCase() ?? ''] ?? Number.NaN);
+    return value > 0 && value <= mostSeconds ? value : undefined;
+  },
+);
+
+const bytesIn: Readonly<Record<string, number>> = { kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30, tib: 2 ** 40 };
+
+/** A size in bytes, written with a binary unit: `512MiB`, `4GiB`, `1.5 TiB`. */
+export const size: ValueType<number> = valueType(
+  'a size with KiB, MiB, GiB or TiB, such as 512MiB or 4GiB, at least 1MiB',
+  (text) => {
+    const match = /^(\d+(?:\.\d+)?) ?(kib|mib|gib|tib)$/i.exec(text);
+    if (!match) return undefined;
+    const value = Math.floor(Number(match[1]) * (bytesIn[match[2]?.toLowerCase() ?? ''] ?? Number.NaN));
+    return value >= 2 ** 20 && Number.isSafeInteger(value) ? value : undefined;
+  },
+  formatSize,
+);
+
+/** The size in the largest unit that leaves it whole. */
+function formatSize(bytes: number): string {
+  if (bytes % 2 ** 30 === 0) return `${bytes / 2 ** 30}GiB`;
+  if (bytes % 2 ** 20 === 0) return `${bytes / 2 ** 20}MiB`;
+  return `${bytes / 2 ** 10}KiB`;
+}
+
+const booleans: Readonly<Record<string, boolean>> = {
+  true: true,
+  yes: true,
+  on: true,
+  1: true,
+  false: false,
+  no: false,
+  off: false,
+  0: false,
+};
+
+/** true, yes, on, 1 or false, no, off, 0, in any case. */
+export const bool: ValueType<boolean> = valueType('true or false (or yes, on, 1, no, off, 0)', (text) => {
+  const word = text.toLowerCase();
+  return Object.hasOwn(booleans, word) ? booleans[word] : undefined;
+});
+
+/** One of some words, in any case, with other names for some of them. */
+export function choice<const W extends string>(
+  words: readonly W[],
+  synonyms: Readonly<Record<string, W>> = {},
+): ValueType<W> {
+  return valueType(oneOf(words), (text) => findWord(words, text) ?? synonyms[text.toLowerCase()]);
+}
+
+/** One of some words, in any case; anything else is a warning that quotes it, and acts as the word given. */
+export function choiceOr<const W extends string>(words: readonly W[], otherwise: NoInfer<W>): ValueType<W> {
+  const allowed = oneOf(words);
+  return {
+    allowed,
+    parse(text) {
+      const value = findWord(words, text);
+      if (value !== undefined) return { value };
+      return { value: otherwise, warning: `"${text}" is not known and acts as ${otherwise}; allowed is ${allowed}` };
+    },
+    format: String,
+  };
+}
+
+function oneOf(words: readonly string[]): string {
+  return `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
+}
+
+function findWord<W extends string>(words: readonly W[], text: string): W | undefined {
+  return words.find((word) => word.toLowerCase() === text.toLowerCase());
+}
+
+/** A path, made absolute; empty where nothing is meant. */
+export const path: ValueType<string> = valueType('a path', (text, directory) =>
+  text.includes('\0') ? undefined : text && resolve(directory, text),
+);
+
+/** `stderr` or a path, made absolute. Names of other kinds of log, which have a colon, are refused. */
+export const logDestination: ValueType<string> = valueType('stderr or the path of a file', (text, directory) => {
+  if (text === '' || /^[a-z]+:/i.test(text)) return undefined;
+  return text.toLowerCase() === 'stderr' ? 'stderr' : path.parse(text, directory)?.value;
+});
+
+/** A program: its name, to be found by PATH, or its path. */
+export const program: ValueType<string> = valueType('the name or the path of a program', (text, directory) => {
+  if (text === '') return undefined;
+  return text.includes('/') ? path.parse(text, directory)?.value : text;
+});
+
+/** An IP address or a host's name. */
+export const hostAddress: ValueType<string> = valueType('an IP address or the name of a host', (text) =>
+  /^[a-z0-9][a-z0-9.-]*$|^[0-9a-f:.]*:[0-9a-f:.]*$/i.test(text) ? text : undefined,
+);
+
+/** A name that people read; any text of one line. */
+export const label: ValueType<string> = valueType('a name', (text) => text);
+
+/** An http URL, without the slash at its end; empty where nothing is meant. */
+export const httpUrl: ValueType<string> = valueType('a URL such as http://192.0.2.1:8480', (text) => {
+  if (text === '') return text;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const known = url?.protocol === 'http:' || url?.protocol === 'https:';
+  return known ? text.replace(/\/+$/, '') : undefined;
+});
