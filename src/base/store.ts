@@ -1,0 +1,178 @@
+/**
+ * Durable rows: tables of rows by id, in one database on disk (LMDB). A write that was acknowledged outlives the process,
+ * however it ends; after `flushed` it outlives the machine's power as well. Reads see acknowledged writes, not those under way.
+ *
+ * A database that this version cannot use, newer or damaged, is refused as it is and never emptied.
+ */
+import { spawnSync } from 'node:child_process';
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { open, type RootDatabase } from 'lmdb';
+import { messageOf, XapiError } from './errors.js';
+
+/** One table of the store. Rows are plain JSON-like values; dates and byte arrays are kept as such. */
+export interface Table<T> {
+  get(id: string): T | undefined;
+  /** Resolves when the row outlives a kill of the process. */
+  put(id: string, row: T): Promise<void>;
+  /** Resolves as `put`; fine when there is no such row. */
+  remove(id: string): Promise<void>;
+  /** Every row with its id, in the order of the ids by code point. */
+  entries(): Iterable<[id: string, row: T]>;
+  /** A row to put, or with undefined to remove, for `putMany`. */
+  change(id: string, row: T | undefined): RowChange;
+}
+
+export interface RowChange {
+  readonly table: string;
+  readonly id: string;
+  readonly row: unknown;
+}
+
+export interface Store {
+  table<T>(name: string): Table<T>;
+  /** All of the changes or, should the process or the write fail, none; resolves as `put`. */
+  putMany(changes: readonly RowChange[]): Promise<void>;
+  /** Resolves when everything acknowledged so far outlives a loss of power. */
+  flushed(): Promise<void>;
+  /** Waits for writes under way. */
+  close(): Promise<void>;
+}
+
+/** What this version writes; another layout of rows takes another number. */
+const format = 1;
+/** Its table name is empty, which no other table's is. */
+const formatKey = ['', 'format'];
+
+type Database = RootDatabase<unknown, string[]>;
+
+/**
+ * Open the store in a directory, which is made if need be.
+ * @throws XapiError INTERNAL_ERROR, with the path and what to do, for a damaged database, a newer one, and one that cannot be opened
+ */
+export function openStore(path: string): Store {
+  const isNew = !examine(path);
+  const database = openDatabase(path);
+  if (isNew) database.putSync(formatKey, format);
+  return {
+    table: (name) => openTable(database, path, name),
+    putMany: (changes) => write(database, path, changes),
+    async flushed() {
+      await database.flushed;
+    },
+    close: () => database.close(),
+  };
+}
+
+function openDatabase(path: string): Database {
+  try {
+    // Without noSubdir a path whose last part has a dot would be taken as a file.
+    return open<unknown, string[]>({ path, noSubdir: false });
+  } catch (error) {
+    throw cannotOpen(path, error);
+  }
+}
+
+function cannotOpen(path: string, error: unknown): XapiError {
+  return unusable(
+    path,
+    `cannot be opened: ${messageOf(error)}.`,
+    'Check that it is a directory that can be written.',
+    error,
+  );
+}
+
+/**
+ * Look at a database before it is opened. A damaged file can kill the process that reads it (the file is mapped into memory),
+ * so a child process reads all of it first.
+ * @returns whether there is a database
+ */
+function examine(path: string): boolean {
+  const bytes = dataSize(path);
+  if (bytes === undefined) return false;
+  const program = fileURLToPath(new URL('./store-examiner.js', import.meta.url));
+  const child = spawnSync(process.execPath, [program, path], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  const restore = 'Put a copy of the directory back, or move it away to begin with an empty database.';
+  if (bytes === 0 || child.status !== 0) {
+    throw unusable(path, 'is damaged.', restore, child.error ?? new Error(child.signal ?? child.stderr.trim()));
+  }
+  const found: unknown = JSON.parse(child.stdout);
+  if (found === format) return true;
+  if (typeof found !== 'number') throw unusable(path, 'is no database of xenferry.', 'Set another database-path.');
+  const known = `has format ${found}, and this version knows ${format} alone.`;
+  throw unusable(path, known, 'Run the version that wrote it, or set another database-path.');
+}
+
+/** The bytes of the database's file; undefined where there is none. */
+function dataSize(path: string): number | undefined {
+  try {
+    return statSync(join(path, 'data.mdb'), { throwIfNoEntry: false })?.size;
+  } catch (error) {
+    throw cannotOpen(path, error);
+  }
+}
+
+function unusable(path: string, what: string, remedy: string, cause?: unknown): XapiError {
+  return new XapiError('INTERNAL_ERROR', [`The database ${path} ${what} ${remedy}`], cause);
+}
+
+function openTable<T>(database: Database, path: string, table: string): Table<T> {
+  if (!/^[\w.-]{1,100}$/.test(table)) throw new XapiError('INTERNAL_ERROR', [`"${table}" is no name for a table`]);
+  const change = (id: string, row: T | undefined): RowChange => ({ table, id, row });
+  return {
+    get: (id) => database.get([table, id]) as T | undefined,
+    put: (id, row) => write(database, path, [change(id, row)]),
+    remove: (id) => write(database, path, [change(id, undefined)]),
+    *entries() {
+      for (const { key, value } of database.getRange({ start: [table, ''], end: [table, '\u{10ffff}'] })) {
+        yield [key[1] ?? '', value as T];
+      }
+    },
+    change,
+  };
+}
+
+/** Rows are checked before any is written, so that a batch is never cut short by a bad one. */
+async function write(database: Database, path: string, changes: readonly RowChange[]): Promise<void> {
+  for (const change of changes) assertChange(change);
+  try {
+    await database.batch(() => {
+      for (const { table, id, row } of changes) {
+        if (row === undefined) database.remove([table, id]);
+        else database.put([table, id], row);
+      }
+    });
+  } catch (error) {
+    throw new XapiError('INTERNAL_ERROR', [`Writing to the database ${path} failed: ${messageOf(error)}`], error);
+  }
+}
+
+/** LMDB's longest key is 1978 bytes. */
+const longestId = 1000;
+
+function assertChange({ table, id, row }: RowChange): void {
+  const where = `row "${id}" of table ${table}`;
+  if (id === '' || Buffer.byteLength(id) > longestId || /[\0\u{10ffff}]/u.test(id)) {
+    throw new XapiError('INTERNAL_ERROR', [`${where}: an id has 1 to ${longestId} bytes`]);
+  }
+  if (row !== undefined) assertStorable(row, where);
+}
+
+function assertStorable(value: unknown, where: string): void {
+  if (value === null || ['string', 'boolean', 'undefined'].includes(typeof value)) return;
+  if (typeof value === 'number' && Number.isFinite(value)) return;
+  if (value instanceof Date || value instanceof Uint8Array) return;
+  if (Array.isArray(value)) {
+    for (const [index, item] of value.entries()) assertStorable(item, `${where}, [${index}]`);
+  } else if (typeof value === 'object' && isPlain(value)) {
+    for (const [name, item] of Object.entries(value)) assertStorable(item, `${where}, ${name}`);
+  } else {
+    throw new XapiError('INTERNAL_ERROR', [`${where}: ${String(value)} cannot be stored`]);
+  }
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}

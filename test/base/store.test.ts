@@ -1,0 +1,180 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { open } from 'lmdb';
+import { XapiError } from '../../src/base/errors.js';
+import { openStore, type Store } from '../../src/base/store.js';
+
+describe('the store', () => {
+  let directory: string;
+  let path: string;
+
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'store-'));
+    path = join(directory, 'a.directory', 'with.dots');
+  });
+  afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+  async function withStore<T>(use: (store: Store) => T | Promise<T>): Promise<T> {
+    const store = openStore(path);
+    try {
+      return await use(store);
+    } finally {
+      await store.close();
+    }
+  }
+
+  async function fill(rows: number): Promise<void> {
+    await withStore(async (store) => {
+      const table = store.table<string>('filled');
+      await store.putMany(
+        Array.from({ length: rows }, (_value, index) => table.change(String(index), 'x'.repeat(500))),
+      );
+    });
+  }
+
+  function refusal(): XapiError {
+    try {
+      openStore(path);
+    } catch (error) {
+      expect(error).to.be.instanceOf(XapiError);
+      return error as XapiError;
+    }
+    throw new Error('the store was opened');
+  }
+
+  it('keeps rows from one opening to the next', async () => {
+    const row = {
+      text: 'ünï',
+      list: [1, 2.5, null, true],
+      nested: { date: new Date(5), bytes: new Uint8Array([1, 2]) },
+    };
+    await withStore(async (store) => {
+      const table = store.table<unknown>('kept');
+      await table.put('a', row);
+      await table.put('b', 'gone');
+      await table.remove('b');
+      await table.remove('never there');
+      await store.flushed();
+    });
+    await withStore((store) => {
+      const table = store.table<typeof row>('kept');
+      const read = table.get('a');
+      expect(read).to.deep.include({ text: row.text, list: row.list });
+      expect(read?.nested.date).to.deep.equal(row.nested.date);
+      expect([...(read?.nested.bytes ?? [])]).to.deep.equal([1, 2]);
+      expect(table.get('b')).to.equal(undefined);
+      expect([...table.entries()].map(([id]) => id)).to.deep.equal(['a']);
+    });
+  });
+
+  it('lists the rows of one table alone, ordered by id', async () => {
+    const ids = fc.uniqueArray(fc.string({ unit: 'grapheme', minLength: 1, maxLength: 12 }), { maxLength: 20 });
+    await withStore(async (store) => {
+      const [table, other] = [store.table<number>('t'), store.table<number>('t2')];
+      const property = fc.asyncProperty(ids, ids, async (mine, others) => {
+        await store.putMany([...table.entries()].map(([id]) => table.change(id, undefined)));
+        await store.putMany([...mine.map((id) => table.change(id, 1)), ...others.map((id) => other.change(id, 2))]);
+        const sorted = mine.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+        expect([...table.entries()]).to.deep.equal(sorted.map((id) => [id, 1]));
+      });
+      await fc.assert(property);
+    });
+  });
+
+  for (const [what, row] of [
+    ['a function', { run: () => 1 }],
+    ['NaN', { deep: [Number.NaN] }],
+    ['a bigint', 1n],
+    ['a map', new Map()],
+  ] as const) {
+    it(`refuses ${what} in a row, and the whole of its batch`, async () => {
+      await withStore(async (store) => {
+        const table = store.table<unknown>('t');
+        const error = await store
+          .putMany([table.change('good', 1), table.change('bad', row)])
+          .catch((thrown) => thrown);
+        expect(error).to.be.instanceOf(XapiError);
+        expect(error.message).to.contain('row "bad" of table t');
+        expect([...table.entries()]).to.deep.equal([]);
+      });
+    });
+  }
+
+  it('refuses ids that cannot be keys', async () => {
+    await withStore(async (store) => {
+      for (const id of ['', 'x'.repeat(1001), 'a\0b']) {
+        expect(
+          await store
+            .table('t')
+            .put(id, 1)
+            .catch((thrown) => thrown),
+        ).to.be.instanceOf(XapiError);
+      }
+    });
+  });
+
+  it('loses no acknowledged write and splits no batch when the process is killed', async () => {
+    const program = fileURLToPath(new URL('../support/store-writer.js', import.meta.url));
+    for (const enough of [1, 50, 400]) {
+      const child = spawn(process.execPath, [program, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+      let output = '';
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        output += text;
+        if (output.split('\n').length > enough) child.kill('SIGKILL');
+      });
+      const [, signal] = await once(child, 'close');
+      expect(signal).to.equal('SIGKILL');
+      const acknowledged = output.split('\n').slice(0, -1).map(Number);
+      expect(acknowledged.length).to.be.at.least(enough);
+      await withStore((store) => {
+        const [one, two] = [store.table<number>('one'), store.table<number>('two')];
+        for (const number of acknowledged) expect(one.get(String(number)), `row ${number}`).to.equal(number);
+        expect([...two.entries()]).to.deep.equal([...one.entries()]);
+      });
+    }
+  });
+
+  const damages: Record<string, (file: string) => void> = {
+    'cut short': (file) => truncateSync(file, 500_000),
+    'cut to its first page': (file) => truncateSync(file, 5_000),
+    emptied: (file) => truncateSync(file, 0),
+    overwritten: (file) => writeFileSync(file, Buffer.alloc(100_000, 'no database')),
+    'overwritten in the middle': (file) => writeFileSync(file, Buffer.alloc(800_000, 0xa5), { flag: 'r+' }),
+  };
+  for (const [damage, apply] of Object.entries(damages)) {
+    it(`refuses a database that was ${damage}, and leaves it as it is`, async () => {
+      await fill(3000);
+      const file = join(path, 'data.mdb');
+      apply(file);
+      cpSync(file, join(directory, 'before'));
+      expect(refusal().message).to.contain(`The database ${path} is damaged. Put a copy`);
+      expect(readFileSync(file).equals(readFileSync(join(directory, 'before')))).to.equal(true);
+    });
+  }
+
+  it('refuses a database of a newer version, and says what to do', async () => {
+    const database = open({ path, noSubdir: false });
+    await database.put(['', 'format'], 2);
+    await database.close();
+    expect(refusal().message).to.contain('has format 2, and this version knows 1 alone. Run the version that wrote it');
+  });
+
+  it('refuses the database of another program', async () => {
+    const database = open({ path, noSubdir: false });
+    await database.put('something', 'else');
+    await database.close();
+    expect(refusal().message).to.match(/is damaged|is no database of xenferry/);
+  });
+
+  it('refuses a path that is a file', () => {
+    mkdirSync(join(directory, 'a.directory'));
+    writeFileSync(path, 'a file');
+    expect(refusal().message).to.contain(`The database ${path} cannot be opened`);
+  });
+});
