@@ -1,0 +1,184 @@
+/**
+ * One call of the XenAPI, whatever it came in by. The order of checks: UTF-8, name, arity, parameter types, session, role.
+ *
+ * What an `Async.` call could still fail with after the session is in its task: the caller has the reference by then.
+ */
+import type { Ref } from '../../idl/index.js';
+import type { DispatchDeps, OpenTask, SessionIdentity } from '../base/dispatch-deps.js';
+import { toXapiError, XapiError } from '../base/errors.js';
+import type { CallContext, CallLog, CallOrigin, CallTask } from '../base/handlers.js';
+import { type Message, surface } from '../base/surface.js';
+import { nullRef, type Type } from '../base/value.js';
+import { answerGeneric } from './generic-messages.js';
+import { assertText, bindParams, resolveName } from './parameters.js';
+import { encodeXml } from './xml-value.js';
+
+export interface Call {
+  /** As it was sent, with its prefix. */
+  readonly name: string;
+  /** Parsed, not typed; the session comes first where the message has one. */
+  readonly params: readonly unknown[];
+  /** Whether the bytes of the call were UTF-8; broken ones stand as U+FFFD in the parameters. */
+  readonly validUtf8: boolean;
+  readonly origin: CallOrigin;
+}
+
+/** A result with its declared type, by which it is to be serialised. */
+export interface TypedResult {
+  readonly type: Type;
+  readonly value: unknown;
+}
+
+/** @throws XapiError for every failure; nothing else */
+export type Dispatch = (call: Call) => Promise<TypedResult>;
+
+const stringSet: Type = { kind: 'set', element: { kind: 'string' } };
+const taskRef: Type = { kind: 'ref', cls: 'task' };
+
+/** The dispatcher of one host. */
+export function createDispatch(deps: DispatchDeps): Dispatch {
+  return async (call) => {
+    try {
+      return await dispatch(deps, call);
+    } catch (error) {
+      const failure = toXapiError(error);
+      if (failure.code === 'INTERNAL_ERROR') deps.log.error(`${call.name.slice(0, 100)}: ${traceOf(failure)}`);
+      throw failure;
+    }
+  };
+}
+
+async function dispatch(deps: DispatchDeps, call: Call): Promise<TypedResult> {
+  assertText(call);
+  if (call.name === 'system.listMethods') return { type: stringSet, value: [...surface.keys()] };
+  const { message, prefix, bare } = resolveName(call.name);
+  if (message === undefined) throw unknownMethod(deps, call);
+  const args = bindParams(message, bare, call.params);
+  const session = identify(deps, message, call.params[0]);
+  if (message.removed) throw new XapiError('MESSAGE_REMOVED');
+  if (prefix !== '' && !message.async) {
+    throw new XapiError('Fault', [`No async mode for this operation (rpc: ${message.name})`]);
+  }
+  const work: Work = { deps, call, message, args, session };
+  if (prefix !== '') return startAsync(work);
+  if (message.async && message.cls !== 'task' && message.cls !== 'event') return runInTask(work);
+  return { type: message.result, value: await perform(work, detachedTask(), call.origin) };
+}
+
+/** A call that has passed the checks up to its session. */
+interface Work {
+  readonly deps: DispatchDeps;
+  readonly call: Call;
+  readonly message: Message;
+  readonly args: readonly unknown[];
+  readonly session: SessionIdentity | undefined;
+}
+
+/** A name that the model lacks; a bad session in the first parameter comes first. */
+function unknownMethod(deps: DispatchDeps, call: Call): XapiError {
+  const [first] = call.params;
+  const isMember = deps.coordinatorAddress() !== undefined;
+  if (typeof first === 'string' && !isMember && deps.sessions.use(first) === undefined) {
+    return new XapiError('SESSION_INVALID', [first]);
+  }
+  return new XapiError('MESSAGE_METHOD_UNKNOWN', [call.name]);
+}
+
+function identify(deps: DispatchDeps, message: Message, first: unknown): SessionIdentity | undefined {
+  const coordinator = deps.coordinatorAddress();
+  if (coordinator !== undefined && !deps.isHostLevel(message.name)) throw new XapiError('HOST_IS_SLAVE', [coordinator]);
+  if (!message.session) return undefined;
+  const session = deps.sessions.use(String(first));
+  if (session === undefined) throw new XapiError('SESSION_INVALID', [String(first)]);
+  return session;
+}
+
+function assertRole(message: Message, session: SessionIdentity | undefined): void {
+  if (session === undefined || session.isLocalSuperuser) return;
+  if (message.roles.some((role) => session.roles.includes(role))) return;
+  const holders = message.roles.join(', ');
+  throw new XapiError('RBAC_PERMISSION_DENIED', [
+    message.name.toLowerCase(),
+    `No permission in user session. (Roles with this permission: ${holders})`,
+  ]);
+}
+
+async function perform(work: Work, task: CallTask, origin: CallOrigin): Promise<unknown> {
+  const { deps, call, message, args, session } = work;
+  assertRole(message, session);
+  if (!message.implemented) throw new XapiError('NOT_IMPLEMENTED', [message.name]);
+  if (message.action.kind !== 'custom') return answerGeneric(deps.rows, message, args);
+  const handlers = deps.handlers as unknown as Record<string, Record<string, AnyHandler>>;
+  const handler = handlers[message.cls]?.[message.method];
+  if (handler === undefined) throw new Error(`${message.name} has no handler`);
+  const log = markedLog(deps.log, task.ref === nullRef ? call.name : `${call.name} ${task.ref}`);
+  const context: CallContext = { ...(session && { session: session.ref }), task, log, origin };
+  return handler(context, ...args);
+}
+
+type AnyHandler = (context: CallContext, ...args: readonly unknown[]) => unknown;
+
+/** A synchronous call of a message that could be asynchronous: its task lives as long as the call. */
+async function runInTask(work: Work): Promise<TypedResult> {
+  const { deps, call, message, session } = work;
+  const task = deps.tasks.create(call.name, session?.ref);
+  try {
+    return { type: message.result, value: await settle(message, task, perform(work, task, call.origin)) };
+  } finally {
+    task.destroy();
+  }
+}
+
+function startAsync(work: Work): TypedResult {
+  const { deps, call, message, session } = work;
+  const task = deps.tasks.create(call.name, session?.ref);
+  // The caller does not wait, so the end of its connection ends nothing.
+  const origin = { ...call.origin, closed: new AbortController().signal };
+  settle(message, task, perform(work, task, origin)).catch((error: unknown) => {
+    const failure = toXapiError(error);
+    deps.log.info(
+      `${call.name} ${task.ref}: ${failure.code === 'INTERNAL_ERROR' ? traceOf(failure) : failure.message}`,
+    );
+  });
+  return { type: taskRef, value: task.ref };
+}
+
+/** End the task as its work ends. */
+async function settle(message: Message, task: OpenTask, work: Promise<unknown>): Promise<unknown> {
+  let value: unknown;
+  let fragment: string;
+  try {
+    value = await work;
+    fragment = encodeXml(message.result, value);
+  } catch (error) {
+    const failure = toXapiError(error);
+    task.fail(failure);
+    throw failure;
+  }
+  task.succeed(fragment);
+  return value;
+}
+
+/** What stands for the task of a call that makes none. */
+function detachedTask(): CallTask {
+  return {
+    ref: nullRef as Ref<'task'>,
+    signal: new AbortController().signal,
+    setProgress: () => {},
+    putOtherConfig: () => {},
+    setCancellable: () => {},
+  };
+}
+
+function markedLog(log: CallLog, mark: string): CallLog {
+  return {
+    debug: (text) => log.debug(`${mark}: ${text}`),
+    info: (text) => log.info(`${mark}: ${text}`),
+    warn: (text) => log.warn(`${mark}: ${text}`),
+    error: (text) => log.error(`${mark}: ${text}`),
+  };
+}
+
+function traceOf(failure: XapiError): string {
+  return failure.cause instanceof Error ? (failure.cause.stack ?? failure.message) : failure.message;
+}
