@@ -1,0 +1,121 @@
+/** xe vm-migrate: to a host of the pool, or to another pool. */
+import { keyedParams, type Params, paramNamed, parseBool } from './command-line.js';
+import { longCall } from './long-call.js';
+import { login, serverUrl, type XapiSession } from './xapi-client.js';
+import { type Command, type Context, objectNamed, withSelectedVms } from './xe-command.js';
+import { xeClasses } from './xe-fields.js';
+import { createObjects, type Objects, objectsOf, type XapiRecord } from './xe-record.js';
+
+const remote = ['remote-master', 'remote-username', 'remote-password', 'remote-network'];
+const maps = ['vif', 'vdi', 'vgpu'];
+const own = ['host', 'host-uuid', 'host-name', 'live', 'force', 'copy', 'compress', ...remote, ...maps];
+
+export const vmMigrate: Command = {
+  name: 'vm-migrate',
+  required: [],
+  optional: [...own.slice(0, 7), ...remote, ...maps.map((map) => `${map}:`)],
+  help:
+    'Migrate the selected VMs to the host that host= names by uuid or name-label. With remote-master=, remote-username= and ' +
+    'remote-password= they go to that pool, vif:<VIF uuid>=<network uuid> and the like saying what is connected to what there. ' +
+    'compress= says whether the memory is compressed on its way; without it, the pool decides.',
+  selects: 'VMs',
+  common: true,
+  run: (context) => (isRemote(context.params) ? migrateToPool(context) : migrateInPool(context)),
+};
+
+function isRemote(params: Params): boolean {
+  return params.some(([name]) => remote.includes(name) || maps.includes(name.split(':')[0] as string));
+}
+
+/** `compress` is left out unless it is given, so that the pool decides. */
+function optionsOf(params: Params): Record<string, string> {
+  const options: Record<string, string> = {};
+  for (const name of ['force', 'live', 'copy']) {
+    options[name] = String(parseBool(name, paramNamed(params, name) ?? 'false'));
+  }
+  const compress = paramNamed(params, 'compress');
+  return compress === undefined ? options : { ...options, compress };
+}
+
+function hostParam(params: Params): string | undefined {
+  return paramNamed(params, 'host') ?? paramNamed(params, 'host-uuid') ?? paramNamed(params, 'host-name');
+}
+
+async function migrateInPool(context: Context): Promise<void> {
+  const name = hostParam(context.params);
+  if (name === undefined) throw new Error('No destination is given: host= names one');
+  const host = await objectNamed(context.objects, xeClasses.host, name);
+  const options = optionsOf(context.params);
+  await withSelectedVms(context, own, ({ ref }) => longCall(context, 'VM.pool_migrate', ref, host.ref, options));
+}
+
+async function migrateToPool(context: Context): Promise<void> {
+  const { params, printer } = context;
+  const [server, username, password] = remote.map((name) => paramNamed(params, name));
+  if (server === undefined || username === undefined || password === undefined) {
+    throw new Error('A migration to another pool needs remote-master, remote-username and remote-password');
+  }
+  const options = optionsOf(params);
+  const there = await login({ url: serverUrl(server), username, password }, 'xe');
+  try {
+    const remoteObjects = createObjects(there);
+    const host = await remoteHost(remoteObjects, hostParam(params));
+    const network = await remoteNetwork(remoteObjects, host.ref, paramNamed(params, 'remote-network'));
+    printer.message(`Migrating to host ${host.record.name_label} over network ${network.record.name_label}`);
+    const mapped = await mapsOf(context.session, there, params);
+    await withSelectedVms(context, own, async ({ ref }) => {
+      const destination = await there.call('host.migrate_receive', host.ref, network.ref, options);
+      const { vif, vdi, vgpu } = mapped;
+      await longCall(context, 'VM.migrate_send', ref, destination, true, vdi, vif, options, vgpu);
+    });
+  } finally {
+    await there.logout();
+  }
+}
+
+interface Found {
+  readonly ref: string;
+  readonly record: XapiRecord;
+}
+
+/** The host of the other pool that is named, else its coordinator. */
+async function remoteHost(objects: Objects, name: string | undefined): Promise<Found> {
+  if (name !== undefined) return objectNamed(objects, xeClasses.host, name);
+  const [pool] = (await objects.all('pool')).values();
+  const ref = String(pool?.master);
+  const record = (await objects.all('host')).get(ref);
+  if (record === undefined) throw new Error('The remote pool names no coordinator: give host=');
+  return { ref, record };
+}
+
+/** The network that is named, else that of the host's management interface. */
+async function remoteNetwork(objects: Objects, host: string, name: string | undefined): Promise<Found> {
+  const networks = await objectsOf(objects, xeClasses.network);
+  if (name !== undefined) {
+    const found = networks.find(({ record }) => [record.uuid, record.name_label, record.bridge].includes(name));
+    if (found === undefined) throw new Error(`The remote pool has no network '${name}'`);
+    return found;
+  }
+  const interfaces = [...(await objects.all('PIF')).values()];
+  const management = interfaces.find((pif) => pif.host === host && pif.management === true);
+  const found = networks.find(({ ref }) => ref === management?.network);
+  if (found === undefined) throw new Error('The remote host has no management interface: give remote-network=');
+  return found;
+}
+
+/** `vif:`, `vdi:` and `vgpu:` parameters as maps from references here to references there. */
+async function mapsOf(here: XapiSession, there: XapiSession, params: Params) {
+  const mapOf = async (prefix: string, from: string, to: string) => {
+    const map: Record<string, string> = {};
+    for (const [uuid, target] of keyedParams(params, prefix)) {
+      const ref = await here.call<string>(`${from}.get_by_uuid`, uuid);
+      map[ref] = await there.call<string>(`${to}.get_by_uuid`, target);
+    }
+    return map;
+  };
+  return {
+    vif: await mapOf('vif', 'VIF', 'network'),
+    vdi: await mapOf('vdi', 'VDI', 'SR'),
+    vgpu: await mapOf('vgpu', 'VGPU', 'GPU_group'),
+  };
+}

@@ -1,0 +1,42 @@
+/** The words in which the classes that xe shows are written down. Nothing here runs. */
+import type { ClassName } from '../../../idl/index.js';
+
+/** Read-only or read-write; of a plain value, a set (S) or a map (M). */
+export type Kind = 'RO' | 'RW' | 'SRO' | 'SRW' | 'MRO' | 'MRW';
+
+export interface XeField {
+  readonly kind: Kind;
+  /**
+   * Where its value comes from: a field of the record, or a path through references (`VM.name_label`). Without it, the field
+   * whose name has underscores for the dashes.
+   */
+  readonly from?: string;
+  /** Shown where a reference on the path is null, a call fails, or the server lacks the field. */
+  readonly none?: string;
+  /** Shown where the path meets a set of more than one reference. */
+  readonly many?: string;
+  /** A message that takes the object alone; its result is the value. */
+  readonly call?: string;
+  /** A field of every host; the value that all of them have. */
+  readonly everyHost?: string;
+  /** Not shown in lists unless asked for by name in param-get. */
+  readonly hidden?: true;
+  readonly deprecated?: true;
+  /** Not computed in lists. */
+  readonly expensive?: true;
+  /** Filters ignore case. */
+  readonly caseless?: true;
+}
+
+/** A class of objects as xe shows it: its commands are made from this alone. */
+export interface XeClass {
+  /** What its commands begin with. */
+  readonly command: string;
+  readonly class: ClassName;
+  /** The fields that its list shows where `params` says nothing. */
+  readonly columns: readonly string[];
+  /** Filters that its list always has. */
+  readonly where?: Readonly<Record<string, string>>;
+  /** In the order in which they are shown. A kind alone is a field with nothing special. */
+  readonly fields: Readonly<Record<string, Kind | XeField>>;
+}

@@ -1,0 +1,73 @@
+/** What `xe help` says. */
+import type { Params } from './command-line.js';
+import { boolParam } from './command-line.js';
+import { createPrinter } from './printer.js';
+import type { Command } from './xe-command.js';
+
+const usageText = `Usage:
+  xe <command>
+    [ -s <server> ]            A host of the pool: host, host:port or URL; XE_SERVER
+    [ -p <port> ]              Its port, where the server names none
+    [ -u <username> ]          Who logs in, root by default; XE_USER
+    [ -pw <password> | -pwf <password file> ]
+                               With which password; XE_PASSWORD, XE_PASSWORD_FILE
+    [ --minimal ]              Print only values, with commas between them
+    [ --multiple ]             Work on all of the objects that are selected
+    [ <other arguments> ... ]  name=value, or --name for name=true
+
+To get help on a command:
+  xe help <command>
+`;
+
+const aboutSelecting =
+  "VMs are selected by vm=<uuid or name-label>, or by any of their fields, such as 'power-state=running'; where several match, " +
+  '--multiple is needed.';
+
+/** @param words what follows `help`; without any, the common commands are listed, all of them with --all */
+export function help(commands: ReadonlyMap<string, Command>, words: Params, write: (text: string) => void): void {
+  const minimal = boolParam(words, 'minimal');
+  const printer = createPrinter(write, minimal);
+  const topics = words.map(([name]) => name).filter((name) => !['minimal', 'all'].includes(name));
+  for (const topic of topics) describeCommand(commands, topic, printer);
+  if (topics.length === 0) {
+    const all = boolParam(words, 'all');
+    const names = [...commands.values()].filter(({ common }) => all || common).map(({ name }) => name);
+    printer.message(usageText);
+    if (!all) printer.message('To see all commands:\n  xe help --all\n');
+    printer.message(all ? 'All commands\n------------' : 'Common commands\n---------------');
+    printer.list(minimal ? names.sort() : wrap(names.sort()));
+  }
+  printer.flush();
+}
+
+function describeCommand(
+  commands: ReadonlyMap<string, Command>,
+  name: string,
+  printer: ReturnType<typeof createPrinter>,
+) {
+  const command = commands.get(name);
+  if (command === undefined) throw new Error(`Unknown command: ${name}`);
+  const optional = command.selects === undefined ? command.optional : [...command.optional, '<vm-selectors>'];
+  printer.table([
+    [
+      ['command name', name],
+      ['reqd params', command.required.join(', ')],
+      ['optional params', optional.join(', ')],
+      ['description', command.selects === undefined ? command.help : `${command.help} ${aboutSelecting}`],
+    ],
+  ]);
+}
+
+/** Names with commas between them, on indented lines of at most 80 characters. */
+function wrap(names: readonly string[]): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const name of names) {
+    if (line !== '' && line.length + name.length > 73) {
+      lines.push(`    ${line},`);
+      line = '';
+    }
+    line = line === '' ? name : `${line}, ${name}`;
+  }
+  return line === '' ? lines : [...lines, `    ${line}`];
+}

@@ -1,0 +1,157 @@
+/** From a record of the XenAPI to what xe shows of it. */
+import { type ClassModel, classes } from '../../idl/index.js';
+import { XapiError } from '../base/errors.js';
+import type { XapiSession } from './xapi-client.js';
+import { labels } from './xe-fields/labels.js';
+import { fieldOf, type NamedField, type XeClass } from './xe-fields.js';
+
+export type XapiRecord = Readonly<Record<string, unknown>>;
+
+/** An object of a class that xe shows. */
+export interface XeObject {
+  readonly shown: XeClass;
+  readonly ref: string;
+  readonly record: XapiRecord;
+}
+
+/** A field's value as text; a set and a map have their parts as well. */
+export interface Shown {
+  readonly text: string;
+  readonly set?: readonly string[];
+  readonly map?: readonly (readonly [key: string, value: string])[];
+}
+
+/** The objects of a session's pool, a class read once and when it is first needed. */
+export interface Objects {
+  readonly session: XapiSession;
+  /** Every object of a class by reference; none of a class that the model lacks. */
+  all(className: string): Promise<ReadonlyMap<string, XapiRecord>>;
+}
+
+export const notInDatabase = '<not in database>';
+export const nullRef = 'OpaqueRef:NULL';
+
+const models: Readonly<Record<string, ClassModel>> = classes;
+
+export function createObjects(session: XapiSession): Objects {
+  const read = new Map<string, Promise<ReadonlyMap<string, XapiRecord>>>();
+  const load = async (className: string) => {
+    if (!Object.hasOwn(models, className)) return new Map<string, XapiRecord>();
+    const records = await session.call<Record<string, XapiRecord>>(`${className}.get_all_records`);
+    return new Map(Object.entries(records));
+  };
+  return {
+    session,
+    all(className) {
+      const known = read.get(className) ?? load(className);
+      read.set(className, known);
+      return known;
+    },
+  };
+}
+
+/** Every object of a class, as the server orders them. */
+export async function objectsOf(objects: Objects, shown: XeClass): Promise<XeObject[]> {
+  const records = await objects.all(shown.class);
+  return [...records].map(([ref, record]) => ({ shown, ref, record }));
+}
+
+/** The written type of a field of the XenAPI, such as `set(ref:VIF)`. */
+export function typeOfField(className: string, field: string): string | undefined {
+  return models[className]?.fields[field]?.type;
+}
+
+/** What xe shows of a field of an object, by the field's name in xe. @throws an Error when there is no such field */
+export function show(objects: Objects, object: XeObject, name: string): Promise<Shown> {
+  return showField(objects, object, fieldOf(object.shown, name));
+}
+
+/** What xe shows of a field of an object. */
+export async function showField(objects: Objects, object: XeObject, field: NamedField): Promise<Shown> {
+  const none = { text: field.none ?? notInDatabase, set: [], map: [] };
+  if (field.call !== undefined) return callResult(objects, object, field.call, none);
+  if (field.everyHost !== undefined) return everyHost(objects, field.everyHost);
+  return follow(objects, object, field, none);
+}
+
+async function callResult(objects: Objects, object: XeObject, message: string, none: Shown): Promise<Shown> {
+  const [className = '', name = ''] = message.split('.');
+  try {
+    const result = await objects.session.call(message, object.ref);
+    return await render(objects, models[className]?.messages[name]?.result ?? 'string', result);
+  } catch (error) {
+    if (error instanceof XapiError) return none;
+    throw error;
+  }
+}
+
+async function everyHost(objects: Objects, field: string): Promise<Shown> {
+  const hosts = [...(await objects.all('host')).values()];
+  const type = typeOfField('host', field) ?? 'string';
+  const texts = await Promise.all(hosts.map(async (host) => (await render(objects, type, host[field])).text));
+  const same = new Set(texts).size === 1;
+  return { text: same ? (texts[0] as string) : '<inconsistent>' };
+}
+
+/** Walk the field's path through references; all but its last part are references to one object. */
+async function follow(objects: Objects, object: XeObject, field: NamedField, none: Shown): Promise<Shown> {
+  const path = field.setter.split('.');
+  const last = path.pop() as string;
+  let className: string = object.shown.class;
+  let record = object.record;
+  for (const part of path) {
+    const type = typeOfField(className, part) ?? '';
+    const refs = [record[part]].flat().filter((ref) => typeof ref === 'string' && ref !== nullRef) as string[];
+    if (refs.length > 1 && field.many !== undefined) return { text: field.many };
+    className = type.replace(/^set\((.*)\)$/, '$1').replace(/^ref:/, '');
+    const next = refs.length === 1 ? (await objects.all(className)).get(refs[0] as string) : undefined;
+    if (next === undefined) return none;
+    record = next;
+  }
+  const type = typeOfField(className, last);
+  if (type === undefined || !Object.hasOwn(record, last)) return none;
+  const value = await render(objects, type, record[last], field.none);
+  // Who does an operation is of no interest here, only what is being done.
+  if (last !== 'current_operations') return value;
+  const operations = (value.map ?? []).map(([, operation]) => operation);
+  return { text: operations.join('; '), set: operations };
+}
+
+/** A value by its written type. References are shown as uuids. */
+async function render(objects: Objects, type: string, value: unknown, none = notInDatabase): Promise<Shown> {
+  const set = /^set\((.*)\)$/.exec(type);
+  if (set !== null) {
+    const items = await Promise.all(
+      (value as unknown[]).map((item) => renderText(objects, set[1] as string, item, none)),
+    );
+    return { text: items.join('; '), set: items };
+  }
+  const map = /^map\(([^,()]*),(.*)\)$/.exec(type);
+  if (map !== null) {
+    const entries = await Promise.all(
+      Object.entries(value as object).map(async ([key, item]) => {
+        const texts = [
+          renderText(objects, map[1] as string, key, none),
+          renderText(objects, map[2] as string, item, none),
+        ];
+        return (await Promise.all(texts)) as [string, string];
+      }),
+    );
+    return { text: entries.map(([key, item]) => `${key}: ${item}`).join('; '), map: entries };
+  }
+  return { text: await plainText(objects, type, value, none) };
+}
+
+async function renderText(objects: Objects, type: string, value: unknown, none: string): Promise<string> {
+  return (await render(objects, type, value, none)).text;
+}
+
+async function plainText(objects: Objects, type: string, value: unknown, none: string): Promise<string> {
+  const text = String(value);
+  if (type === 'float') return Number(value).toFixed(3);
+  if (type.startsWith('enum:')) return labels[type.slice('enum:'.length)]?.[text] ?? text;
+  if (!type.startsWith('ref:')) return text;
+  if (text === nullRef) return none;
+  const record = (await objects.all(type.slice('ref:'.length))).get(text);
+  return record === undefined ? none : String(record.uuid);
+}

@@ -1,0 +1,74 @@
+/** A run of xe, from its words to its exit status. */
+
+import { classCommands } from './class-commands.js';
+import {
+  boolParam,
+  type CommandLine,
+  credentialsOf,
+  type Environment,
+  paramNamed,
+  parseCommandLine,
+  usageError,
+} from './command-line.js';
+import { createPrinter } from './printer.js';
+import { vmCommands } from './vm-commands.js';
+import { vmMigrate } from './vm-migrate.js';
+import { login } from './xapi-client.js';
+import type { Command, Terminal } from './xe-command.js';
+import { errorLines } from './xe-error.js';
+import { xeClasses } from './xe-fields.js';
+import { help } from './xe-help.js';
+import { createObjects, type Objects } from './xe-record.js';
+
+/** Every command by name. */
+export function commandTable(): ReadonlyMap<string, Command> {
+  const commands = [...Object.values(xeClasses).flatMap(classCommands), ...vmCommands, vmMigrate];
+  return new Map(commands.map((command) => [command.name, command]));
+}
+
+/**
+ * Do what the words say.
+ * @param args the words after the program's name
+ * @returns the exit status: 0, or 1 after an error, which is printed
+ */
+export async function runXe(args: readonly string[], env: Environment, terminal: Terminal): Promise<number> {
+  try {
+    const line = parseCommandLine(args, env);
+    const commands = commandTable();
+    if (line.command === undefined || line.command === 'help') {
+      help(commands, line.params, line.command === undefined ? terminal.err : terminal.out);
+      return line.command === undefined ? 1 : 0;
+    }
+    const command = commands.get(line.command);
+    if (command === undefined) throw usageError(`Unknown command: ${line.command}`);
+    assertRequired(command, line);
+    return await runCommand(command, line, terminal);
+  } catch (error) {
+    return printError(error, terminal);
+  }
+}
+
+function assertRequired(command: Command, { params }: CommandLine): void {
+  const missing = command.required.find((name) => paramNamed(params, name) === undefined);
+  if (missing !== undefined) throw usageError(`Required parameter not found: ${missing}`);
+}
+
+async function runCommand(command: Command, { params, connection }: CommandLine, terminal: Terminal): Promise<number> {
+  const printer = createPrinter(terminal.out, boolParam(params, 'minimal'));
+  const session = await login(credentialsOf(connection), 'xe');
+  const objects = createObjects(session);
+  try {
+    await command.run({ session, params, printer, objects, terminal });
+    printer.flush();
+    return 0;
+  } catch (error) {
+    return await printError(error, terminal, objects);
+  } finally {
+    await session.logout();
+  }
+}
+
+async function printError(error: unknown, terminal: Terminal, objects?: Objects): Promise<number> {
+  for (const line of await errorLines(error, objects)) terminal.err(`${line}\n`);
+  return 1;
+}

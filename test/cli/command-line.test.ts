@@ -1,0 +1,76 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { type CommandLine, credentialsOf, parseCommandLine } from '../../src/cli/command-line.js';
+import { serverUrl } from '../../src/cli/xapi-client.js';
+
+describe('the command line of xe', () => {
+  const rows: [args: string[], env: Record<string, string>, read: CommandLine][] = [
+    [['vm-list'], {}, { command: 'vm-list', params: [], connection: {} }],
+    [
+      ['-s', 'h', '-p', '81', '-u', 'me', '-pw', 'a=b', 'vm-list', 'name-label=x=y', '--minimal', '--live=false'],
+      {},
+      {
+        command: 'vm-list',
+        params: [
+          ['name-label', 'x=y'],
+          ['minimal', 'true'],
+          ['live', 'false'],
+        ],
+        connection: { server: 'h', port: '81', username: 'me', password: 'a=b' },
+      },
+    ],
+    [
+      ['vm-list', 'server=h', 'username=me'],
+      { XE_SERVER: 'e', XE_USER: 'eve', XE_PASSWORD: 'p' },
+      { command: 'vm-list', params: [], connection: { server: 'h', username: 'me', password: 'p' } },
+    ],
+    [
+      ['vm-list', '-s', 'h'],
+      { XE_EXTRA_ARGS: 'server=e,password=a\\,b,--debug', XE_SERVER: 'f' },
+      { command: 'vm-list', params: [['debug', 'true']], connection: { server: 'h', password: 'a,b' } },
+    ],
+    [
+      ['vm-list', '-pwf', '/f'],
+      { XE_PASSWORD: 'p' },
+      { command: 'vm-list', params: [], connection: { passwordfile: '/f' } },
+    ],
+  ];
+  for (const [args, env, read] of rows) {
+    it(`reads ${args.join(' ')} with ${JSON.stringify(env)}`, () => {
+      expect(parseCommandLine(args, env)).to.deep.equal(read);
+    });
+  }
+
+  const urls: [server: string, port: string | undefined, url: string][] = [
+    ['host', undefined, 'http://host'],
+    ['host:81', undefined, 'http://host:81'],
+    ['host', '81', 'http://host:81'],
+    ['http://host:81/', '82', 'http://host:81'],
+    ['[::1]:81', undefined, 'http://[::1]:81'],
+  ];
+  for (const [server, port, url] of urls) {
+    it(`takes ${server} for ${url}`, () => expect(serverUrl(server, port)).to.equal(url));
+  }
+
+  it('reads a user and a password from a file, and says when it cannot', () => {
+    const dir = mkdtempSync(join(tmpdir(), 'xe-test-'));
+    try {
+      const file = join(dir, 'pw');
+      writeFileSync(file, 'me\nsecret\n');
+      expect(credentialsOf({ server: 'h', passwordfile: file })).to.deep.equal({
+        url: 'http://h',
+        username: 'me',
+        password: 'secret',
+      });
+      writeFileSync(file, 'secret\n');
+      expect(credentialsOf({ server: 'h', passwordfile: file })).to.include({ username: 'root', password: 'secret' });
+      expect(() => credentialsOf({ server: 'h', passwordfile: join(dir, 'none') })).to.throw(
+        /cannot read the password file/,
+      );
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  });
+});

@@ -1,0 +1,229 @@
+import { expect } from 'chai';
+import { type Answer, type FakeXapi, secret, startFakeXapi } from './fake-xapi.js';
+import { database, endedTask, xeAt } from './xe-harness.js';
+
+describe('commands of xe', () => {
+  let server: FakeXapi;
+  const start = async (answers: Record<string, Answer> = {}) => {
+    server = await startFakeXapi(database(), answers);
+  };
+  const xe = (args: readonly string[], env?: Record<string, string>) => xeAt(server, args, env);
+  afterEach(() => server.close());
+
+  describe('acts on VMs', () => {
+    const options = { force: 'false', live: 'false', copy: 'false' };
+    const migrate = ['OpaqueRef:v1', 'OpaqueRef:h2'];
+    const rows: [args: string[], call: [string, ...unknown[]]][] = [
+      [
+        ['vm-start', 'uuid=vm-2'],
+        ['Async.VM.start', 'OpaqueRef:v2', false, false],
+      ],
+      [
+        ['vm-start', 'vm=vm-2', 'on=two', 'paused=true'],
+        ['Async.VM.start_on', 'OpaqueRef:v2', 'OpaqueRef:h2', true, false],
+      ],
+      [
+        ['vm-shutdown', 'vm=web'],
+        ['Async.VM.clean_shutdown', 'OpaqueRef:v1'],
+      ],
+      [
+        ['vm-shutdown', 'vm=web', '--force'],
+        ['Async.VM.hard_shutdown', 'OpaqueRef:v1'],
+      ],
+      [
+        ['vm-pause', 'power-state=running'],
+        ['VM.pause', 'OpaqueRef:v1'],
+      ],
+      [
+        ['vm-unpause', 'vm=web'],
+        ['VM.unpause', 'OpaqueRef:v1'],
+      ],
+      [
+        ['vm-migrate', 'vm=web', 'host=two'],
+        ['Async.VM.pool_migrate', ...migrate, options],
+      ],
+      [
+        ['vm-migrate', 'vm=web', 'host-uuid=host-2', '--live', 'compress=ON'],
+        ['Async.VM.pool_migrate', ...migrate, { ...options, live: 'true', compress: 'ON' }],
+      ],
+      [
+        ['task-cancel', 'uuid=task-9'],
+        ['task.cancel', 'OpaqueRef:t9'],
+      ],
+    ];
+    for (const [args, [method, ...params]] of rows) {
+      it(args.join(' '), async () => {
+        await start({ ...endedTask({}), [method]: () => 'OpaqueRef:t9' });
+        expect(await xe(args)).to.deep.equal({ status: 0, out: '', err: '' });
+        expect(server.calls[0]).to.deep.equal({ method, params });
+      });
+    }
+
+    it('through a task, which it destroys', async () => {
+      const states = ['pending', 'pending', 'success'];
+      const next = () => ({ status: states.shift(), progress: 0.5, error_info: [] });
+      await start({ 'Async.VM.start': () => 'OpaqueRef:t9', 'task.get_record': next });
+      expect((await xe(['vm-start', 'uuid=vm-2'])).status).to.equal(0);
+      expect(server.calls.at(-1)).to.deep.equal({ method: 'task.destroy', params: ['OpaqueRef:t9'] });
+      expect(states).to.deep.equal([]);
+    });
+
+    it('only when they are named without doubt', async () => {
+      await start({ 'VM.pause': () => '' });
+      expect(await xe(['vm-pause', 'vm=nobody'])).to.include({ status: 1, err: 'Error: No matching VMs found\n' });
+      expect(await xe(['vm-pause', 'vm=template'])).to.include({ status: 1, err: 'Error: No matching VMs found\n' });
+      expect(await xe(['vm-pause', 'vm=db'])).to.include({
+        status: 1,
+        err: 'Error: 2 VMs match; give --multiple to do it for all of them\n',
+      });
+      expect(server.calls).to.deep.equal([]);
+      expect((await xe(['vm-pause', 'vm=db', '--multiple'])).status).to.equal(0);
+      expect(server.calls.map(({ params }) => params)).to.deep.equal([['OpaqueRef:v2'], ['OpaqueRef:v3']]);
+    });
+
+    it('and names each of several that fail', async () => {
+      await start({
+        'VM.pause': ([ref]) => {
+          if (ref === 'OpaqueRef:v2') throw ['VM_BAD_POWER_STATE', String(ref), 'running', 'halted'];
+        },
+      });
+      expect(await xe(['vm-pause', 'vm=db', '--multiple'])).to.deep.equal({
+        status: 1,
+        out: '',
+        err: 'Error: operation failed on vm-2: VM_BAD_POWER_STATE OpaqueRef:v2 running halted\n',
+      });
+    });
+  });
+
+  describe('migrates to another pool', () => {
+    let remote: FakeXapi;
+    beforeEach(async () => {
+      await start({ ...endedTask({}), 'Async.VM.migrate_send': () => 'OpaqueRef:t9' });
+      remote = await startFakeXapi(
+        {
+          pool: { 'OpaqueRef:rp': { uuid: 'rpool', master: 'OpaqueRef:r1' } },
+          host: { 'OpaqueRef:r1': { uuid: 'rhost', name_label: 'far' } },
+          network: { 'OpaqueRef:rn': { uuid: 'rnet', name_label: 'lines', bridge: 'xenbr0' } },
+          PIF: { 'OpaqueRef:rf': { uuid: 'rpif', host: 'OpaqueRef:r1', network: 'OpaqueRef:rn', management: true } },
+        },
+        { 'host.migrate_receive': () => ({ xenops: 'there' }) },
+      );
+    });
+    afterEach(() => remote.close());
+
+    it('with what host.migrate_receive says there', async () => {
+      const there = [`remote-master=${remote.url}`, 'remote-username=root', `remote-password=${secret}`];
+      const { status, out, err } = await xe(['vm-migrate', 'vm=web', ...there, 'vif:vif-1=rnet', 'compress=true']);
+      expect({ status, err }).to.deep.equal({ status: 0, err: '' });
+      expect(out).to.equal('Migrating to host far over network lines\n');
+      const options = { force: 'false', live: 'false', copy: 'false', compress: 'true' };
+      expect(remote.calls).to.deep.equal([
+        { method: 'host.migrate_receive', params: ['OpaqueRef:r1', 'OpaqueRef:rn', options] },
+      ]);
+      expect(server.calls[0]).to.deep.equal({
+        method: 'Async.VM.migrate_send',
+        params: ['OpaqueRef:v1', { xenops: 'there' }, true, {}, { 'OpaqueRef:f1': 'OpaqueRef:rn' }, options, {}],
+      });
+    });
+
+    it('only with the server, the user and the password', async () => {
+      const { status, err } = await xe(['vm-migrate', 'vm=web', 'host=far', `remote-master=${remote.url}`]);
+      expect(status).to.equal(1);
+      expect(err).to.equal(
+        'Error: A migration to another pool needs remote-master, remote-username and remote-password\n',
+      );
+    });
+  });
+
+  describe('fails with status 1 and says why', () => {
+    it('for mistakes in how the command is written', async () => {
+      await start();
+      const hint = "For usage run: 'xe help'\n";
+      const rows: [args: string[], message: string][] = [
+        [['vm-fly'], 'Unknown command: vm-fly'],
+        [['vm-param-get', 'uuid=vm-1'], 'Required parameter not found: param-name'],
+        [['vm-list', '-z'], 'Syntax error: Unknown switch: -z'],
+        [['vm-list', '-u'], 'Syntax error: -u needs a value'],
+        [['uuid=1'], "Syntax error: the command is missing before 'uuid=1'"],
+        [['vm-list', '-pw', 'wrong'], 'Authentication failed'],
+      ];
+      for (const [args, message] of rows) {
+        expect(await xe(args), args.join(' ')).to.deep.equal({ status: 1, out: '', err: `${message}\n${hint}` });
+      }
+      const noPassword = await xe(['vm-list'], { XE_PASSWORD: '' });
+      expect(noPassword.err).to.equal(`Username/password must be specified\n${hint}`);
+    });
+
+    it('when no server is named or none answers', async () => {
+      await start();
+      expect((await xe(['vm-list'], { XE_SERVER: '' })).err).to.match(/^Error: no server is named: give -s SERVER/);
+      expect((await xe(['vm-list', '-s', 'ftp://x'])).err).to.match(/^Error: 'ftp:\/\/x' names no server/);
+      const gone = await startFakeXapi({});
+      await gone.close();
+      const { status, err } = await xe(['vm-list', '-s', gone.url]);
+      expect({ status, err }).to.deep.equal({
+        status: 1,
+        err: `Error: cannot reach a XenAPI server at ${gone.url}: connect ECONNREFUSED ${gone.url.slice(7)}\n`,
+      });
+    });
+
+    it('with what the error of the server means, and the objects it names', async () => {
+      await start({
+        'VM.pause': () => {
+          throw ['VM_BAD_POWER_STATE', 'OpaqueRef:v1', 'running', 'halted'];
+        },
+      });
+      expect(await xe(['vm-pause', 'vm=web'])).to.deep.equal({
+        status: 1,
+        out: '',
+        err: 'The VM is not in the power state that this needs.\nvm: vm-1 (web)\nexpected: running\nactual: halted\n',
+      });
+      expect((await xe(['vm-param-list', 'uuid=none'])).err).to.equal(
+        'No object has that uuid.\ntype: VM\nuuid: none\n',
+      );
+    });
+
+    it('with the error or the cancellation of a task', async () => {
+      await start({
+        ...endedTask({ status: 'failure', error_info: ['HOST_NOT_ENOUGH_FREE_MEMORY', '1', '2'] }),
+        'Async.VM.start': () => 'OpaqueRef:t9',
+      });
+      expect((await xe(['vm-start', 'uuid=vm-2'])).err).to.equal(
+        'The host does not have enough free memory.\nneeded: 1\navailable: 2\n',
+      );
+      await server.close();
+      await start({ ...endedTask({ status: 'cancelled' }), 'Async.VM.start': () => 'OpaqueRef:t9' });
+      expect(await xe(['vm-start', 'uuid=vm-2'])).to.include({
+        status: 1,
+        err: 'The task was cancelled.\ntask: task-9 (Async.VM.pool_migrate)\n',
+      });
+    });
+  });
+
+  describe('helps', () => {
+    beforeEach(() => start());
+
+    it('without a server', async () => {
+      const { status, out } = await xe(['help'], { XE_SERVER: '' });
+      expect(status).to.equal(0);
+      expect(out).to.contain('xe help <command>').and.to.contain('vm-migrate').and.not.to.contain('vm-param-set');
+      expect((await xe(['help', '--all'])).out)
+        .to.contain('vm-param-set')
+        .and.to.contain('console-param-list');
+    });
+
+    it('with the parameters of one command', async () => {
+      const { out } = await xe(['help', 'task-cancel']);
+      expect(out).to.equal(
+        'command name       : task-cancel\n        reqd params: uuid\n    optional params: \n        description: Ask a task to stop.\n\n\n',
+      );
+      expect(await xe(['help', 'vm-fly'])).to.include({ status: 1, err: 'Error: Unknown command: vm-fly\n' });
+    });
+
+    it('on standard error when no command is given', async () => {
+      const { status, out, err } = await xe([]);
+      expect({ status, out }).to.deep.equal({ status: 1, out: '' });
+      expect(err).to.match(/^Usage:/);
+    });
+  });
+});
