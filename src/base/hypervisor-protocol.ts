@@ -19,6 +19,11 @@ export interface DomainHandle {
   readonly domid: number;
 }
 
+/** Whether two handles name the same domain. */
+export function sameDomain(a: DomainHandle, b: DomainHandle): boolean {
+  return a.instance === b.instance && a.domid === b.domid;
+}
+
 /** `building`: being filled, by boot or by a restore; never ran. */
 export type DomainState = 'building' | 'paused' | 'running' | 'shutdown';
 
@@ -199,3 +204,9 @@ function assertWithinLimits(json: number, binary: number): void {
   const most = `at most ${frameLimits.json} and ${frameLimits.binary} are allowed`;
   throw new XapiError('INTERNAL_ERROR', [`a frame of ${json} bytes of JSON and ${binary} of binary; ${most}`]);
 }
+
+/** The most bytes that the path of a Unix socket may have on Linux (unix(7): 108 with the closing zero). */
+export const socketPathLimit = 107;
+
+/** The exit status of a hypervisor program that found another one on its state directory. */
+export const alreadyRunsStatus = 3;

@@ -1,0 +1,81 @@
+/** Reaching the simulated hypervisor of a state directory: attach to the one that runs there, else start one. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { XapiError } from '../base/errors.js';
+import { alreadyRunsStatus, socketPathLimit } from '../base/hypervisor-protocol.js';
+import { connectHypervisor, type HypervisorClient } from './hypervisor-client.js';
+
+export interface HypervisorInit {
+  /** A directory of this host's own; the socket, the log and the lock live there. Made when it is not there. */
+  readonly stateDir: string;
+  /** Bytes that all domains together may have. A hypervisor that runs already keeps what it was started with. */
+  readonly memoryBytes: number;
+  /** Where guest memory may go, best first; /dev/shm, then the state directory when absent. */
+  readonly memoryDirs?: readonly string[];
+}
+
+const program = fileURLToPath(new URL('../hypervisor/main.js', import.meta.url));
+const startDeadlineMs = 15_000;
+
+/** Where the hypervisor of a state directory listens. @throws INVALID_VALUE when the path is too long for a socket */
+export function socketPathOf(stateDir: string): string {
+  const socketPath = path.join(path.resolve(stateDir), 'hypervisor.sock');
+  if (Buffer.byteLength(socketPath) <= socketPathLimit) return socketPath;
+  const why = `${socketPath}: the path of a Unix socket has at most ${socketPathLimit} bytes`;
+  throw new XapiError('INVALID_VALUE', ['state directory', why]);
+}
+
+/**
+ * Attach as the daemon, starting the hypervisor where none listens. It gets a process group of its own and its output goes to
+ * hypervisor.log in the state directory, so that it outlives this process.
+ * @throws INTERNAL_ERROR when it cannot be started
+ */
+export async function attachOrStart(init: HypervisorInit): Promise<HypervisorClient> {
+  const socketPath = socketPathOf(init.stateDir);
+  const deadline = Date.now() + startDeadlineMs;
+  let child: ChildProcess | undefined;
+  for (;;) {
+    try {
+      return await connectHypervisor(socketPath, 'daemon');
+    } catch (error) {
+      if (!isNobodyThere(error) || Date.now() > deadline) throw error;
+    }
+    // Another one that held the lock a moment ago may be on its way in, or out: look again, then try again.
+    if (child === undefined || child.exitCode === alreadyRunsStatus) child = start(init, socketPath);
+    else if (child.exitCode !== null || child.signalCode !== null) throw ended(child, init.stateDir);
+    await delay(20);
+  }
+}
+
+function start({ stateDir, memoryBytes, memoryDirs }: HypervisorInit, socketPath: string): ChildProcess {
+  fs.mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  const state = path.resolve(stateDir);
+  const directories = (memoryDirs ?? []).flatMap((directory) => ['--memory-dir', path.resolve(directory)]);
+  const log = fs.openSync(logPathOf(state), 'a', 0o600);
+  const argv = ['--socket', socketPath, '--state', state, '--memory', String(memoryBytes), '--log', logPathOf(state)];
+  const child = spawn(process.execPath, [program, ...argv, ...directories], {
+    ...{ cwd: '/', detached: true, stdio: ['ignore', log, log] },
+  });
+  fs.closeSync(log);
+  child.on('error', () => {});
+  child.unref();
+  return child;
+}
+
+function logPathOf(stateDir: string): string {
+  return path.join(stateDir, 'hypervisor.log');
+}
+
+function ended(child: ChildProcess, stateDir: string): XapiError {
+  const how = child.signalCode ?? `status ${child.exitCode}`;
+  const text = `the hypervisor ended with ${how} when it was started; ${logPathOf(path.resolve(stateDir))} says why`;
+  return new XapiError('INTERNAL_ERROR', [text]);
+}
+
+function isNobodyThere(error: unknown): boolean {
+  const code = ((error as XapiError).cause as NodeJS.ErrnoException | undefined)?.code;
+  return code === 'ENOENT' || code === 'ECONNREFUSED';
+}

@@ -1,0 +1,142 @@
+/**
+ * The back end `simulator`: domains of a simulated hypervisor, a process of its own that outlives the daemon. When that
+ * process is lost its domains are gone, as at a power loss: each is announced as gone, and a new hypervisor is started.
+ */
+import fs from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { XapiError } from '../base/errors.js';
+import type { DomainHandle, DomainInfo, HypervisorOp, HypervisorOps } from '../base/hypervisor-protocol.js';
+import type { Backend } from './backend.js';
+import type { HypervisorClient } from './hypervisor-client.js';
+import { attachOrStart, type HypervisorInit, socketPathOf } from './hypervisor-program.js';
+
+export interface Simulator extends Backend {
+  /** Whether every page is what the guest's seed and counts say it must be. */
+  verify(handle: DomainHandle): Promise<HypervisorOps['verify']['result']>;
+  /** End the hypervisor and its domains with it; returns when the process is gone. For whoever owns the whole host. */
+  quit(): Promise<void>;
+}
+
+type Change = DomainInfo | { readonly gone: string };
+
+/** Attaches to the hypervisor of the state directory, which is started where none runs. */
+export async function createSimulator(init: HypervisorInit): Promise<Simulator> {
+  const listeners: ((change: Change) => void)[] = [];
+  const link = createLink(init, (change) => {
+    for (const listener of listeners) listener(change);
+  });
+  const call = async <O extends HypervisorOp>(
+    op: O,
+    args: HypervisorOps[O]['args'],
+  ): Promise<HypervisorOps[O]['result']> => (await (await link.client()).call(op, args)).result;
+  await link.client();
+  return {
+    name: 'simulator',
+    memory: async () => {
+      const { total, used, reserved } = await call('memory', {});
+      return { total, free: total - used - reserved };
+    },
+    reserve: (key, bytes) => call('reserve', { key, bytes }),
+    release: (key) => call('release', { key }),
+    create: (spec, reservation) => call('create', reservation === undefined ? { spec } : { spec, reservation }),
+    build: (handle) => call('build', { handle }),
+    list: () => call('list', {}),
+    pause: (handle) => call('pause', { handle }),
+    unpause: (handle, token) => call('unpause', { handle, token }),
+    destroy: (handle) => call('destroy', { handle }),
+    destroyUnlessRan: async (handle) => (await call('destroy_unless_ran', { handle })).destroyed,
+    rename: (handle, uuid) => call('rename', { handle, uuid }),
+    markInDoubt: (handle, reason) => call('mark_in_doubt', reason === undefined ? { handle } : { handle, reason }),
+    armDigest: (handle) => call('arm_digest', { handle }),
+    digest: async (handle) => (await call('digest', { handle })).digest,
+    verify: (handle) => call('verify', { handle }),
+    emuEnvironment: () => ({ XENFERRY_HYPERVISOR: socketPathOf(init.stateDir) }),
+    onDomainChange: (listener) => void listeners.push(listener),
+    close: link.close,
+    quit: async () => {
+      const { pid } = await link.client();
+      link.expectEnd();
+      await call('quit', {});
+      await link.close();
+      while (isAlive(pid)) await delay(5);
+    },
+  };
+}
+
+interface Link {
+  /** The attached client; attaches anew after a loss. */
+  client(): Promise<HypervisorClient>;
+  /** The connection's end is no loss from now on. */
+  expectEnd(): void;
+  close(): Promise<void>;
+}
+
+/** The connection to the hypervisor, made anew when it is lost, and what is known of its domains meanwhile. */
+function createLink(init: HypervisorInit, announce: (change: Change) => void): Link {
+  const known = new Map<string, string>();
+  let current: Promise<HypervisorClient> | undefined;
+  let ending = false;
+
+  const forget = (key: string): void => {
+    const uuid = known.get(key);
+    known.delete(key);
+    if (uuid !== undefined) announce({ gone: uuid });
+  };
+  const learn = (domain: DomainInfo): void => {
+    known.set(keyOf(domain.handle), domain.uuid);
+    announce(domain);
+  };
+  const attach = async (): Promise<HypervisorClient> => {
+    const client = await attachOrStart(init);
+    client.onNotification((notification) => {
+      if (notification.event === 'destroyed') forget(keyOf(notification.handle));
+      else learn(notification.domain);
+    });
+    client.onClose(() => {
+      current = undefined;
+      if (!ending) void recover();
+    });
+    const domains = (await client.call('list', {})).result;
+    const there = new Set(domains.map(({ handle }) => keyOf(handle)));
+    for (const key of [...known.keys()]) if (!there.has(key)) forget(key);
+    for (const domain of domains) learn(domain);
+    return client;
+  };
+  const client = async (): Promise<HypervisorClient> => {
+    if (current === undefined && ending) throw new XapiError('INTERNAL_ERROR', ['the back end is closed']);
+    current ??= attach();
+    try {
+      return await current;
+    } catch (error) {
+      current = undefined;
+      throw error;
+    }
+  };
+  const recover = (): Promise<unknown> =>
+    client().catch(() => {
+      for (const key of [...known.keys()]) forget(key);
+    });
+  return {
+    client,
+    expectEnd: () => {
+      ending = true;
+    },
+    close: async () => {
+      ending = true;
+      await (await current?.catch(() => undefined))?.close();
+    },
+  };
+}
+
+function keyOf({ instance, domid }: DomainHandle): string {
+  return `${instance}/${domid}`;
+}
+
+/** A zombie is dead: it may wait for a parent that never collects it. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/\) Z /.test(fs.readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * One domain: its states, and what may be done in which.
+ *
+ *   building --build | built--> paused --unpause--> running --pause--> paused;  running --a write fails--> shutdown
+ *
+ * A domain in doubt never runs. `everRan` never goes back to false.
+ */
+import { XapiError } from '../base/errors.js';
+import type { DomainHandle, DomainInfo, DomainSpec, DomainState, Verification } from '../base/hypervisor-protocol.js';
+import { pageSize } from '../base/hypervisor-protocol.js';
+import { createContent } from './content.js';
+import { type Context, decodeContext, encodeContext } from './context.js';
+import { createDigest, type Digest } from './digest.js';
+import { openGuestMemory } from './guest-memory.js';
+import { createLogDirty, type LogDirty } from './log-dirty.js';
+import type { Material } from './material.js';
+import type { MemoryFile } from './memory.js';
+import { foldSeed, seedRandom } from './random.js';
+import { fillMemory, verifyMemory } from './sweep.js';
+import { createVcpu } from './vcpu.js';
+import { createVgpus, type Vgpus } from './vgpus.js';
+
+export interface Domain {
+  readonly handle: DomainHandle;
+  readonly file: MemoryFile;
+  readonly vgpus: Pick<Vgpus, 'get' | 'set'>;
+  readonly logDirty: LogDirty;
+  /** The specification under its present uuid. */
+  spec(): DomainSpec;
+  info(): DomainInfo;
+  build(): Promise<void>;
+  built(): Promise<void>;
+  pause(): void;
+  unpause(token: string): void;
+  rename(uuid: string): void;
+  markInDoubt(reason: string | undefined): void;
+  getContext(): Buffer;
+  setContext(bytes: Buffer): void;
+  armDigest(): void;
+  digest(): Promise<string>;
+  verify(): Promise<Verification>;
+  /** Stop it, at once, and let go of its memory file. */
+  end(): Promise<void>;
+}
+
+export interface DomainInit {
+  readonly handle: DomainHandle;
+  readonly spec: DomainSpec;
+  readonly file: MemoryFile;
+  readonly material: Material;
+  /** Called after each change of what `info` tells, save the counters. */
+  changed(): void;
+  log(line: string): void;
+}
+
+/** A domain in the state `building`, its memory zero. */
+export function createDomain({ handle, spec, file, material, changed, log }: DomainInit): Domain {
+  const pages = spec.memoryBytes / pageSize;
+  const memory = openGuestMemory(file.path);
+  const content = createContent(spec, material);
+  const logDirty = createLogDirty(pages);
+  const vgpus = createVgpus(spec, material);
+  const context = firstContext(spec.seed, pages);
+  const tokens = new Set<string>();
+  const page = Buffer.alloc(pageSize);
+  let uuid = spec.uuid;
+  let state: DomainState = 'building';
+  let everRan = false;
+  let inDoubt: string | undefined;
+  let digest: Digest | undefined;
+
+  const vcpu = createVcpu({
+    workload: spec.workload,
+    pages,
+    context,
+    write: (pfn) => {
+      digest?.beforeWrite(pfn);
+      const generation = ((context.generations[pfn] as number) + 1) >>> 0;
+      content.fillPage(page, pfn, generation);
+      memory.write(page, pfn);
+      context.generations[pfn] = generation;
+      logDirty.mark(pfn);
+    },
+    ticked: vgpus.ticked,
+    failed: (error) => {
+      log(`domain ${handle.domid} (${uuid}) crashed: ${error}`);
+      enter('shutdown');
+    },
+  });
+
+  const enter = (next: DomainState): void => {
+    state = next;
+    changed();
+  };
+  const assertIn = (wanted: readonly DomainState[], what: string): void => {
+    if (wanted.includes(state)) return;
+    const text = `${what}: domain ${uuid} is ${state}, it has to be ${wanted.join(' or ')}`;
+    throw new XapiError('OPERATION_NOT_ALLOWED', [text]);
+  };
+  const assertNoDoubt = (what: string): void => {
+    if (inDoubt === undefined) return;
+    throw new XapiError('OPERATION_NOT_ALLOWED', [`${what}: domain ${uuid} is in doubt: ${inDoubt}`]);
+  };
+
+  return {
+    handle,
+    file,
+    vgpus,
+    logDirty,
+    spec: () => ({ ...spec, uuid }),
+    info: () => ({
+      ...{ handle, uuid, name: spec.name, state, everRan, memoryBytes: spec.memoryBytes, vcpus: spec.vcpus },
+      ...{ vgpus: spec.vgpus, ticks: context.ticks, pagesWritten: context.pagesWritten },
+      ...(inDoubt === undefined ? {} : { inDoubt }),
+    }),
+    build: async () => {
+      assertIn(['building'], 'build');
+      assertNoDoubt('build');
+      await material.ready();
+      await fillMemory(memory, content, pages);
+      assertIn(['building'], 'build');
+      vgpus.build();
+      enter('paused');
+    },
+    built: async () => {
+      assertIn(['building'], 'built');
+      await material.ready();
+      assertIn(['building'], 'built');
+      enter('paused');
+    },
+    pause: () => {
+      assertIn(['paused', 'running'], 'pause');
+      if (state === 'paused') return;
+      vcpu.stop();
+      enter('paused');
+    },
+    unpause: (token) => {
+      assertIn(['paused', 'running'], 'unpause');
+      assertNoDoubt('unpause');
+      if (tokens.has(token)) return;
+      tokens.add(token);
+      if (state === 'running') return;
+      everRan = true;
+      vcpu.start();
+      enter('running');
+    },
+    rename: (next) => {
+      uuid = next;
+      changed();
+    },
+    markInDoubt: (reason) => {
+      if (state === 'running' && reason !== undefined) {
+        vcpu.stop();
+        state = 'paused';
+      }
+      inDoubt = reason;
+      changed();
+    },
+    getContext: () => {
+      assertIn(['building', 'paused'], 'get_context');
+      return encodeContext(context);
+    },
+    setContext: (bytes) => {
+      assertIn(['building', 'paused'], 'set_context');
+      Object.assign(context, decodeContext(bytes, pages));
+    },
+    armDigest: () => {
+      assertIn(['paused'], 'arm_digest');
+      digest = createDigest({ pages, read: memory.read, parts: [encodeContext(context), ...vgpus.all()] });
+    },
+    digest: async () => {
+      if (digest === undefined) {
+        throw new XapiError('OPERATION_NOT_ALLOWED', [`digest: none was armed for domain ${uuid}`]);
+      }
+      return digest.complete();
+    },
+    verify: () => {
+      assertIn(['paused', 'running'], 'verify');
+      return verifyMemory(memory, content, () => context.generations);
+    },
+    end: () => {
+      vcpu.stop();
+      return memory.close();
+    },
+  };
+}
+
+function firstContext(seed: number, pages: number): Context {
+  const random = seedRandom(foldSeed(seed));
+  return { ticks: 0, pagesWritten: 0, random, generations: new Uint32Array(pages) };
+}

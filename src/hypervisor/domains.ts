@@ -1,0 +1,144 @@
+/** All domains of this hypervisor and the memory that is promised to those that are to come. */
+import { XapiError } from '../base/errors.js';
+import type { DomainHandle, DomainInfo, DomainSpec, HypervisorNotification } from '../base/hypervisor-protocol.js';
+import { createDomain, type Domain, type DomainInit } from './domain.js';
+import type { Material } from './material.js';
+import type { MemoryFile, MemoryStore } from './memory.js';
+
+export interface Domains {
+  memory(): { total: number; used: number; reserved: number };
+  reserve(key: string, bytes: number): void;
+  release(key: string): void;
+  create(spec: DomainSpec, reservation: string | undefined): DomainHandle;
+  list(): DomainInfo[];
+  /** @throws HANDLE_INVALID when it names no domain, or one of an earlier hypervisor */
+  find(handle: DomainHandle): Domain;
+  rename(handle: DomainHandle, uuid: string): void;
+  /** Fine when it is gone. Resolves when its memory is free. */
+  destroy(handle: DomainHandle): Promise<void>;
+  /** @returns whether it is gone now */
+  destroyUnlessRan(handle: DomainHandle): Promise<boolean>;
+  /** Remove all memory, at the end of this process. */
+  close(): void;
+}
+
+export interface DomainsInit {
+  readonly instance: string;
+  readonly store: MemoryStore;
+  readonly material: Material;
+  notify(notification: HypervisorNotification): void;
+  log(line: string): void;
+}
+
+/** No domains at first. */
+export function createDomains({ instance, store, material, notify, log }: DomainsInit): Domains {
+  const domains = new Map<number, Domain>();
+  const reservations = new Map<string, MemoryFile>();
+  let lastDomid = 0;
+
+  const lookUp = (handle: DomainHandle): Domain | undefined =>
+    handle.instance === instance ? domains.get(handle.domid) : undefined;
+  const find = (handle: DomainHandle): Domain => {
+    const domain = lookUp(handle);
+    if (domain !== undefined) return domain;
+    const whose = handle.instance === instance ? 'no such domain' : `of another hypervisor than ${instance}`;
+    throw new XapiError('HANDLE_INVALID', ['domain', `${handle.instance}/${handle.domid} (${whose})`]);
+  };
+  const assertUuidFree = (uuid: string): void => {
+    const other = [...domains.values()].find((domain) => domain.spec().uuid === uuid);
+    if (other !== undefined) throw new XapiError('DOMAIN_EXISTS', [uuid, String(other.handle.domid)]);
+  };
+  /** Give back a promise and make another in its place; when that is refused, the first one stands. */
+  const exchange = (key: string, bytes: number): MemoryFile => {
+    const old = reservations.get(key);
+    if (old?.bytes === bytes) return old;
+    if (old !== undefined) store.free(old);
+    reservations.delete(key);
+    try {
+      return store.allocate(bytes);
+    } catch (error) {
+      if (old !== undefined) reservations.set(key, store.allocate(old.bytes));
+      throw error;
+    }
+  };
+  const take = (bytes: number, reservation: string | undefined): MemoryFile => {
+    if (reservation === undefined) return store.allocate(bytes);
+    if (!reservations.has(reservation)) {
+      throw new XapiError('INVALID_VALUE', ['reservation', `${reservation}: no memory is promised under it`]);
+    }
+    const file = exchange(reservation, bytes);
+    reservations.delete(reservation);
+    return file;
+  };
+  const make = (init: Omit<DomainInit, 'material' | 'log'>): Domain => {
+    try {
+      return createDomain({ ...init, material, log });
+    } catch (error) {
+      store.free(init.file);
+      throw error;
+    }
+  };
+  const destroy = async (domain: Domain): Promise<void> => {
+    const { uuid } = domain.spec();
+    domains.delete(domain.handle.domid);
+    store.free(domain.file);
+    await domain.end();
+    log(`domain ${domain.handle.domid} (${uuid}) destroyed`);
+    notify({ event: 'destroyed', uuid, handle: domain.handle });
+  };
+
+  return {
+    memory: () => ({
+      total: store.total,
+      used: sum([...domains.values()].map((domain) => domain.file)),
+      reserved: sum([...reservations.values()]),
+    }),
+    reserve: (key, bytes) => void reservations.set(key, exchange(key, bytes)),
+    release: (key) => {
+      const file = reservations.get(key);
+      if (file === undefined) return;
+      store.free(file);
+      reservations.delete(key);
+    },
+    create: (spec, reservation) => {
+      assertUuidFree(spec.uuid);
+      const file = take(spec.memoryBytes, reservation);
+      if (spec.profile.text > 0) void material.ready();
+      const handle = { instance, domid: ++lastDomid };
+      const changed = (): void => {
+        const info = domain.info();
+        log(
+          `domain ${handle.domid} (${info.uuid}) is ${info.state}${info.inDoubt ? `, in doubt: ${info.inDoubt}` : ''}`,
+        );
+        notify({ event: 'domain', domain: info });
+      };
+      const domain = make({ handle, spec, file, changed });
+      domains.set(handle.domid, domain);
+      changed();
+      return handle;
+    },
+    list: () => [...domains.values()].map((domain) => domain.info()),
+    find,
+    rename: (handle, uuid) => {
+      const domain = find(handle);
+      if (domain.spec().uuid === uuid) return;
+      assertUuidFree(uuid);
+      domain.rename(uuid);
+    },
+    destroy: async (handle) => {
+      const domain = lookUp(handle);
+      if (domain !== undefined) await destroy(domain);
+    },
+    destroyUnlessRan: async (handle) => {
+      const domain = lookUp(handle);
+      if (domain?.info().everRan === true) return false;
+      if (domain !== undefined) await destroy(domain);
+      return true;
+    },
+    close: store.close,
+  };
+}
+
+function sum(files: readonly MemoryFile[]): number {
+  return files.reduce((bytes, file) => bytes + file.bytes, 0);
+}

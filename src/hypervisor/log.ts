@@ -1,0 +1,28 @@
+/** The hypervisor's log: lines appended to a file, for it outlives whoever holds the other end of its standard streams. */
+import fs from 'node:fs';
+
+export interface Log {
+  /** Append a line with the time; what cannot be written is lost. */
+  write(line: string): void;
+  /** Open the file anew, after it was rotated. */
+  reopen(): void;
+}
+
+/** @throws when the file cannot be opened */
+export function openLog(path: string): Log {
+  let fd = fs.openSync(path, 'a');
+  return {
+    write: (line) => {
+      try {
+        fs.writeSync(fd, `${new Date().toISOString()} ${line}\n`);
+      } catch {
+        // A full disk must not take the guests along.
+      }
+    },
+    reopen: () => {
+      const next = fs.openSync(path, 'a');
+      fs.closeSync(fd);
+      fd = next;
+    },
+  };
+}

@@ -1,0 +1,55 @@
+/** Every request by name, and what answers it. */
+import { type HypervisorOp, type HypervisorOps, pageSize } from '../base/hypervisor-protocol.js';
+import type { Domains } from './domains.js';
+
+export interface Answer<Result> {
+  readonly result: Result;
+  readonly binary?: Uint8Array;
+}
+
+/** Those that concern the domains; the others concern a connection or the process. */
+export type DomainOp = Exclude<HypervisorOp, 'attach' | 'quit'>;
+
+export type Operations = {
+  [O in DomainOp]: (
+    args: HypervisorOps[O]['args'],
+    binary: Buffer,
+  ) => Answer<HypervisorOps[O]['result']> | Promise<Answer<HypervisorOps[O]['result']>>;
+};
+
+/** The requests that concern domains. */
+export function createOperations(domains: Domains): Operations {
+  const { find } = domains;
+  return {
+    memory: () => ({ result: domains.memory() }),
+    reserve: ({ key, bytes }) => ({ result: domains.reserve(key, bytes) }),
+    release: ({ key }) => ({ result: domains.release(key) }),
+    create: ({ spec, reservation }) => ({ result: domains.create(spec, reservation) }),
+    build: async ({ handle }) => ({ result: await find(handle).build() }),
+    built: async ({ handle }) => ({ result: await find(handle).built() }),
+    list: () => ({ result: domains.list() }),
+    pause: ({ handle }) => ({ result: find(handle).pause() }),
+    unpause: ({ handle, token }) => ({ result: find(handle).unpause(token) }),
+    destroy: async ({ handle }) => ({ result: await domains.destroy(handle) }),
+    destroy_unless_ran: async ({ handle }) => ({ result: { destroyed: await domains.destroyUnlessRan(handle) } }),
+    rename: ({ handle, uuid }) => ({ result: domains.rename(handle, uuid) }),
+    mark_in_doubt: ({ handle, reason }) => ({ result: find(handle).markInDoubt(reason) }),
+    memory_of: ({ handle }) => {
+      const { file, spec } = find(handle);
+      return { result: { path: file.path, pages: spec().memoryBytes / pageSize, spec: spec() } };
+    },
+    log_dirty_open: ({ handle }) => ({ result: { session: find(handle).logDirty.open() } }),
+    log_dirty_read_clear: ({ handle, session }) => {
+      const { dirty, bitmap } = find(handle).logDirty.readClear(session);
+      return { result: { dirty }, binary: bitmap };
+    },
+    log_dirty_close: ({ handle, session }) => ({ result: find(handle).logDirty.close(session) }),
+    get_context: ({ handle }) => ({ result: undefined, binary: find(handle).getContext() }),
+    set_context: ({ handle }, binary) => ({ result: find(handle).setContext(binary) }),
+    get_vgpu: ({ handle, device }) => ({ result: undefined, binary: find(handle).vgpus.get(device) }),
+    set_vgpu: ({ handle, device }, binary) => ({ result: find(handle).vgpus.set(device, binary) }),
+    arm_digest: ({ handle }) => ({ result: find(handle).armDigest() }),
+    digest: async ({ handle }) => ({ result: { digest: await find(handle).digest() } }),
+    verify: async ({ handle }) => ({ result: await find(handle).verify() }),
+  };
+}
