@@ -103,7 +103,10 @@ export function choice<const W extends string>(
   words: readonly W[],
   synonyms: Readonly<Record<string, W>> = {},
 ): ValueType<W> {
-  return valueType(oneOf(words), (text) => findWord(words, text) ?? synonyms[text.toLowerCase()]);
+  return valueType(oneOf(words), (text) => {
+    const other = text.toLowerCase();
+    return findWord(words, text) ?? (Object.hasOwn(synonyms, other) ? synonyms[other] : undefined);
+  });
 }
 
 /** One of some words, in any case; anything else is a warning that quotes it, and acts as the word given. */

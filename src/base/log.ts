@@ -74,8 +74,9 @@ export function createLog(init: { readonly destination: string; readonly level: 
     format: winston.format.printf((info) => formatRecord(info.record as LogRecord, new Date())),
     transports: [new winston.transports.Stream({ stream: output.stream, eol: '\n' })],
   });
+  let closed = false;
   const log = logTo({
-    enabled: (level) => logger.isLevelEnabled(level),
+    enabled: (level) => !closed && logger.isLevelEnabled(level),
     write: (record) => logger.log({ level: record.level, message: '', record }),
   });
   return {
@@ -85,6 +86,8 @@ export function createLog(init: { readonly destination: string; readonly level: 
     },
     reopen: output.reopen,
     close() {
+      if (closed) return;
+      closed = true;
       logger.close();
       output.close();
     },
@@ -97,9 +100,17 @@ interface Output {
   close(): void;
 }
 
+/** A reader of the standard error that went away must not end the daemon. */
 function standardError(): Output {
-  const stream = new Writable({ write: (chunk, _encoding, done) => void process.stderr.write(chunk, () => done()) });
-  return { stream, reopen: () => undefined, close: () => undefined };
+  const ignore = () => undefined;
+  process.stderr.on('error', ignore);
+  const stream = new Writable({
+    write(chunk, _encoding, done) {
+      process.stderr.write(chunk);
+      done();
+    },
+  });
+  return { stream, reopen: () => undefined, close: () => process.stderr.off('error', ignore) };
 }
 
 /** Writes are synchronous, so that a record that was logged is there whatever happens next. */
@@ -165,10 +176,13 @@ function formatError(error: Error, depth = 0): string {
 }
 
 function quoteIfNeeded(text: string): string {
-  return /^[^\s"'=\\]+$/.test(text) && escapeControls(text) === text ? text : JSON.stringify(text);
+  return /^[^\s"'=\\]+$/.test(text) && escapeControls(text) === text ? text : escapeControls(JSON.stringify(text));
 }
 
 /** Keeps a record on its line, and a terminal from obeying it. */
 function escapeControls(text: string): string {
-  return text.replace(/[\p{Cc}\u2028\u2029]/gu, (control) => JSON.stringify(control).slice(1, -1));
+  return text.replace(/[\p{Cc}\u2028\u2029]/gu, (control) => {
+    if (control === '\n') return '\\n';
+    return `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
 }
