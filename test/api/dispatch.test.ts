@@ -1,0 +1,359 @@
+import { expect } from 'chai';
+import type { Ref } from '../../idl/index.js';
+import { createDispatch, type TypedResult } from '../../src/api/dispatch.js';
+import { XapiError } from '../../src/base/errors.js';
+import type { CallContext } from '../../src/base/handlers.js';
+import { type FakeDeps, fakeDeps, nobodySession, operatorSession, rootSession, vmRef } from './fake-deps.js';
+
+const origin = { address: '127.0.0.1', userAgent: 'test', closed: new AbortController().signal };
+
+function call(deps: FakeDeps, name: string, params: unknown[], validUtf8 = true): Promise<TypedResult> {
+  return createDispatch(deps)({ name, params, validUtf8, origin });
+}
+
+/** The error of a call, as its code and parameters. */
+async function errorOf(deps: FakeDeps, name: string, params: unknown[], validUtf8 = true): Promise<unknown[]> {
+  try {
+    await call(deps, name, params, validUtf8);
+  } catch (error) {
+    if (error instanceof XapiError) return [error.code, ...error.params];
+    throw error;
+  }
+  return [];
+}
+
+/** Until the background has done what it can do without waiting for anything outside. */
+async function idle(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+}
+
+describe('dispatch: the checks', () => {
+  const root = rootSession;
+  const rows: [string, unknown[], unknown[]][] = [
+    // name
+    ['VM.fly', [root], ['MESSAGE_METHOD_UNKNOWN', 'VM.fly']],
+    ['VM.fly', [], ['MESSAGE_METHOD_UNKNOWN', 'VM.fly']],
+    ['VM.fly', [7], ['MESSAGE_METHOD_UNKNOWN', 'VM.fly']],
+    ['VM.fly', ['OpaqueRef:gone'], ['SESSION_INVALID', 'OpaqueRef:gone']],
+    ['vm.start', [root], ['MESSAGE_METHOD_UNKNOWN', 'vm.start']],
+    ['', [root], ['MESSAGE_METHOD_UNKNOWN', '']],
+    ['Async.VM_start', [root], ['MESSAGE_METHOD_UNKNOWN', 'Async.VM_start']],
+    ['Async.Async.VM.start', [root], ['MESSAGE_METHOD_UNKNOWN', 'Async.Async.VM.start']],
+    ['async.VM.start', [root], ['MESSAGE_METHOD_UNKNOWN', 'async.VM.start']],
+    ['constructor', [root], ['MESSAGE_METHOD_UNKNOWN', 'constructor']],
+    // arity, before types and session
+    ['VM.start', ['bad'], ['MESSAGE_PARAMETER_COUNT_MISMATCH', 'VM.start', '3', '0']],
+    ['VM.start', [], ['MESSAGE_PARAMETER_COUNT_MISMATCH', 'VM.start', '3', '-1']],
+    ['VM.start', [root, vmRef, false], ['MESSAGE_PARAMETER_COUNT_MISMATCH', 'VM.start', '3', '2']],
+    ['VM.start', [root, 1, 2, 3, 4], ['MESSAGE_PARAMETER_COUNT_MISMATCH', 'VM.start', '3', '4']],
+    ['VM_start', [root], ['MESSAGE_PARAMETER_COUNT_MISMATCH', 'VM_start', '3', '0']],
+    ['Async.VM.start', [root], ['MESSAGE_PARAMETER_COUNT_MISMATCH', 'VM.start', '3', '0']],
+    ['InternalAsync.VM.start', [root], ['MESSAGE_PARAMETER_COUNT_MISMATCH', 'VM.start', '3', '0']],
+    ['VM.get_all', [], ['MESSAGE_PARAMETER_COUNT_MISMATCH', 'VM.get_all', '0', '-1']],
+    ['VM.get_all', [root, 1], ['MESSAGE_PARAMETER_COUNT_MISMATCH', 'VM.get_all', '0', '1']],
+    ['VM.migrate_send', [root, vmRef], ['MESSAGE_PARAMETER_COUNT_MISMATCH', 'VM.migrate_send', '6', '1']],
+    [
+      'session.login_with_password',
+      ['root'],
+      ['MESSAGE_PARAMETER_COUNT_MISMATCH', 'session.login_with_password', '2', '1'],
+    ],
+    // types, before session
+    ['VM.get_record', [5, vmRef], ['INTERNAL_ERROR', `Failure("Expected string, got 'I(5)'")`]],
+    ['VM.start', ['bad', vmRef, 'no', 0], ['INTERNAL_ERROR', `Failure("Expected bool, got 'S(no)'")`]],
+    // session
+    ['VM.start', ['bad', vmRef, false, false], ['SESSION_INVALID', 'bad']],
+    ['VM.get_record', ['__proto__', vmRef], ['SESSION_INVALID', '__proto__']],
+    // removed, without looking at the types of the rest
+    ['VM.set_protection_policy', [root, vmRef, 5], ['MESSAGE_REMOVED']],
+    ['VM.set_protection_policy', ['bad', vmRef, 5], ['SESSION_INVALID', 'bad']],
+    // no asynchronous mode
+    ['Async.VM.get_all', [root], ['Fault', 'No async mode for this operation (rpc: VM.get_all)']],
+    ['Async.VM.get_all', ['bad'], ['SESSION_INVALID', 'bad']],
+    // role
+    [
+      'VM.set_name_label',
+      [operatorSession, vmRef, 'x'],
+      [
+        'RBAC_PERMISSION_DENIED',
+        'vm.set_name_label',
+        'No permission in user session. (Roles with this permission: pool-admin, pool-operator, vm-power-admin, vm-admin)',
+      ],
+    ],
+    ['VM.snapshot', [root, vmRef, 'x'], ['NOT_IMPLEMENTED', 'VM.snapshot']],
+    // rows
+    ['VM.get_record', [root, 'OpaqueRef:none'], ['HANDLE_INVALID', 'VM', 'OpaqueRef:none']],
+    ['VM.get_by_uuid', [root, 'none'], ['UUID_INVALID', 'VM', 'none']],
+  ];
+  for (const [name, params, expected] of rows) {
+    it(`answer ${JSON.stringify(expected).slice(0, 90)} to ${name}(${JSON.stringify(params).slice(1, -1)})`, async () => {
+      expect(await errorOf(fakeDeps(), name, params)).to.deep.equal(expected);
+    });
+  }
+
+  it('come after UTF-8, in keys and values at any depth, whatever the name', async () => {
+    const refused = (shown: string) => ['INVALID_VALUE', 'Invalid UTF-8 string in parameter', shown];
+    const deps = fakeDeps();
+    expect(await errorOf(deps, 'VM.fly', ['x', 'a\ufffd'], false)).to.deep.equal(refused('S(a\ufffd)'));
+    expect(await errorOf(deps, 'VM.fly', ['x', { a: [{ 'k\u0001': 1 }] }])).to.deep.equal(
+      refused('{a:[{k\u0001:I(1)}]}'),
+    );
+    expect(await errorOf(deps, 'VM.fly', ['\ud800'])).to.deep.equal(refused('S(\ud800)'));
+    expect(await errorOf(deps, 'VM.fly', ['\uffff'])).to.deep.equal(refused('S(\uffff)'));
+  });
+
+  it('take what is UTF-8: tabs, line ends, U+FFFD itself, pairs', async () => {
+    const deps = fakeDeps();
+    await call(deps, 'VM.set_name_label', [rootSession, vmRef, '\t\r\n\ufffd\u{1f600}']);
+    expect((await call(deps, 'VM.get_name_label', [rootSession, vmRef])).value).to.equal('\t\r\n\ufffd\u{1f600}');
+  });
+
+  it('let nobody but the local superuser send what no role may', async () => {
+    const handlers = { session: { change_password: () => {} } };
+    const deps = fakeDeps({ handlers });
+    const params = ['old', 'new'];
+    expect((await errorOf(deps, 'session.change_password', [operatorSession, ...params]))[0]).to.equal(
+      'RBAC_PERMISSION_DENIED',
+    );
+    expect(await errorOf(deps, 'session.change_password', [rootSession, ...params])).to.deep.equal([]);
+  });
+
+  it('want some role for what every role may', async () => {
+    const denied = await errorOf(fakeDeps(), 'VM.get_all', [nobodySession]);
+    expect(denied[0]).to.equal('RBAC_PERMISSION_DENIED');
+    expect(await errorOf(fakeDeps(), 'VM.get_all', [operatorSession])).to.deep.equal([]);
+  });
+});
+
+describe('dispatch: generic messages', () => {
+  it('read rows by class, reference, uuid, name and filter', async () => {
+    const deps = fakeDeps();
+    const value = async (name: string, ...params: unknown[]) =>
+      (await call(deps, name, [rootSession, ...params])).value;
+    expect(await value('VM.get_all')).to.deep.equal([vmRef]);
+    expect(await value('host.get_all')).to.deep.equal([]);
+    expect(await value('VM.get_uuid', vmRef)).to.equal('vm-uuid');
+    expect(await value('VM_get_uuid', vmRef)).to.equal('vm-uuid');
+    expect(await value('VM.get_by_uuid', 'vm-uuid')).to.equal(vmRef);
+    expect(await value('VM.get_by_name_label', 'one')).to.deep.equal([vmRef]);
+    expect(await value('VM.get_by_name_label', 'two')).to.deep.equal([]);
+    expect(await value('VM.get_all_where', 'field "name_label" = "one"')).to.deep.equal([vmRef]);
+    expect(await value('VM.get_all_where', 'field "name_label" = "two"')).to.deep.equal([]);
+    expect(Object.keys((await value('VM.get_all_records')) as object)).to.deep.equal([vmRef]);
+    expect(Object.keys((await value('VM.get_all_records_where', 'true')) as object)).to.deep.equal([vmRef]);
+  });
+
+  it('write fields, maps and sets', async () => {
+    const deps = fakeDeps();
+    const send = (name: string, ...params: unknown[]) => errorOf(deps, name, [rootSession, vmRef, ...params]);
+    expect(await send('VM.set_user_version', '3')).to.deep.equal([]);
+    expect(await send('VM.add_to_xenstore_data', 'k', 'v')).to.deep.equal([]);
+    expect(await send('VM.add_to_xenstore_data', 'k', 'w')).to.deep.equal([
+      'MAP_DUPLICATE_KEY',
+      'VM',
+      'xenstore_data',
+      vmRef,
+      'k',
+    ]);
+    expect(await send('VM.add_tags', 'b')).to.deep.equal([]);
+    expect(await send('VM.remove_tags', 'a')).to.deep.equal([]);
+    expect(deps.rows.record('VM', vmRef)).to.deep.include({ user_version: 3, xenstore_data: { k: 'v' }, tags: ['b'] });
+    expect(await send('VM.remove_from_xenstore_data', 'k')).to.deep.equal([]);
+    expect(await send('VM.remove_from_xenstore_data', 'k')).to.deep.equal([]);
+    expect(deps.rows.record('VM', vmRef)).to.deep.include({ xenstore_data: {} });
+  });
+
+  it('make no task', async () => {
+    const deps = fakeDeps();
+    await call(deps, 'VM.set_name_label', [rootSession, vmRef, 'x']);
+    expect(deps.taskLog).to.deep.equal([]);
+  });
+});
+
+describe('dispatch: handlers', () => {
+  it('get parameters typed and filled in, surplus ones of a message with defaults dropped', async () => {
+    const seen: unknown[][] = [];
+    const keep = (params: unknown[], result: string) => {
+      seen.push(params);
+      return result;
+    };
+    const deps = fakeDeps({
+      handlers: {
+        VM: { migrate_send: (_context, ...params) => keep(params, vmRef) },
+        VIF: { create: (_context, ...params) => keep(params, 'OpaqueRef:vif') },
+      },
+    });
+    const given = [vmRef, { a: 'b' }, true, {}, {}, {}];
+    await call(deps, 'VM.migrate_send', [rootSession, ...given]);
+    await call(deps, 'VM.migrate_send', [rootSession, ...given, { g: 'G' }, {}, 'left', 'over']);
+    await call(deps, 'VIF.create', [rootSession, { device: '0', MTU: '1500' }]);
+    expect(seen[0]).to.deep.equal([...given, {}, {}]);
+    expect(seen[1]).to.deep.equal([...given, { g: 'G' }, {}]);
+    expect(seen[2]?.[0]).to.deep.include({ device: '0', MTU: 1500, other_config: {}, VM: 'OpaqueRef:NULL' });
+  });
+
+  it('get the session, the caller, and a log that names the call', async () => {
+    const seen: CallContext[] = [];
+    const deps = fakeDeps({
+      handlers: {
+        session: {
+          login_with_password: (context) => {
+            seen.push(context);
+            return rootSession;
+          },
+          logout: (context) => {
+            seen.push(context);
+            context.log.info('gone');
+          },
+        },
+      },
+    });
+    await call(deps, 'session.login_with_password', ['root', 'pw']);
+    await call(deps, 'session.logout', [rootSession]);
+    expect(seen[0]).to.not.have.property('session');
+    expect(seen[1]?.session).to.equal(rootSession);
+    expect(seen[1]?.origin).to.equal(origin);
+    expect(seen[1]?.task.ref).to.equal('OpaqueRef:NULL');
+    expect(deps.lines).to.deep.equal(['info session.logout: gone']);
+  });
+
+  it("'s own errors pass unchanged, others become INTERNAL_ERROR and are logged with their trace", async () => {
+    const deps = fakeDeps({
+      handlers: {
+        session: {
+          login_with_password: () => {
+            throw new XapiError('SESSION_AUTHENTICATION_FAILED', ['root', 'Authentication failure']);
+          },
+          logout: () => {
+            throw new TypeError('x is undefined');
+          },
+        },
+      },
+    });
+    expect(await errorOf(deps, 'session.login_with_password', ['root', 'pw'])).to.deep.equal([
+      'SESSION_AUTHENTICATION_FAILED',
+      'root',
+      'Authentication failure',
+    ]);
+    expect(deps.lines).to.deep.equal([]);
+    expect(await errorOf(deps, 'session.logout', [rootSession])).to.deep.equal(['INTERNAL_ERROR', 'x is undefined']);
+    expect(deps.lines.join()).to.match(/^error session.logout: TypeError: x is undefined\n\s+at /);
+  });
+});
+
+describe('dispatch: tasks', () => {
+  const handlers = (start: (context: CallContext) => unknown) => ({
+    VM: { start, get_possible_hosts: () => ['OpaqueRef:h' as Ref<'host'>] },
+    task: { cancel: () => {} },
+    event: { from: () => ({ events: [], valid_ref_counts: {}, token: '' }) },
+  });
+  const startParams = [rootSession, vmRef, false, false];
+
+  it('are made for a synchronous call that could be asynchronous, and deleted on return', async () => {
+    const deps = fakeDeps({ handlers: handlers(({ task }) => task.setProgress(0.5)) });
+    expect((await call(deps, 'VM.start', startParams)).type).to.deep.equal({ kind: 'void' });
+    expect(deps.taskLog).to.deep.equal([
+      'create VM.start OpaqueRef:root',
+      'progress 0.5',
+      'succeed <value></value>',
+      'destroy',
+    ]);
+  });
+
+  it('hold the failure of a synchronous call too', async () => {
+    const deps = fakeDeps({
+      handlers: handlers(() => {
+        throw new XapiError('VM_BAD_POWER_STATE', [vmRef, 'halted', 'running']);
+      }),
+    });
+    expect(await errorOf(deps, 'VM.start', startParams)).to.deep.equal([
+      'VM_BAD_POWER_STATE',
+      vmRef,
+      'halted',
+      'running',
+    ]);
+    expect(deps.taskLog.slice(1)).to.deep.equal([`fail VM_BAD_POWER_STATE ${vmRef} halted running`, 'destroy']);
+  });
+
+  for (const prefix of ['Async.', 'InternalAsync.']) {
+    it(`are the result of ${prefix} at once, labelled with the full name, and end with the work`, async () => {
+      let finish = () => {};
+      const deps = fakeDeps({ handlers: handlers(() => new Promise<void>((resolve) => (finish = resolve))) });
+      const result = await call(deps, `${prefix}VM.start`, startParams);
+      expect(result).to.deep.equal({ type: { kind: 'ref', cls: 'task' }, value: 'OpaqueRef:task' });
+      await idle();
+      expect(deps.taskLog).to.deep.equal([`create ${prefix}VM.start OpaqueRef:root`]);
+      finish();
+      await idle();
+      expect(deps.taskLog.slice(1)).to.deep.equal(['succeed <value></value>']);
+    });
+  }
+
+  it('hold a result as an XML fragment', async () => {
+    const deps = fakeDeps({ handlers: handlers(() => {}) });
+    await call(deps, 'Async.VM.get_possible_hosts', [rootSession, vmRef]);
+    await idle();
+    expect(deps.taskLog[1]).to.equal('succeed <value><array><data><value>OpaqueRef:h</value></data></array></value>');
+  });
+
+  const failing: [string, unknown[], string][] = [
+    ['Async.VM.start', startParams, 'fail TASK_CANCELLED OpaqueRef:task'],
+    ['Async.VM.snapshot', [rootSession, vmRef, 'x'], 'fail NOT_IMPLEMENTED VM.snapshot'],
+    ['Async.VM.destroy', [operatorSession, vmRef], 'fail RBAC_PERMISSION_DENIED vm.destroy'],
+  ];
+  for (const [name, params, expected] of failing) {
+    it(`hold the failure of ${name}: ${expected}`, async () => {
+      const deps = fakeDeps({
+        handlers: handlers(({ task }) => {
+          throw new XapiError('TASK_CANCELLED', [task.ref]);
+        }),
+      });
+      await call(deps, name, params);
+      await idle();
+      expect(deps.taskLog[1]).to.satisfy((line: string) => line.startsWith(expected));
+      expect(deps.taskLog).to.have.length(2);
+    });
+  }
+
+  it('are not made for messages of task and event', async () => {
+    const deps = fakeDeps({ handlers: handlers(() => {}) });
+    await call(deps, 'task.cancel', [rootSession, 'OpaqueRef:t']);
+    await call(deps, 'event.from', [rootSession, ['*'], '', 30]);
+    expect(deps.taskLog).to.deep.equal([]);
+  });
+
+  it("outlive the caller's connection when it is asynchronous", async () => {
+    const closed = new AbortController();
+    let seen: AbortSignal | undefined;
+    const deps = fakeDeps({
+      handlers: handlers((context) => {
+        seen = context.origin.closed;
+      }),
+    });
+    const from = { ...origin, closed: closed.signal };
+    await createDispatch(deps)({ name: 'Async.VM.start', params: startParams, validUtf8: true, origin: from });
+    closed.abort();
+    expect(seen?.aborted).to.equal(false);
+  });
+});
+
+describe('dispatch on a member', () => {
+  const handlers = { VM: { receive: () => ({ token: 't' }) } };
+
+  it("names the coordinator for every call but the host's own", async () => {
+    const deps = fakeDeps({ member: '10.0.0.1', handlers });
+    const slave = ['HOST_IS_SLAVE', '10.0.0.1'];
+    expect(await errorOf(deps, 'session.login_with_password', ['root', 'pw'])).to.deep.equal(slave);
+    expect(await errorOf(deps, 'VM.get_all', ['anything'])).to.deep.equal(slave);
+    expect(await errorOf(deps, 'VM.fly', ['anything'])).to.deep.equal(['MESSAGE_METHOD_UNKNOWN', 'VM.fly']);
+    const receive = ['OpaqueRef:h', 'id', '{}'];
+    expect((await call(deps, 'VM.receive', [rootSession, ...receive])).value).to.deep.equal({ token: 't' });
+    expect(await errorOf(deps, 'VM.receive', ['bad', ...receive])).to.deep.equal(['SESSION_INVALID', 'bad']);
+  });
+});
+
+describe('system.listMethods', () => {
+  it('names every message, without a session', async () => {
+    const { value } = await call(fakeDeps(), 'system.listMethods', []);
+    expect(value).to.include.members(['VM.start', 'VM.get_all_records', 'session.login_with_password', 'VM.receive']);
+  });
+});

@@ -1,0 +1,56 @@
+import { expect } from 'chai';
+import { parseFilter } from '../../src/api/filter.js';
+import { recordWithDefaults } from '../../src/base/value.js';
+
+describe('a filter', () => {
+  const vm = {
+    ...recordWithDefaults('VM'),
+    power_state: 'Running',
+    name_label: 'a "b" \\',
+    VCPUs_max: 2,
+    is_a_template: false,
+  };
+  const rows: [string, boolean][] = [
+    ['true', true],
+    ['false', false],
+    ['field "power_state" = "Running"', true],
+    ["field 'power_state'='Halted'", false],
+    ['"Running" = field "power_state"', true],
+    ['field "VCPUs_max" = "2"', true],
+    ['field "is_a_template" = "false"', true],
+    ['field "HVM_shadow_multiplier" = "1.0"', true],
+    ['field "snapshot_time" = "19700101T00:00:00Z"', true],
+    ['field "resident_on" = "OpaqueRef:NULL"', true],
+    ['field "name__label" = "a \\"b\\" \\\\"', true],
+    ['not false', true],
+    ['not (true and not false)', false],
+    ['false and false or true', true],
+    ['true or true and false', true],
+    ['(true or true) and false', false],
+    ['not false and false', false],
+    ['field "name_label" = field "name_label"', true],
+  ];
+  for (const [expression, expected] of rows) {
+    it(`says ${expected} to ${expression}`, () => {
+      expect(parseFilter('VM', expression)(vm)).to.equal(expected);
+    });
+  }
+
+  const wrong: [string, string][] = [
+    ['', 'a text in quotes was expected, not the end'],
+    ['maybe', "a text in quotes was expected, not 'maybe'"],
+    ['true true', "the end was expected, not 'true'"],
+    ['(true', "')' was expected, not the end"],
+    ['field "power_state"', "'=' was expected, not the end"],
+    ['field "power_state" = "Runn', "a text in quotes was expected, not '\"'"],
+    ['field "colour" = "red"', "VM has no field 'colour'"],
+    ['field "tags" = "red"', "the values of 'tags' are no plain texts that could be compared"],
+    ['('.repeat(300_000), 'more than 100 levels deep'],
+    ['not '.repeat(70_000), 'more than 100 levels deep'],
+  ];
+  for (const [expression, reason] of wrong) {
+    it(`is refused: ${expression.slice(0, 40)}`, () => {
+      expect(() => parseFilter('VM', expression)).to.throw(`INTERNAL_ERROR the filter expression is wrong: ${reason}`);
+    });
+  }
+});

@@ -1,0 +1,176 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { expect } from 'chai';
+import { bodyLimit } from '../../src/api/http-api.js';
+import { type ApiServer, startApi } from './api-server.js';
+import { fakeDeps, rootSession } from './fake-deps.js';
+
+const call = `{"id":1,"method":"VM.get_all_where","params":["${rootSession}","false"]}`;
+const answer = '{"result":[],"error":null,"id":1}';
+
+function post(version: string, headers: string[] = [], body = call): string {
+  const head = [`POST /jsonrpc HTTP/${version}`, 'Host: x', `Content-Length: ${Buffer.byteLength(body)}`, ...headers];
+  return `${head.join('\r\n')}\r\n\r\n${body}`;
+}
+
+describe('the API over HTTP', () => {
+  let api: ApiServer;
+  before(async () => {
+    api = await startApi(fakeDeps());
+  });
+  after(() => api.close());
+  /** Still serving, whatever was sent before. */
+  afterEach(async () => expect(await api.post(call)).to.equal(answer));
+
+  it('replies with exactly the headers that clients rely on', async () => {
+    const { status, headers } = await api.send('POST', '/jsonrpc', call);
+    expect(status).to.equal(200);
+    expect(headers).to.include({
+      'content-type': 'application/json',
+      'cache-control': 'no-cache, no-store',
+      'access-control-allow-origin': '*',
+      'content-length': String(answer.length),
+    });
+  });
+
+  it('replies with 200 to a failure of the API', async () => {
+    const { status, headers } = await api.send('POST', '/jsonrpc', '{"id":1,"method":"VM.fly"}');
+    expect(status).to.equal(200);
+    expect(headers['content-type']).to.equal('application/json');
+  });
+
+  it('looks at no query and no content type', async () => {
+    const { body } = await api.send('POST', '/jsonrpc?a=b', call, { 'content-type': 'text/plain' });
+    expect(body).to.equal(answer);
+  });
+
+  const others: [string, string, number, string][] = [
+    ['GET', '/', 200, 'This is xenferry, a XenAPI toolstack. POST JSON-RPC calls to /jsonrpc.\n'],
+    ['HEAD', '/', 200, ''],
+    ['GET', '/favicon.ico', 404, 'there is nothing at /favicon.ico\n'],
+    ['GET', '/jsonrpc', 404, 'there is nothing at /jsonrpc\n'],
+    ['GET', '/%ff%00/../..', 404, 'there is nothing at /%ff%00/../..\n'],
+    ['POST', '/', 501, 'POST to / is not served: use /jsonrpc\n'],
+    ['POST', '/RPC2', 501, 'POST to /RPC2 is not served: use /jsonrpc\n'],
+    ['POST', '/nothing', 501, 'POST to /nothing is not served: use /jsonrpc\n'],
+    ['PUT', '/jsonrpc', 405, 'PUT is not served: POST calls to /jsonrpc\n'],
+    ['DELETE', '/', 405, 'DELETE is not served: POST calls to /jsonrpc\n'],
+  ];
+  for (const [method, path, status, body] of others) {
+    it(`answers ${method} ${path} with ${status}`, async () => {
+      const reply = await api.send(method, path);
+      expect([reply.status, reply.body]).to.deep.equal([status, body]);
+      expect(reply.headers['cache-control']).to.equal('no-cache, no-store');
+    });
+  }
+
+  it('answers OPTIONS for CORS, with the headers that were asked for', async () => {
+    const { status, headers } = await api.send('OPTIONS', '/jsonrpc', '', {
+      'access-control-request-headers': 'content-type',
+    });
+    expect(status).to.equal(200);
+    expect(headers).to.include({
+      'access-control-allow-origin': '*',
+      'access-control-allow-headers': 'content-type, X-Requested-With',
+      'access-control-allow-methods': 'POST',
+      'content-length': '0',
+    });
+    expect((await api.send('OPTIONS', '/')).headers['access-control-allow-headers']).to.equal('X-Requested-With');
+  });
+
+  it('takes a body of exactly the limit, and no byte more', async () => {
+    const pad = ' '.repeat(bodyLimit - call.length);
+    expect((await api.send('POST', '/jsonrpc', call + pad)).body).to.equal(answer);
+    const over = await api.send('POST', '/jsonrpc', `${call}${pad} `);
+    expect([over.status, over.body]).to.deep.equal([500, 'the body is longer than 307200 bytes\n']);
+    expect(over.headers.connection).to.equal('close');
+  });
+
+  it('refuses an absurd length before the body comes', async () => {
+    const reply = await api.raw('POST /jsonrpc HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999\r\n\r\n');
+    expect(reply).to.match(/^HTTP\/1.1 500 /);
+  });
+
+  for (const length of ['-1', 'ten', '1e3', '5, 6']) {
+    it(`refuses the length ${length}`, async () => {
+      expect(await api.raw(`POST /jsonrpc HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`)).to.match(
+        /^HTTP\/1.1 400 /,
+      );
+    });
+  }
+
+  it('wants a Content-Length', async () => {
+    const chunked = `POST /jsonrpc HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"id"\r\n0\r\n\r\n`;
+    for (const request of [chunked, 'POST /jsonrpc HTTP/1.1\r\nHost: x\r\n\r\n']) {
+      const reply = await api.raw(request);
+      expect(reply).to.match(/^HTTP\/1.1 500 /);
+      expect(reply).to.contain('the request needs a Content-Length');
+    }
+  });
+
+  it('keeps a connection for the next call, and ends it when asked', async () => {
+    const reply = await api.raw(post('1.1') + post('1.1') + post('1.1', ['Connection: close']));
+    expect(reply.match(/HTTP\/1.1 200 OK/g)).to.have.length(3);
+    expect(reply.match(/connection: keep-alive/gi)).to.have.length(2);
+    expect(reply.match(/connection: close/gi)).to.have.length(1);
+  });
+
+  it('ends the connection after a call in HTTP/1.0, whatever it asks for', async () => {
+    const reply = await api.raw(post('1.0', ['Connection: keep-alive']) + post('1.0'));
+    expect(reply.match(/ 200 OK/g)).to.have.length(1);
+    expect(reply).to.contain(answer);
+  });
+
+  it('takes a call byte by byte', async () => {
+    const socket = connect(api.port, '127.0.0.1');
+    await once(socket, 'connect');
+    socket.setNoDelay(true);
+    for (const byte of Buffer.from(post('1.1', ['Connection: close']))) {
+      await new Promise((resolve) => socket.write(Buffer.of(byte), resolve));
+    }
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk) => chunks.push(chunk));
+    await once(socket, 'close');
+    expect(Buffer.concat(chunks).toString()).to.contain(answer);
+  });
+
+  for (const [what, bytes] of [
+    ['a caller that stops in the middle of a body', post('1.1').slice(0, -5)],
+    ['a caller that stops in the middle of the head', 'POST /jsonrpc HTT'],
+  ] as const) {
+    it(`survives ${what}`, async () => {
+      const socket = connect(api.port, '127.0.0.1');
+      await once(socket, 'connect');
+      await new Promise((resolve) => socket.write(bytes, resolve));
+      socket.destroy();
+      await once(socket, 'close');
+    });
+  }
+
+  it('tells a handler when its caller has gone', async () => {
+    let entered = () => {};
+    const inside = new Promise<void>((resolve) => (entered = resolve));
+    let told = () => {};
+    const gone = new Promise<void>((resolve) => (told = resolve));
+    const waiting = await startApi(
+      fakeDeps({
+        handlers: {
+          event: {
+            get_current_id: async ({ origin }) => {
+              origin.closed.addEventListener('abort', told);
+              entered();
+              await gone;
+              return 1;
+            },
+          },
+        },
+      }),
+    );
+    const socket = connect(waiting.port, '127.0.0.1');
+    socket.write(post('1.1', [], `{"id":1,"method":"event.get_current_id","params":["${rootSession}"]}`));
+    await inside;
+    socket.destroy();
+    await gone;
+    await waiting.close();
+  });
+});
