@@ -1,0 +1,178 @@
+/** Whole pools on this machine: a daemon a host, running VMs, and an orderly end of it all. */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type LocalHost, startHost } from './local-host.js';
+import { createVm } from './local-vm.js';
+import { type Credentials, login, type XapiSession } from './xapi-client.js';
+
+export interface LocalPoolOptions {
+  /** Hosts of each pool. */
+  readonly hosts: number;
+  /** VMs of each pool, running, spread over its hosts. */
+  readonly vms: number;
+  /** Bytes of memory of each VM. */
+  readonly memory: number;
+  /** One unless given. */
+  readonly pools?: number;
+  /** The port of the first host; the others have the next ones. Any free ports unless given. */
+  readonly port?: number;
+  /** Pages that each guest writes a second; what the daemon's simulator does by itself unless given. */
+  readonly dirtyRate?: number;
+  /** An empty directory for the state of all hosts, which is left in place. One of our own, removed at the end, unless given. */
+  readonly state?: string;
+  /** Further keys for the xenopsd.conf of every host. */
+  readonly config?: Readonly<Record<string, string>>;
+  /** Gives up. */
+  readonly signal?: AbortSignal;
+}
+
+export interface Named {
+  readonly name: string;
+  readonly uuid: string;
+}
+
+export interface LocalPool {
+  /** The coordinator's URL, and who may log in there. */
+  readonly credentials: Credentials;
+  readonly hosts: readonly (LocalHost & Named)[];
+  readonly vms: readonly Named[];
+}
+
+export interface LocalPools {
+  readonly pools: readonly LocalPool[];
+  /** End every daemon and hypervisor, and remove what is ours. */
+  stop(): Promise<void>;
+}
+
+const joinSeconds = 30;
+
+/**
+ * Start pools of hosts with running VMs.
+ * @throws an Error that says what did not start; nothing is left behind then
+ */
+export async function startLocalPool(options: LocalPoolOptions): Promise<LocalPools> {
+  const count = options.pools ?? 1;
+  const state = await stateDirectory(options.state);
+  const started: LocalHost[] = [];
+  const stop = async () => {
+    await Promise.all(started.map((host) => host.stop()));
+    if (options.state === undefined) await rm(state, { recursive: true, force: true });
+  };
+  try {
+    const ports = await portsFor(options.port ?? 0, count * options.hosts);
+    const pools: LocalPool[] = [];
+    for (let i = 0; i < count; i++) {
+      const range = ports.slice(i * options.hosts, (i + 1) * options.hosts);
+      pools.push(await startPool({ options, state, number: i + 1, ports: range, started }));
+    }
+    return { pools, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function stateDirectory(given: string | undefined): Promise<string> {
+  if (given === undefined) return mkdtemp(join(tmpdir(), 'xenferry-'));
+  await mkdir(given, { recursive: true, mode: 0o700 });
+  if ((await readdir(given)).length > 0) throw new Error(`the state directory ${given} is not empty`);
+  return resolve(given);
+}
+
+/** Ports that are free now; fixed ones from `first` on unless that is 0. */
+async function portsFor(first: number, count: number): Promise<number[]> {
+  if (first !== 0) return Array.from({ length: count }, (_, i) => first + i);
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => once(server, 'listening')));
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+  await Promise.all(servers.map((server) => once(server.close(), 'close')));
+  return ports;
+}
+
+interface PoolInit {
+  readonly options: LocalPoolOptions;
+  readonly state: string;
+  /** From 1 on. */
+  readonly number: number;
+  readonly ports: readonly number[];
+  /** Every host that runs, for whoever ends them. */
+  readonly started: LocalHost[];
+}
+
+async function startPool(init: PoolInit): Promise<LocalPool> {
+  const { options, state, number } = init;
+  const secretFile = join(state, `pool${number}-secret`);
+  await writeFile(secretFile, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600 });
+  const coordinator = await startOne(init, secretFile, 0);
+  const rest = init.ports.slice(1).map((_, i) => startOne(init, secretFile, i + 1, coordinator.url));
+  const members = await allOrFirstError(rest);
+  const password = (await readFile(join(coordinator.directory, 'root-password'), 'utf8')).trim();
+  const credentials = { url: coordinator.url, username: 'root', password };
+  const session = await login(credentials, 'xenferry-pool');
+  try {
+    const uuids = await joined(session, [coordinator, ...members], options.signal);
+    const hosts = [coordinator, ...members].map((host, i) => ({ ...host, uuid: uuids[i] as string }));
+    const names = Array.from({ length: options.vms }, (_, i) => `${prefixOf(init)}vm${i + 1}`);
+    const on = await Promise.all(uuids.map((uuid) => session.call<string>('host.get_by_uuid', uuid)));
+    const make = names.map((name, i) => createVm(session, { ...options, name, host: on[i % on.length] as string }));
+    return { credentials, hosts, vms: await allOrFirstError(make) };
+  } finally {
+    await session.logout();
+  }
+}
+
+async function startOne(init: PoolInit, secretFile: string, index: number, coordinator?: string): Promise<LocalHost> {
+  const { options, state, number, ports, started } = init;
+  const host = await startHost(
+    {
+      name: `${prefixOf(init)}host${index + 1}`,
+      directory: join(state, `pool${number}-host${index + 1}`),
+      port: ports[index] as number,
+      secretFile,
+      config: options.config ?? {},
+      ...(coordinator === undefined ? {} : { coordinator }),
+    },
+    options.signal ?? new AbortController().signal,
+  );
+  started.push(host);
+  return host;
+}
+
+/** Names tell pools apart only where there is more than one. */
+function prefixOf({ options, number }: PoolInit): string {
+  return (options.pools ?? 1) > 1 ? `pool${number}-` : '';
+}
+
+/** As Promise.all, but it waits for all of them, so that nothing starts after a failure was reported. */
+async function allOrFirstError<T>(work: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(work);
+  return Promise.all(work);
+}
+
+interface HostRecord {
+  readonly uuid: string;
+  readonly name_label: string;
+  readonly metrics: string;
+}
+
+/** Wait until the coordinator knows every host and that it is live. @returns their uuids, in the given order */
+async function joined(session: XapiSession, hosts: readonly LocalHost[], signal?: AbortSignal): Promise<string[]> {
+  const limit = Date.now() + joinSeconds * 1000;
+  for (;;) {
+    signal?.throwIfAborted();
+    const records = Object.values(await session.call<Record<string, HostRecord>>('host.get_all_records'));
+    const metrics = await session.call<Record<string, { live: boolean }>>('host_metrics.get_all_records');
+    const live = records.filter((record) => metrics[record.metrics]?.live);
+    const uuids = hosts.map(({ name }) => live.find(({ name_label }) => name_label === name)?.uuid);
+    const missing = hosts.filter((_, i) => uuids[i] === undefined).map(({ name }) => name);
+    if (missing.length === 0) return uuids as string[];
+    if (Date.now() > limit) throw new Error(`${missing.join(', ')} did not join the pool within ${joinSeconds} s`);
+    await sleep(50);
+  }
+}
