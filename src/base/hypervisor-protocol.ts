@@ -24,11 +24,6 @@ export function sameDomain(a: DomainHandle, b: DomainHandle): boolean {
   return a.instance === b.instance && a.domid === b.domid;
 }
 
-/** Whether two handles name the same domain. */
-export function sameDomain(a: DomainHandle, b: DomainHandle): boolean {
-  return a.instance === b.instance && a.domid === b.domid;
-}
-
 /** `building`: being filled, by boot or by a restore; never ran. */
 export type DomainState = 'building' | 'paused' | 'running' | 'shutdown';
 
