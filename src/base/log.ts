@@ -28,7 +28,8 @@ export interface RootLog extends Log {
   setLevel(level: LogLevel): void;
   /** Open the file anew by its name, after it was renamed; nothing for stderr. @throws Error when that fails; the old file stays */
   reopen(): void;
-  close(): void;
+  /** Resolves when everything that was logged is written; later records are dropped. */
+  close(): Promise<void>;
 }
 
 export interface LogRecord {
@@ -85,11 +86,11 @@ export function createLog(init: { readonly destination: string; readonly level: 
       logger.level = level;
     },
     reopen: output.reopen,
-    close() {
+    async close() {
       if (closed) return;
       closed = true;
       logger.close();
-      output.close();
+      await output.close();
     },
   };
 }
@@ -97,10 +98,10 @@ export function createLog(init: { readonly destination: string; readonly level: 
 interface Output {
   readonly stream: Writable;
   reopen(): void;
-  close(): void;
+  close(): Promise<void>;
 }
 
-/** A reader of the standard error that went away must not end the daemon. */
+/** A reader of the standard error that is slow must not stop the daemon, nor one that went away end it. */
 function standardError(): Output {
   const ignore = () => undefined;
   process.stderr.on('error', ignore);
@@ -110,7 +111,11 @@ function standardError(): Output {
       done();
     },
   });
-  return { stream, reopen: () => undefined, close: () => process.stderr.off('error', ignore) };
+  const close = async () => {
+    await new Promise((written) => process.stderr.write('', written));
+    process.stderr.off('error', ignore);
+  };
+  return { stream, reopen: () => undefined, close };
 }
 
 /** Writes are synchronous, so that a record that was logged is there whatever happens next. */
@@ -131,7 +136,7 @@ function appendingFile(path: string): Output {
     closeSync(descriptor);
     descriptor = next;
   };
-  return { stream, reopen, close: () => closeSync(descriptor) };
+  return { stream, reopen, close: async () => closeSync(descriptor) };
 }
 
 /** A record as its line, without the end of the line. */
