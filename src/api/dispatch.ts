@@ -6,7 +6,7 @@
 import type { Ref } from '../../idl/index.js';
 import type { DispatchDeps, OpenTask, SessionIdentity } from '../base/dispatch-deps.js';
 import { toXapiError, XapiError } from '../base/errors.js';
-import type { CallContext, CallLog, CallOrigin, CallTask } from '../base/handlers.js';
+import type { CallContext, CallOrigin, CallTask } from '../base/handlers.js';
 import { type Message, surface } from '../base/surface.js';
 import { nullRef, type Type } from '../base/value.js';
 import { answerGeneric } from './generic-messages.js';
@@ -42,7 +42,7 @@ export function createDispatch(deps: DispatchDeps): Dispatch {
       return await dispatch(deps, call);
     } catch (error) {
       const failure = toXapiError(error);
-      if (failure.code === 'INTERNAL_ERROR') deps.log.error(`${call.name.slice(0, 100)}: ${traceOf(failure)}`);
+      logFailure(deps, call, failure);
       throw failure;
     }
   };
@@ -111,7 +111,7 @@ async function perform(work: Work, task: CallTask, origin: CallOrigin): Promise<
   const handlers = deps.handlers as unknown as Record<string, Record<string, AnyHandler>>;
   const handler = handlers[message.cls]?.[message.method];
   if (handler === undefined) throw new Error(`${message.name} has no handler`);
-  const log = markedLog(deps.log, task.ref === nullRef ? call.name : `${call.name} ${task.ref}`);
+  const log = deps.log.child({ call: call.name, ...(task.ref !== nullRef && { task: task.ref }) });
   const context: CallContext = { ...(session && { session: session.ref }), task, log, origin };
   return handler(context, ...args);
 }
@@ -135,10 +135,7 @@ function startAsync(work: Work): TypedResult {
   // The caller does not wait, so the end of its connection ends nothing.
   const origin = { ...call.origin, closed: new AbortController().signal };
   settle(message, task, perform(work, task, origin)).catch((error: unknown) => {
-    const failure = toXapiError(error);
-    deps.log.info(
-      `${call.name} ${task.ref}: ${failure.code === 'INTERNAL_ERROR' ? traceOf(failure) : failure.message}`,
-    );
+    logFailure(deps, call, toXapiError(error), task.ref);
   });
   return { type: taskRef, value: task.ref };
 }
@@ -159,6 +156,18 @@ async function settle(message: Message, task: OpenTask, work: Promise<unknown>):
   return value;
 }
 
+/** The caller is told what went wrong in any case; the log has what only its operator can mend, with where it came from. */
+function logFailure(deps: DispatchDeps, call: Call, failure: XapiError, task?: string): void {
+  const level = failure.code === 'INTERNAL_ERROR' ? 'error' : 'debug';
+  if (!deps.log.enabled(level)) return;
+  // A name comes from the caller, so it can be anything of any length.
+  deps.log[level]('call failed', {
+    call: call.name.slice(0, 100),
+    ...(task !== undefined && { task }),
+    error: failure,
+  });
+}
+
 /** What stands for the task of a call that makes none. */
 function detachedTask(): CallTask {
   return {
@@ -168,17 +177,4 @@ function detachedTask(): CallTask {
     putOtherConfig: () => {},
     setCancellable: () => {},
   };
-}
-
-function markedLog(log: CallLog, mark: string): CallLog {
-  return {
-    debug: (text) => log.debug(`${mark}: ${text}`),
-    info: (text) => log.info(`${mark}: ${text}`),
-    warn: (text) => log.warn(`${mark}: ${text}`),
-    error: (text) => log.error(`${mark}: ${text}`),
-  };
-}
-
-function traceOf(failure: XapiError): string {
-  return failure.cause instanceof Error ? (failure.cause.stack ?? failure.message) : failure.message;
 }

@@ -5,7 +5,6 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DispatchDeps } from '../base/dispatch-deps.js';
-import { toXapiError } from '../base/errors.js';
 import type { CallOrigin } from '../base/handlers.js';
 import { createDispatch } from './dispatch.js';
 import { type AnswerBody, createJsonRpc } from './jsonrpc.js';
@@ -39,7 +38,7 @@ export function createHttpApi(deps: DispatchDeps): (request: IncomingMessage, re
     request.on('error', () => {});
     response.on('error', () => {});
     route(protocols, request, response).catch((error: unknown) => {
-      deps.log.error(`${request.method} ${request.url}: ${toXapiError(error).message}`);
+      deps.log.error('request failed', { method: request.method, path: pathOf(request), error });
       if (response.headersSent) response.destroy();
       else refuse(response, 500, 'internal error');
     });
@@ -51,7 +50,7 @@ async function route(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const path = (request.url ?? '/').replace(/[?#].*$/s, '');
+  const path = pathOf(request);
   switch (request.method) {
     case 'POST': {
       const protocol = protocols.get(path) ?? protocols.get('/');
@@ -69,6 +68,10 @@ async function route(
         allow: 'GET, HEAD, OPTIONS, POST',
       });
   }
+}
+
+function pathOf(request: IncomingMessage): string {
+  return (request.url ?? '/').replace(/[?#].*$/s, '');
 }
 
 async function answerCall(protocol: RpcProtocol, request: IncomingMessage, response: ServerResponse): Promise<void> {

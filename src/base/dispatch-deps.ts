@@ -3,7 +3,8 @@
  */
 import type { ClassName, Ref, Role } from '../../idl/index.js';
 import type { XapiError } from './errors.js';
-import type { CallLog, CallTask, Handlers } from './handlers.js';
+import type { CallTask, Handlers } from './handlers.js';
+import type { Log } from './log.js';
 
 /** A row as its class's record. */
 export type Row = Readonly<Record<string, unknown>>;
@@ -65,7 +66,7 @@ export interface DispatchDeps {
   readonly sessions: Sessions;
   readonly tasks: Tasks;
   readonly handlers: Handlers;
-  readonly log: CallLog;
+  readonly log: Log;
   /** The coordinator's address where this host is a member; undefined on the coordinator. */
   coordinatorAddress(): string | undefined;
   /** Whether a member answers this message (`VM.receive`) itself; every other one answers HOST_IS_SLAVE there. */

@@ -5,6 +5,7 @@
  * not compile. Generic messages (getters, setters, get_record and the like) need none: the front answers them from the rows.
  */
 import type { Classes, ClassName, ParamModel, Ref, TypeOf } from '../../idl/index.js';
+import type { Log } from './log.js';
 
 /** The task of a call, as its handler sees it. */
 export interface CallTask {
@@ -29,19 +30,12 @@ export interface CallOrigin {
   readonly closed: AbortSignal;
 }
 
-/** Where a call's messages go; each line is marked with the call. */
-export interface CallLog {
-  debug(message: string): void;
-  info(message: string): void;
-  warn(message: string): void;
-  error(message: string): void;
-}
-
 export interface CallContext {
   /** Absent for the messages that take none. */
   readonly session?: Ref<'session'>;
   readonly task: CallTask;
-  readonly log: CallLog;
+  /** Marks each record with the call and its task. */
+  readonly log: Log;
   readonly origin: CallOrigin;
 }
 

@@ -1,8 +1,10 @@
 /** What dispatch needs of the pool, in memory, with everything that was done to it written down. */
 import type { ClassName, Ref } from '../../idl/index.js';
+import { createDispatch, type TypedResult } from '../../src/api/dispatch.js';
 import type { DispatchDeps, OpenTask, Rows, SessionIdentity } from '../../src/base/dispatch-deps.js';
 import { XapiError } from '../../src/base/errors.js';
 import type { CallContext, Handlers } from '../../src/base/handlers.js';
+import { logTo } from '../../src/base/log.js';
 import { recordWithDefaults } from '../../src/base/value.js';
 
 type AnyHandler = (context: CallContext, ...params: never[]) => unknown;
@@ -27,7 +29,14 @@ export interface FakeDeps extends DispatchDeps {
 export function fakeDeps(init: FakeInit = {}): FakeDeps {
   const taskLog: string[] = [];
   const lines: string[] = [];
-  const line = (level: string) => (text: string) => void lines.push(`${level} ${text}`);
+  const log = logTo({
+    enabled: (level) => level !== 'debug',
+    write: ({ level, message, fields }) => {
+      const { error, ...rest } = fields;
+      const cause = error instanceof Error && error.cause instanceof Error ? ` ${error.cause.stack}` : '';
+      lines.push(`${level} ${message} ${JSON.stringify(rest)}${cause}`);
+    },
+  });
   const sessions: Record<string, SessionIdentity> = {
     [rootSession]: { ref: rootSession, isLocalSuperuser: true, roles: [] },
     [operatorSession]: { ref: operatorSession, isLocalSuperuser: false, roles: ['vm-operator'] },
@@ -40,7 +49,7 @@ export function fakeDeps(init: FakeInit = {}): FakeDeps {
     sessions: { use: (ref) => (Object.hasOwn(sessions, ref) ? sessions[ref] : undefined) },
     tasks: { create: (label, session) => fakeTask(taskLog, label, session) },
     handlers: (init.handlers ?? {}) as unknown as Handlers,
-    log: { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') },
+    log,
     coordinatorAddress: () => init.member,
     isHostLevel: (message) => message === 'VM.receive',
   };
@@ -101,4 +110,23 @@ function fakeRows(): Rows {
       row[field] = (row[field] as unknown[]).filter((each) => each !== value);
     },
   };
+}
+
+/** A caller that stays. */
+export const origin = { address: '127.0.0.1', userAgent: 'test', closed: new AbortController().signal };
+
+/** One call by a dispatcher of its own. */
+export function call(deps: FakeDeps, name: string, params: unknown[], validUtf8 = true): Promise<TypedResult> {
+  return createDispatch(deps)({ name, params, validUtf8, origin });
+}
+
+/** The error of a call, as its code and parameters; empty where it succeeds. */
+export async function errorOf(deps: FakeDeps, name: string, params: unknown[], validUtf8 = true): Promise<unknown[]> {
+  try {
+    await call(deps, name, params, validUtf8);
+  } catch (error) {
+    if (error instanceof XapiError) return [error.code, ...error.params];
+    throw error;
+  }
+  return [];
 }
