@@ -1,0 +1,101 @@
+/** A domain's memory file, read and written in runs of pages that follow each other. */
+import fs from 'node:fs';
+import { type DomainMemory, pageSize } from '../base/hypervisor-protocol.js';
+import type { Pages } from '../wire/libxc-stream.js';
+
+/** Pages `first` to `first + count - 1`, the page at place `index` of a list and those after it. */
+interface Run {
+  readonly first: number;
+  readonly index: number;
+  readonly count: number;
+}
+
+const zeroPage = Buffer.alloc(pageSize);
+
+/**
+ * Read pages into a buffer, one behind the other. The guest may write meanwhile: its log-dirty tells.
+ * @throws when the file ends before
+ */
+export function readPages(fd: number, pfns: readonly number[], into: Buffer): void {
+  for (const { first, index, count } of runsOf(pfns)) {
+    const end = (index + count) * pageSize;
+    for (let at = index * pageSize; at < end; ) {
+      const bytes = fs.readSync(fd, into, at, end - at, first * pageSize + at - index * pageSize);
+      if (bytes === 0) throw new Error(`the domain's memory ends before page ${first + count - 1}`);
+      at += bytes;
+    }
+  }
+}
+
+export interface PageWriter {
+  /** @throws when a page is not of the domain */
+  write(pages: Pages): void;
+  /** Make pages all zeros. */
+  clear(pfns: readonly number[]): void;
+}
+
+/** Write into the memory of a building domain, which is all zeros before. */
+export function openPageWriter(memory: DomainMemory): PageWriter {
+  const fd = fs.openSync(memory.path, 'r+');
+  const touched = new Uint8Array(memory.pages);
+  const writeRun = (data: Buffer, { first, index, count }: Run) => {
+    const end = (index + count) * pageSize;
+    for (let at = index * pageSize; at < end; ) {
+      at += fs.writeSync(fd, data, at, end - at, first * pageSize + at - index * pageSize);
+    }
+    touched.fill(1, first, first + count);
+  };
+  const assertWithin = (pfns: readonly number[]) => {
+    const outside = pfns.find((pfn) => pfn >= memory.pages);
+    if (outside !== undefined) throw new Error(`page ${outside} is outside the domain, which has ${memory.pages}`);
+  };
+  return {
+    write({ pfns, data }) {
+      assertWithin(pfns);
+      for (const run of runsOf(pfns)) writeRun(data, run);
+    },
+    clear(pfns) {
+      assertWithin(pfns);
+      for (const pfn of pfns) if (touched[pfn] === 1) fs.writeSync(fd, zeroPage, 0, pageSize, pfn * pageSize);
+    },
+  };
+}
+
+/** The numbers of set bits, least significant first in each byte, in lists of at most `atMost`. */
+export function* pagesIn(bitmap: Uint8Array, pages: number, atMost: number): Generator<number[]> {
+  let pfns: number[] = [];
+  for (let pfn = 0; pfn < pages; pfn += 1) {
+    if (((bitmap[pfn >> 3] as number) & (1 << (pfn & 7))) === 0) continue;
+    pfns.push(pfn);
+    if (pfns.length < atMost) continue;
+    yield pfns;
+    pfns = [];
+  }
+  if (pfns.length > 0) yield pfns;
+}
+
+/** A bitmap with the first so many bits set. */
+export function allPages(pages: number): Uint8Array {
+  return new Uint8Array(Math.ceil(pages / 8)).fill(0xff);
+}
+
+/** Set in the first bitmap what is set in the second. */
+export function addPages(to: Uint8Array, from: Uint8Array): void {
+  for (let index = 0; index < from.length; index += 1) to[index] = (to[index] as number) | (from[index] as number);
+}
+
+export function countPages(bitmap: Uint8Array, pages: number): number {
+  let count = 0;
+  for (let pfn = 0; pfn < pages; pfn += 1) count += ((bitmap[pfn >> 3] as number) >> (pfn & 7)) & 1;
+  return count;
+}
+
+function* runsOf(pfns: readonly number[]): Generator<Run> {
+  for (let index = 0; index < pfns.length; ) {
+    const first = pfns[index] as number;
+    let count = 1;
+    while (pfns[index + count] === first + count) count += 1;
+    yield { first, index, count };
+    index += count;
+  }
+}

@@ -1,0 +1,65 @@
+#!/usr/bin/env node
+/**
+ * emu-manager: streams the state of one simulated domain into descriptors, or out of them, for the daemon that started it.
+ * The hypervisor's Unix socket is in XENFERRY_HYPERVISOR. A result line is success; the exit status is 0 after that and after
+ * `abort`, 1 after an error.
+ */
+import { messageOf } from '../base/errors.js';
+import { parseArguments, type RunArguments, UsageError } from './argv.js';
+import { openControl, reportError } from './control.js';
+import { openSink, openSource } from './descriptor.js';
+import { openDomain } from './domain.js';
+import { restore } from './restore.js';
+import { save } from './save.js';
+
+/** What `-supports` answers true to. */
+const features = ['compress'];
+
+async function run(args: RunArguments): Promise<void> {
+  const fail = async (error: unknown) => {
+    process.stderr.write(`emu-manager: ${messageOf(error)}\n`);
+    await control.error(messageOf(error));
+    process.exit(1);
+  };
+  const control = openControl({
+    inFd: args.controlIn,
+    outFd: args.controlOut,
+    onAbort: () => process.exit(0),
+    onError: (error) => void fail(error),
+  });
+  try {
+    const socketPath = process.env.XENFERRY_HYPERVISOR;
+    if (socketPath === undefined)
+      throw new Error("XENFERRY_HYPERVISOR is not set; it names the hypervisor's Unix socket");
+    const domain = await openDomain(socketPath, args.domid);
+    if (args.mode === 'save') await save(args, { control, domain, sink: oneEach(openSink) });
+    else await restore(args, { control, domain, source: oneEach(openSource) });
+    process.exit(0);
+  } catch (error) {
+    await fail(error);
+  }
+}
+
+function oneEach<T>(open: (fd: number) => T): (fd: number) => T {
+  const opened = new Map<number, T>();
+  return (fd) => {
+    const found = opened.get(fd) ?? open(fd);
+    opened.set(fd, found);
+    return found;
+  };
+}
+
+async function main(): Promise<void> {
+  try {
+    const args = parseArguments(process.argv.slice(2));
+    if (args.kind === 'run') return await run(args);
+    process.stdout.write(`${features.includes(args.feature)}\n`);
+  } catch (error) {
+    process.stderr.write(`emu-manager: ${messageOf(error)}\n`);
+    const controlOut = error instanceof UsageError ? error.controlOut : undefined;
+    if (controlOut !== undefined) await reportError(controlOut, messageOf(error));
+    process.exit(1);
+  }
+}
+
+await main();
