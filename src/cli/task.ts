@@ -45,21 +45,3 @@ export function taskError(task: string, record: TaskRecord): XapiError | undefin
   const [code = 'INTERNAL_ERROR', ...params] = record.error_info;
   return isErrorCode(code) ? new XapiError(code, params) : new XapiError('INTERNAL_ERROR', [code, ...params]);
 }
-
-/**
- * Start a message as a task and wait for its end.
- * @param method without `Async.`
- * @returns the task's record; the task itself is destroyed
- * @throws XapiError with which the task ended, or the message was refused
- */
-export async function runTask(session: XapiSession, method: string, ...params: unknown[]): Promise<TaskRecord> {
-  const task = await session.call<string>(`Async.${method}`, ...params);
-  try {
-    const record = await taskEnd(session, task);
-    const error = taskError(task, record);
-    if (error !== undefined) throw error;
-    return record;
-  } finally {
-    await session.call('task.destroy', task).catch(() => undefined);
-  }
-}

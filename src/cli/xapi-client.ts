@@ -1,4 +1,5 @@
 /** A session with a XenAPI server, as the command-line programs use it. A call may last as long as it needs. */
+import { configKeys } from '../base/config-keys.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
 
@@ -71,15 +72,16 @@ function reasonOf(error: unknown): string {
 
 /**
  * The URL of a server that is named as host, host:port, or http URL.
- * @param port for a server that names none
+ * @param port for a server that names none; without it, the daemon's default one, and for a URL that of HTTP
  * @throws an Error that says what is allowed
  */
 export function serverUrl(server: string, port?: string): string {
-  const text = /^[a-z]+:\/\//i.test(server) ? server : `http://${server}`;
+  const isUrl = /^[a-z]+:\/\//i.test(server);
+  const text = isUrl ? server : `http://${server}`;
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || url.protocol !== 'http:' || url.hostname === '') {
     throw new Error(`'${server}' names no server: give a host, host:port or http://host:port`);
   }
-  if (port !== undefined && url.port === '') url.port = port;
+  if (url.port === '') url.port = port ?? (isUrl ? '' : configKeys.port.default);
   return `http://${url.host}`;
 }

@@ -7,7 +7,7 @@ import type { Command } from './xe-command.js';
 const usageText = `Usage:
   xe <command>
     [ -s <server> ]            A host of the pool: host, host:port or URL; XE_SERVER
-    [ -p <port> ]              Its port, where the server names none
+    [ -p <port> ]              Its port, where the server names none; 8480
     [ -u <username> ]          Who logs in, root by default; XE_USER
     [ -pw <password> | -pwf <password file> ]
                                With which password; XE_PASSWORD, XE_PASSWORD_FILE

@@ -44,7 +44,8 @@ describe('the command line of xe', () => {
   }
 
   const urls: [server: string, port: string | undefined, url: string][] = [
-    ['host', undefined, 'http://host'],
+    ['host', undefined, 'http://host:8480'],
+    ['http://host', undefined, 'http://host'],
     ['host:81', undefined, 'http://host:81'],
     ['host', '81', 'http://host:81'],
     ['http://host:81/', '82', 'http://host:81'],
@@ -60,7 +61,7 @@ describe('the command line of xe', () => {
       const file = join(dir, 'pw');
       writeFileSync(file, 'me\nsecret\n');
       expect(credentialsOf({ server: 'h', passwordfile: file })).to.deep.equal({
-        url: 'http://h',
+        url: 'http://h:8480',
         username: 'me',
         password: 'secret',
       });

@@ -1,0 +1,125 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { execa } from 'execa';
+
+const program = fileURLToPath(new URL('../../src/cli/pool.js', import.meta.url));
+const demo = fileURLToPath(new URL('../../scripts/demo.js', import.meta.url));
+
+interface Printed {
+  readonly pools: readonly {
+    readonly coordinator: string;
+    readonly username: string;
+    readonly password: string;
+    readonly hosts: readonly {
+      readonly name: string;
+      readonly uuid: string;
+      readonly url: string;
+      readonly config: string;
+    }[];
+    readonly vms: readonly { readonly name: string; readonly uuid: string }[];
+  }[];
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+describe('xenferry-pool', function () {
+  this.timeout(60_000);
+
+  const ends: [sign: string, args: string[], end: (child: ReturnType<typeof up>) => void][] = [
+    ['standard input is closed', ['--until-eof'], (child) => child.stdin?.end()],
+    ['SIGTERM comes', [], (child) => child.kill('SIGTERM')],
+    ['Ctrl-C comes', [], (child) => child.kill('SIGINT')],
+  ];
+  const up = (...args: string[]) => execa(process.execPath, [program, 'up', ...args], { stdin: 'pipe', reject: false });
+
+  for (const [sign, args, end] of ends) {
+    it(`starts hosts and VMs, and leaves nothing behind when ${sign}`, async () => {
+      const child = up('--hosts', '2', '--vms', '1', '--memory', '8MiB', '--json', ...args);
+      const line = await new Promise<string>((resolve) => child.stdout?.once('data', (data) => resolve(String(data))));
+      const { pools } = JSON.parse(line) as Printed;
+      const [pool] = pools;
+      expect(pools).to.have.length(1);
+      expect(pool?.hosts.map(({ name }) => name)).to.deep.equal(['host1', 'host2']);
+      expect(pool?.vms.map(({ name }) => name)).to.deep.equal(['vm1']);
+      expect(pool?.coordinator).to.equal(pool?.hosts[0]?.url);
+      const directories = (pool?.hosts ?? []).map(({ config }) => dirname(config));
+      const hypervisors = directories.map((dir) => Number(readFileSync(join(dir, 'hypervisor.pid'), 'utf8')));
+      expect(hypervisors.every(isAlive)).to.equal(true);
+      end(child);
+      const { exitCode, stdout, stderr } = await child;
+      expect({ exitCode, stderr }).to.deep.equal({ exitCode: 0, stderr: '' });
+      expect(stdout).to.equal(line.trimEnd());
+      expect(hypervisors.some(isAlive)).to.equal(false);
+      expect(directories.some((dir) => existsSync(dirname(dir)))).to.equal(false);
+      for (const { url } of pool?.hosts ?? []) expect(await fetch(url).catch(() => 'gone')).to.equal('gone');
+    });
+  }
+
+  it('keeps a state directory that it was given, and refuses one that is in use', async () => {
+    const state = mkdtempSync(join(tmpdir(), 'pool-test-'));
+    try {
+      const child = up('--hosts', '1', '--vms', '0', '--state', state, '--json');
+      child.stdout?.once('data', () => child.kill('SIGTERM'));
+      expect((await child).exitCode).to.equal(0);
+      expect(readdirSync(state)).to.include('pool1-host1');
+      const { exitCode, stderr } = await up('--state', state);
+      expect({ exitCode, stderr }).to.deep.equal({
+        exitCode: 1,
+        stderr: `xenferry-pool: the state directory ${state} is not empty`,
+      });
+    } finally {
+      rmSync(state, { recursive: true });
+    }
+  });
+
+  const wrong: [args: string[], message: string][] = [
+    [['--hosts', '0'], "--hosts is a whole number from 1 to 64, not '0'"],
+    [['--memory', '5000'], "--memory is a multiple of 4 KiB, not '5000'"],
+    [['--port', 'http'], "--port is a whole number from 0 to 65535, not 'http'"],
+  ];
+  for (const [args, message] of wrong) {
+    it(`refuses ${args.join(' ')}`, async () => {
+      const { exitCode, stderr } = await up(...args);
+      expect({ exitCode, stderr }).to.deep.equal({ exitCode: 1, stderr: `xenferry-pool: ${message}` });
+    });
+  }
+
+  it('prints lines to paste for people', async () => {
+    const child = up('--hosts', '1', '--vms', '0', '--until-eof');
+    child.stdout?.once('data', () => child.stdin?.end());
+    const { stdout } = await child;
+    expect(stdout).to.match(/export XE_SERVER=http:\/\/127\.0\.0\.1:\d+ XE_USER=root XE_PASSWORD=\S+\n/);
+  });
+});
+
+describe('the demonstration', function () {
+  this.timeout(120_000);
+
+  it('migrates there and back with every compressor, and keeps guest and memory whole', async () => {
+    const { exitCode, stdout, stderr } = await execa(process.execPath, [demo, '--json', '--memory', '16MiB'], {
+      reject: false,
+    });
+    expect({ exitCode, stderr }).to.deep.equal({ exitCode: 0, stderr: '' });
+    const all = stdout.split('\n').map((line) => JSON.parse(line));
+    const expected = ['none', 'none', 'stream', 'stream', 'xenguest', 'xenguest'];
+    expect(all.map(({ compressor }) => compressor)).to.deep.equal(expected);
+    for (const { compressor, status, memory_intact, guest_running, emu_flags, cookies } of all) {
+      expect({ status, memory_intact, guest_running }).to.deep.equal({
+        status: 'success',
+        memory_intact: true,
+        guest_running: true,
+      });
+      expect(emu_flags.includes('-compress'), compressor).to.equal(compressor === 'xenguest');
+      expect(cookies.compress === 'zstd', compressor).to.equal(compressor === 'stream');
+    }
+  });
+});
