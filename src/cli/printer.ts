@@ -17,14 +17,14 @@ export interface Printer {
  * One record: the first label padded on its right, the others on their left, to four more than the longest; each record
  * ends in two empty lines.
  */
-export function formatRecord(row: Row): string {
+function formatRecord(row: Row): string {
   const width = 4 + Math.max(0, ...row.map(([label]) => label.length));
   const lines = row.map(([label, value], i) => `${i === 0 ? label.padEnd(width) : label.padStart(width)}: ${value}`);
   return `${lines.join('\n')}\n\n\n`;
 }
 
 /** A value in a list with commas: commas and backslashes are escaped. */
-export function escapeMinimal(value: string): string {
+function escapeMinimal(value: string): string {
   return value.replace(/[,\\]/g, '\\$&');
 }
 

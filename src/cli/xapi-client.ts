@@ -82,6 +82,7 @@ export function serverUrl(server: string, port?: string): string {
   if (url === undefined || url.protocol !== 'http:' || url.hostname === '') {
     throw new Error(`'${server}' names no server: give a host, host:port or http://host:port`);
   }
-  if (url.port === '') url.port = port ?? (isUrl ? '' : configKeys.port.default);
+  const namesPort = /:\d+\/?$/.test(server);
+  if (!namesPort) url.port = port ?? (isUrl ? '' : configKeys.port.default);
   return `http://${url.host}`;
 }

@@ -3,7 +3,7 @@ import { type ClassModel, classes } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
 import type { XapiSession } from './xapi-client.js';
 import { labels } from './xe-fields/labels.js';
-import { fieldOf, type NamedField, type XeClass } from './xe-fields.js';
+import type { NamedField, XeClass } from './xe-fields.js';
 
 export type XapiRecord = Readonly<Record<string, unknown>>;
 
@@ -28,7 +28,7 @@ export interface Objects {
   all(className: string): Promise<ReadonlyMap<string, XapiRecord>>;
 }
 
-export const notInDatabase = '<not in database>';
+const notInDatabase = '<not in database>';
 export const nullRef = 'OpaqueRef:NULL';
 
 const models: Readonly<Record<string, ClassModel>> = classes;
@@ -59,11 +59,6 @@ export async function objectsOf(objects: Objects, shown: XeClass): Promise<XeObj
 /** The written type of a field of the XenAPI, such as `set(ref:VIF)`. */
 export function typeOfField(className: string, field: string): string | undefined {
   return models[className]?.fields[field]?.type;
-}
-
-/** What xe shows of a field of an object, by the field's name in xe. @throws an Error when there is no such field */
-export function show(objects: Objects, object: XeObject, name: string): Promise<Shown> {
-  return showField(objects, object, fieldOf(object.shown, name));
 }
 
 /** What xe shows of a field of an object. */

@@ -21,7 +21,7 @@ import { help } from './xe-help.js';
 import { createObjects, type Objects } from './xe-record.js';
 
 /** Every command by name. */
-export function commandTable(): ReadonlyMap<string, Command> {
+function commandTable(): ReadonlyMap<string, Command> {
   const commands = [...Object.values(xeClasses).flatMap(classCommands), ...vmCommands, vmMigrate];
   return new Map(commands.map((command) => [command.name, command]));
 }

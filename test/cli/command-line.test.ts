@@ -48,6 +48,7 @@ describe('the command line of xe', () => {
     ['http://host', undefined, 'http://host'],
     ['host:81', undefined, 'http://host:81'],
     ['host', '81', 'http://host:81'],
+    ['host:80', '81', 'http://host'],
     ['http://host:81/', '82', 'http://host:81'],
     ['[::1]:81', undefined, 'http://[::1]:81'],
   ];
