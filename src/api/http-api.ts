@@ -6,7 +6,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DispatchDeps } from '../base/dispatch-deps.js';
 import type { CallOrigin } from '../base/handlers.js';
-import { createDispatch } from './dispatch.js';
+import { createDispatch, type Dispatch } from './dispatch.js';
 import { type AnswerBody, createJsonRpc } from './jsonrpc.js';
 
 /** The longest body, in bytes. */
@@ -26,12 +26,21 @@ const commonHeaders = { 'cache-control': 'no-cache, no-store', 'access-control-a
 
 const greeting = 'This is xenferry, a XenAPI toolstack. POST JSON-RPC calls to /jsonrpc.\n';
 
-/** @returns what a node:http server calls for each request */
-export function createHttpApi(deps: DispatchDeps): (request: IncomingMessage, response: ServerResponse) => void {
+/**
+ * @param others what answers JSON-RPC on further paths: the host-level calls
+ * @returns what a node:http server calls for each request
+ */
+export function createHttpApi(
+  deps: DispatchDeps,
+  others: Readonly<Record<string, Dispatch>> = {},
+): (request: IncomingMessage, response: ServerResponse) => void {
   // XML-RPC's place is '/', which serves every path that has no protocol of its own.
-  const protocols: ReadonlyMap<string, RpcProtocol> = new Map([
-    ['/jsonrpc', { contentType: 'application/json', answer: createJsonRpc(createDispatch(deps)) }],
-  ]);
+  const protocols = new Map<string, RpcProtocol>(
+    Object.entries({ '/jsonrpc': createDispatch(deps), ...others }).map(([path, dispatch]) => [
+      path,
+      { contentType: 'application/json', answer: createJsonRpc(dispatch) },
+    ]),
+  );
   return (request, response) => {
     if (request.httpVersion === '1.0') response.shouldKeepAlive = false;
     // A caller that goes away is no failure of ours.

@@ -25,7 +25,8 @@ export interface ChannelHead {
 /** A head longer than this is refused. */
 export const maxHeadBytes = 16 * 1024;
 const headEnd = Buffer.from('\r\n\r\n');
-const channelPath = /^(?:\/[^?]*)?\/migrate\/(vm|mem|vgpu)\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.([0-9]{1,4}))?$/i;
+const channelPath =
+  /^(?:\/[^?]*)?\/migrate\/(vm|mem|vgpu)\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.([0-9]{1,4}))?$/i;
 
 /** The path of a channel below a host's xenops URL. */
 export function channelUrl(xenops: string, kind: ChannelKind, uuid: string, device?: string): string {
@@ -60,7 +61,9 @@ export function decodeHead(head: Buffer): ChannelHead {
   if (match === null) throw new XapiError('INTERNAL_ERROR', [`no migration channel: ${requestLine.slice(0, 200)}`]);
   const [, kind, uuid, device] = match as unknown as [string, ChannelKind, string, string | undefined];
   if ((kind === 'vgpu') !== (device !== undefined)) {
-    throw new XapiError('INTERNAL_ERROR', [`a vgpu channel, and only that, names a device: ${requestLine.slice(0, 200)}`]);
+    throw new XapiError('INTERNAL_ERROR', [
+      `a vgpu channel, and only that, names a device: ${requestLine.slice(0, 200)}`,
+    ]);
   }
   return {
     kind,
@@ -79,7 +82,9 @@ function decodeCookies(header: string): [string, string][] {
     .split(';')
     .map((pair): [string, string] => {
       const equals = pair.indexOf('=');
-      return equals < 0 ? [pair.trim(), ''] : [pair.slice(0, equals).trim(), decodeValue(pair.slice(equals + 1).trim())];
+      return equals < 0
+        ? [pair.trim(), '']
+        : [pair.slice(0, equals).trim(), decodeValue(pair.slice(equals + 1).trim())];
     })
     .filter(([key]) => key !== '');
 }
@@ -126,10 +131,18 @@ function missingOfEnd(read: Buffer): number {
  * @param url an http URL as VM.receive gave it
  * @throws INTERNAL_ERROR when no connection comes about within `timeoutMs`
  */
-export async function openChannel(url: string, sessionId: string, cookies: Cookies, timeoutMs: number): Promise<RawSocket> {
+export async function openChannel(
+  url: string,
+  sessionId: string,
+  cookies: Cookies,
+  timeoutMs: number,
+): Promise<RawSocket> {
   const to = new URL(url);
   if (to.protocol !== 'http:') throw new XapiError('INTERNAL_ERROR', [`a channel's URL must be http: ${url}`]);
-  const socket = await connectRaw({ host: to.hostname.replace(/^\[|\]$/g, ''), port: Number(to.port || 80) }, timeoutMs);
+  const socket = await connectRaw(
+    { host: to.hostname.replace(/^\[|\]$/g, ''), port: Number(to.port || 80) },
+    timeoutMs,
+  );
   await socket.write(encodeHead(to, sessionId, cookies));
   return socket;
 }

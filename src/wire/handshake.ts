@@ -2,7 +2,6 @@
  * The handshakes of a migration: at a synchronisation point one side sends, the other receives, a big-endian 16-bit length: 0
  * is Success, otherwise an Error of that many bytes of UTF-8 (xapi).
  */
-import { XapiError } from '../base/errors.js';
 import type { RawSocket } from './raw-socket.js';
 
 const maxErrorBytes = 0xffff;
@@ -38,8 +37,12 @@ export function cutUtf8(text: Buffer, limit: number): Buffer {
   return text.subarray(0, end);
 }
 
-/** Wait for the peer at a synchronisation point. @throws PeerError with the peer's message; or silence for `timeoutMs` */
-export async function recvHandshake(from: Pick<RawSocket, 'read'>, timeoutMs: number): Promise<void> {
+/**
+ * Wait for the peer at a synchronisation point.
+ *
+ * @throws PeerError with the peer's message; the connection's end; or silence for `timeoutMs`, where that is given
+ */
+export async function recvHandshake(from: Pick<RawSocket, 'read'>, timeoutMs?: number): Promise<void> {
   const length = (await from.read(2, timeoutMs)).readUInt16BE();
   if (length === 0) return;
   const text = await from.read(length, timeoutMs);
@@ -54,10 +57,4 @@ export async function sendSuccess(to: Pick<RawSocket, 'write'>): Promise<void> {
 /** Tell the peer that this side has failed. Best effort: a peer that is gone knows. */
 export async function sendError(to: Pick<RawSocket, 'write'>, message: string): Promise<void> {
   await to.write(encodeError(message)).catch(() => undefined);
-}
-
-/** The XenAPI error for anything that went wrong while waiting for a peer. */
-export function peerFailure(point: string, error: unknown): XapiError {
-  const message = error instanceof Error ? error.message : String(error);
-  return new XapiError('INTERNAL_ERROR', [`synchronisation point ${point}: ${message}`], error);
 }

@@ -7,6 +7,7 @@
  * lands there), and then one of just the bytes still wanted. After the last of them the callback stops the reading.
  */
 import net from 'node:net';
+import { within } from '../base/deadline.js';
 import { XapiError } from '../base/errors.js';
 
 export interface RawSocket {
@@ -48,17 +49,16 @@ interface OnRead {
 }
 
 /** Connect to a TCP port or a Unix socket. */
-export async function connectRaw(to: net.TcpNetConnectOpts | net.IpcNetConnectOpts, timeoutMs = 10_000): Promise<RawSocket> {
+export async function connectRaw(
+  to: net.TcpNetConnectOpts | net.IpcNetConnectOpts,
+  timeoutMs = 10_000,
+): Promise<RawSocket> {
   const { raw, socket } = wrap((onread) => net.connect({ ...to, onread, allowHalfOpen: true } as net.NetConnectOpts));
-  await within(
-    timeoutMs,
-    'no connection',
-    () => socket.destroy(),
-    new Promise<void>((resolve, reject) => {
-      socket.once('connect', resolve);
-      socket.once('error', reject);
-    }),
-  );
+  const connected = new Promise<void>((resolve, reject) => {
+    socket.once('connect', resolve);
+    socket.once('error', reject);
+  });
+  await within(connected, timeoutMs, 'no connection', () => socket.destroy());
   tune(socket);
   return raw;
 }
@@ -71,7 +71,9 @@ export async function connectRaw(to: net.TcpNetConnectOpts | net.IpcNetConnectOp
  */
 export function adoptRaw(accepted: net.Socket): { raw: RawSocket; release: (read: Buffer) => net.Socket } {
   const handle = takeHandle(accepted);
-  const { raw, socket } = wrap((onread) => new net.Socket({ handle, onread, allowHalfOpen: true } as net.SocketConstructorOpts));
+  const { raw, socket } = wrap(
+    (onread) => new net.Socket({ handle, onread, allowHalfOpen: true } as net.SocketConstructorOpts),
+  );
   tune(socket);
   const settle = () => accepted.destroy();
   socket.once('close', settle);
@@ -153,7 +155,9 @@ function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: n
         wanted = { buffer: Buffer.allocUnsafe(bytes), filled: 0, resolve, reject };
       });
       socket.resume();
-      return timeoutMs === undefined ? read : within(timeoutMs, 'no answer from the peer', () => socket.destroy(), read);
+      return timeoutMs === undefined
+        ? read
+        : within(read, timeoutMs, 'no answer from the peer', () => socket.destroy());
     },
     readEnd(timeoutMs) {
       if (ended) return Promise.resolve();
@@ -162,7 +166,7 @@ function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: n
         waitingForEnd = { resolve, reject };
       });
       socket.resume();
-      return timeoutMs === undefined ? end : within(timeoutMs, 'no end of the stream', () => socket.destroy(), end);
+      return timeoutMs === undefined ? end : within(end, timeoutMs, 'no end of the stream', () => socket.destroy());
     },
     write(bytes) {
       return new Promise((resolve, reject) => {
@@ -175,19 +179,4 @@ function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: n
     },
   };
   return { raw, socket };
-}
-
-async function within<T>(timeoutMs: number, what: string, giveUp: () => void, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new XapiError('INTERNAL_ERROR', [`${what} within ${timeoutMs / 1000} s`]));
-      giveUp();
-    }, timeoutMs);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -4,10 +4,13 @@
  */
 import http from 'node:http';
 import jayson from 'jayson/promise/index.js';
+import { within } from '../base/deadline.js';
 import { isErrorCode, messageOf, XapiError } from '../base/errors.js';
 
 export interface RpcClient {
   call<T>(method: string, params: readonly unknown[], timeoutMs?: number): Promise<T>;
+  /** The same for a host-level call, whose result is JSON in a string. */
+  json<T>(method: string, params: readonly unknown[], timeoutMs?: number): Promise<T>;
   close(): void;
 }
 
@@ -27,15 +30,19 @@ export function createRpcClient(url: string, headers: Readonly<Record<string, st
     agent,
     headers: { ...headers },
   });
+  const call = async <T>(method: string, params: readonly unknown[], timeoutMs?: number): Promise<T> => {
+    const failed = (error: unknown) => {
+      throw new XapiError('INTERNAL_ERROR', [`${method} at ${to.origin}: ${messageOf(error)}`], error);
+    };
+    const answer = client.request(method, [...params]) as Promise<Reply>;
+    const reply = await (timeoutMs === undefined ? answer : within(answer, timeoutMs, 'no answer')).catch(failed);
+    if (reply.error !== undefined) throw wireError(reply.error);
+    return reply.result as T;
+  };
   return {
-    async call<T>(method: string, params: readonly unknown[], timeoutMs?: number): Promise<T> {
-      const failed = (error: unknown) => {
-        throw new XapiError('INTERNAL_ERROR', [`${method} at ${to.origin}: ${messageOf(error)}`], error);
-      };
-      const reply = (await withTimeout(client.request(method, [...params]), timeoutMs).catch(failed)) as Reply;
-      if (reply.error !== undefined) throw wireError(reply.error);
-      return reply.result as T;
-    },
+    call,
+    json: async <T>(method: string, params: readonly unknown[], timeoutMs?: number) =>
+      JSON.parse(await call<string>(method, params, timeoutMs)) as T,
     close: () => agent.destroy(),
   };
 }
@@ -45,13 +52,4 @@ function wireError(error: { message: string; data?: unknown }): XapiError {
   return isErrorCode(error.message)
     ? new XapiError(error.message, params)
     : new XapiError('INTERNAL_ERROR', [[error.message, ...params].join(' ')]);
-}
-
-async function withTimeout<T>(work: Promise<T>, timeoutMs: number | undefined): Promise<T> {
-  if (timeoutMs === undefined) return work;
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
-  });
-  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }

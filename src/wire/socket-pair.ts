@@ -18,7 +18,9 @@ export async function openSocketPair(): Promise<[RawSocket, RawSocket]> {
       server.once('error', reject);
       server.listen(at, resolve);
     });
-    const accepted = new Promise<RawSocket>((resolve) => server.once('connection', (socket) => resolve(adoptRaw(socket).raw)));
+    const accepted = new Promise<RawSocket>((resolve) =>
+      server.once('connection', (socket) => resolve(adoptRaw(socket).raw)),
+    );
     const [a, b] = await Promise.all([connectRaw({ path: at }), accepted]);
     return [a, b];
   } finally {

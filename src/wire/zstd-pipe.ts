@@ -45,7 +45,10 @@ const standInProgram = fileURLToPath(new URL('../zstd/main.js', import.meta.url)
 export async function findZstd(program: string, searchPath = process.env.PATH ?? ''): Promise<ZstdCommand> {
   const find = (name: string) => findProgram(name, searchPath);
   const [nice, ionice, zstd] = await Promise.all([find('nice'), find('ionice'), find(program)]);
-  const lower = [...(nice === undefined ? [] : [nice, '-n', '19']), ...(ionice === undefined ? [] : [ionice, '-c', '3'])];
+  const lower = [
+    ...(nice === undefined ? [] : [nice, '-n', '19']),
+    ...(ionice === undefined ? [] : [ionice, '-c', '3']),
+  ];
   const own = [process.execPath, standInProgram];
   const command = (options: string[], ownOptions: string[]) =>
     [...lower, ...(zstd === undefined ? [...own, ...ownOptions] : [zstd, ...options])] as [string, ...string[]];
@@ -59,7 +62,13 @@ export async function findZstd(program: string, searchPath = process.env.PATH ??
 async function findProgram(name: string, searchPath: string): Promise<string | undefined> {
   const candidates = name.includes('/') ? [name] : searchPath.split(':').map((directory) => path.join(directory, name));
   for (const candidate of candidates) {
-    if (await access(candidate, constants.X_OK).then(() => true, () => false)) return candidate;
+    if (
+      await access(candidate, constants.X_OK).then(
+        () => true,
+        () => false,
+      )
+    )
+      return candidate;
   }
   return undefined;
 }
@@ -76,7 +85,12 @@ export async function openDecompressor(command: ZstdCommand, channel: RawSocket)
   return spawn(command.decompress, channel, child, plain);
 }
 
-function spawn(command: readonly [string, ...string[]], input: RawSocket, output: RawSocket, plain: RawSocket): ZstdPipe {
+function spawn(
+  command: readonly [string, ...string[]],
+  input: RawSocket,
+  output: RawSocket,
+  plain: RawSocket,
+): ZstdPipe {
   const [file, ...args] = command;
   const child = execa(file, args, {
     stdin: input.fd as 0,

@@ -1,0 +1,62 @@
+/**
+ * The host-level calls, which hosts make on each other and the coordinator on its members: JSON-RPC on a path of their own.
+ * The first parameter is the pool's secret, or the migration_id with its token behind it. A result is JSON in a string, as these
+ * calls have no types in the XenAPI's data model.
+ */
+import { XapiError } from '../base/errors.js';
+import type { Type } from '../base/value.js';
+import type { HostService, HostState } from '../host/service.js';
+import type { MigrationDestination } from '../migrate/destination.js';
+import { decodeMetadata, encodeReply } from '../migrate/metadata.js';
+import { sameSecret } from '../migrate/rendezvous.js';
+import type { Dispatch } from './dispatch.js';
+
+export interface HostRpcDeps {
+  readonly service: HostService;
+  readonly destination: MigrationDestination;
+  readonly secret: string;
+  /** A member reports itself; on the coordinator alone. */
+  readonly join?: (state: HostState) => Promise<unknown>;
+}
+
+type Call = (...params: never[]) => Promise<unknown>;
+
+const text: Type = { kind: 'string' };
+
+/** @returns what answers the host-level calls */
+export function createHostRpc({ service, destination, secret, join }: HostRpcDeps): Dispatch {
+  const withSecret: Readonly<Record<string, Call>> = {
+    state: service.state,
+    start: service.start,
+    pause: service.pause,
+    unpause: service.unpause,
+    shutdown: service.shutdown,
+    migrate: service.migrate,
+    cancel: service.cancel,
+    outcome: service.outcome,
+    receive: service.receive,
+    plugin: service.plugin,
+    events: service.events,
+    ...(join === undefined ? {} : { join }),
+    'VM.receive': async (migrationId: string, metadata: string) =>
+      encodeReply(await service.receive({ migrationId, metadata: decodeMetadata(metadata) })),
+  };
+  const withToken: Readonly<Record<string, Call>> = {
+    settle: destination.settle,
+    acknowledge: destination.acknowledge,
+    digest: destination.digest,
+  };
+  return async ({ name, params }) => {
+    const answer = async (call: Call, args: readonly unknown[]) => ({
+      type: text,
+      value: JSON.stringify((await call(...(args as never[]))) ?? null),
+    });
+    if (Object.hasOwn(withToken, name)) return answer(withToken[name] as Call, params.slice(0, 2).map(String));
+    if (!Object.hasOwn(withSecret, name)) throw new XapiError('MESSAGE_METHOD_UNKNOWN', [name]);
+    const [shown, ...args] = params;
+    if (typeof shown !== 'string' || !sameSecret(shown, secret)) {
+      throw new XapiError('SESSION_AUTHENTICATION_FAILED', ['host', 'this is not the secret of the pool']);
+    }
+    return answer(withSecret[name] as Call, args);
+  };
+}

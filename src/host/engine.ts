@@ -1,0 +1,112 @@
+/**
+ * A host put together: journal, queues, the migrations both ways, the service. It follows the configuration: what a migration
+ * works with is read when it is queued or accepted, so a change of the configuration never touches one under way.
+ */
+import type { Backend } from '../backend/backend.js';
+import { emuProgram } from '../backend/emu-manager.js';
+import type { Config } from '../base/config.js';
+import type { Log } from '../base/log.js';
+import type { Store } from '../base/store.js';
+import {
+  createDestination,
+  type DestinationDeps,
+  fullAnnouncement,
+  type MigrationDestination,
+} from '../migrate/destination.js';
+import { createRendezvous, type Rendezvous } from '../migrate/rendezvous.js';
+import { findZstd, type ZstdCommand } from '../wire/zstd-pipe.js';
+import { openJournal } from '../xenops/journal.js';
+import { createQueue } from '../xenops/queue.js';
+import { createHostEvents } from './events.js';
+import { createHost, type HostDeps } from './host.js';
+import { createMigrations } from './migrations.js';
+import { createPeers, xenopsPath } from './peers.js';
+import type { HostService } from './service.js';
+
+export interface HostEngineInit {
+  readonly uuid: string;
+  readonly name: string;
+  /** http URL of the host's port; asked when it is needed, as the port may not be known yet. */
+  readonly url: () => string;
+  /** The configuration of now. */
+  readonly config: () => Config;
+  readonly store: Store;
+  readonly backend: Backend;
+  /** The pool's secret. */
+  readonly secret: string;
+  readonly plugins: HostDeps['plugins'];
+  readonly log: Log;
+  /** What this destination announces in VM.receive's reply; everything that this version can do where absent. */
+  readonly announce?: DestinationDeps['announce'];
+}
+
+export interface HostEngine {
+  readonly service: HostService;
+  readonly destination: MigrationDestination;
+  /** Where the port's front delivers migration channels. */
+  readonly rendezvous: Rendezvous;
+  /** Once, before the port opens: end, resume or settle what an earlier run of the daemon left behind. */
+  recover(): Promise<void>;
+  /** The configuration has changed: look for its programs anew. */
+  reload(): Promise<void>;
+  /** Stop what can be stopped and wait for the rest. Domains stay. */
+  close(): Promise<void>;
+}
+
+/** Put a host together. */
+export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> {
+  const { backend, config, log, store } = init;
+  const journal = openJournal(store);
+  const events = createHostEvents();
+  const rendezvous = createRendezvous(log);
+  const peers = createPeers(init.secret, log);
+  let zstd: ZstdCommand = await findZstd(config().zstd);
+  if (zstd.standIn) log.warn(`no program ${config().zstd} in PATH: the zstd that comes with xenferry stands in`);
+  const queue = createQueue(config().workerPoolSize);
+  const destination = createDestination({
+    backend,
+    journal,
+    rendezvous,
+    queue: createQueue(config().workerPoolSize),
+    emu: () => emuProgram(config().emuManager),
+    zstd: () => zstd,
+    timeouts: () => ({
+      acceptMs: config().migrationAcceptTimeout * 1000,
+      stepMs: config().migrationStepTimeout * 1000,
+    }),
+    xenopsUrl: () => `${init.url()}${xenopsPath}`,
+    announce: init.announce ?? fullAnnouncement,
+    log,
+  });
+  const migrations = createMigrations({
+    queue,
+    events,
+    source: () => ({
+      deps: { backend, journal, peers, zstd, emu: emuProgram(config().emuManager), log },
+      settings: {
+        compressor: config().migrationCompressor,
+        digest: config().migrationDigest,
+        stepTimeoutMs: config().migrationStepTimeout * 1000,
+        suspendTimeoutMs: config().vmSuspendTimeout * 1000,
+      },
+    }),
+  });
+  const service = createHost({ ...init, queue, migrations, destination, events });
+  return {
+    service,
+    destination,
+    rendezvous,
+    async recover() {
+      await destination.recover();
+      await migrations.recover();
+    },
+    async reload() {
+      zstd = await findZstd(config().zstd);
+    },
+    async close() {
+      events.close();
+      await migrations.close();
+      await destination.close();
+    },
+  };
+}

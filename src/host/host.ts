@@ -1,0 +1,86 @@
+/** One host: its domains, the migrations that leave it and those that arrive, for its coordinator (host/service). */
+import { availableParallelism } from 'node:os';
+import type { Backend } from '../backend/backend.js';
+import { XapiError } from '../base/errors.js';
+import type { DomainInfo } from '../base/hypervisor-protocol.js';
+import type { Log } from '../base/log.js';
+import type { MigrationDestination } from '../migrate/destination.js';
+import { oldCopyUuid, temporaryUuid } from '../migrate/protocol.js';
+import { type Operation, vmOf } from '../xenops/operations.js';
+import { findDomain, perform } from '../xenops/perform.js';
+import type { Queue } from '../xenops/queue.js';
+import type { HostEvents } from './events.js';
+import type { Migrations } from './migrations.js';
+import type { HostService } from './service.js';
+
+/** A function of a plugin. @returns JSON */
+export type PluginFunction = (domain: DomainInfo) => Promise<unknown>;
+
+export interface HostDeps {
+  readonly uuid: string;
+  readonly name: string;
+  /** http URL of the host's port. */
+  readonly url: () => string;
+  readonly backend: Backend;
+  readonly queue: Queue;
+  readonly migrations: Migrations;
+  readonly destination: MigrationDestination;
+  readonly events: HostEvents;
+  /** Functions by plugin and name. */
+  readonly plugins: Readonly<Record<string, Readonly<Record<string, PluginFunction>>>>;
+  readonly log: Log;
+}
+
+/** Make the host's service; its domains' changes are events from now on. */
+export function createHost(deps: HostDeps): HostService {
+  const { backend, events, migrations } = deps;
+  backend.onDomainChange((change) => {
+    if ('gone' in change) {
+      if (!isPassing(change.gone)) events.emit({ kind: 'domain-gone', uuid: change.gone });
+    } else if (change.state !== 'building' && !isPassing(change.uuid)) {
+      events.emit({ kind: 'domain', uuid: change.uuid, state: change.state, handle: change.handle });
+    }
+  });
+  const run = (operation: Operation) =>
+    deps.queue.run(vmOf(operation), async () => {
+      deps.log.info(operation.kind, { vm: vmOf(operation) });
+      await perform(backend, operation, deps.log);
+    });
+  return {
+    async state() {
+      const [memory, domains] = await Promise.all([backend.memory(), backend.list()]);
+      return {
+        uuid: deps.uuid,
+        name: deps.name,
+        url: deps.url(),
+        memoryTotal: memory.total,
+        memoryFree: memory.free,
+        cpus: availableParallelism(),
+        domains: domains
+          .filter(({ uuid, state }) => state !== 'building' && !isPassing(uuid))
+          .map(({ uuid, state, handle }) => ({ uuid, state, domid: handle.domid })),
+      };
+    },
+    start: (spec, paused) => run({ kind: 'start', spec, paused }),
+    pause: (uuid) => run({ kind: 'pause', uuid }),
+    unpause: (uuid) => run({ kind: 'unpause', uuid }),
+    shutdown: (uuid, clean) => run({ kind: 'shutdown', uuid, clean }),
+    migrate: migrations.migrate,
+    cancel: migrations.cancel,
+    outcome: migrations.outcome,
+    receive: deps.destination.receive,
+    events: events.after,
+    async plugin(plugin, fn, args) {
+      const found = deps.plugins[plugin]?.[fn];
+      if (found === undefined) throw new XapiError('XENAPI_MISSING_PLUGIN', [plugin]);
+      const domain = await findDomain(backend, args.uuid ?? '');
+      if (domain === undefined) throw new XapiError('UUID_INVALID', ['VM', args.uuid ?? '']);
+      return JSON.stringify(await found(domain));
+    },
+  };
+}
+
+/** Whether a uuid is one that a domain has only while it migrates. */
+function isPassing(uuid: string): boolean {
+  return uuid === temporaryUuid(uuid) || uuid === oldCopyUuid(uuid);
+}

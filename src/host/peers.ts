@@ -1,0 +1,49 @@
+/** How this host reaches the destinations of its migrations: VM.receive, and the host-level calls that carry a token. */
+import type { Log } from '../base/log.js';
+import { decodeReply, encodeMetadata } from '../migrate/metadata.js';
+import type { Settlement } from '../migrate/protocol.js';
+import type { Peers } from '../migrate/settle.js';
+import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
+
+/** The path of a host's own RPC, below which its migration channels are. */
+export const xenopsPath = '/services/xenops';
+
+const receiveTimeoutMs = 60_000;
+const settleTimeoutMs = 15_000;
+/** A digest waits until the whole memory was hashed. */
+const digestTimeoutMs = 600_000;
+
+/** @param secret the pool's, which hosts of one pool show each other */
+export function createPeers(secret: string, log: Log): Peers {
+  async function ask<T>(url: string, work: (client: RpcClient) => Promise<T>): Promise<T> {
+    const client = createRpcClient(url);
+    try {
+      return await work(client);
+    } finally {
+      client.close();
+    }
+  }
+  return {
+    async receive({ migrationId, destination }, metadata) {
+      const text = encodeMetadata(metadata);
+      log.debug('VM.receive', {
+        migration: migrationId,
+        at: destination.kind === 'pool' ? destination.url : destination.master,
+      });
+      if (destination.kind === 'pool') {
+        const url = `${destination.url}${xenopsPath}`;
+        return decodeReply(
+          await ask(url, (host) => host.json('VM.receive', [secret, migrationId, text], receiveTimeoutMs)),
+        );
+      }
+      const params = [destination.session, destination.hostRef, migrationId, text, {}];
+      const url = `${destination.master}/jsonrpc`;
+      return decodeReply(await ask(url, (pool) => pool.call('VM.receive', params, receiveTimeoutMs)));
+    },
+    at: (url) => ({
+      settle: (id, token) => ask(url, (client) => client.json<Settlement>('settle', [id, token], settleTimeoutMs)),
+      acknowledge: (id, token) => ask(url, (client) => client.json<void>('acknowledge', [id, token], settleTimeoutMs)),
+      digest: (id, token) => ask(url, (client) => client.json<string>('digest', [id, token], digestTimeoutMs)),
+    }),
+  };
+}

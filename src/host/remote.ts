@@ -1,0 +1,38 @@
+/** A host of the pool as its coordinator reaches it: HostService over RPC, authenticated by the pool's secret. */
+import { createRpcClient } from '../wire/rpc-client.js';
+import { xenopsPath } from './peers.js';
+import type { HostService, HostState } from './service.js';
+
+/** Calls that do work on domains may take so long; events wait for as long as they are asked to, and a little more. */
+const callTimeoutMs = 600_000;
+
+/** @param url the http URL of the host's port */
+export function connectHost(url: string, secret: string): HostService {
+  const client = createRpcClient(`${url}${xenopsPath}`);
+  const call = <T>(method: keyof HostService, params: readonly unknown[], timeoutMs = callTimeoutMs) =>
+    client.json<T>(method, [secret, ...params], timeoutMs);
+  return {
+    state: () => call('state', []),
+    start: (spec, paused) => call('start', [spec, paused]),
+    pause: (uuid) => call('pause', [uuid]),
+    unpause: (uuid) => call('unpause', [uuid]),
+    shutdown: (uuid, clean) => call('shutdown', [uuid, clean]),
+    migrate: (request) => call('migrate', [request]),
+    cancel: (id) => call('cancel', [id]),
+    outcome: async (id) =>
+      (await call<Awaited<ReturnType<HostService['outcome']>> | null>('outcome', [id])) ?? undefined,
+    receive: (request) => call('receive', [request]),
+    plugin: (plugin, fn, args) => call('plugin', [plugin, fn, args]),
+    events: (since, seconds) => call('events', [since, seconds], seconds * 1000 + 10_000),
+  };
+}
+
+/** Tell the coordinator that this host is there. */
+export async function joinCoordinator(coordinator: string, secret: string, state: HostState): Promise<void> {
+  const client = createRpcClient(`${coordinator}${xenopsPath}`);
+  try {
+    await client.json('join', [secret, state], callTimeoutMs);
+  } finally {
+    client.close();
+  }
+}

@@ -1,0 +1,237 @@
+/**
+ * One attempt to take a VM: one function a phase, in the order of the diagram in protocol.ts. Until point 3 is taken every
+ * failure ends in `refuse`, which leaves nothing behind; once unpause is issued nothing is destroyed and no Error is sent.
+ */
+import type { Backend } from '../backend/backend.js';
+import type { EmuProgram } from '../backend/emu-manager.js';
+import { untilAborted, within } from '../base/deadline.js';
+import { messageOf, XapiError } from '../base/errors.js';
+import type { DomainHandle } from '../base/hypervisor-protocol.js';
+import type { Log } from '../base/log.js';
+import { PeerError, recvHandshake, sendError, sendSuccess } from '../wire/handshake.js';
+import type { RawSocket } from '../wire/raw-socket.js';
+import type { ZstdCommand } from '../wire/zstd-pipe.js';
+import { type ImageChannels, restoreImage } from '../xenops/image.js';
+import type { DestinationRow, Journal } from '../xenops/journal.js';
+import type { VmMetadata } from './metadata.js';
+import { type DestinationState, hasTaken, type Settlement, type SynchronisationPoint } from './protocol.js';
+import type { ArrivedChannel, Meeting, Rendezvous } from './rendezvous.js';
+
+export interface AttemptDeps {
+  readonly backend: Backend;
+  readonly journal: Journal;
+  readonly rendezvous: Rendezvous;
+  readonly emu: () => EmuProgram;
+  readonly zstd: () => ZstdCommand;
+  /** How long to wait for the channels, and for the source at a synchronisation point, in milliseconds. */
+  readonly timeouts: () => { readonly acceptMs: number; readonly stepMs: number };
+  readonly log: Log;
+}
+
+export interface DestinationAttempt {
+  /** Decide for good: refuse unless point 3 was taken. */
+  settle(reason: string): Promise<Settlement>;
+  /** Resolves when the attempt has taken the VM and runs it, or has refused and left nothing behind. */
+  readonly ended: Promise<void>;
+}
+
+interface Running {
+  readonly deps: AttemptDeps;
+  readonly metadata: VmMetadata;
+  readonly meeting: Meeting;
+  readonly log: Log;
+  /** Aborted, with the reason, when the attempt is refused from outside. */
+  readonly refusal: AbortController;
+  row: DestinationRow<DestinationState>;
+  control?: RawSocket;
+  /** Point 3, or the source's Error; listened for from the copy on. */
+  order?: Promise<void>;
+}
+
+/** Start an attempt that `row` describes, its memory reserved. */
+export function openAttempt(
+  deps: AttemptDeps,
+  row: DestinationRow<DestinationState>,
+  metadata: VmMetadata,
+): DestinationAttempt {
+  const running: Running = {
+    deps,
+    metadata,
+    meeting: deps.rendezvous.expect({ ...row, vgpus: metadata.domain.vgpus }),
+    log: deps.log.child({ migration: row.migrationId, vm: row.uuid, side: 'destination' }),
+    refusal: new AbortController(),
+    row,
+  };
+  const decided = decide(running);
+  const ended = decided
+    .then((settlement) => (settlement === 'taken' ? runDomain(running) : undefined))
+    .finally(() => running.meeting.end());
+  return {
+    ended,
+    settle(reason) {
+      if (!hasTaken(running.row.state)) running.refusal.abort(new XapiError('INTERNAL_ERROR', [reason]));
+      return decided;
+    },
+  };
+}
+
+/** Everything up to the decision, which is durable when this resolves. */
+async function decide(attempt: Running): Promise<'taken' | 'refused'> {
+  try {
+    const control = await acceptControl(attempt);
+    const vgpu = await acceptVgpus(attempt, control.socket);
+    const handle = await createDomain(attempt, control.socket);
+    const memory = await acceptMemory(attempt, control.socket);
+    await receiveImage(attempt, handle, memory, vgpu);
+    await announceRestored(attempt, control);
+    await awaitGo(attempt);
+    return 'taken';
+  } catch (error) {
+    await refuse(attempt, error);
+    return 'refused';
+  }
+}
+
+async function acceptControl(attempt: Running): Promise<ArrivedChannel> {
+  const channel = await step(attempt, attempt.meeting.channel('vm', undefined, attempt.deps.timeouts().acceptMs));
+  attempt.control = channel.socket;
+  return channel;
+}
+
+async function acceptVgpus(attempt: Running, control: RawSocket): Promise<ReadonlyMap<string, RawSocket>> {
+  const channels = new Map<string, RawSocket>();
+  for (const device of attempt.metadata.domain.vgpus) {
+    const { socket } = await step(attempt, attempt.meeting.channel('vgpu', device, attempt.deps.timeouts().acceptMs));
+    channels.set(device, socket);
+    await send(attempt, '1-vgpu', socket);
+    await recv(attempt, '1-vgpu ACK', control);
+  }
+  return channels;
+}
+
+/** The domain under the temporary uuid. Its handle is journaled before the source hears of it. */
+async function createDomain(attempt: Running, control: RawSocket): Promise<DomainHandle> {
+  const { deps, metadata, row } = attempt;
+  const handle = await deps.backend.create({ ...metadata.domain, uuid: row.temporaryUuid }, row.migrationId);
+  await write(attempt, { ...row, state: 'created', handle });
+  await send(attempt, '1', control);
+  return handle;
+}
+
+async function acceptMemory(attempt: Running, control: RawSocket): Promise<ArrivedChannel> {
+  const channel = await step(attempt, attempt.meeting.channel('mem', undefined, attempt.deps.timeouts().acceptMs));
+  await send(attempt, '1-mem', channel.socket);
+  await recv(attempt, '1-mem ACK', control);
+  return channel;
+}
+
+/** The image, whole. Compression is what the cookie and the stream say, whatever this host is configured to. */
+async function receiveImage(
+  attempt: Running,
+  handle: DomainHandle,
+  memory: ArrivedChannel,
+  vgpu: ReadonlyMap<string, RawSocket>,
+): Promise<void> {
+  const { deps, refusal, log } = attempt;
+  const channels: ImageChannels = { memory: memory.socket, vgpu };
+  const stop = new AbortController();
+  let received = false;
+  const order = recvHandshake(attempt.control as RawSocket);
+  order.then(
+    () => !received && stop.abort(new XapiError('INTERNAL_ERROR', ['point 3 came before the image'])),
+    (error: unknown) => stop.abort(error),
+  );
+  attempt.order = order;
+  await restoreImage({
+    backend: deps.backend,
+    emu: deps.emu(),
+    handle,
+    channels,
+    ...(memory.cookies.compress === 'zstd' ? { zstd: deps.zstd() } : {}),
+    endTimeoutMs: deps.timeouts().stepMs,
+    signal: AbortSignal.any([refusal.signal, stop.signal]),
+    log,
+    onProgress: () => undefined,
+  });
+  received = true;
+  await write(attempt, { ...attempt.row, state: 'restored' });
+  log.info('synchronisation point 2: received');
+}
+
+async function announceRestored(attempt: Running, control: ArrivedChannel): Promise<void> {
+  if (control.cookies.restored_ack === '1') await send(attempt, '2-restored', control.socket);
+}
+
+/** Point 3. Whether it or a refusal came first is decided here, in one turn of the event loop. */
+async function awaitGo(attempt: Running): Promise<void> {
+  const due = within(attempt.order ?? Promise.reject(), attempt.deps.timeouts().stepMs, 'no synchronisation point 3');
+  await step(attempt, due);
+  attempt.refusal.signal.throwIfAborted();
+  await write(attempt, { ...attempt.row, state: 'taken' });
+  attempt.log.info('synchronisation point 3: received');
+}
+
+/** The VM runs here. From here on nothing is undone. */
+async function runDomain(attempt: Running): Promise<void> {
+  const { deps, metadata, row, log } = attempt;
+  const handle = row.handle as DomainHandle;
+  try {
+    await deps.backend.rename(handle, row.uuid);
+    if (metadata.digest === true) await deps.backend.armDigest(handle);
+    await write(attempt, { ...row, state: 'unpausing' });
+    if (metadata.paused !== true) await deps.backend.unpause(handle, row.migrationId);
+    await sendSuccess(attempt.control as RawSocket).catch((error: unknown) =>
+      log.warn(`point 4 not sent: ${messageOf(error)}`),
+    );
+    log.info('synchronisation point 4: sent');
+    await write(attempt, { ...attempt.row, state: 'done' });
+  } catch (error) {
+    log.error('the VM was taken and does not run; it stays paused', { err: error });
+    await deps.backend.markInDoubt(handle, `migration ${row.migrationId}: ${messageOf(error)}`).catch(() => undefined);
+  }
+}
+
+async function refuse(attempt: Running, error: unknown): Promise<void> {
+  const { deps, control, log, refusal } = attempt;
+  const cause = refusal.signal.aborted ? refusal.signal.reason : error;
+  log.warn('refused', { err: cause });
+  if (control !== undefined && !(cause instanceof PeerError)) await sendError(control, describe(cause));
+  await refuseRow(deps, attempt.row).catch((reason: unknown) =>
+    log.error('a refusal could not be completed', { err: reason }),
+  );
+  attempt.row = { ...attempt.row, state: 'refused' };
+}
+
+function describe(error: unknown): string {
+  return error instanceof XapiError && error.code === 'INTERNAL_ERROR' ? error.params.join(' ') : messageOf(error);
+}
+
+/** Refuse for good, then leave nothing behind: the domain, unless it ever ran, and the memory that was promised. */
+export async function refuseRow(
+  deps: Pick<AttemptDeps, 'journal' | 'backend'>,
+  row: DestinationRow<DestinationState>,
+): Promise<void> {
+  await deps.journal.put({ ...row, state: 'refused' });
+  if (row.handle !== undefined) await deps.backend.destroyUnlessRan(row.handle);
+  await deps.backend.release(row.migrationId);
+}
+
+async function write(attempt: Running, row: DestinationRow<DestinationState>): Promise<void> {
+  attempt.row = row;
+  await attempt.deps.journal.put(row);
+}
+
+async function recv(attempt: Running, point: SynchronisationPoint, from: RawSocket): Promise<void> {
+  await step(attempt, within(recvHandshake(from), attempt.deps.timeouts().stepMs, `no synchronisation point ${point}`));
+  attempt.log.info(`synchronisation point ${point}: received`);
+}
+
+async function send(attempt: Running, point: SynchronisationPoint, to: RawSocket): Promise<void> {
+  await step(attempt, sendSuccess(to));
+  attempt.log.info(`synchronisation point ${point}: sent`);
+}
+
+/** Anything that an attempt waits for ends when it is refused. */
+function step<T>(attempt: Running, work: Promise<T>): Promise<T> {
+  return untilAborted(work, attempt.refusal.signal);
+}

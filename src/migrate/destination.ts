@@ -1,0 +1,179 @@
+/**
+ * The destination of migrations: VM.receive and the attempts that it starts. What one attempt does, phase by phase, is in
+ * destination-attempt.ts.
+ *
+ * Everything that decides about an attempt runs in its lane, keyed by migration_id, in a queue apart from the host's other
+ * operations. An attempt decides once, and durably: it has taken point 3, or it has refused.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Backend } from '../backend/backend.js';
+import { messageOf, XapiError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import { channelUrl } from '../wire/channel.js';
+import type { DestinationRow, Journal } from '../xenops/journal.js';
+import type { Queue } from '../xenops/queue.js';
+import { type AttemptDeps, type DestinationAttempt, openAttempt, refuseRow } from './destination-attempt.js';
+import type { ReceiveReply, VmMetadata } from './metadata.js';
+import { acceptedFormats, type DestinationState, hasTaken, type Settlement, temporaryUuid } from './protocol.js';
+import { sameSecret } from './rendezvous.js';
+
+export interface DestinationDeps extends AttemptDeps {
+  readonly queue: Queue;
+  /** The URL below which the channels are. */
+  readonly xenopsUrl: () => string;
+  /** What is announced; absent for a destination that announces nothing. */
+  readonly announce: { readonly formats: readonly string[]; readonly restoredAck: boolean };
+}
+
+export interface ReceiveRequest {
+  readonly migrationId: string;
+  readonly metadata: VmMetadata;
+}
+
+export interface MigrationDestination {
+  /** VM.receive. Idempotent by migration_id. @throws HOST_NOT_ENOUGH_FREE_MEMORY, OTHER_OPERATION_IN_PROGRESS, ... */
+  receive(request: ReceiveRequest): Promise<ReceiveReply>;
+  /** Record which of {point 3, settle} came first, and say it. @throws SESSION_INVALID for a wrong token */
+  settle(migrationId: string, token: string): Promise<Settlement>;
+  /** The source knows the outcome: it may be forgotten. */
+  acknowledge(migrationId: string, token: string): Promise<void>;
+  /** The digest of what arrived, once it is complete. */
+  digest(migrationId: string, token: string): Promise<string>;
+  /** Once, at the start: end what an earlier run of the daemon left behind. */
+  recover(): Promise<void>;
+  /** Refuse what has not been taken, and close. */
+  close(): Promise<void>;
+}
+
+/** Everything that this version accepts and can do. */
+export const fullAnnouncement = { formats: acceptedFormats, restoredAck: true } as const;
+
+/** Make the destination side of a host. */
+export function createDestination(deps: DestinationDeps): MigrationDestination {
+  const attempts = new Map<string, DestinationAttempt>();
+  const rowOf = (id: string) => deps.journal.get('destination', id) as DestinationRow<DestinationState> | undefined;
+  const authenticated = (id: string, token: string): DestinationRow<DestinationState> | undefined => {
+    const row = rowOf(id);
+    if (row !== undefined && !sameSecret(row.token, token)) throw new XapiError('SESSION_INVALID', ['migration token']);
+    return row;
+  };
+
+  async function receive(request: ReceiveRequest): Promise<ReceiveReply> {
+    const known = rowOf(request.migrationId);
+    if (known !== undefined) return repeated(known);
+    await makeWay(request.metadata.domain.uuid);
+    const row = newRow(request);
+    await assertFree(deps.backend, row);
+    await deps.journal.put(row);
+    const bytes = request.metadata.domain.memoryBytes;
+    await deps.backend.reserve(request.migrationId, bytes).catch(async (error: unknown) => {
+      await deps.journal.remove('destination', request.migrationId);
+      throw error;
+    });
+    const attempt = openAttempt(deps, row, request.metadata);
+    attempts.set(request.migrationId, attempt);
+    attempt.ended.finally(() => attempts.delete(request.migrationId));
+    return row.reply as ReceiveReply;
+  }
+
+  /** A new attempt for a VM first refuses an older one that has not taken point 3. */
+  async function makeWay(uuid: string): Promise<void> {
+    for (const row of destinationRows(deps.journal)) {
+      if (row.uuid !== uuid || row.state === 'refused' || row.state === 'done') continue;
+      const settlement = await settleRow(row, 'a newer attempt to migrate the VM has begun');
+      if (settlement === 'taken') {
+        throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', uuid, 'migrate_send', row.migrationId]);
+      }
+    }
+  }
+
+  async function settleRow(row: DestinationRow<DestinationState>, reason: string): Promise<Settlement> {
+    const attempt = attempts.get(row.migrationId);
+    if (attempt !== undefined) return attempt.settle(reason);
+    if (hasTaken(row.state)) return 'taken';
+    if (row.state !== 'refused') await refuseRow(deps, row);
+    return 'refused';
+  }
+
+  function newRow(request: ReceiveRequest): DestinationRow<DestinationState> {
+    const { uuid, vgpus } = request.metadata.domain;
+    const temporary = temporaryUuid(uuid);
+    const token = randomBytes(32).toString('hex');
+    const base = deps.xenopsUrl();
+    const reply: ReceiveReply = {
+      control: channelUrl(base, 'vm', temporary),
+      memory: channelUrl(base, 'mem', temporary),
+      vgpu: Object.fromEntries(vgpus.map((device) => [device, channelUrl(base, 'vgpu', temporary, device)])),
+      token,
+      accepts: deps.announce.formats,
+      restoredAck: deps.announce.restoredAck,
+    };
+    return {
+      side: 'destination',
+      migrationId: request.migrationId,
+      uuid,
+      temporaryUuid: temporary,
+      state: 'reserved',
+      token,
+      request: request.metadata,
+      reply,
+    };
+  }
+
+  return {
+    receive: (request) => deps.queue.run(`receive ${request.metadata.domain.uuid}`, () => receive(request)),
+    async settle(id, token) {
+      const row = authenticated(id, token);
+      return row === undefined ? 'unknown' : settleRow(row, 'the source has settled the migration');
+    },
+    async acknowledge(id, token) {
+      const row = authenticated(id, token);
+      if (row?.state === 'done' || row?.state === 'refused') await deps.journal.remove('destination', id);
+    },
+    async digest(id, token) {
+      const row = authenticated(id, token);
+      if (row?.handle === undefined) throw new XapiError('INTERNAL_ERROR', [`migration ${id} has no domain here`]);
+      return deps.backend.digest(row.handle);
+    },
+    async recover() {
+      for (const row of destinationRows(deps.journal)) await recoverRow(deps, row);
+    },
+    async close() {
+      await Promise.all([...attempts.values()].map((attempt) => attempt.settle('the daemon of the destination stops')));
+      await Promise.all([...attempts.values()].map((attempt) => attempt.ended));
+    },
+  };
+}
+
+function destinationRows(journal: Journal): DestinationRow<DestinationState>[] {
+  return journal.rows().filter((row) => row.side === 'destination') as DestinationRow<DestinationState>[];
+}
+
+function repeated(row: DestinationRow<DestinationState>): ReceiveReply {
+  if (row.state === 'refused')
+    throw new XapiError('OPERATION_NOT_ALLOWED', [`migration ${row.migrationId} was refused`]);
+  return row.reply as ReceiveReply;
+}
+
+async function assertFree(backend: Backend, row: DestinationRow): Promise<void> {
+  const holder = (await backend.list()).find(({ uuid }) => uuid === row.temporaryUuid);
+  if (holder === undefined) return;
+  throw new XapiError('OPERATION_NOT_ALLOWED', [
+    `the temporary uuid ${row.temporaryUuid} is in use by domain ${holder.handle.domid}`,
+  ]);
+}
+
+/** After a restart: what was not taken is refused; what was taken and ran is done; the rest stays paused, in doubt. */
+async function recoverRow(deps: DestinationDeps, row: DestinationRow<DestinationState>): Promise<void> {
+  const log: Log = deps.log.child({ migration: row.migrationId, vm: row.uuid, side: 'destination' });
+  if (row.state === 'refused' || row.state === 'done') return;
+  if (!hasTaken(row.state)) {
+    log.warn('refused: the daemon was started anew');
+    return refuseRow(deps, row);
+  }
+  const domain = (await deps.backend.list()).find(({ handle }) => handle.domid === row.handle?.domid);
+  if (domain === undefined || domain.everRan) return deps.journal.put({ ...row, state: 'done' });
+  const reason = `migration ${row.migrationId}: taken, but the daemon was started anew before the VM ran`;
+  log.error(`in doubt: ${reason}`);
+  await deps.backend.markInDoubt(domain.handle, reason).catch((error: unknown) => log.error(messageOf(error)));
+}

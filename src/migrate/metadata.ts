@@ -1,0 +1,108 @@
+/** What the source tells the destination of a VM, checked where it comes in; and VM.receive's reply as a map of strings. */
+import { z } from 'zod';
+import { XapiError } from '../base/errors.js';
+import { pageSize } from '../base/hypervisor-protocol.js';
+
+const share = z.number().min(0).max(1);
+const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'a uuid in lower case');
+
+const domain = z.object({
+  uuid,
+  name: z.string().max(4096),
+  memoryBytes: z.number().int().positive().multipleOf(pageSize),
+  vcpus: z.number().int().min(1).max(1024),
+  profile: z.object({ zero: share, program: share, text: share, random: share }),
+  workload: z.object({ dirtyPagesPerSecond: z.number().min(0), workingSet: share }),
+  seed: z.number().int(),
+  vgpus: z.array(z.string().regex(/^\d{1,4}$/)).max(64),
+});
+
+const metadataSchema = z.object({
+  version: z.literal(1),
+  domain,
+  paused: z.boolean().optional(),
+  digest: z.boolean().optional(),
+  vifs: z.array(z.object({ uuid: z.string(), device: z.string(), mac: z.string(), network: z.string() })),
+  records: z.unknown().optional(),
+});
+
+const replySchema = z.object({
+  control: z.url(),
+  memory: z.url(),
+  vgpu: z.string().default('{}'),
+  token: z.string().min(1),
+  accepts: z.string().default(''),
+  restored_ack: z.string().default('0'),
+  vm: z.string().optional(),
+});
+
+/** A VM as its destination needs to know it: the domain, and the records for a pool that does not have it yet. */
+export type VmMetadata = z.infer<typeof metadataSchema>;
+
+/** The result of VM.receive. */
+export interface ReceiveReply {
+  /** The URLs of the channels, without a query. */
+  readonly control: string;
+  readonly memory: string;
+  /** By device. */
+  readonly vgpu: Readonly<Record<string, string>>;
+  /** For this migration alone: the channels' session_id, and what authenticates settle. */
+  readonly token: string;
+  /** The stream formats that the destination accepts beyond plain and zstd pipe, with versions: `inline-zstd/1`. */
+  readonly accepts: readonly string[];
+  /** The destination can send 2-restored. */
+  readonly restoredAck: boolean;
+  /** The VM's reference at the destination, from a pool that made a record for it. */
+  readonly vm?: string;
+}
+
+/** @throws VM_IMPORT-like INVALID_VALUE that names the part that is wrong and what is allowed */
+export function decodeMetadata(text: string): VmMetadata {
+  return parse(metadataSchema, 'metadata', fromJson(text, 'metadata'));
+}
+
+export function encodeMetadata(metadata: VmMetadata): string {
+  return JSON.stringify(metadata);
+}
+
+/** VM.receive's reply as it goes over the wire: a map of strings. What is absent means plain streams and the zstd pipe only. */
+export function encodeReply(reply: ReceiveReply): Record<string, string> {
+  return {
+    control: reply.control,
+    memory: reply.memory,
+    vgpu: JSON.stringify(reply.vgpu),
+    token: reply.token,
+    ...(reply.accepts.length === 0 ? {} : { accepts: reply.accepts.join(' ') }),
+    ...(reply.restoredAck ? { restored_ack: '1' } : {}),
+    ...(reply.vm === undefined ? {} : { vm: reply.vm }),
+  };
+}
+
+/** @throws INVALID_VALUE for a reply that cannot be used */
+export function decodeReply(map: unknown): ReceiveReply {
+  const reply = parse(replySchema, 'VM.receive', map);
+  const vgpu = parse(z.record(z.string(), z.url()), 'VM.receive.vgpu', fromJson(reply.vgpu, 'VM.receive.vgpu'));
+  return {
+    control: reply.control,
+    memory: reply.memory,
+    vgpu,
+    token: reply.token,
+    accepts: reply.accepts.split(' ').filter((format) => format !== ''),
+    restoredAck: reply.restored_ack === '1',
+    ...(reply.vm === undefined ? {} : { vm: reply.vm }),
+  };
+}
+
+function fromJson(text: string, field: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new XapiError('INVALID_VALUE', [field, `not JSON: ${text.slice(0, 100)}`], error);
+  }
+}
+
+function parse<T>(schema: z.ZodType<T>, field: string, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw new XapiError('INVALID_VALUE', [field, z.prettifyError(result.error)]);
+}

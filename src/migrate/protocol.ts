@@ -1,0 +1,98 @@
+/**
+ * The migration protocol. This head is its document; `source.ts` and `destination.ts` have one function a phase.
+ *
+ * ```
+ * source                                            destination
+ *   | prepare    VM.receive(migration_id, metadata) -> |  checks, reserves memory, journals `reserved`
+ *   |            <- URLs, token, what it accepts       |
+ *   | opens the control channel ---------------------> |
+ *   | opens a vGPU channel for each vGPU ------------> |
+ *   |            <- 1-vgpu          (on that channel)  |
+ *   | 1-vgpu ACK ->                 (control)          |
+ *   |            <- 1               (control)          |  domain created under the temporary uuid
+ *   | opens the memory channel ----------------------> |
+ *   |            <- 1-mem           (memory)           |
+ *   | 1-mem ACK ->                  (control)          |
+ *   | copy ==========================================> |  suspend image: pre-copy rounds, suspend, last round
+ *   | 2: old copy renamed, stream closed               |  2: image received whole
+ *   |            <- 2-restored      (control, if both) |
+ *   | journals `going`                                 |
+ *   | 3 ->                          (control)          |  journals `taken`
+ *   |                                                  |  renames, journals `unpausing`, unpauses
+ *   |            <- 4               (control)          |
+ *   | journals `done`, destroys the old copy           |  journals `done`
+ * ```
+ *
+ * A synchronisation point is a handshake (wire/handshake): Success, or an Error with a text. 2-restored and 4 are the same
+ * bytes, so 2-restored is sent only if VM.receive's reply announced it and the control channel's head asked for it.
+ *
+ * Steps, with what is journaled before each takes effect and how it is undone:
+ *
+ * | step | source journals | destination journals | undo at the source | undo at the destination |
+ * |---|---|---|---|---|
+ * | prepare | `preparing` | `reserved` | nothing to undo | release the reservation |
+ * | 1-vgpu, 1 | | `created` with the domain's handle | close the channels | destroy that handle |
+ * | 1-mem, copy | `copying`, `suspended` | | abort the helper, resume the VM | abort the helper, destroy the handle |
+ * | 2 | | `restored` | rename the old copy back | destroy the handle |
+ * | 3, the commit point | `going` | `taken` | none: the destination decides from here | none: it runs |
+ * | run | | `unpausing` | | none: once unpaused, failures are warnings |
+ * | 4 | `done` | `done` | | |
+ * | clean-up | | | none: retried until the old copy is gone | |
+ *
+ * Before the commit point the source can always resume. From it on the source acts only on an outcome: point 4, or what
+ * `settle` answers, which the destination records for good. `refused` resumes at the source, `taken` completes there, no answer
+ * leaves the VM paused and in doubt.
+ *
+ * Temporary uuids are the VM's uuid with the last group replaced (xapi): at the destination until the rename, and for the old
+ * copy at the source from point 2. They are a function of the VM's uuid, so they cannot tell two attempts apart: the
+ * migration_id does, in VM.receive, in a cookie on every channel and in every journal row.
+ */
+
+/** The synchronisation points, as both sides' logs name them. */
+export type SynchronisationPoint =
+  | '1-vgpu'
+  | '1-vgpu ACK'
+  | '1'
+  | '1-mem'
+  | '1-mem ACK'
+  | '2'
+  | '2-restored'
+  | '3'
+  | '4';
+
+/** The phases of a migration as progress and errors name them. */
+export type Phase = 'prepare' | 'connect' | 'copy' | 'restore' | 'commit' | 'run' | 'clean-up';
+
+export type Side = 'source' | 'destination';
+
+/** States of a source's journal row, in order. */
+export const sourceStates = ['preparing', 'copying', 'suspended', 'going', 'done'] as const;
+export type SourceState = (typeof sourceStates)[number] | 'failed';
+
+/** States of a destination's journal row, in order. */
+export const destinationStates = ['reserved', 'created', 'restored', 'taken', 'unpausing', 'done'] as const;
+export type DestinationState = (typeof destinationStates)[number] | 'refused';
+
+/** Whether the destination has taken point 3: from then on it never refuses. */
+export function hasTaken(state: DestinationState): boolean {
+  return state === 'taken' || state === 'unpausing' || state === 'done';
+}
+
+/** The answer of `settle`: one for each attempt, for good. `unknown` is no answer. */
+export type Settlement = 'taken' | 'refused' | 'unknown';
+
+/** The uuid of the incoming copy at the destination, until it is the VM (xapi). */
+export function temporaryUuid(uuid: string): string {
+  return `${uuid.slice(0, 24)}000000000001`;
+}
+
+/** The uuid of the source's old copy, from point 2 until it is gone (xapi). */
+export function oldCopyUuid(uuid: string): string {
+  return `${uuid.slice(0, 24)}000000000000`;
+}
+
+/** The version of the memory stream, in the cookie `mem_migration`. */
+export const memoryMigrationVersion = '1';
+
+/** What a destination of this version accepts beyond plain streams and the zstd pipe, in VM.receive's reply. */
+export const acceptedFormats: readonly string[] = ['inline-zstd/1'];

@@ -1,0 +1,120 @@
+/**
+ * Where the channels of a migration meet the attempt that waits for them: the port's front delivers, the destination collects.
+ * A channel is taken only for the migration, the VM and the device that were announced, with the migration's own token, and
+ * once. Everything else is told why and closed.
+ */
+import { timingSafeEqual } from 'node:crypto';
+import { within } from '../base/deadline.js';
+import type { Log } from '../base/log.js';
+import type { ChannelHead, ChannelKind, Cookies } from '../wire/channel.js';
+import { sendError } from '../wire/handshake.js';
+import type { RawSocket } from '../wire/raw-socket.js';
+import { memoryMigrationVersion } from './protocol.js';
+
+export interface ArrivedChannel {
+  readonly socket: RawSocket;
+  readonly cookies: Cookies;
+}
+
+/** What an attempt expects. */
+export interface Expected {
+  readonly migrationId: string;
+  readonly temporaryUuid: string;
+  readonly token: string;
+  readonly vgpus: readonly string[];
+}
+
+export interface Meeting {
+  /** The channel, once it is there. @throws when it does not come within `timeoutMs` */
+  channel(kind: ChannelKind, device: string | undefined, timeoutMs: number): Promise<ArrivedChannel>;
+  /** No more channels; those that came are closed. */
+  end(): void;
+}
+
+export interface Rendezvous {
+  expect(expected: Expected): Meeting;
+  /** Takes over the connection. */
+  deliver(head: ChannelHead, socket: RawSocket): void;
+}
+
+interface Place {
+  readonly arrived: Promise<ArrivedChannel>;
+  resolve(channel: ArrivedChannel): void;
+  taken: boolean;
+}
+
+interface Attempt {
+  readonly expected: Expected;
+  readonly places: ReadonlyMap<string, Place>;
+}
+
+/** @param log for the channels that are refused */
+export function createRendezvous(log: Log): Rendezvous {
+  const attempts = new Map<string, Attempt>();
+  return {
+    expect(expected) {
+      const sockets: RawSocket[] = [];
+      const keys = [placeKey('vm'), placeKey('mem'), ...expected.vgpus.map((device) => placeKey('vgpu', device))];
+      const places = new Map(keys.map((key) => [key, openPlace(sockets)]));
+      attempts.set(expected.migrationId, { expected, places });
+      return {
+        channel(kind, device, timeoutMs) {
+          const place = places.get(placeKey(kind, device)) as Place;
+          return within(place.arrived, timeoutMs, `no ${kind} channel`);
+        },
+        end() {
+          attempts.delete(expected.migrationId);
+          for (const socket of sockets) socket.destroy();
+        },
+      };
+    },
+    deliver(head, socket) {
+      const attempt = attempts.get(head.cookies.migration_id ?? '');
+      const place = attempt?.places.get(placeKey(head.kind, head.device));
+      const wrong = refusal(head, attempt?.expected, place);
+      if (wrong === undefined && place !== undefined) {
+        place.taken = true;
+        place.resolve({ socket, cookies: head.cookies });
+        return;
+      }
+      log.warn(`migration channel refused: ${wrong}`, { kind: head.kind, uuid: head.uuid });
+      sendError(socket, wrong ?? 'refused').finally(() => socket.destroy());
+    },
+  };
+}
+
+function placeKey(kind: ChannelKind, device?: string): string {
+  return device === undefined ? kind : `${kind}.${device}`;
+}
+
+function openPlace(sockets: RawSocket[]): Place {
+  let settle: (channel: ArrivedChannel) => void = () => undefined;
+  const arrived = new Promise<ArrivedChannel>((resolve) => {
+    settle = resolve;
+  });
+  const resolve = (channel: ArrivedChannel) => {
+    sockets.push(channel.socket);
+    settle(channel);
+  };
+  return { arrived, resolve, taken: false };
+}
+
+function refusal(head: ChannelHead, expected: Expected | undefined, place: Place | undefined): string | undefined {
+  if (expected === undefined) return 'no migration is expected under this migration_id';
+  if (!sameSecret(head.sessionId, expected.token)) return 'the session_id is not that of the migration';
+  if (head.uuid !== expected.temporaryUuid) return `the migration is of ${expected.temporaryUuid}`;
+  if (place === undefined) return `the VM has no vGPU ${head.device ?? ''}`;
+  if (place.taken) return 'there is such a channel already';
+  const version = head.cookies.mem_migration ?? memoryMigrationVersion;
+  if (version !== memoryMigrationVersion) return `mem_migration ${version}, allowed: ${memoryMigrationVersion}`;
+  const compress = head.cookies.compress;
+  if (compress !== undefined && compress !== 'zstd') return `compress=${compress}, allowed: zstd`;
+  return undefined;
+}
+
+/** Compares in a time that does not depend on where they differ. */
+export function sameSecret(a: string, b: string): boolean {
+  const left = Buffer.from(a);
+  const right = Buffer.from(b);
+  return left.length === right.length && timingSafeEqual(left, right);
+}

@@ -1,0 +1,67 @@
+/** What is asked of the source of a migration, and what comes of it. JSON throughout, as it crosses from host to coordinator. */
+import type { XapiError } from '../base/errors.js';
+import type { Compressor } from './compressor.js';
+import type { VmMetadata } from './metadata.js';
+
+/** How a source reaches the destination's `VM.receive`. */
+export type Destination =
+  /** A host of this pool, at its own RPC, with the pool's secret. */
+  | { readonly kind: 'pool'; readonly hostUuid: string; readonly url: string }
+  /** Another pool, at its coordinator, with the session that its host.migrate_receive made. */
+  | { readonly kind: 'foreign'; readonly hostRef: string; readonly master: string; readonly session: string };
+
+export interface MigrateRequest {
+  /** Random; the key of the migration on every host. */
+  readonly migrationId: string;
+  /** The task that shows it, for the logs of both sides and for TASK_CANCELLED. */
+  readonly task: string;
+  /** The uuid of the VM here. */
+  readonly uuid: string;
+  /** The name of the source host, for messages. */
+  readonly source: string;
+  readonly destination: Destination;
+  /** What the destination needs to know of the VM; goes to VM.receive. */
+  readonly metadata: VmMetadata;
+  /** Whether compression was asked for; which compressor that means is the host's own configuration. */
+  readonly compress: boolean;
+}
+
+/** What a migration did; goes into task.other_config. */
+export interface MigrationReport {
+  readonly compressorAsked: Compressor;
+  readonly compressorUsed: Compressor;
+  readonly fallback?: string;
+  /** The arguments that emu-manager got. */
+  readonly emuFlags: readonly string[];
+  /** The cookies of the memory channel. */
+  readonly cookies: Readonly<Record<string, string>>;
+  /** Bytes of guest pages that were sent, pages that were sent again counted again. */
+  readonly guestBytes?: number;
+  /** Bytes on the memory and vGPU channels. */
+  readonly wireBytes?: number;
+  readonly rounds?: number;
+  /** From the start to point 4. */
+  readonly seconds: number;
+  /** From the pause at the source until it heard that the VM runs at the destination. */
+  readonly downtimeMs: number;
+  /** Digests of both sides, where the host was configured to take them. */
+  readonly digests?: { readonly source: string; readonly destination: string };
+  /** The VM's reference at the destination, from another pool. */
+  readonly vm?: string;
+}
+
+export interface WireError {
+  readonly code: string;
+  readonly params: readonly string[];
+}
+
+export type MigrationOutcome =
+  | { readonly status: 'success'; readonly report: MigrationReport }
+  | { readonly status: 'failure' | 'cancelled'; readonly error: WireError }
+  /** Past the commit point without an answer: the VM is paused here, in doubt, until it is settled. */
+  | { readonly status: 'in-doubt'; readonly error: WireError };
+
+/** An error as it crosses the wire. */
+export function toWireError(error: XapiError): WireError {
+  return { code: error.code, params: [...error.params] };
+}

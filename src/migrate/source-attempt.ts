@@ -1,0 +1,142 @@
+/** What the phases of one migration share at its source: what they know of it, and how they journal, wait and fail. */
+import type { Backend } from '../backend/backend.js';
+import type { EmuProgram } from '../backend/emu-manager.js';
+import { untilAborted, within } from '../base/deadline.js';
+import { messageOf, XapiError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import { recvHandshake, sendSuccess } from '../wire/handshake.js';
+import type { RawSocket } from '../wire/raw-socket.js';
+import type { ZstdCommand } from '../wire/zstd-pipe.js';
+import type { SaveResult } from '../xenops/image.js';
+import type { Journal, SourceRow } from '../xenops/journal.js';
+import type { Compressor, ConfiguredCompressor } from './compressor.js';
+import type { ReceiveReply } from './metadata.js';
+import type { Phase, Side, SourceState, SynchronisationPoint } from './protocol.js';
+import type { MigrateRequest } from './request.js';
+import type { Peers } from './settle.js';
+
+export interface SourceDeps {
+  readonly backend: Backend;
+  readonly journal: Journal;
+  readonly emu: EmuProgram;
+  readonly zstd: ZstdCommand;
+  readonly peers: Peers;
+  readonly log: Log;
+}
+
+export interface SourceSettings {
+  /** `migration-compressor` as it was when the operation was queued. */
+  readonly compressor: ConfiguredCompressor;
+  /** Take digests of both sides and compare them. */
+  readonly digest: boolean;
+  /** How long to wait for the destination at a synchronisation point. */
+  readonly stepTimeoutMs: number;
+  /** How long the guest may take to stop. */
+  readonly suspendTimeoutMs: number;
+}
+
+export interface SourceHooks {
+  /** Aborted when the migration is to stop; heard until the commit point. */
+  readonly signal: AbortSignal;
+  /** @param progress 0 to 1 */
+  onProgress(phase: Phase, progress: number): void;
+  /** The commit point is passed: it cannot be cancelled any more. */
+  onCommit(): void;
+}
+
+/** Everything about one migration that its phases share. */
+export interface Attempt {
+  readonly deps: SourceDeps;
+  readonly settings: SourceSettings;
+  readonly hooks: SourceHooks;
+  readonly request: MigrateRequest;
+  readonly log: Log;
+  readonly startedAt: number;
+  readonly sockets: RawSocket[];
+  phase: Phase;
+  /** The side that a failure, should one come now, is on. */
+  failedSide: Side;
+  /** What was journaled last; absent until `begin` has found the domain. */
+  row?: SourceRow<SourceState>;
+  control?: RawSocket;
+  /** The next handshake on the control channel, which is listened for from the copy on. */
+  answer?: Promise<void>;
+  pausedAt?: number;
+}
+
+/** What compression comes to, decided once. */
+export interface Decision {
+  readonly asked: Compressor;
+  readonly used: Compressor;
+  readonly fallback?: string;
+  readonly cookies: Readonly<Record<string, string>>;
+}
+
+/** What a migration that has passed the commit point knows of itself. */
+export interface Committed {
+  readonly reply: ReceiveReply;
+  readonly decision: Decision;
+  readonly saved: SaveResult;
+}
+
+export function migrationError(attempt: Attempt, error: unknown): XapiError {
+  const { request, phase, failedSide } = attempt;
+  if (error instanceof XapiError && error.code !== 'INTERNAL_ERROR') return error;
+  const destination = request.destination.kind === 'pool' ? request.destination.hostUuid : request.destination.master;
+  const cause = error instanceof XapiError ? error.params.join(' ') : messageOf(error);
+  return new XapiError(
+    'VM_MIGRATE_FAILED',
+    [request.uuid, request.source, destination, `${phase}, ${failedSide}: ${cause}`],
+    error,
+  );
+}
+
+export function enter(attempt: Attempt, phase: Phase): void {
+  attempt.phase = phase;
+  attempt.failedSide = 'source';
+  attempt.hooks.onProgress(phase, 0);
+  attempt.log.debug(`phase ${phase}`);
+}
+
+export async function write(attempt: Attempt, row: SourceRow<SourceState>): Promise<void> {
+  attempt.row = row;
+  await attempt.deps.journal.put(row);
+}
+
+export function rowOf(attempt: Attempt): SourceRow<SourceState> {
+  if (attempt.row === undefined) throw new XapiError('INTERNAL_ERROR', ['the migration was not begun']);
+  return attempt.row;
+}
+
+/** Wait for the destination at a point; what goes wrong then is on its side. */
+export async function recv(attempt: Attempt, point: SynchronisationPoint, from: RawSocket): Promise<void> {
+  await awaitPoint(attempt, point, recvHandshake(from));
+}
+
+/** The same for a handshake that is listened for already. */
+export async function awaitPoint(
+  attempt: Attempt,
+  point: SynchronisationPoint,
+  handshake: Promise<void>,
+): Promise<void> {
+  const due = within(handshake, attempt.settings.stepTimeoutMs, `no synchronisation point ${point}`);
+  await ofDestination(attempt, due);
+  attempt.log.info(`synchronisation point ${point}: received`);
+}
+
+export async function send(attempt: Attempt, point: SynchronisationPoint, to: RawSocket): Promise<void> {
+  await ofDestination(attempt, sendSuccess(to));
+  attempt.log.info(`synchronisation point ${point}: sent`);
+}
+
+export async function ofDestination<T>(attempt: Attempt, work: Promise<T>): Promise<T> {
+  attempt.hooks.signal.throwIfAborted();
+  attempt.failedSide = 'destination';
+  const result = await untilAborted(work, attempt.hooks.signal);
+  attempt.failedSide = 'source';
+  return result;
+}
+
+export function closeChannels(attempt: Attempt): void {
+  for (const socket of attempt.sockets) socket.destroy();
+}

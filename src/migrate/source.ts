@@ -1,0 +1,247 @@
+/**
+ * The source of a migration: one function a phase, in the order of the diagram in protocol.ts.
+ *
+ * Until `commit` every failure ends in `abandon`, after which the VM is as it was. From `commit` on the source acts only on
+ * what the destination has decided: see source-outcome.ts.
+ */
+import { setTimeout } from 'node:timers/promises';
+import { emuSupports } from '../backend/emu-manager.js';
+import { within } from '../base/deadline.js';
+import { messageOf, XapiError } from '../base/errors.js';
+import { openChannel } from '../wire/channel.js';
+import { PeerError, recvHandshake, sendSuccess } from '../wire/handshake.js';
+import type { RawSocket } from '../wire/raw-socket.js';
+import { type SaveResult, saveImage } from '../xenops/image.js';
+import { chooseCompressor, compressionPlan, effectiveCompressor } from './compressor.js';
+import type { ReceiveReply, VmMetadata } from './metadata.js';
+import { memoryMigrationVersion, oldCopyUuid } from './protocol.js';
+import type { MigrateRequest, MigrationOutcome } from './request.js';
+import {
+  type Attempt,
+  awaitPoint,
+  type Committed,
+  type Decision,
+  enter,
+  ofDestination,
+  recv,
+  rowOf,
+  type SourceDeps,
+  type SourceHooks,
+  type SourceSettings,
+  send,
+  write,
+} from './source-attempt.js';
+import { abandon, conclude } from './source-outcome.js';
+
+/** A destination that fails breaks the stream first; so long we wait to hear why. */
+const explanationMs = 500;
+
+/** Migrate a VM away, and say how it ended. Never throws: a failure is an outcome. */
+export async function migrateAsSource(
+  deps: SourceDeps,
+  settings: SourceSettings,
+  request: MigrateRequest,
+  hooks: SourceHooks,
+): Promise<MigrationOutcome> {
+  const attempt: Attempt = {
+    deps,
+    settings,
+    hooks,
+    request,
+    log: deps.log.child({ migration: request.migrationId, task: request.task, vm: request.uuid, side: 'source' }),
+    startedAt: performance.now(),
+    phase: 'prepare',
+    failedSide: 'source',
+    sockets: [],
+  };
+  let committed: Committed;
+  try {
+    await begin(attempt);
+    const reply = await prepare(attempt);
+    const decision = await decide(attempt, reply);
+    const channels = await connect(attempt, reply, decision);
+    const saved = await copy(attempt, channels, decision);
+    await awaitRestored(attempt, channels);
+    await commit(attempt, channels.control);
+    committed = { reply, decision, saved };
+  } catch (error) {
+    return abandon(attempt, error);
+  }
+  return conclude(attempt, committed);
+}
+
+/** Look at the domain and journal the attempt. */
+async function begin(attempt: Attempt): Promise<void> {
+  const { deps, request } = attempt;
+  const domain = (await deps.backend.list()).find(({ uuid }) => uuid === request.uuid);
+  if (domain === undefined || (domain.state !== 'running' && domain.state !== 'paused')) {
+    throw new XapiError('VM_BAD_POWER_STATE', [request.uuid, 'running', domain?.state ?? 'halted']);
+  }
+  if (domain.inDoubt !== undefined) throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${domain.inDoubt}`]);
+  await write(attempt, {
+    side: 'source',
+    migrationId: request.migrationId,
+    task: request.task,
+    uuid: request.uuid,
+    state: 'preparing',
+    handle: domain.handle,
+    wasRunning: domain.state === 'running',
+    request,
+  });
+}
+
+/** VM.receive at the destination. */
+async function prepare(attempt: Attempt): Promise<ReceiveReply> {
+  const { deps, request, settings } = attempt;
+  const row = rowOf(attempt);
+  enter(attempt, 'prepare');
+  const metadata: VmMetadata = {
+    ...request.metadata,
+    ...(row.wasRunning ? {} : { paused: true }),
+    ...(settings.digest ? { digest: true } : {}),
+  };
+  const reply = await ofDestination(attempt, deps.peers.receive(request, metadata));
+  const xenopsUrl = reply.control.replace(/\/migrate\/vm\/[^/]*$/, '');
+  await write(attempt, { ...row, agreed: { migrationId: row.migrationId, xenopsUrl, token: reply.token } });
+  return reply;
+}
+
+/** The effective compressor, once, before the control channel opens. */
+async function decide(attempt: Attempt, reply: ReceiveReply): Promise<Decision> {
+  const { deps, request, settings, log } = attempt;
+  const asked = chooseCompressor(request.compress, settings.compressor);
+  const { used, fallback } = await effectiveCompressor(asked, {
+    destinationAccepts: reply.accepts,
+    emuSupportsCompress: () => emuSupports(deps.emu, 'compress'),
+  });
+  if (fallback !== undefined) log.warn(`migration-compressor ${asked} falls back to ${used}: ${fallback}`);
+  const cookies = {
+    instance_id: request.uuid,
+    final_id: request.uuid,
+    dbg: request.task,
+    migration_id: request.migrationId,
+    mem_migration: memoryMigrationVersion,
+    ...compressionPlan(used).cookies,
+  };
+  return { asked, used, cookies, ...(fallback === undefined ? {} : { fallback }) };
+}
+
+interface Channels {
+  readonly control: RawSocket;
+  readonly memory: RawSocket;
+  readonly vgpu: ReadonlyMap<string, RawSocket>;
+  /** Whether the destination sends 2-restored before it waits for point 3. */
+  readonly restoredAck: boolean;
+}
+
+/** Open the channels, up to point 1-mem ACK. */
+async function connect(attempt: Attempt, reply: ReceiveReply, decision: Decision): Promise<Channels> {
+  const { settings, request } = attempt;
+  enter(attempt, 'connect');
+  const memoryBytes = String(request.metadata.domain.memoryBytes);
+  const open = async (url: string, more: Record<string, string> = {}) => {
+    const cookies = { ...decision.cookies, ...more };
+    const socket = await ofDestination(attempt, openChannel(url, reply.token, cookies, settings.stepTimeoutMs));
+    attempt.sockets.push(socket);
+    return socket;
+  };
+  const control = await open(reply.control, {
+    memory_limit: memoryBytes,
+    memory_total_source: memoryBytes,
+    ...(reply.restoredAck ? { restored_ack: '1' } : {}),
+  });
+  attempt.control = control;
+  const vgpu = new Map<string, RawSocket>();
+  for (const device of request.metadata.domain.vgpus) {
+    const url = reply.vgpu[device];
+    if (url === undefined) throw new XapiError('INTERNAL_ERROR', [`VM.receive gave no URL for vGPU ${device}`]);
+    const channel = await open(url, { vgpu_migration: device });
+    vgpu.set(device, channel);
+    await recv(attempt, '1-vgpu', channel);
+    await send(attempt, '1-vgpu ACK', control);
+  }
+  await recv(attempt, '1', control);
+  const memory = await open(reply.memory);
+  await recv(attempt, '1-mem', memory);
+  await send(attempt, '1-mem ACK', control);
+  return { control, memory, vgpu, restoredAck: reply.restoredAck };
+}
+
+/** The copy, up to point 2: the image is out, its streams are closed, the old copy is renamed. */
+async function copy(attempt: Attempt, channels: Channels, decision: Decision): Promise<SaveResult> {
+  const { deps, request, settings, hooks } = attempt;
+  const row = rowOf(attempt);
+  await write(attempt, { ...rowOf(attempt), state: 'copying' });
+  enter(attempt, 'copy');
+  const stop = new AbortController();
+  const answer = listen(attempt, channels.control);
+  answer.catch((error: unknown) => stop.abort(error));
+  const plan = compressionPlan(decision.used);
+  const save = saveImage({
+    backend: deps.backend,
+    emu: deps.emu,
+    handle: row.handle,
+    live: row.wasRunning,
+    vmStr: JSON.stringify(request.metadata.domain),
+    channels,
+    ...(plan.zstdPipe ? { zstd: deps.zstd } : {}),
+    emuFlags: plan.emuFlags,
+    endTimeoutMs: settings.stepTimeoutMs,
+    signal: AbortSignal.any([hooks.signal, stop.signal]),
+    log: attempt.log,
+    onProgress: (percent) => hooks.onProgress('copy', percent / 100),
+    onSuspend: () => suspend(attempt),
+  });
+  const saved = await save.catch((error: unknown) => explain(attempt, error));
+  await deps.backend.rename(row.handle, oldCopyUuid(request.uuid));
+  attempt.log.info('synchronisation point 2: sent');
+  return saved;
+}
+
+/** A destination that fails breaks the stream first and says why a moment later: its word is the cause. */
+async function explain(attempt: Attempt, error: unknown): Promise<never> {
+  if (attempt.hooks.signal.aborted) throw error;
+  await Promise.race([attempt.answer, setTimeout(explanationMs)]).catch((said: unknown) => {
+    if (!(said instanceof PeerError)) throw error;
+    attempt.failedSide = 'destination';
+    throw said;
+  });
+  throw error;
+}
+
+/** Listen for the destination's next handshake from now on; until it is due only a failure can come. */
+function listen(attempt: Attempt, control: RawSocket): Promise<void> {
+  const answer = recvHandshake(control);
+  answer.catch(() => undefined);
+  attempt.answer = answer;
+  return answer;
+}
+
+async function suspend(attempt: Attempt): Promise<void> {
+  const { deps, settings } = attempt;
+  const row = rowOf(attempt);
+  await write(attempt, { ...row, state: 'suspended' });
+  attempt.pausedAt = performance.now();
+  await within(deps.backend.pause(row.handle), settings.suspendTimeoutMs, 'the guest did not stop');
+  if (settings.digest) await deps.backend.armDigest(row.handle);
+}
+
+/** Point 2-restored, where both sides have it: the destination has the whole image and is ready to run it. */
+async function awaitRestored(attempt: Attempt, channels: Channels): Promise<void> {
+  if (!channels.restoredAck) return;
+  enter(attempt, 'restore');
+  await awaitPoint(attempt, '2-restored', attempt.answer ?? listen(attempt, channels.control));
+  listen(attempt, channels.control);
+}
+
+/** The commit point: durable before it is sent. */
+async function commit(attempt: Attempt, control: RawSocket): Promise<void> {
+  attempt.hooks.signal.throwIfAborted();
+  enter(attempt, 'commit');
+  await write(attempt, { ...rowOf(attempt), state: 'going' });
+  attempt.hooks.onCommit();
+  await sendSuccess(control).catch((error: unknown) =>
+    attempt.log.warn(`point 3 may not have arrived: ${messageOf(error)}`),
+  );
+  attempt.log.info('synchronisation point 3: sent');
+}

@@ -1,0 +1,224 @@
+/**
+ * Save or restore one suspend image over a channel: what a migration does, and a suspend and a resume.
+ *
+ * The daemon writes and reads the image's signature and headers; between them emu-manager has the descriptor. Under the zstd
+ * pipe the descriptor is the plain end of the compressor. The image counts as received only when all of it came: END of the
+ * memory stream and emu-manager's result, one End of image, the end of the stream with nothing behind it, the codec's exit
+ * status 0.
+ */
+import { setTimeout } from 'node:timers/promises';
+import type { Backend } from '../backend/backend.js';
+import { type EmuProgram, runEmuRestore, runEmuSave } from '../backend/emu-manager.js';
+import type { SaveStatistics } from '../base/emu-protocol.js';
+import { XapiError } from '../base/errors.js';
+import type { DomainHandle } from '../base/hypervisor-protocol.js';
+import type { Log } from '../base/log.js';
+import type { RawSocket } from '../wire/raw-socket.js';
+import {
+  decodeHeader,
+  decodeXenops,
+  encodeHeader,
+  encodeSignature,
+  encodeXenops,
+  type HeaderType,
+  headerBytes,
+  type ImageHeader,
+  signatureBytes,
+  verifySignature,
+} from '../wire/suspend-image.js';
+import { openCompressor, openDecompressor, type ZstdCommand, type ZstdPipe } from '../wire/zstd-pipe.js';
+
+export interface ImageChannels {
+  readonly memory: RawSocket;
+  /** By device. */
+  readonly vgpu: ReadonlyMap<string, RawSocket>;
+}
+
+export interface ImageInit {
+  readonly backend: Backend;
+  readonly emu: EmuProgram;
+  readonly handle: DomainHandle;
+  readonly channels: ImageChannels;
+  /** Present: the channels carry one zstd stream each. */
+  readonly zstd?: ZstdCommand;
+  /** How long the codec and the end of the stream may take once the rest is done. */
+  readonly endTimeoutMs: number;
+  readonly signal: AbortSignal;
+  readonly log: Log;
+  /** @param percent 0 to 100 */
+  onProgress(percent: number): void;
+}
+
+export interface SaveInit extends ImageInit {
+  /** Whether the domain runs, so that it is copied while it does. */
+  readonly live: boolean;
+  /** What the image says of the VM. */
+  readonly vmStr: string;
+  /** Arguments for emu-manager beyond those that every save has. */
+  readonly emuFlags: readonly string[];
+  /** Pause the domain: the rest of its memory is copied after this. */
+  onSuspend(): Promise<void>;
+}
+
+export interface SaveResult {
+  readonly emuFlags: readonly string[];
+  readonly rounds?: number;
+  readonly guestBytes?: number;
+  readonly wireBytes?: number;
+}
+
+/** A codec that dies takes its neighbours along; so long we wait to hear from it, as it knows the cause. */
+const codecGraceMs = 500;
+
+/** One channel with what stands between it and the plain bytes. */
+interface Stream {
+  readonly plain: RawSocket;
+  readonly pipe?: ZstdPipe;
+}
+
+/** Save a domain into the channels, and close them: our copies here, theirs by the exit of who holds them. */
+export async function saveImage(init: SaveInit): Promise<SaveResult> {
+  const memory = await openStream(init.channels.memory, init.zstd, openCompressor);
+  const vgpu = await openAll(init.channels.vgpu, init.zstd, openCompressor);
+  const streams = [memory, ...vgpu.values()];
+  return withStreams(init, streams, async (signal) => {
+    let headers = 0;
+    const write = async (to: Stream, ...parts: Buffer[]) => {
+      const bytes = Buffer.concat(parts);
+      headers += bytes.length;
+      await to.plain.write(bytes);
+    };
+    const xenops = encodeXenops(init.vmStr);
+    await write(memory, encodeSignature(), encodeHeader('xenops', xenops.length), xenops);
+    for (const stream of streams) stream.plain.setBlocking(true);
+    const saved = await runEmuSave({
+      ...emuInit(init, signal, memory, vgpu),
+      live: init.live,
+      flags: init.emuFlags,
+      async onPrepare(emu) {
+        if (emu === 'xenguest') await write(memory, encodeHeader('libxc'));
+        else for (const stream of vgpu.values()) await write(stream, encodeHeader('vgpu'));
+      },
+      onSuspend: init.onSuspend,
+    });
+    for (const stream of streams) stream.plain.setBlocking(false);
+    for (const stream of streams) await write(stream, encodeHeader('end'));
+    for (const stream of streams) stream.plain.destroy();
+    const compressed = await Promise.all(streams.map((stream) => stream.pipe?.done));
+    return report(saved.argv, saved.statistics, headers, compressed);
+  });
+}
+
+function report(
+  emuFlags: readonly string[],
+  statistics: Partial<SaveStatistics>,
+  headers: number,
+  compressed: readonly ({ bytesOut?: number } | undefined)[],
+): SaveResult {
+  const piped = compressed.some((counts) => counts !== undefined);
+  const plainBytes = statistics.streamBytes === undefined ? undefined : statistics.streamBytes + headers;
+  const pipedBytes = compressed.every((counts) => counts?.bytesOut !== undefined)
+    ? compressed.reduce((sum, counts) => sum + (counts?.bytesOut ?? 0), 0)
+    : undefined;
+  const wireBytes = piped ? pipedBytes : plainBytes;
+  return {
+    emuFlags,
+    ...(statistics.rounds === undefined ? {} : { rounds: statistics.rounds }),
+    ...(statistics.guestBytes === undefined ? {} : { guestBytes: statistics.guestBytes }),
+    ...(wireBytes === undefined ? {} : { wireBytes }),
+  };
+}
+
+/** Restore a building domain from the channels. Resolves when the whole image was received. */
+export async function restoreImage(init: ImageInit): Promise<void> {
+  const memory = await openStream(init.channels.memory, init.zstd, openDecompressor);
+  const vgpu = await openAll(init.channels.vgpu, init.zstd, openDecompressor);
+  const streams = [memory, ...vgpu.values()];
+  await withStreams(init, streams, async (signal) => {
+    await readToMemoryStream(memory.plain);
+    for (const stream of streams) stream.plain.setBlocking(true);
+    await runEmuRestore({
+      ...emuInit(init, signal, memory, vgpu),
+      async beforeVgpu() {
+        for (const { plain } of vgpu.values()) await expectHeader(plain, 'vgpu');
+      },
+    });
+    for (const stream of streams) stream.plain.setBlocking(false);
+    for (const stream of streams) await readToEnd(stream.plain, init.endTimeoutMs);
+    await Promise.all(streams.map((stream) => stream.pipe?.done));
+  });
+}
+
+async function expectHeader(from: RawSocket, type: HeaderType, timeoutMs?: number): Promise<ImageHeader> {
+  const header = decodeHeader(await from.read(headerBytes, timeoutMs));
+  if (header.type === type) return header;
+  throw new XapiError('INTERNAL_ERROR', [`suspend image: ${header.type} in place of ${type}`]);
+}
+
+async function readToMemoryStream(from: RawSocket): Promise<void> {
+  verifySignature(await from.read(signatureBytes));
+  const { length } = await expectHeader(from, 'xenops');
+  decodeXenops(await from.read(length));
+  await expectHeader(from, 'libxc');
+}
+
+async function readToEnd(from: RawSocket, timeoutMs: number): Promise<void> {
+  await expectHeader(from, 'end', timeoutMs);
+  await from.readEnd(timeoutMs);
+}
+
+function emuInit(init: ImageInit, signal: AbortSignal, memory: Stream, vgpu: ReadonlyMap<string, Stream>) {
+  return {
+    program: init.emu,
+    environment: init.backend.emuEnvironment(),
+    domid: init.handle.domid,
+    fd: memory.plain.fd,
+    vgpus: [...vgpu].map(([device, stream]) => ({ device, fd: stream.plain.fd })),
+    signal,
+    log: init.log,
+    onProgress: init.onProgress,
+  };
+}
+
+type Open = (command: ZstdCommand, channel: RawSocket) => Promise<ZstdPipe>;
+
+async function openStream(channel: RawSocket, zstd: ZstdCommand | undefined, open: Open): Promise<Stream> {
+  if (zstd === undefined) return { plain: channel };
+  const pipe = await open(zstd, channel);
+  return { plain: pipe.plain, pipe };
+}
+
+async function openAll(channels: ReadonlyMap<string, RawSocket>, zstd: ZstdCommand | undefined, open: Open) {
+  const streams = new Map<string, Stream>();
+  for (const [device, channel] of channels) streams.set(device, await openStream(channel, zstd, open));
+  return streams;
+}
+
+/** Run the work; whatever fails first, a codec included, ends the rest. */
+async function withStreams<T>(
+  init: ImageInit,
+  streams: readonly Stream[],
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const stop = new AbortController();
+  const signal = AbortSignal.any([init.signal, stop.signal]);
+  let codecFailure: unknown;
+  for (const { pipe } of streams) {
+    pipe?.done.catch((error: unknown) => {
+      codecFailure ??= error;
+      stop.abort(error);
+    });
+  }
+  try {
+    return await work(signal);
+  } catch (error) {
+    stop.abort(error);
+    for (const { plain } of streams) plain.destroy();
+    const exits = Promise.allSettled(streams.map(({ pipe }) => pipe?.done));
+    await Promise.race([exits, setTimeout(codecGraceMs)]);
+    const cause = init.signal.aborted ? init.signal.reason : (codecFailure ?? error);
+    for (const { pipe } of streams) pipe?.abort();
+    await exits;
+    throw cause;
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * What each side of a migration has durably decided, a row for each side and migration. A row is written before the effect that
+ * it speaks of; after a crash the rows say what to complete, undo or settle (see migrate/protocol for the states).
+ */
+import type { DomainHandle } from '../base/hypervisor-protocol.js';
+import type { Store } from '../base/store.js';
+
+/** A source's attempt to send a VM. */
+export interface SourceRow<State extends string = string> {
+  readonly side: 'source';
+  readonly migrationId: string;
+  readonly task: string;
+  readonly uuid: string;
+  readonly state: State;
+  readonly handle: DomainHandle;
+  /** Whether it ran, and so is to run again when the attempt fails. */
+  readonly wasRunning: boolean;
+  /** What was asked: where the destination is reached. */
+  readonly request: unknown;
+  /** What VM.receive agreed on: where the attempt is settled, and what authenticates that. */
+  readonly agreed?: { readonly migrationId: string; readonly xenopsUrl: string; readonly token: string };
+  /** How it ended, for a coordinator that asks later. */
+  readonly outcome?: unknown;
+}
+
+/** A destination's attempt to take a VM. */
+export interface DestinationRow<State extends string = string> {
+  readonly side: 'destination';
+  readonly migrationId: string;
+  readonly uuid: string;
+  readonly temporaryUuid: string;
+  readonly state: State;
+  readonly token: string;
+  readonly handle?: DomainHandle;
+  /** VM.receive's parameters and reply, so that the same id gives the same reply. */
+  readonly request: unknown;
+  readonly reply: unknown;
+}
+
+export type JournalRow = SourceRow | DestinationRow;
+
+export interface Journal {
+  get<S extends JournalRow['side']>(side: S, migrationId: string): Extract<JournalRow, { side: S }> | undefined;
+  /** Resolves when the row is durable. */
+  put(row: JournalRow): Promise<void>;
+  remove(side: JournalRow['side'], migrationId: string): Promise<void>;
+  rows(): JournalRow[];
+}
+
+/** The journal kept in a table of the host's store. */
+export function openJournal(store: Store): Journal {
+  const table = store.table<JournalRow>('migration-journal');
+  const key = (side: JournalRow['side'], migrationId: string) => `${side}/${migrationId}`;
+  return {
+    get: <S extends JournalRow['side']>(side: S, migrationId: string) =>
+      table.get(key(side, migrationId)) as Extract<JournalRow, { side: S }> | undefined,
+    put: (row) => table.put(key(row.side, row.migrationId), row),
+    remove: (side, migrationId) => table.remove(key(side, migrationId)),
+    rows: () => [...table.entries()].map(([, row]) => row),
+  };
+}

@@ -1,0 +1,14 @@
+/** What a host can be asked to do with a domain, as data. Migrations have a protocol of their own: see migrate/. */
+import type { DomainSpec } from '../base/hypervisor-protocol.js';
+
+export type Operation =
+  | { readonly kind: 'start'; readonly spec: DomainSpec; readonly paused: boolean }
+  | { readonly kind: 'pause'; readonly uuid: string }
+  | { readonly kind: 'unpause'; readonly uuid: string }
+  /** Clean lets the guest stop before its domain goes. */
+  | { readonly kind: 'shutdown'; readonly uuid: string; readonly clean: boolean };
+
+/** The VM that an operation is about, whose lane it takes. */
+export function vmOf(operation: Operation): string {
+  return operation.kind === 'start' ? operation.spec.uuid : operation.uuid;
+}
