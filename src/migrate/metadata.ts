@@ -14,7 +14,7 @@ const domain = z.object({
   profile: z.object({ zero: share, program: share, text: share, random: share }),
   workload: z.object({ dirtyPagesPerSecond: z.number().min(0), workingSet: share }),
   seed: z.number().int(),
-  vgpus: z.array(z.string().regex(/^\d{1,4}$/)).max(64),
+  vgpus: z.array(z.string().regex(/^\d{1,4}$/)).max(64).readonly(),
 });
 
 const metadataSchema = z.object({
@@ -22,7 +22,7 @@ const metadataSchema = z.object({
   domain,
   paused: z.boolean().optional(),
   digest: z.boolean().optional(),
-  vifs: z.array(z.object({ uuid: z.string(), device: z.string(), mac: z.string(), network: z.string() })),
+  vifs: z.array(z.object({ uuid: z.string(), device: z.string(), mac: z.string(), network: z.string() })).readonly(),
   records: z.unknown().optional(),
 });
 

@@ -1,0 +1,154 @@
+/**
+ * Whole hosts in the test's own process, each with a real hypervisor, a real port and real helpers; only the pool's database is
+ * left out. Closing a host ends its hypervisor and removes its state.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createHostRpc } from '../../src/api/host-rpc.js';
+import { createHttpApi } from '../../src/api/http-api.js';
+import { createSimulator, type Simulator } from '../../src/backend/simulator.js';
+import { type Config, readConfig } from '../../src/base/config.js';
+import type { DispatchDeps } from '../../src/base/dispatch-deps.js';
+import type { DomainSpec } from '../../src/base/hypervisor-protocol.js';
+import type { Log } from '../../src/base/log.js';
+import { openStore } from '../../src/base/store.js';
+import { type HostEngine, type HostEngineInit, openHostEngine } from '../../src/host/engine.js';
+import { xenopsPath } from '../../src/host/peers.js';
+import type { MigrateRequest, MigrationOutcome } from '../../src/migrate/request.js';
+import { createFront } from '../../src/wire/front.js';
+import { captureLog, type CapturedLog } from './log.js';
+
+export interface TestHost {
+  readonly uuid: string;
+  readonly url: string;
+  readonly stateDir: string;
+  readonly engine: HostEngine;
+  readonly simulator: Simulator;
+  readonly log: CapturedLog;
+  /** Change the configuration, as a reload does. */
+  configure(options: Record<string, string>): void;
+  close(): Promise<void>;
+}
+
+export interface TestHostInit {
+  /** Options as on the command line. */
+  readonly options?: Record<string, string>;
+  readonly announce?: HostEngineInit['announce'];
+}
+
+const secret = 'the secret of the pool';
+
+/** Open a host on a free port of the loopback. */
+export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
+  const stateDir = await mkdtemp(path.join(tmpdir(), 'xenferry-host-'));
+  const uuid = randomUUID();
+  const captured = captureLog();
+  const { log } = captured;
+  let config = configOf(stateDir, init.options ?? {});
+  const simulator = await createSimulator({
+    stateDir,
+    memoryBytes: config.simulatorMemory,
+    memoryDirs: [config.memoryDir],
+  });
+  const store = openStore(path.join(stateDir, 'db'));
+  let url = '';
+  const engine = await openHostEngine({
+    uuid,
+    name: 'test-host',
+    url: () => url,
+    config: () => config,
+    store,
+    backend: simulator,
+    secret,
+    plugins: {},
+    log,
+    ...(init.announce === undefined ? {} : { announce: init.announce }),
+  });
+  await engine.recover();
+  const rpc = createHostRpc({ service: engine.service, destination: engine.destination, secret });
+  const front = createFront({
+    log,
+    onRequest: createHttpApi(noPool(log), { [xenopsPath]: rpc }),
+    onChannel: engine.rendezvous.deliver,
+  });
+  url = `http://127.0.0.1:${await front.listen(0, '127.0.0.1')}`;
+  return {
+    uuid,
+    url,
+    stateDir,
+    engine,
+    simulator,
+    log: captured,
+    configure(options) {
+      config = configOf(stateDir, options);
+    },
+    async close() {
+      await engine.close();
+      await front.close();
+      await simulator.quit();
+      await store.close();
+      await rm(stateDir, { recursive: true, force: true });
+    },
+  };
+}
+
+function configOf(stateDir: string, options: Record<string, string>): Config {
+  const all = { 'state-dir': stateDir, 'simulator-memory': '2GiB', 'migration-digest': 'true', ...options };
+  return readConfig({ args: Object.entries(all).map(([key, value]) => `--${key}=${value}`) }).config;
+}
+
+/** The XenAPI's own door stays shut: these tests speak to hosts. */
+function noPool(log: Log): DispatchDeps {
+  return {
+    log,
+    coordinatorAddress: () => 'http://127.0.0.1',
+    isHostLevel: () => false,
+  } as unknown as DispatchDeps;
+}
+
+/** A domain for a test; busy unless told otherwise. */
+export function testDomain(overrides: Partial<DomainSpec> = {}): DomainSpec {
+  return {
+    uuid: randomUUID(),
+    name: 'guest',
+    memoryBytes: 32 * 1024 * 1024,
+    vcpus: 1,
+    profile: { zero: 0.35, program: 0.33, text: 0.22, random: 0.1 },
+    workload: { dirtyPagesPerSecond: 500, workingSet: 0.1 },
+    seed: 7,
+    vgpus: [],
+    ...overrides,
+  };
+}
+
+/** The request that moves a domain from one host to another, as the pool would make it. */
+export function requestTo(destination: TestHost, domain: DomainSpec, compress: boolean): MigrateRequest {
+  return {
+    migrationId: randomUUID(),
+    task: 'OpaqueRef:task',
+    uuid: domain.uuid,
+    source: 'source',
+    destination: { kind: 'pool', hostUuid: destination.uuid, url: destination.url },
+    metadata: { version: 1, domain, vifs: [] },
+    compress,
+  };
+}
+
+/** Migrate and wait for the end. */
+export async function migrate(source: TestHost, request: MigrateRequest): Promise<MigrationOutcome> {
+  await source.engine.service.migrate(request);
+  return outcomeOf(source, request.migrationId);
+}
+
+/** Wait for a migration's end by the host's events. */
+export async function outcomeOf(source: TestHost, migrationId: string): Promise<MigrationOutcome> {
+  for (let since = 0; ; ) {
+    const { events, next } = await source.engine.service.events(since, 30);
+    for (const event of events) {
+      if (event.kind === 'migration-ended' && event.migrationId === migrationId) return event.outcome;
+    }
+    since = next;
+  }
+}
