@@ -1,0 +1,27 @@
+/** network.*: networks that VIFs and hosts' interfaces connect to. */
+import { XapiError } from '../../base/errors.js';
+import type { ClassHandlers } from '../../base/handlers.js';
+import type { HandlerDeps } from '../handler-deps.js';
+
+export function networkHandlers({ db }: HandlerDeps): ClassHandlers<'network'> {
+  return {
+    async create(_context, { name_label, name_description, MTU, other_config, bridge, managed, tags }) {
+      const name = bridge === '' ? freeBridge(db.all('network').map(([, network]) => network.bridge)) : bridge;
+      const given = { name_label, name_description, MTU, other_config, bridge: name, managed, tags };
+      const ref = db.create('network', given);
+      await db.saved();
+      return ref;
+    },
+    async destroy(_context, ref) {
+      const { VIFs, PIFs } = db.get('network', ref);
+      if (VIFs.length > 0) throw new XapiError('NETWORK_CONTAINS_VIF', VIFs);
+      if (PIFs.length > 0) throw new XapiError('NETWORK_CONTAINS_PIF', PIFs);
+      db.destroy('network', ref);
+      await db.saved();
+    },
+  };
+}
+
+function freeBridge(taken: readonly string[]): string {
+  for (let number = 0; ; number += 1) if (!taken.includes(`xapi${number}`)) return `xapi${number}`;
+}

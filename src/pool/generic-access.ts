@@ -1,0 +1,42 @@
+/** The rows as the XenAPI's front reads and writes them: by names that come from the model, references that come from anywhere. */
+import type { ClassName, Ref } from '../../idl/index.js';
+import type { Rows } from '../base/dispatch-deps.js';
+import { badPowerState } from './allowed-operations.js';
+import type { Database } from './database.js';
+
+/** A change is answered when it is durable. */
+export function genericAccess(db: Database): Rows {
+  return {
+    record: (cls, ref) => db.get(cls, ref as Ref<ClassName>),
+    byUuid: (cls, uuid) => db.byUuid(cls, uuid),
+    byNameLabel: (cls, label) => db.byNameLabel(cls, label),
+    all: (cls) => db.all(cls),
+    set(cls, ref, field, value) {
+      if (cls === 'VM' && field === 'is_a_template') assertHalted(db, ref as Ref<'VM'>);
+      db.update(cls, ref as Ref<ClassName>, { [field]: value });
+      return db.saved();
+    },
+    addToMap(cls, ref, field, key, value) {
+      db.addToMap(cls, ref as Ref, field, key, value);
+      return db.saved();
+    },
+    removeFromMap(cls, ref, field, key) {
+      db.removeFromMap(cls, ref as Ref, field, key);
+      return db.saved();
+    },
+    addToSet(cls, ref, field, value) {
+      db.addToSet(cls, ref as Ref, field, value);
+      return db.saved();
+    },
+    removeFromSet(cls, ref, field, value) {
+      db.removeFromSet(cls, ref as Ref, field, value);
+      return db.saved();
+    },
+  };
+}
+
+/** A running VM must not become a template, on which no operation could end it. */
+function assertHalted(db: Database, ref: Ref<'VM'>): void {
+  const vm = db.get('VM', ref);
+  if (vm.power_state !== 'Halted') throw badPowerState(ref, vm, ['Halted']);
+}

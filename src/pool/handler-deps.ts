@@ -1,0 +1,23 @@
+/** What the handlers of all classes work with. */
+import type { Ref } from '../../idl/index.js';
+import type { Log } from '../base/log.js';
+import type { Database } from './database.js';
+import type { Events } from './event.js';
+import type { ForwardDeps } from './forward.js';
+import type { SessionService } from './session.js';
+import type { TaskService } from './task.js';
+import type { VmMigrate } from './vm-migrate.js';
+import type { VmReceive } from './vm-receive.js';
+
+export interface HandlerDeps extends ForwardDeps {
+  readonly db: Database;
+  readonly sessions: SessionService;
+  readonly tasks: TaskService;
+  readonly events: Events;
+  readonly vmMigrate: VmMigrate;
+  readonly vmReceive: VmReceive;
+  /** The coordinator. */
+  readonly thisHost: () => Ref<'host'>;
+  readonly now: () => Date;
+  readonly log: Log;
+}

@@ -1,0 +1,215 @@
+/**
+ * The coordinator's view of its hosts: how each is reached, whether it answers, and what happens on it. Each host is followed
+ * by a long poll of its events; a host that does not answer is shown as not live and asked again, and nothing is said of its
+ * VMs until it answers.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Ref } from '../../idl/index.js';
+import { within } from '../base/deadline.js';
+import { messageOf, XapiError } from '../base/errors.js';
+import type { Table } from '../base/store.js';
+import type { HostEvent, HostService, HostState } from '../host/service.js';
+import { markNotLive, putHost, putMetrics } from './host-rows.js';
+import { type Findings, type ResidenceDeps, reconcile, settle } from './residence.js';
+
+export interface Member {
+  /** http URL of the host's port. */
+  readonly url: string;
+}
+
+export interface MembersDeps extends ResidenceDeps {
+  readonly version: string;
+  readonly own: { readonly host: Ref<'host'>; readonly service: HostService; readonly url: string };
+  readonly connect: (url: string) => HostService;
+  /** Members by their hosts' uuids. */
+  readonly table: Table<Member>;
+  /** Called with every event that is not about a domain. */
+  readonly onEvent: (event: HostEvent) => void;
+  /** Called when a host answers for the first time, and again whenever it was lost in between. */
+  readonly onConnected: (host: Ref<'host'>, service: HostService) => Promise<void>;
+  /** Milliseconds to wait after so many failures in a row. */
+  readonly retryAfter?: (failures: number) => number;
+}
+
+export interface Members {
+  /** Begin to follow the coordinator's own host and the members that are known. */
+  start(): void;
+  /** A member's daemon has started: make or update its rows and follow it. */
+  join(state: HostState): Promise<Ref<'host'>>;
+  /** @throws HANDLE_INVALID, HOST_OFFLINE for a host of which no address is known */
+  service(host: Ref<'host'>): HostService;
+  url(host: Ref<'host'>): string;
+  /** The host's state now. @throws HOST_OFFLINE [host] where it does not answer */
+  state(host: Ref<'host'>): Promise<HostState>;
+  /** Bring a VM's record, which the caller holds, to its domain on a host. @throws HOST_OFFLINE */
+  settle(vm: Ref<'VM'>, host: Ref<'host'>): Promise<void>;
+  close(): void;
+}
+
+interface Followed {
+  readonly service: HostService;
+  readonly url: string;
+  readonly stop: AbortController;
+}
+
+const pollSeconds = 30;
+const stateMs = 15_000;
+const longestPause = 10_000;
+
+export function createMembers(deps: MembersDeps): Members {
+  const { db, own, table } = deps;
+  const followed = new Map<Ref<'host'>, Followed>();
+
+  const follow = (host: Ref<'host'>, url: string, service: HostService): void => {
+    followed.get(host)?.stop.abort();
+    const member = { url, service, stop: new AbortController() };
+    followed.set(host, member);
+    void watch(deps, host, member);
+  };
+  const find = (host: Ref<'host'>): Followed => {
+    db.get('host', host);
+    const member = followed.get(host);
+    if (member === undefined) throw new XapiError('HOST_OFFLINE', [host]);
+    return member;
+  };
+  const state = (host: Ref<'host'>): Promise<HostState> => {
+    const { service } = find(host);
+    return readState(service).catch((error: unknown) => {
+      throw new XapiError('HOST_OFFLINE', [host], error);
+    });
+  };
+
+  return {
+    start() {
+      follow(own.host, own.url, own.service);
+      for (const [uuid, { url }] of table.entries()) {
+        const host = db.findByUuid('host', uuid);
+        if (host === undefined || host === own.host) continue;
+        markNotLive(db, host, deps.now());
+        follow(host, url, deps.connect(url));
+      }
+    },
+    async join(joining) {
+      const host = await putHost(db, joining, deps.version, deps.now());
+      await table.put(joining.uuid, { url: joining.url });
+      deps.log.info(`host ${joining.name} joins the pool`, { uuid: joining.uuid, url: joining.url });
+      const known = followed.get(host);
+      follow(host, joining.url, known?.url === joining.url ? known.service : deps.connect(joining.url));
+      await db.saved();
+      return host;
+    },
+    service: (host) => find(host).service,
+    url: (host) => find(host).url,
+    state,
+    async settle(vm, host) {
+      const { domains } = await state(host);
+      if (db.find('VM', vm) === undefined) return;
+      const { uuid } = db.get('VM', vm);
+      settle(
+        deps,
+        vm,
+        host,
+        domains.find((domain) => domain.uuid === uuid),
+      );
+    },
+    close() {
+      for (const { stop } of followed.values()) stop.abort();
+      followed.clear();
+    },
+  };
+}
+
+function readState(service: HostService): Promise<HostState> {
+  return within(service.state(), stateMs, 'no state');
+}
+
+/** Follow a host until it is let go of. */
+async function watch(deps: MembersDeps, host: Ref<'host'>, { service, stop, url }: Followed): Promise<void> {
+  const { signal } = stop;
+  const retryAfter = deps.retryAfter ?? ((failures) => Math.min(500 * 2 ** failures, longestPause));
+  let failures = 0;
+  while (!signal.aborted) {
+    try {
+      await followEvents(deps, host, service, signal, () => {
+        failures = 0;
+      });
+    } catch (error) {
+      if (signal.aborted) return;
+      if (failures === 0) deps.log.warn(`host at ${url} cannot be followed: ${messageOf(error)}`, { error });
+      if (deps.db.find('host', host) !== undefined) markNotLive(deps.db, host, deps.now());
+      await pause(retryAfter(failures), undefined, { signal, ref: false }).catch(() => undefined);
+      failures += 1;
+    }
+  }
+}
+
+async function followEvents(
+  deps: MembersDeps,
+  host: Ref<'host'>,
+  service: HostService,
+  signal: AbortSignal,
+  answered: () => void,
+): Promise<never> {
+  const first = await answer(service.events(0, 0), stateMs, signal);
+  await look(deps, host, service);
+  answered();
+  await deps.onConnected(host, service);
+  for (const event of first.events) tell(deps, event);
+  let next = first.next;
+  for (;;) {
+    const batch = await answer(service.events(next, pollSeconds), (pollSeconds + 15) * 1000, signal);
+    if (batch.next < next) throw new Error('the host has begun to count its events anew');
+    next = batch.next;
+    for (const event of batch.events) tell(deps, event);
+    if (batch.events.length === 0 || batch.events.some(isAboutDomain)) await look(deps, host, service);
+  }
+}
+
+function isAboutDomain(event: HostEvent): boolean {
+  return event.kind === 'domain' || event.kind === 'domain-gone';
+}
+
+function tell(deps: MembersDeps, event: HostEvent): void {
+  if (!isAboutDomain(event)) deps.onEvent(event);
+}
+
+/** Read the host's state and bring the records to it. */
+async function look(deps: MembersDeps, host: Ref<'host'>, service: HostService): Promise<void> {
+  for (;;) {
+    const readAt = deps.db.generation();
+    const state = await readState(service);
+    putMetrics(deps.db, host, state, deps.now());
+    const found = reconcile(deps, host, state, readAt);
+    await act(deps, state, service, found);
+    if (!found.stale) return;
+    await pause(10, undefined, { ref: false });
+  }
+}
+
+async function act(deps: MembersDeps, state: HostState, service: HostService, found: Findings): Promise<void> {
+  for (const uuid of found.doubles) {
+    deps.log.error(`VM ${uuid} runs on host ${state.name}, where it is not meant to be: it is paused there`);
+    await service.pause(uuid).catch((error: unknown) => deps.log.error(`VM ${uuid} is not paused`, { error }));
+  }
+  for (const uuid of found.ended) {
+    deps.log.info(`the guest of VM ${uuid} has shut down`);
+    await service.shutdown(uuid, false).catch((error: unknown) => deps.log.warn(`VM ${uuid} lingers`, { error }));
+  }
+}
+
+/** What the host answers, if it does so in time and before it is let go of. */
+function answer<T>(work: Promise<T>, milliseconds: number, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => {
+      clearTimeout(timer);
+      reject(new Error('the host is let go of'));
+    };
+    const timer = setTimeout(() => reject(new Error(`no answer within ${milliseconds / 1000} s`)), milliseconds);
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+    work.then(resolve, reject).finally(() => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+    });
+  });
+}

@@ -1,0 +1,71 @@
+/** Where a migration goes: what the caller gave, checked and made into what the source host needs. */
+import { isIPv6 } from 'node:net';
+import type { Ref } from '../../idl/index.js';
+import { XapiError } from '../base/errors.js';
+import type { Destination } from '../host/service.js';
+import type { Database } from './database.js';
+import type { Members } from './members.js';
+
+type Strings = Readonly<Record<string, string>>;
+
+/** The keys of the map that host.migrate_receive gives and VM.migrate_send takes. */
+const needed = ['host', 'xenops', 'session_id', 'master'] as const;
+
+/**
+ * The URL, `http://address:port`, of a host on one of the pool's networks.
+ * @throws HANDLE_INVALID, HOST_CANNOT_ATTACH_NETWORK [host, network], PIF_HAS_NO_NETWORK_CONFIGURATION [pif],
+ *   INTERFACE_HAS_NO_IP [pif]
+ */
+export function urlOn(db: Database, members: Members, host: Ref<'host'>, network: Ref<'network'>): string {
+  const pif = db.get('network', network).PIFs.find((ref) => db.get('PIF', ref).host === host);
+  db.get('host', host);
+  if (pif === undefined) throw new XapiError('HOST_CANNOT_ATTACH_NETWORK', [host, network]);
+  const row = db.get('PIF', pif);
+  const six = row.primary_address_type === 'IPv6';
+  const mode = six ? row.ipv6_configuration_mode : row.ip_configuration_mode;
+  if (mode === 'None') throw new XapiError('PIF_HAS_NO_NETWORK_CONFIGURATION', [pif]);
+  const address = (six ? row.IPv6[0]?.replace(/\/.*/, '') : row.IP) ?? '';
+  if (address === '') throw new XapiError('INTERFACE_HAS_NO_IP', [pif]);
+  const { port } = new URL(members.url(host));
+  return `http://${isIPv6(address) ? `[${address}]` : address}${port === '' ? '' : `:${port}`}`;
+}
+
+/** A host of this pool. @param url at which its port is reached, on the network that the migration is to take */
+export function poolDestination(db: Database, host: Ref<'host'>, url: string): Destination {
+  return { kind: 'pool', hostUuid: db.get('host', host).uuid, url };
+}
+
+/** The destination map of VM.migrate_send. @throws INVALID_VALUE for what is missing or no URL */
+export function readDestination(dest: Strings): { host: Ref<'host'>; foreign: Destination } {
+  for (const key of needed) {
+    if ((dest[key] ?? '') === '') {
+      throw new XapiError('INVALID_VALUE', [`dest:${key}`, '(absent); allowed: what host.migrate_receive gives']);
+    }
+  }
+  const { host = '', session_id: session = '', master = '' } = dest;
+  if (!URL.canParse(master) || !['http:', 'https:'].includes(new URL(master).protocol)) {
+    throw new XapiError('INVALID_VALUE', ['dest:master', `${master} (allowed: an http URL)`]);
+  }
+  return { host: host as Ref<'host'>, foreign: { kind: 'foreign', hostRef: host, master, session } };
+}
+
+/**
+ * The network at the destination for each VIF of a VM: what the map says, else where another VIF of the same network goes.
+ * @throws VIF_NOT_IN_MAP [vif] where neither says, HANDLE_INVALID for what is no VIF of the VM
+ */
+export function mapVifs(db: Database, vm: Ref<'VM'>, vifMap: Strings): Map<Ref<'VIF'>, string> {
+  const vifs = db.get('VM', vm).VIFs;
+  const byNetwork = new Map<Ref<'network'>, string>();
+  for (const [key, network] of Object.entries(vifMap)) {
+    const vif = key as Ref<'VIF'>;
+    if (!vifs.includes(vif)) throw new XapiError('HANDLE_INVALID', ['VIF', key]);
+    byNetwork.set(db.get('VIF', vif).network, network);
+  }
+  return new Map(
+    vifs.map((vif) => {
+      const network = vifMap[vif] ?? byNetwork.get(db.get('VIF', vif).network);
+      if (network === undefined) throw new XapiError('VIF_NOT_IN_MAP', [vif]);
+      return [vif, network];
+    }),
+  );
+}

@@ -1,0 +1,110 @@
+/** The checks of a migration, the same for the call that migrates and the call that only asks; and the plan that they make. */
+import type { Ref } from '../../idl/index.js';
+import { XapiError } from '../base/errors.js';
+import type { Destination, VmMetadata } from '../host/service.js';
+import { badPowerState } from './allowed-operations.js';
+import type { Database, RecordView } from './database.js';
+import { domainSpec } from './domain-spec.js';
+import { assertCanTake, type ForwardDeps } from './forward.js';
+import { mapVifs, poolDestination, readDestination, urlOn } from './migration-destination.js';
+import { booleanOption } from './options.js';
+import { exportVm } from './portable-record.js';
+
+type Strings = Readonly<Record<string, string>>;
+
+export interface MigrationPlan {
+  readonly destination: Destination;
+  /** Absent where the VM goes to another pool. */
+  readonly host?: Ref<'host'>;
+  readonly metadata: VmMetadata;
+}
+
+/** The parameters of VM.migrate_send. */
+export interface SendCall {
+  readonly dest: Strings;
+  readonly live: boolean;
+  readonly vdiMap: Strings;
+  readonly vifMap: Strings;
+  readonly options: Strings;
+  readonly vgpuMap: Strings;
+}
+
+/** Plan VM.pool_migrate. @throws what stands in the way */
+export async function planPoolMigrate(
+  deps: ForwardDeps,
+  vm: Ref<'VM'>,
+  host: Ref<'host'>,
+  options: Strings,
+): Promise<MigrationPlan> {
+  assertKind(deps.db, vm, booleanOption(options, 'live') ?? true, options);
+  await assertCanTake(deps, host, vm);
+  const network = options.network as Ref<'network'> | undefined;
+  const url = network === undefined ? deps.members.url(host) : urlOn(deps.db, deps.members, host, network);
+  return { destination: poolDestination(deps.db, host, url), host, metadata: localMetadata(deps.db, vm) };
+}
+
+/** Plan VM.migrate_send, within the pool or to another. @throws what stands in the way */
+export async function planMigrateSend(deps: ForwardDeps, vm: Ref<'VM'>, call: SendCall): Promise<MigrationPlan> {
+  const { db } = deps;
+  assertKind(db, vm, call.live, call.options);
+  const { host, foreign } = readDestination(call.dest);
+  assertNoDisks(db, vm, call.vdiMap);
+  for (const vgpu of Object.keys(call.vgpuMap) as Ref<'VGPU'>[]) {
+    if (!db.get('VM', vm).VGPUs.includes(vgpu)) throw new XapiError('HANDLE_INVALID', ['VGPU', vgpu]);
+  }
+  if (db.find('host', host) === undefined) {
+    const networks = mapVifs(db, vm, call.vifMap);
+    const metadata = { ...localMetadata(db, vm, networks), records: exportVm(db, vm) };
+    return { destination: foreign, metadata };
+  }
+  if (Object.keys(call.vifMap).length > 0) {
+    throw new XapiError('OPERATION_NOT_ALLOWED', [
+      'a VIF map is for migrations to another pool; within a pool networks stay',
+    ]);
+  }
+  await assertCanTake(deps, host, vm);
+  const destination = poolDestination(db, host, deps.members.url(host));
+  return { destination, host, metadata: localMetadata(db, vm) };
+}
+
+/** What is a migration in name alone: copies, and moves of what does not run. */
+function assertKind(db: Database, ref: Ref<'VM'>, live: boolean, options: Strings): void {
+  const vm = db.get('VM', ref);
+  const atRest = ['Halted', 'Suspended'] as const;
+  if (booleanOption(options, 'copy') === true) {
+    if (vm.power_state === 'Running' || vm.power_state === 'Paused') throw badPowerState(ref, vm, atRest);
+    throw new XapiError('NOT_IMPLEMENTED', ['a migration with copy=true']);
+  }
+  if (!live && vm.power_state === 'Running') throw badPowerState(ref, vm, atRest);
+}
+
+/** Storage does not migrate. */
+function assertNoDisks(db: Database, vm: Ref<'VM'>, vdiMap: Strings): void {
+  for (const vdi of Object.keys(vdiMap) as Ref<'VDI'>[]) db.get('VDI', vdi);
+  for (const vbd of db.get('VM', vm).VBDs) {
+    const vdi = db.find('VDI', db.get('VBD', vbd).VDI);
+    if (vdi === undefined) continue;
+    throw new XapiError('SR_DOES_NOT_SUPPORT_MIGRATION', [vdi.SR, 'the storage of a VM is not migrated']);
+  }
+}
+
+/** @param networks each VIF's network at the destination, where that is another pool */
+function localMetadata(db: Database, ref: Ref<'VM'>, networks?: ReadonlyMap<Ref<'VIF'>, string>): VmMetadata {
+  const vm = db.get('VM', ref);
+  return {
+    version: 1,
+    domain: vmDomain(db, vm),
+    paused: vm.power_state === 'Paused',
+    vifs: vm.VIFs.map((vif) => {
+      const { uuid, device, MAC, network } = db.get('VIF', vif);
+      return { uuid, device, mac: MAC, network: networks?.get(vif) ?? network };
+    }),
+  };
+}
+
+/** The domain of a VM with its virtual GPUs. @throws INVALID_VALUE for what the record asks for and no domain can be */
+export function vmDomain(db: Database, vm: RecordView<'VM'>): VmMetadata['domain'] {
+  const devices = vm.VGPUs.map((vgpu) => db.get('VGPU', vgpu).device);
+  const spec = domainSpec(vm, devices);
+  return { ...spec, vgpus: [...spec.vgpus] };
+}

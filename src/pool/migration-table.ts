@@ -1,0 +1,99 @@
+/**
+ * The migrations that the coordinator has asked for or prepared, durable until their end is known and in the records. A row is
+ * there before the host is asked, so that a coordinator that starts anew finds every migration that it may have begun.
+ */
+import type { Ref } from '../../idl/index.js';
+import type { Table } from '../base/store.js';
+import type { HostEvent, MigrateRequest, MigrationOutcome } from '../host/service.js';
+
+/** One that leaves a host of this pool. */
+export interface Departure {
+  readonly id: string;
+  readonly vm: Ref<'VM'>;
+  readonly source: Ref<'host'>;
+  /** Absent where it goes to another pool. */
+  readonly destination?: Ref<'host'>;
+  readonly operation: 'pool_migrate' | 'migrate_send';
+  readonly task: Ref<'task'>;
+  /** The task's name. */
+  readonly label: string;
+  readonly request: MigrateRequest;
+  /** The source has it. */
+  readonly accepted: boolean;
+  /** Its call has ended without an outcome. */
+  readonly inDoubt: boolean;
+}
+
+/** One that comes from another pool; the VM's record was made for it. */
+export interface Arrival {
+  readonly id: string;
+  readonly vm: Ref<'VM'>;
+  readonly host: Ref<'host'>;
+}
+
+/** What a call that waits for a migration's end hears. */
+export interface Waiter {
+  progress(progress: number, phase: string): void;
+  ended(outcome: MigrationOutcome): void;
+}
+
+export interface MigrationTable {
+  departures(): Departure[];
+  arrivals(): Arrival[];
+  departure(id: string): Departure | undefined;
+  arrival(id: string): Arrival | undefined;
+  putDeparture(row: Departure): Promise<void>;
+  putArrival(row: Arrival): Promise<void>;
+  /** Forget a migration; fine where there is none. */
+  remove(id: string): Promise<void>;
+  /** The host of this pool where a VM may appear. */
+  destinationOf(vm: Ref<'VM'>): Ref<'host'> | undefined;
+  wait(id: string, waiter: Waiter): void;
+  /** Pass a host's event on to who waits for it. @returns whether anybody did */
+  tell(event: HostEvent): boolean;
+}
+
+export function createMigrationTable(departureRows: Table<Departure>, arrivalRows: Table<Arrival>): MigrationTable {
+  const departures = new Map<string, Departure>(departureRows.entries());
+  const arrivals = new Map<string, Arrival>(arrivalRows.entries());
+  const waiters = new Map<string, Waiter>();
+
+  return {
+    departures: () => [...departures.values()],
+    arrivals: () => [...arrivals.values()],
+    departure: (id) => departures.get(id),
+    arrival: (id) => arrivals.get(id),
+    putDeparture(row) {
+      departures.set(row.id, row);
+      return departureRows.put(row.id, row);
+    },
+    putArrival(row) {
+      arrivals.set(row.id, row);
+      return arrivalRows.put(row.id, row);
+    },
+    async remove(id) {
+      waiters.delete(id);
+      if (departures.delete(id)) await departureRows.remove(id);
+      if (arrivals.delete(id)) await arrivalRows.remove(id);
+    },
+    destinationOf(vm) {
+      for (const row of departures.values()) if (row.vm === vm && row.destination !== undefined) return row.destination;
+      for (const row of arrivals.values()) if (row.vm === vm) return row.host;
+      return undefined;
+    },
+    wait(id, waiter) {
+      waiters.set(id, waiter);
+    },
+    tell(event) {
+      if (event.kind !== 'migration-progress' && event.kind !== 'migration-ended') return false;
+      const waiter = waiters.get(event.migrationId);
+      if (waiter === undefined) return false;
+      if (event.kind === 'migration-progress') waiter.progress(event.progress, event.phase);
+      else {
+        waiters.delete(event.migrationId);
+        waiter.ended(event.outcome);
+      }
+      return true;
+    },
+  };
+}

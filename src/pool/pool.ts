@@ -1,0 +1,153 @@
+/** The pool on its coordinator: the database and everything that works on it, put together. */
+import type { Ref } from '../../idl/index.js';
+import type { DispatchDeps } from '../base/dispatch-deps.js';
+import type { Log } from '../base/log.js';
+import type { Store } from '../base/store.js';
+import type { HostEvent, HostService, HostState } from '../host/service.js';
+import { followAllowedOperations } from './allowed-operations.js';
+import { eventHandlers } from './classes/event.js';
+import { hostHandlers } from './classes/host.js';
+import { networkHandlers } from './classes/network.js';
+import { sessionHandlers } from './classes/session.js';
+import { taskHandlers } from './classes/task.js';
+import { vbdHandlers } from './classes/vbd.js';
+import { vgpuHandlers } from './classes/vgpu.js';
+import { vifHandlers } from './classes/vif.js';
+import { vmHandlers } from './classes/vm.js';
+import { type Database, openDatabase } from './database.js';
+import { createEvents } from './event.js';
+import { genericAccess } from './generic-access.js';
+import type { HandlerDeps } from './handler-deps.js';
+import { createMembers, type Member, type Members } from './members.js';
+import { type Arrival, createMigrationTable, type Departure } from './migration-table.js';
+import type { PasswordHash } from './password.js';
+import { seed } from './seed.js';
+import { createSessions } from './session.js';
+import { createTasks } from './task.js';
+import { createVmMigrate } from './vm-migrate.js';
+import { createVmReceive } from './vm-receive.js';
+
+export interface PoolDeps {
+  readonly store: Store;
+  /** Where the file with root's first password goes. */
+  readonly stateDir: string;
+  readonly log: Log;
+  /** The coordinator's own host. */
+  readonly own: HostService;
+  /** A member's service at its URL. */
+  readonly connect: (url: string) => HostService;
+  /** xenferry's version. */
+  readonly version: string;
+  readonly now?: () => Date;
+  /** Milliseconds until a host that does not answer is asked again, after so many failures in a row. */
+  readonly retryAfter?: (failures: number) => number;
+}
+
+export interface Pool {
+  /** What the XenAPI's front needs. */
+  readonly dispatch: DispatchDeps;
+  readonly db: Database;
+  /** A member's daemon has started. */
+  join(state: HostState): Promise<Ref<'host'>>;
+  close(): Promise<void>;
+}
+
+const collectEvery = 60_000;
+
+/** Open the pool: load or seed its database, follow its hosts, take up what an earlier run left. */
+export async function createPool(deps: PoolDeps): Promise<Pool> {
+  const { store, log } = deps;
+  const now = deps.now ?? (() => new Date());
+  const closed = new AbortController();
+  const db = await openDatabase(store);
+  const own = await deps.own.state();
+  const thisHost = await seed(db, own, deps.version, now());
+  const common = { db, log, now, thisHost: () => thisHost };
+  const sessions = await createSessions({
+    ...common,
+    stateDir: deps.stateDir,
+    passwords: store.table<PasswordHash>('passwords'),
+  });
+  const tasks = createTasks(common);
+  const table = createMigrationTable(store.table<Departure>('migrations'), store.table<Arrival>('arrivals'));
+
+  const report = (work: Promise<void>): void => {
+    work.catch((error: unknown) => log.error('an event of a host has not been dealt with', { error }));
+  };
+  const members: Members = createMembers({
+    ...common,
+    version: deps.version,
+    own: { host: thisHost, service: deps.own, url: own.url },
+    connect: deps.connect,
+    table: store.table<Member>('members'),
+    destinationOf: table.destinationOf,
+    arrived(vm) {
+      vmMigrate.arrived(vm);
+      vmReceive.arrived(vm);
+    },
+    onEvent(event: HostEvent) {
+      if (table.tell(event)) return;
+      report(vmMigrate.lateEvent(event));
+      report(vmReceive.event(event));
+    },
+    onConnected: (host, service) => vmMigrate.catchUp(host, service),
+    ...(deps.retryAfter === undefined ? {} : { retryAfter: deps.retryAfter }),
+  });
+  const vmMigrate = createVmMigrate({ ...common, members, table, tasks, closed: closed.signal });
+  const vmReceive = createVmReceive({ ...common, members, table });
+
+  const handlerDeps: HandlerDeps = {
+    ...common,
+    members,
+    sessions,
+    tasks,
+    events: createEvents(db),
+    vmMigrate,
+    vmReceive,
+  };
+  const stopFollowing = followAllowedOperations(db);
+  members.start();
+  vmReceive.resume();
+  vmMigrate.resume();
+  await db.saved();
+  const collector = setInterval(() => {
+    tasks.collect();
+    sessions.collect();
+  }, collectEvery).unref();
+
+  return {
+    db,
+    dispatch: {
+      rows: genericAccess(db),
+      sessions,
+      tasks,
+      handlers: handlers(handlerDeps),
+      log,
+      coordinatorAddress: () => undefined,
+      isHostLevel: (message) => message === 'VM.receive',
+    },
+    join: members.join,
+    async close() {
+      clearInterval(collector);
+      closed.abort();
+      members.close();
+      stopFollowing();
+      for (const [ref] of db.all('session')) sessions.logout(ref);
+      await db.saved();
+    },
+  };
+}
+
+function handlers(deps: HandlerDeps): DispatchDeps['handlers'] {
+  return {
+    session: sessionHandlers(deps),
+    task: taskHandlers(deps),
+    event: eventHandlers(deps),
+    VM: vmHandlers(deps),
+    host: hostHandlers(deps),
+    network: networkHandlers(deps),
+    VIF: vifHandlers(deps),
+    VBD: vbdHandlers(deps),
+    VGPU: vgpuHandlers(deps),
+  };
+}

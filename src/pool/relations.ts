@@ -1,0 +1,30 @@
+/** Which fields mirror another field: the class and field that hold a reference, and the set at its target that lists them. */
+import type { ClassName } from '../../idl/index.js';
+
+export interface Relation {
+  readonly from: ClassName;
+  readonly field: string;
+  readonly to: ClassName;
+  readonly set: string;
+}
+
+/** Every back reference of the model; the database keeps the sets right, nobody else writes them. */
+export const relations: readonly Relation[] = [
+  { from: 'VIF', field: 'VM', to: 'VM', set: 'VIFs' },
+  { from: 'VIF', field: 'network', to: 'network', set: 'VIFs' },
+  { from: 'VBD', field: 'VM', to: 'VM', set: 'VBDs' },
+  { from: 'VBD', field: 'VDI', to: 'VDI', set: 'VBDs' },
+  { from: 'VGPU', field: 'VM', to: 'VM', set: 'VGPUs' },
+  { from: 'console', field: 'VM', to: 'VM', set: 'consoles' },
+  { from: 'VM', field: 'resident_on', to: 'host', set: 'resident_VMs' },
+  { from: 'VM', field: 'snapshot_of', to: 'VM', set: 'snapshots' },
+  { from: 'VM', field: 'parent', to: 'VM', set: 'children' },
+  { from: 'PIF', field: 'host', to: 'host', set: 'PIFs' },
+  { from: 'PIF', field: 'network', to: 'network', set: 'PIFs' },
+  { from: 'PBD', field: 'host', to: 'host', set: 'PBDs' },
+  { from: 'PBD', field: 'SR', to: 'SR', set: 'PBDs' },
+  { from: 'VDI', field: 'SR', to: 'SR', set: 'VDIs' },
+  { from: 'VDI', field: 'snapshot_of', to: 'VDI', set: 'snapshots' },
+  { from: 'VDI', field: 'metadata_of_pool', to: 'pool', set: 'metadata_VDIs' },
+  { from: 'task', field: 'subtask_of', to: 'task', set: 'subtasks' },
+];

@@ -1,0 +1,78 @@
+/** Writing rows through to the store: what one turn of the event loop changes is one batch, batches go one after another. */
+import type { ClassName, Ref } from '../../idl/index.js';
+import { messageOf, XapiError } from '../base/errors.js';
+import type { Store } from '../base/store.js';
+import type { Row, Rows } from './rows.js';
+
+/** Generations that are taken from the store at a time, so that none is ever given out twice, whatever happens. */
+const reserve = 1 << 20;
+
+export interface Generations {
+  /** Greater than every generation of an earlier run. */
+  readonly first: number;
+  /** Keep ahead of the given generation. */
+  keepAhead(generation: number): Promise<void>;
+}
+
+/** Take generations for this run. */
+export async function reserveGenerations(store: Store): Promise<Generations> {
+  const table = store.table<number>('generations');
+  const first = table.get('limit') ?? 0;
+  let limit = first + reserve;
+  await table.put('limit', limit);
+  return {
+    first,
+    async keepAhead(generation) {
+      if (generation < limit - reserve / 2) return;
+      limit = generation + reserve;
+      await table.put('limit', limit);
+    },
+  };
+}
+
+/**
+ * Write each changed row of the classes that are to be kept.
+ * @returns waits until everything changed so far is written. @throws INTERNAL_ERROR where the store failed
+ */
+export function saveChanges(
+  store: Store,
+  rows: Rows,
+  generations: Generations,
+  kept: (cls: ClassName) => boolean,
+): () => Promise<void> {
+  const dirty = new Map<string, { readonly cls: ClassName; readonly ref: Ref }>();
+  let running: Promise<void> | undefined;
+
+  const writeBatch = async (): Promise<void> => {
+    const batch = [...dirty.values()];
+    dirty.clear();
+    try {
+      await generations.keepAhead(rows.generation());
+      await store.putMany(
+        batch.map(({ cls, ref }) => store.table<Row>(`rows.${cls}`).change(ref, rows.find(cls, ref))),
+      );
+    } catch (error) {
+      for (const row of batch) dirty.set(row.ref, row);
+      throw new XapiError('INTERNAL_ERROR', [`the database cannot be written: ${messageOf(error)}`], error);
+    }
+  };
+  const write = async (): Promise<void> => {
+    try {
+      while (dirty.size > 0) await writeBatch();
+    } finally {
+      running = undefined;
+    }
+  };
+  const flush = (): Promise<void> => {
+    running ??= Promise.resolve().then(write);
+    return running;
+  };
+
+  rows.onChange((cls, ref) => {
+    if (!kept(cls)) return;
+    dirty.set(ref, { cls, ref });
+    // Whoever needs the row to be durable asks `saved`, and hears of a failure there.
+    flush().catch(() => undefined);
+  });
+  return flush;
+}

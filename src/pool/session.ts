@@ -1,0 +1,124 @@
+/**
+ * Sessions: who may call. There is one user, root, the local superuser; its password is random at first, and stands in a file
+ * of the state directory that its owner alone can read until it is changed.
+ */
+import { randomBytes } from 'node:crypto';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import pLimit from 'p-limit';
+import type { Ref } from '../../idl/index.js';
+import type { SessionIdentity, Sessions } from '../base/dispatch-deps.js';
+import { XapiError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import type { Table } from '../base/store.js';
+import type { Database } from './database.js';
+import { hashPassword, type PasswordHash, passwordMatches } from './password.js';
+
+export interface SessionDeps {
+  readonly db: Database;
+  readonly passwords: Table<PasswordHash>;
+  readonly stateDir: string;
+  readonly log: Log;
+  /** The host that sessions are of. */
+  readonly thisHost: () => Ref<'host'>;
+  readonly now: () => Date;
+}
+
+export interface SessionService extends Sessions {
+  /** @throws SESSION_AUTHENTICATION_FAILED [user, message] */
+  login(user: string, password: string, originator: string): Promise<Ref<'session'>>;
+  /** A session of the local superuser that the pool itself opens, for a peer. */
+  open(originator: string): Ref<'session'>;
+  /** End a session; fine where there is none. */
+  logout(ref: Ref<'session'>): void;
+  /** @throws SESSION_AUTHENTICATION_FAILED where the old password is wrong, INVALID_VALUE where the new one is empty */
+  changePassword(user: string, oldPassword: string, newPassword: string): Promise<void>;
+  /** Aborted when the session ends; of one that is no more, aborted already. */
+  ended(ref: Ref<'session'>): AbortSignal;
+  /** End the sessions that nobody has used for a day. */
+  collect(): void;
+}
+
+const superuser = 'root';
+const idleLimit = 24 * 60 * 60 * 1000;
+/** `last_active` is kept to this many milliseconds, so that calls do not each write a row. */
+const activeStep = 1000;
+
+/** Sessions for a database. Gives root a password where it has none yet. */
+export async function createSessions(deps: SessionDeps): Promise<SessionService> {
+  const { db, passwords, now } = deps;
+  const endings = new Map<Ref<'session'>, AbortController>();
+  // Each check takes a thread of Node's pool for some 50 ms; files need the others.
+  const limit = pLimit(2);
+  await provideRootPassword(deps);
+
+  const authenticate = async (user: string, password: string): Promise<void> => {
+    const hash = user === superuser ? passwords.get(superuser) : undefined;
+    if (await limit(() => passwordMatches(password, hash))) return;
+    throw new XapiError('SESSION_AUTHENTICATION_FAILED', [user, 'Authentication failure']);
+  };
+  const open = (user: string, originator: string): Ref<'session'> => {
+    const ref = db.create('session', {
+      this_host: deps.thisHost(),
+      last_active: now(),
+      validation_time: now(),
+      is_local_superuser: true,
+      auth_user_name: user,
+      originator,
+    });
+    endings.set(ref, new AbortController());
+    return ref;
+  };
+  const logout = (ref: Ref<'session'>): void => {
+    if (db.find('session', ref) === undefined) return;
+    db.destroy('session', ref);
+    endings.get(ref)?.abort();
+    endings.delete(ref);
+  };
+
+  return {
+    use(ref): SessionIdentity | undefined {
+      const session = ref as Ref<'session'>;
+      const row = db.find('session', session);
+      if (row === undefined) return undefined;
+      if (now().getTime() - row.last_active.getTime() >= activeStep)
+        db.update('session', session, { last_active: now() });
+      return { ref: session, isLocalSuperuser: row.is_local_superuser, roles: ['pool-admin'] };
+    },
+    async login(user, password, originator) {
+      await authenticate(user, password);
+      return open(user, originator);
+    },
+    open: (originator) => open(superuser, originator),
+    logout,
+    async changePassword(user, oldPassword, newPassword) {
+      if (newPassword === '') throw new XapiError('INVALID_VALUE', ['new_pwd', '(empty); allowed: any other text']);
+      await authenticate(user, oldPassword);
+      await passwords.put(superuser, await limit(() => hashPassword(newPassword)));
+      await rm(passwordFile(deps), { force: true });
+    },
+    ended: (ref) => endings.get(ref)?.signal ?? AbortSignal.abort(),
+    collect() {
+      const oldest = now().getTime() - idleLimit;
+      for (const [ref, row] of db.all('session')) if (row.last_active.getTime() < oldest) logout(ref);
+    },
+  };
+}
+
+function passwordFile(deps: SessionDeps): string {
+  return join(deps.stateDir, 'root-password');
+}
+
+/** Root's first password: what the file holds where an operator put one there, else a random one, written to it. */
+async function provideRootPassword(deps: SessionDeps): Promise<void> {
+  if (deps.passwords.get(superuser) !== undefined) return;
+  const file = passwordFile(deps);
+  let password = (await readFile(file, 'utf8').catch(() => '')).trim();
+  if (password === '') {
+    password = randomBytes(18).toString('base64url');
+    await rm(file, { force: true });
+    await writeFile(file, `${password}\n`, { mode: 0o600 });
+  }
+  await deps.passwords.put(superuser, await hashPassword(password));
+  deps.log.info(`the password of ${superuser} is in ${file}, until it is changed`);
+}

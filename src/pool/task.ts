@@ -1,0 +1,138 @@
+/**
+ * Tasks: what calls show of their progress and their end. Rows are in memory; who waits for a task sees each update, so the
+ * order of updates is fixed: a task whose status says that it ended has everything else in place.
+ */
+import type { RecordOf, Ref } from '../../idl/index.js';
+import type { OpenTask, Tasks } from '../base/dispatch-deps.js';
+import { XapiError } from '../base/errors.js';
+import type { Database } from './database.js';
+
+export interface TaskDeps {
+  readonly db: Database;
+  /** The host that tasks are of. */
+  readonly thisHost: () => Ref<'host'>;
+  readonly now: () => Date;
+}
+
+type Task = RecordOf<'task'>;
+type TaskRef = Ref<'task'>;
+
+export interface TaskService extends Tasks {
+  /** A task that began before this daemon did, under its old reference. */
+  reopen(ref: TaskRef, label: string): OpenTask;
+  /** A task that its caller drives with task.set_status and the like. */
+  createForCaller(label: string, description: string): TaskRef;
+  /** Change a task that its caller drives. @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED for a task of the server's */
+  drive(ref: TaskRef, patch: Partial<Task>): void;
+  /** Remove a finished task; mark a pending one so that it goes when it ends. @throws HANDLE_INVALID */
+  destroy(ref: TaskRef): void;
+  /** Ask a task to stop. @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED where it cannot */
+  cancel(ref: TaskRef): void;
+  /** Remove tasks that ended 65 minutes ago, and those that pend for 24 hours. */
+  collect(): void;
+}
+
+const finishedLimit = 65 * 60 * 1000;
+const pendingLimit = 24 * 60 * 60 * 1000;
+
+export function createTasks({ db, thisHost, now }: TaskDeps): TaskService {
+  const cancellers = new Map<TaskRef, AbortController>();
+  const driven = new Set<TaskRef>();
+  const doomed = new Set<TaskRef>();
+
+  const make = (given: Partial<Task>, ref?: TaskRef): TaskRef =>
+    db.create('task', { created: now(), status: 'pending', type: '<none/>', resident_on: thisHost(), ...given }, ref);
+  /** The row may have been collected while the call still runs. */
+  const update = (ref: TaskRef, patch: Partial<Task>): void => {
+    if (db.find('task', ref) !== undefined) db.update('task', ref, patch);
+  };
+  const remove = (ref: TaskRef): void => {
+    doomed.delete(ref);
+    driven.delete(ref);
+    cancellers.delete(ref);
+    if (db.find('task', ref) !== undefined) db.destroy('task', ref);
+  };
+  const ended = (ref: TaskRef): void => {
+    cancellers.delete(ref);
+    if (doomed.has(ref)) remove(ref);
+  };
+  const steps = (ref: TaskRef, ...patches: Partial<Task>[]): void => {
+    update(ref, { current_operations: {} });
+    for (const patch of patches) update(ref, patch);
+    ended(ref);
+  };
+  const open = (ref: TaskRef): OpenTask => {
+    const canceller = new AbortController();
+    cancellers.set(ref, canceller);
+    return {
+      ref,
+      signal: canceller.signal,
+      setProgress: (progress) => update(ref, { progress: Math.min(Math.max(progress, 0), 1) }),
+      putOtherConfig(key, value) {
+        if (db.find('task', ref) !== undefined) db.putInMap('task', ref, 'other_config', key, value);
+      },
+      setCancellable: (cancellable) => update(ref, { allowed_operations: cancellable ? ['cancel'] : [] }),
+      succeed: (result) =>
+        steps(ref, { allowed_operations: [] }, { finished: now() }, { progress: 1 }, { result }, { status: 'success' }),
+      fail(error) {
+        if (error.code === 'TASK_CANCELLED') {
+          steps(ref, { progress: 1 }, { finished: now() }, { status: 'cancelled' }, { allowed_operations: [] });
+          return;
+        }
+        const error_info = [error.code, ...error.params];
+        steps(
+          ref,
+          { progress: 1 },
+          { error_info },
+          { backtrace: '()' },
+          { finished: now() },
+          { allowed_operations: [] },
+          { status: 'failure' },
+        );
+      },
+      destroy: () => remove(ref),
+    };
+  };
+
+  return {
+    create: (label) => open(make({ name_label: label })),
+    reopen: (ref, label) => open(make({ name_label: label }, ref)),
+    createForCaller(label, description) {
+      const ref = make({ name_label: label, name_description: description });
+      driven.add(ref);
+      return ref;
+    },
+    drive(ref, patch) {
+      db.get('task', ref);
+      if (!driven.has(ref)) {
+        throw new XapiError('OPERATION_NOT_ALLOWED', [
+          `${ref} shows a call of the server's; only a task that task.create made can be set`,
+        ]);
+      }
+      const end = patch.status !== undefined && !['pending', 'cancelling'].includes(patch.status);
+      db.update('task', ref, end ? { finished: now(), ...patch } : patch);
+      if (end) ended(ref);
+    },
+    destroy(ref) {
+      if (['pending', 'cancelling'].includes(db.get('task', ref).status)) doomed.add(ref);
+      else remove(ref);
+    },
+    cancel(ref) {
+      const row = db.get('task', ref);
+      const canceller = cancellers.get(ref);
+      if (canceller === undefined || !row.allowed_operations.includes('cancel')) {
+        throw new XapiError('OPERATION_NOT_ALLOWED', [`${ref} (${row.name_label}) cannot be cancelled now`]);
+      }
+      db.update('task', ref, { current_operations: { [ref]: 'cancel' } });
+      canceller.abort();
+    },
+    collect() {
+      const time = now().getTime();
+      for (const [ref, row] of db.all('task')) {
+        const pending = row.status === 'pending' || row.status === 'cancelling';
+        const age = time - (pending ? row.created : row.finished).getTime();
+        if (age > (pending ? pendingLimit : finishedLimit)) remove(ref);
+      }
+    },
+  };
+}

@@ -1,0 +1,90 @@
+/** What VM.create accepts. */
+import type { RecordOf, Ref } from '../../idl/index.js';
+import { XapiError } from '../base/errors.js';
+import type { Database } from './database.js';
+import { domainSpec } from './domain-spec.js';
+
+type VM = RecordOf<'VM'>;
+
+/** The fields of VM.create's record that are taken from it; the server sets the others. */
+const given = [
+  'name_label',
+  'name_description',
+  'user_version',
+  'is_a_template',
+  'affinity',
+  'memory_static_min',
+  'memory_dynamic_min',
+  'memory_dynamic_max',
+  'memory_static_max',
+  'VCPUs_params',
+  'VCPUs_max',
+  'VCPUs_at_startup',
+  'actions_after_softreboot',
+  'actions_after_shutdown',
+  'actions_after_reboot',
+  'actions_after_crash',
+  'PV_bootloader',
+  'PV_kernel',
+  'PV_ramdisk',
+  'PV_args',
+  'PV_bootloader_args',
+  'PV_legacy_args',
+  'HVM_boot_policy',
+  'HVM_boot_params',
+  'HVM_shadow_multiplier',
+  'platform',
+  'PCI_bus',
+  'other_config',
+  'recommendations',
+  'xenstore_data',
+  'ha_always_run',
+  'ha_restart_priority',
+  'tags',
+  'blocked_operations',
+  'suspend_SR',
+  'start_delay',
+  'shutdown_delay',
+  'order',
+  'version',
+  'generation_id',
+  'hardware_platform_version',
+  'has_vendor_device',
+  'reference_label',
+  'domain_type',
+  'NVRAM',
+] as const satisfies readonly (keyof VM)[];
+
+/**
+ * Make a halted VM's record and that of its metrics.
+ * @throws MEMORY_CONSTRAINT_VIOLATION_ORDER, INVALID_VALUE [field, value with what is allowed]
+ */
+export function createVm(db: Database, args: Readonly<VM>, now: Date): Ref<'VM'> {
+  assertMemory(args);
+  assertNumbers(args);
+  if (!args.is_a_template) domainSpec({ ...args, uuid: '' }, []);
+  const fields = Object.fromEntries(given.map((name) => [name, args[name]])) as Partial<VM>;
+  const domain_type = args.domain_type === 'unspecified' ? 'hvm' : args.domain_type;
+  const metrics = db.create('VM_metrics', { install_time: now, last_updated: now, state: ['halted'] });
+  return db.create('VM', { ...fields, domain_type, metrics, domid: -1, memory_target: args.memory_dynamic_max });
+}
+
+function assertMemory(vm: Readonly<VM>): void {
+  const ordered =
+    0 <= vm.memory_static_min &&
+    vm.memory_static_min <= vm.memory_dynamic_min &&
+    vm.memory_dynamic_min <= vm.memory_dynamic_max &&
+    vm.memory_dynamic_max <= vm.memory_static_max;
+  if (!ordered) throw new XapiError('MEMORY_CONSTRAINT_VIOLATION_ORDER');
+}
+
+function assertNumbers(vm: Readonly<VM>): void {
+  assertRange('VCPUs_max', vm.VCPUs_max, 1, 1024);
+  assertRange('VCPUs_at_startup', vm.VCPUs_at_startup, 1, vm.VCPUs_max);
+  assertRange('HVM_shadow_multiplier', vm.HVM_shadow_multiplier, 0, 1024);
+}
+
+function assertRange(field: string, value: number, least: number, most: number): void {
+  if (value >= least && value <= most) return;
+  throw new XapiError('INVALID_VALUE', [field, `${value} (allowed: ${least} to ${most})`]);
+}

@@ -1,0 +1,295 @@
+/**
+ * VM.pool_migrate and VM.migrate_send: from the checks to the records after the end.
+ *
+ * The row in the migration table comes first, then the source host is asked, which does everything by itself from there on.
+ * Its events drive the task and tell the end. Within a pool the VM's record moves to the destination; across pools it goes
+ * when the destination has taken the VM, and not before. A failure leaves the record as it was.
+ */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Ref } from '../../idl/index.js';
+import { isErrorCode, messageOf, toXapiError, XapiError } from '../base/errors.js';
+import type { CallTask } from '../base/handlers.js';
+import type { Log } from '../base/log.js';
+import { nullRef } from '../base/value.js';
+import type { HostEvent, HostService, MigrationOutcome, MigrationReport, WireError } from '../host/service.js';
+import { inDoubtKey, refusal, withVm } from './allowed-operations.js';
+import { compressionAsked } from './compression-asked.js';
+import { type ForwardDeps, hostOf } from './forward.js';
+import { type MigrationPlan, planMigrateSend, planPoolMigrate, type SendCall } from './migration-plan.js';
+import type { Departure, MigrationTable } from './migration-table.js';
+import { removeVm, setResident } from './power.js';
+import type { TaskService } from './task.js';
+
+export interface VmMigrateDeps extends ForwardDeps {
+  readonly table: MigrationTable;
+  readonly tasks: TaskService;
+  readonly log: Log;
+  readonly now: () => Date;
+  /** Aborted when the pool closes. */
+  readonly closed: AbortSignal;
+}
+
+type Strings = Readonly<Record<string, string>>;
+type VmRef = Ref<'VM'>;
+
+export interface VmMigrate {
+  poolMigrate(task: CallTask, vm: VmRef, host: Ref<'host'>, options: Strings): Promise<void>;
+  /** @returns the VM's reference at the destination */
+  migrateSend(task: CallTask, vm: VmRef, call: SendCall): Promise<VmRef>;
+  assertCanMigrate(vm: VmRef, call: SendCall): Promise<void>;
+  /** Take up the migrations of an earlier run, under their old tasks. */
+  resume(): void;
+  /** A host's event about a migration that nobody waits for. */
+  lateEvent(event: HostEvent): Promise<void>;
+  /** Ask a host that answers again how its migrations went. */
+  catchUp(host: Ref<'host'>, service: HostService): Promise<void>;
+  /** A VM runs at the destination of its migration. */
+  arrived(vm: VmRef): void;
+}
+
+export function createVmMigrate(deps: VmMigrateDeps): VmMigrate {
+  const { db, table } = deps;
+  const migrate = async (
+    task: CallTask,
+    vm: VmRef,
+    operation: Departure['operation'],
+    options: Strings,
+    plan: MigrationPlan,
+  ) => {
+    const row = departure(deps, task, vm, operation, options, plan);
+    await db.saved();
+    await table.putDeparture(row);
+    return follow(deps, row, task);
+  };
+  const lateEvent = async (event: HostEvent): Promise<void> => {
+    if (event.kind !== 'migration-ended') return;
+    const row = table.departure(event.migrationId);
+    if (row?.inDoubt !== true || event.outcome.status === 'in-doubt') return;
+    deps.log.info(`migration ${row.id}, which was in doubt, has ended: ${event.outcome.status}`);
+    await applyOutcome(deps, row, event.outcome);
+  };
+
+  return {
+    async poolMigrate(task, vm, host, options) {
+      await withVm(db, vm, 'pool_migrate', task.ref, async () => {
+        const plan = await planPoolMigrate(deps, vm, host, options);
+        await migrate(task, vm, 'pool_migrate', options, plan);
+      });
+    },
+    migrateSend: (task, vm, call) =>
+      withVm(db, vm, 'migrate_send', task.ref, async () => {
+        const plan = await planMigrateSend(deps, vm, call);
+        return migrate(task, vm, 'migrate_send', call.options, plan);
+      }),
+    async assertCanMigrate(vm, call) {
+      const refused = refusal(vm, db.get('VM', vm), 'migrate_send');
+      if (refused !== undefined) throw refused;
+      await planMigrateSend(deps, vm, call);
+    },
+    resume() {
+      for (const row of table.departures()) if (!row.inDoubt) resumeOne(deps, row);
+    },
+    lateEvent,
+    async catchUp(host, service) {
+      for (const row of table.departures().filter((each) => each.source === host && each.accepted)) {
+        const outcome = await service.outcome(row.id);
+        if (outcome === undefined) continue;
+        const event: HostEvent = { kind: 'migration-ended', migrationId: row.id, outcome };
+        if (!table.tell(event)) await lateEvent(event);
+      }
+    },
+    arrived(vm) {
+      const row = table.departures().find((each) => each.vm === vm && each.inDoubt);
+      if (row === undefined) return;
+      db.removeFromMap('VM', vm, 'other_config', inDoubtKey);
+      table.remove(row.id).catch((error: unknown) => deps.log.error(`migration ${row.id} is not forgotten`, { error }));
+    },
+  };
+}
+
+function departure(
+  deps: VmMigrateDeps,
+  task: CallTask,
+  vm: VmRef,
+  operation: Departure['operation'],
+  options: Strings,
+  plan: MigrationPlan,
+): Departure {
+  const { db } = deps;
+  const id = randomBytes(16).toString('hex');
+  const { host: source } = hostOf(deps, vm);
+  const poolDefault = db.all('pool').some(([, pool]) => pool.migration_compression);
+  return {
+    id,
+    vm,
+    source,
+    ...(plan.host === undefined ? {} : { destination: plan.host }),
+    operation,
+    task: task.ref,
+    label: db.find('task', task.ref)?.name_label ?? `VM.${operation}`,
+    request: {
+      migrationId: id,
+      task: task.ref,
+      uuid: db.get('VM', vm).uuid,
+      source: db.get('host', source).name_label,
+      destination: plan.destination,
+      metadata: plan.metadata,
+      compress: compressionAsked(options, plan.host === source, poolDefault),
+    },
+    accepted: false,
+    inDoubt: false,
+  };
+}
+
+/** Ask the source, unless it has been asked, wait for the end, and bring task and records to it. */
+async function follow(deps: VmMigrateDeps, row: Departure, task: CallTask): Promise<VmRef> {
+  const service = deps.members.service(row.source);
+  const outcome = await new Promise<MigrationOutcome>((resolve, reject) => {
+    deps.table.wait(row.id, { progress: (progress, phase) => showProgress(task, progress, phase), ended: resolve });
+    task.putOtherConfig('migration_id', row.id);
+    submit(deps, row, service).then(() => letCancel(deps, row, service, task), reject);
+  }).catch((error: unknown): MigrationOutcome => {
+    // A pool that closes knows nothing of the end; the next run takes the migration up.
+    if (deps.closed.aborted) throw error;
+    return { status: 'failure', error: wireError(error) };
+  });
+  task.setCancellable(false);
+  if (outcome.status === 'success') showReport(task, outcome.report);
+  await applyOutcome(deps, row, outcome);
+  if (outcome.status === 'success') return row.destination === undefined ? vmAtDestination(outcome.report) : row.vm;
+  if (outcome.status === 'cancelled') throw new XapiError('TASK_CANCELLED', [row.task]);
+  throw errorOf(outcome.error);
+}
+
+/** The same request again is the same migration, so a lost answer is asked for again. @throws the host's refusal */
+async function submit(deps: VmMigrateDeps, row: Departure, service: HostService): Promise<void> {
+  if (row.accepted) return;
+  for (let failures = 0; ; failures += 1) {
+    try {
+      await service.migrate(row.request);
+      await deps.table.putDeparture({ ...row, accepted: true });
+      return;
+    } catch (error) {
+      // A host that answers has refused; from one that does not answer nothing is known.
+      const reachable = await deps.members.state(row.source).then(
+        () => true,
+        () => false,
+      );
+      if (toXapiError(error).code !== 'INTERNAL_ERROR' || (reachable && failures > 0)) throw error;
+      deps.log.warn(`migration ${row.id} has not reached its source yet: ${messageOf(error)}`);
+      await pause(Math.min(250 * 2 ** failures, 10_000), undefined, { signal: deps.closed });
+    }
+  }
+}
+
+function letCancel(deps: VmMigrateDeps, row: Departure, service: HostService, task: CallTask): void {
+  const cancel = (): void => {
+    service.cancel(row.id).catch((error: unknown) => {
+      deps.log.info(`migration ${row.id} goes on: ${messageOf(error)}`);
+      task.setCancellable(false);
+    });
+  };
+  task.setCancellable(true);
+  if (task.signal.aborted) cancel();
+  else task.signal.addEventListener('abort', cancel, { once: true });
+}
+
+const phasesPastCommit = new Set(['commit', 'run', 'clean-up']);
+
+function showProgress(task: CallTask, progress: number, phase: string): void {
+  if (phasesPastCommit.has(phase)) task.setCancellable(false);
+  task.setProgress(progress);
+}
+
+/** What the migration did, in the task's other_config. */
+function showReport(task: CallTask, report: MigrationReport): void {
+  const { guestBytes, wireBytes, digests } = report;
+  const shown = {
+    compressor_asked: report.compressorAsked,
+    compressor_used: report.compressorUsed,
+    fallback: report.fallback,
+    emu_flags: report.emuFlags.join(' '),
+    cookies: JSON.stringify(report.cookies),
+    guest_bytes: guestBytes,
+    wire_bytes: wireBytes,
+    ratio: guestBytes !== undefined && wireBytes ? (guestBytes / wireBytes).toFixed(3) : undefined,
+    rounds: report.rounds,
+    seconds: report.seconds,
+    downtime_ms: report.downtimeMs,
+    memory_intact: digests === undefined ? undefined : digests.source === digests.destination,
+    digest_source: digests?.source,
+    digest_destination: digests?.destination,
+  };
+  for (const [key, value] of Object.entries(shown)) if (value !== undefined) task.putOtherConfig(key, String(value));
+}
+
+/** Bring the records to a migration's end. */
+async function applyOutcome(deps: VmMigrateDeps, row: Departure, outcome: MigrationOutcome): Promise<void> {
+  const { db, table } = deps;
+  if (db.find('VM', row.vm) !== undefined) {
+    if (outcome.status === 'in-doubt') {
+      const reason = errorOf(outcome.error).message;
+      db.update('VM', row.vm, { power_state: 'Paused' });
+      db.putInMap('VM', row.vm, 'other_config', inDoubtKey, reason);
+      await table.putDeparture({ ...row, accepted: true, inDoubt: true });
+      await db.saved();
+      return;
+    }
+    db.removeFromMap('VM', row.vm, 'other_config', inDoubtKey);
+    if (outcome.status === 'success') await arrive(deps, row);
+    else await settle(deps, row, row.source);
+    await db.saved();
+  }
+  await table.remove(row.id);
+}
+
+async function arrive(deps: VmMigrateDeps, row: Departure): Promise<void> {
+  if (row.destination === undefined) {
+    removeVm(deps.db, row.vm);
+    return;
+  }
+  const powerState = row.request.metadata.paused === true ? 'Paused' : 'Running';
+  const { resident_on, domid } = deps.db.get('VM', row.vm);
+  const known = resident_on === row.destination && row.destination !== row.source ? domid : -1;
+  setResident(deps.db, row.vm, { host: row.destination, powerState, domid: known }, deps.now());
+  await settle(deps, row, row.destination);
+}
+
+/** A host that does not answer now brings the record to its state when it does. */
+async function settle(deps: VmMigrateDeps, row: Departure, host: Ref<'host'>): Promise<void> {
+  await deps.members.settle(row.vm, host).catch((error: unknown) => {
+    deps.log.warn(`VM ${row.request.uuid}: its host's word is still missing`, { error });
+  });
+}
+
+function resumeOne(deps: VmMigrateDeps, row: Departure): void {
+  const { db, tasks, log } = deps;
+  const task = tasks.reopen(row.task, row.label);
+  if (db.find('VM', row.vm) !== undefined) db.putInMap('VM', row.vm, 'current_operations', row.task, row.operation);
+  log.info(`migration ${row.id} of VM ${row.request.uuid} is taken up again`);
+  follow(deps, row, task)
+    .finally(() => {
+      if (db.find('VM', row.vm) !== undefined) db.removeFromMap('VM', row.vm, 'current_operations', row.task);
+    })
+    .then(
+      (vm) => task.succeed(row.operation === 'pool_migrate' ? '<value></value>' : `<value>${vm}</value>`),
+      (error: unknown) => task.fail(toXapiError(error)),
+    );
+}
+
+/** A destination of another make may not say it. */
+function vmAtDestination(report: MigrationReport): VmRef {
+  return (report.vm as VmRef | undefined) ?? nullRef;
+}
+
+function wireError(error: unknown): WireError {
+  const { code, params } = toXapiError(error);
+  return { code, params };
+}
+
+function errorOf({ code, params }: WireError): XapiError {
+  return isErrorCode(code)
+    ? new XapiError(code, params)
+    : new XapiError('INTERNAL_ERROR', [[code, ...params].join(' ')]);
+}
