@@ -18,6 +18,8 @@ export interface HostInit {
   readonly secretFile: string;
   /** Further keys of xenopsd.conf. */
   readonly config: Readonly<Record<string, string>>;
+  /** Told when the daemon ends and nobody ended it here. */
+  readonly warn: (text: string) => void;
 }
 
 export interface LocalHost {
@@ -52,12 +54,17 @@ export async function startHost(init: HostInit, signal: AbortSignal): Promise<Lo
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  let stopping = false;
   const stop = async () => {
+    stopping = true;
     await end(daemon);
     await endHypervisor(init.directory);
   };
   try {
     const url = await listening(daemon, init.name, signal);
+    daemon.once('exit', (status, by) => {
+      if (!stopping) init.warn(`the daemon of ${init.name} ended with ${by ?? `status ${status}`}`);
+    });
     return { name: init.name, directory: init.directory, config, url, pid: daemon.pid as number, stop };
   } catch (error) {
     await stop();

@@ -28,6 +28,8 @@ export interface LocalPoolOptions {
   readonly state?: string;
   /** Further keys for the xenopsd.conf of every host. */
   readonly config?: Readonly<Record<string, string>>;
+  /** Told when a daemon ends by itself. */
+  readonly warn?: (text: string) => void;
   /** Gives up. */
   readonly signal?: AbortSignal;
 }
@@ -136,6 +138,7 @@ async function startOne(init: PoolInit, secretFile: string, index: number, coord
       port: ports[index] as number,
       secretFile,
       config: options.config ?? {},
+      warn: options.warn ?? (() => undefined),
       ...(coordinator === undefined ? {} : { coordinator }),
     },
     options.signal ?? new AbortController().signal,

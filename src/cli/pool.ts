@@ -122,8 +122,10 @@ async function main(args: readonly string[]): Promise<number> {
       resolve();
     });
   });
-  const { pools, stop } = await startLocalPool({ ...options, signal: ending.signal });
+  const warn = (text: string) => void process.stderr.write(`xenferry-pool: ${text}\n`);
+  const { pools, stop } = await startLocalPool({ ...options, warn, signal: ending.signal });
   process.stdout.write(json ? `${asJson(pools)}\n` : asText(pools, untilEof));
+  // Even with every daemon gone, we stay until we are told to end.
   const idle = setInterval(() => undefined, 2 ** 30);
   await ended;
   clearInterval(idle);

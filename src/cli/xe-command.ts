@@ -30,7 +30,7 @@ export interface Command {
   readonly optional: readonly string[];
   /** What it does, in a sentence. */
   readonly help: string;
-  /** It works on the VMs or hosts that the other parameters pick. */
+  /** It works on the VMs that its other parameters pick. */
   readonly selects?: 'VMs';
   /** Shown in the short help. */
   readonly common?: true;
