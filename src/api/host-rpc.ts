@@ -35,7 +35,6 @@ export function createHostRpc({ service, destination, secret, join }: HostRpcDep
     cancel: service.cancel,
     outcome: service.outcome,
     receive: service.receive,
-    plugin: service.plugin,
     events: service.events,
     ...(join === undefined ? {} : { join }),
     'VM.receive': async (migrationId: string, metadata: string) =>

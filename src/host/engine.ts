@@ -18,7 +18,7 @@ import { findZstd, type ZstdCommand } from '../wire/zstd-pipe.js';
 import { openJournal } from '../xenops/journal.js';
 import { createQueue } from '../xenops/queue.js';
 import { createHostEvents } from './events.js';
-import { createHost, type HostDeps } from './host.js';
+import { createHost } from './host.js';
 import { createMigrations } from './migrations.js';
 import { createPeers, xenopsPath } from './peers.js';
 import type { HostService } from './service.js';
@@ -34,7 +34,6 @@ export interface HostEngineInit {
   readonly backend: Backend;
   /** The pool's secret. */
   readonly secret: string;
-  readonly plugins: HostDeps['plugins'];
   readonly log: Log;
   /** What this destination announces in VM.receive's reply; everything that this version can do where absent. */
   readonly announce?: DestinationDeps['announce'];

@@ -1,20 +1,15 @@
 /** One host: its domains, the migrations that leave it and those that arrive, for its coordinator (host/service). */
 import { availableParallelism } from 'node:os';
 import type { Backend } from '../backend/backend.js';
-import { XapiError } from '../base/errors.js';
-import type { DomainInfo } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
 import type { MigrationDestination } from '../migrate/destination.js';
 import { oldCopyUuid, temporaryUuid } from '../migrate/protocol.js';
 import { type Operation, vmOf } from '../xenops/operations.js';
-import { findDomain, perform } from '../xenops/perform.js';
+import { perform } from '../xenops/perform.js';
 import type { Queue } from '../xenops/queue.js';
 import type { HostEvents } from './events.js';
 import type { Migrations } from './migrations.js';
 import type { HostService } from './service.js';
-
-/** A function of a plugin. @returns JSON */
-export type PluginFunction = (domain: DomainInfo) => Promise<unknown>;
 
 export interface HostDeps {
   readonly uuid: string;
@@ -26,8 +21,6 @@ export interface HostDeps {
   readonly migrations: Migrations;
   readonly destination: MigrationDestination;
   readonly events: HostEvents;
-  /** Functions by plugin and name. */
-  readonly plugins: Readonly<Record<string, Readonly<Record<string, PluginFunction>>>>;
   readonly log: Log;
 }
 
@@ -70,13 +63,6 @@ export function createHost(deps: HostDeps): HostService {
     outcome: migrations.outcome,
     receive: deps.destination.receive,
     events: events.after,
-    async plugin(plugin, fn, args) {
-      const found = deps.plugins[plugin]?.[fn];
-      if (found === undefined) throw new XapiError('XENAPI_MISSING_PLUGIN', [plugin]);
-      const domain = await findDomain(backend, args.uuid ?? '');
-      if (domain === undefined) throw new XapiError('UUID_INVALID', ['VM', args.uuid ?? '']);
-      return JSON.stringify(await found(domain));
-    },
   };
 }
 

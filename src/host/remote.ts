@@ -22,7 +22,6 @@ export function connectHost(url: string, secret: string): HostService {
     outcome: async (id) =>
       (await call<Awaited<ReturnType<HostService['outcome']>> | null>('outcome', [id])) ?? undefined,
     receive: (request) => call('receive', [request]),
-    plugin: (plugin, fn, args) => call('plugin', [plugin, fn, args]),
     events: (since, seconds) => call('events', [since, seconds], seconds * 1000 + 10_000),
   };
 }

@@ -61,11 +61,6 @@ export interface HostService {
   /** How a migration of this source ended; undefined while it runs. */
   outcome(migrationId: string): Promise<MigrationOutcome | undefined>;
   receive(request: ReceiveRequest): Promise<ReceiveReply>;
-  /**
-   * What no other method covers, by the name of a plugin and its function: `simulator` has `guest` and `verify`, of the VM
-   * with `uuid`. @returns what the caller of host.call_plugin gets, JSON
-   */
-  plugin(plugin: string, fn: string, args: Readonly<Record<string, string>>): Promise<string>;
   /** Events after the given number, oldest first; waits up to `timeoutSeconds` for one. `next` is for the next call. */
   events(since: number, timeoutSeconds: number): Promise<{ events: HostEvent[]; next: number }>;
 }

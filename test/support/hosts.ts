@@ -18,7 +18,7 @@ import { type HostEngine, type HostEngineInit, openHostEngine } from '../../src/
 import { xenopsPath } from '../../src/host/peers.js';
 import type { MigrateRequest, MigrationOutcome } from '../../src/migrate/request.js';
 import { createFront } from '../../src/wire/front.js';
-import { captureLog, type CapturedLog } from './log.js';
+import { type CapturedLog, captureLog } from './log.js';
 
 export interface TestHost {
   readonly uuid: string;
@@ -62,7 +62,6 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
     store,
     backend: simulator,
     secret,
-    plugins: {},
     log,
     ...(init.announce === undefined ? {} : { announce: init.announce }),
   });

@@ -1,0 +1,219 @@
+#!/usr/bin/env node
+/**
+ * xenferryd, the daemon of one host: the composition root. Reads the configuration, opens log, store and back end, puts the
+ * layers together, opens the port, and ends in order on SIGTERM and SIGINT. SIGHUP rereads the configuration.
+ */
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
+import { createHostRpc } from './api/host-rpc.js';
+import { createHttpApi } from './api/http-api.js';
+import { createSimulator } from './backend/simulator.js';
+import { type Config, ConfigError, type LoadedConfig, readConfig } from './base/config.js';
+import { optionsHelp, readCommandLine } from './base/config-command-line.js';
+import { isEveryAddress } from './base/config-keys.js';
+import { checkConfig, describeChange, reloadConfig } from './base/config-report.js';
+import type { DispatchDeps } from './base/dispatch-deps.js';
+import { messageOf } from './base/errors.js';
+import { directoryKeyOf, takeLock } from './base/lock.js';
+import { createLog, type RootLog } from './base/log.js';
+import { openStore } from './base/store.js';
+import { openHostEngine } from './host/engine.js';
+import { hostUuid, poolSecret } from './host/identity.js';
+import { xenopsPath } from './host/peers.js';
+import { connectHost, joinCoordinator } from './host/remote.js';
+import type { HostState } from './host/service.js';
+import { createPool } from './pool/pool.js';
+import { createFront, type FrontDeps } from './wire/front.js';
+
+/** How long to wait between attempts to reach the coordinator, in milliseconds. */
+const joinPauseMs = 1_000;
+
+/** What a running daemon is to its signals. */
+interface Daemon {
+  reload(): Promise<void>;
+  close(): Promise<void>;
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  const commandLine = readCommandLine(argv);
+  if (commandLine.help) return print(['Usage: xenferryd [OPTION]...', ...optionsHelp()]);
+  if (commandLine.checkConfig) {
+    const { lines, exitCode } = checkConfig(commandLine);
+    print(lines);
+    process.exitCode = exitCode;
+    return;
+  }
+  let loaded = readConfig(commandLine);
+  mkdirSync(loaded.config.stateDir, { recursive: true, mode: 0o700 });
+  const log = createLog({ destination: loaded.config.log, level: loaded.config.loglevel });
+  for (const warning of loaded.warnings) log.warn(warning);
+  const daemon = await start(() => loaded.config, log);
+  process.on('SIGHUP', () => {
+    loaded = reload(loaded, () => reloadConfig(loaded, commandLine), log);
+    daemon.reload().catch((error: unknown) => log.error('reload', { err: error }));
+  });
+  const stop = once(async (signal: string) => {
+    log.info(`${signal}: stopping`);
+    await daemon.close();
+    if (loaded.config.pidfile !== '') rmSync(loaded.config.pidfile, { force: true });
+    log.info('stopped');
+    await log.close();
+    process.exit(0);
+  });
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => void stop(signal).catch((error: unknown) => fail(messageOf(error))));
+  }
+}
+
+/** A file with an error is refused as a whole, and the old values stay. */
+function reload(current: LoadedConfig, read: () => ReturnType<typeof reloadConfig>, log: RootLog): LoadedConfig {
+  log.reopen();
+  try {
+    const { loaded, changes } = read();
+    for (const warning of loaded.warnings) log.warn(warning);
+    for (const change of changes) log.info(describeChange(change));
+    log.setLevel(loaded.config.loglevel);
+    log.info(`configuration read again, ${changes.length} changed`);
+    return loaded;
+  } catch (error) {
+    const problems = error instanceof ConfigError ? error.problems : [messageOf(error)];
+    for (const problem of problems) log.error(`configuration refused, the old one stays: ${problem}`);
+    return current;
+  }
+}
+
+async function start(config: () => Config, log: RootLog): Promise<Daemon> {
+  const { stateDir, listenAddress, address, coordinator, hostName, pidfile } = config();
+  if (!(await takeLock('daemon', directoryKeyOf(stateDir)))) {
+    throw new Error(`another xenferryd runs with the state directory ${stateDir}`);
+  }
+  if (pidfile !== '') writeFileSync(pidfile, `${process.pid}\n`);
+  if (!isLoopback(listenAddress)) warnOfListening(listenAddress, log);
+  const store = openStore(config().databasePath);
+  const secret = await poolSecret(config().poolSecretFile, coordinator === '');
+  const backend = await createSimulator({
+    stateDir,
+    memoryBytes: config().simulatorMemory,
+    memoryDirs: [config().memoryDir, stateDir],
+  });
+  let url = '';
+  const engine = await openHostEngine({
+    uuid: await hostUuid(store),
+    name: hostName,
+    url: () => url,
+    config,
+    store,
+    backend,
+    secret,
+    log,
+  });
+  await engine.recover();
+
+  let onRequest: FrontDeps['onRequest'] = (_request, response) => void response.writeHead(503).end();
+  const front = createFront({
+    log,
+    onRequest: (request, response) => onRequest(request, response),
+    onChannel: engine.rendezvous.deliver,
+  });
+  const port = await front.listen(config().port, listenAddress);
+  url = `http://${address.includes(':') ? `[${address}]` : address}:${port}`;
+
+  const version = ownVersion();
+  const { service, destination } = engine;
+  const leaving = new AbortController();
+  const pool =
+    coordinator === ''
+      ? await createPool({ store, stateDir, log, own: service, connect: (at) => connectHost(at, secret), version })
+      : undefined;
+  const dispatch = pool?.dispatch ?? memberDispatch(new URL(coordinator).host, log);
+  const rpc = createHostRpc({ service, destination, secret, ...(pool === undefined ? {} : { join: pool.join }) });
+  onRequest = createHttpApi(dispatch, { [xenopsPath]: rpc });
+  const joining = pool === undefined ? keepJoining(coordinator, secret, service.state, leaving.signal, log) : undefined;
+  log.info(`listening on ${url}`, { version, pid: process.pid });
+  process.stdout.write(`xenferryd listening on ${url}\n`);
+
+  return {
+    reload: engine.reload,
+    async close() {
+      leaving.abort();
+      await joining;
+      await engine.close();
+      await pool?.close();
+      await front.close();
+      await backend.close();
+      await store.close();
+    },
+  };
+}
+
+/** A member tells its coordinator that it is there, until the coordinator has heard. */
+async function keepJoining(
+  coordinator: string,
+  secret: string,
+  state: () => Promise<HostState>,
+  signal: AbortSignal,
+  log: RootLog,
+): Promise<void> {
+  for (let failures = 0; !signal.aborted; failures += 1) {
+    try {
+      await joinCoordinator(coordinator, secret, await state());
+      return log.info(`joined the pool of ${coordinator}`);
+    } catch (error) {
+      if (failures === 0) log.warn(`the coordinator does not answer yet: ${messageOf(error)}`);
+      await setTimeout(joinPauseMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
+
+/** A member answers every XenAPI call with where its coordinator is. */
+function memberDispatch(coordinator: string, log: RootLog): DispatchDeps {
+  const refuse = () => {
+    throw new Error('a member has no database');
+  };
+  const nothing = new Proxy({}, { get: refuse });
+  return {
+    log,
+    coordinatorAddress: () => coordinator,
+    isHostLevel: () => false,
+    ...({ rows: nothing, sessions: nothing, tasks: nothing, handlers: nothing } as Pick<
+      DispatchDeps,
+      'rows' | 'sessions' | 'tasks' | 'handlers'
+    >),
+  };
+}
+
+function isLoopback(address: string): boolean {
+  return address === 'localhost' || address === '::1' || /^127\./.test(address);
+}
+
+function warnOfListening(address: string, log: RootLog): void {
+  const where = isEveryAddress(address) ? 'every address of this machine' : address;
+  log.warn(
+    `listening on ${where} without TLS: whoever can see the network can read passwords, sessions and the memory of migrating VMs, and act with them`,
+  );
+}
+
+/** The version in package.json, which stands two folders above the compiled program. */
+function ownVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+function once<A extends unknown[]>(work: (...args: A) => Promise<void>): (...args: A) => Promise<void> {
+  let running: Promise<void> | undefined;
+  return (...args) => {
+    running ??= work(...args);
+    return running;
+  };
+}
+
+function print(lines: readonly string[]): void {
+  process.stdout.write(`${lines.join('\n')}\n`);
+}
+
+function fail(message: string): never {
+  process.stderr.write(`xenferryd: ${message}\n`);
+  process.exit(1);
+}
+
+main(process.argv.slice(2)).catch((error: unknown) => fail(messageOf(error)));
