@@ -92,11 +92,17 @@ function createLink(init: HypervisorInit, announce: (change: Change) => void): L
       if (notification.event === 'destroyed') forget(keyOf(notification.handle));
       else learn(notification.domain);
     });
+    const domains = await client.call('list', {}).then(
+      ({ result }) => result,
+      async (error: unknown) => {
+        await client.close();
+        throw error;
+      },
+    );
     client.onClose(() => {
       current = undefined;
       if (!ending) void recover();
     });
-    const domains = (await client.call('list', {})).result;
     const there = new Set(domains.map(({ handle }) => keyOf(handle)));
     for (const key of [...known.keys()]) if (!there.has(key)) forget(key);
     for (const domain of domains) learn(domain);
@@ -105,10 +111,11 @@ function createLink(init: HypervisorInit, announce: (change: Change) => void): L
   const client = async (): Promise<HypervisorClient> => {
     if (current === undefined && ending) throw new XapiError('INTERNAL_ERROR', ['the back end is closed']);
     current ??= attach();
+    const mine = current;
     try {
-      return await current;
+      return await mine;
     } catch (error) {
-      current = undefined;
+      if (current === mine) current = undefined;
       throw error;
     }
   };

@@ -74,7 +74,13 @@ export function isZeroPage(page: Buffer): boolean {
 /** The kind that a number from 0 to 1 falls on when the shares are laid end to end; none where all are zero. */
 function pick(profile: MemoryProfile, at: number): Kind | undefined {
   const total = kinds.reduce((sum, kind) => sum + profile[kind], 0);
-  let left = at * total;
-  const present = kinds.filter((kind) => profile[kind] > 0);
-  return present.find((kind) => (left -= profile[kind]) < 0) ?? present.at(-1);
+  let end = 0;
+  let last: Kind | undefined;
+  for (const kind of kinds) {
+    if (profile[kind] === 0) continue;
+    end += profile[kind];
+    last = kind;
+    if (at * total < end) return kind;
+  }
+  return last;
 }

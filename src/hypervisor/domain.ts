@@ -68,6 +68,8 @@ export function createDomain({ handle, spec, file, material, changed, log }: Dom
   let everRan = false;
   let inDoubt: string | undefined;
   let digest: Digest | undefined;
+  /** The context's bytes while the domain stands still: to make them takes some of a migration's downtime. */
+  let encoded: Buffer | undefined;
 
   const vcpu = createVcpu({
     workload: spec.workload,
@@ -91,6 +93,10 @@ export function createDomain({ handle, spec, file, material, changed, log }: Dom
   const enter = (next: DomainState): void => {
     state = next;
     changed();
+  };
+  const contextBytes = (): Buffer => {
+    encoded ??= encodeContext(context);
+    return encoded;
   };
   const assertIn = (wanted: readonly DomainState[], what: string): void => {
     if (wanted.includes(state)) return;
@@ -141,6 +147,7 @@ export function createDomain({ handle, spec, file, material, changed, log }: Dom
       tokens.add(token);
       if (state === 'running') return;
       everRan = true;
+      encoded = undefined;
       vcpu.start();
       enter('running');
     },
@@ -158,15 +165,16 @@ export function createDomain({ handle, spec, file, material, changed, log }: Dom
     },
     getContext: () => {
       assertIn(['building', 'paused'], 'get_context');
-      return encodeContext(context);
+      return contextBytes();
     },
     setContext: (bytes) => {
       assertIn(['building', 'paused'], 'set_context');
       Object.assign(context, decodeContext(bytes, pages));
+      encoded = undefined;
     },
     armDigest: () => {
       assertIn(['paused'], 'arm_digest');
-      digest = createDigest({ pages, read: memory.read, parts: [encodeContext(context), ...vgpus.all()] });
+      digest = createDigest({ pages, read: memory.read, parts: [contextBytes(), ...vgpus.all()] });
     },
     digest: async () => {
       if (digest === undefined) {

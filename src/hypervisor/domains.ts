@@ -2,7 +2,7 @@
 import { XapiError } from '../base/errors.js';
 import type { DomainHandle, DomainInfo, DomainSpec, HypervisorNotification } from '../base/hypervisor-protocol.js';
 import { createDomain, type Domain, type DomainInit } from './domain.js';
-import type { Material } from './material.js';
+import type { MaterialStore } from './material.js';
 import type { MemoryFile, MemoryStore } from './memory.js';
 
 export interface Domains {
@@ -25,7 +25,7 @@ export interface Domains {
 export interface DomainsInit {
   readonly instance: string;
   readonly store: MemoryStore;
-  readonly material: Material;
+  readonly material: MaterialStore;
   notify(notification: HypervisorNotification): void;
   log(line: string): void;
 }
@@ -72,7 +72,7 @@ export function createDomains({ instance, store, material, notify, log }: Domain
   };
   const make = (init: Omit<DomainInit, 'material' | 'log'>): Domain => {
     try {
-      return createDomain({ ...init, material, log });
+      return createDomain({ ...init, material: material.forDomain(init.spec), log });
     } catch (error) {
       store.free(init.file);
       throw error;
@@ -103,7 +103,6 @@ export function createDomains({ instance, store, material, notify, log }: Domain
     create: (spec, reservation) => {
       assertUuidFree(spec.uuid);
       const file = take(spec.memoryBytes, reservation);
-      if (spec.profile.text > 0) void material.ready();
       const handle = { instance, domid: ++lastDomid };
       const changed = (): void => {
         const info = domain.info();

@@ -12,8 +12,8 @@ import { alreadyRunsStatus, socketPathLimit } from '../base/hypervisor-protocol.
 import { createDomains } from './domains.js';
 import { stateKeyOf, takeLock } from './lock.js';
 import { openLog } from './log.js';
-import { createMaterial } from './material.js';
-import { openMemoryStore } from './memory.js';
+import { openMaterial } from './material.js';
+import { freeBytesOf, openMemoryStore } from './memory.js';
 import { createOperations } from './operations.js';
 import { type Server, startServer } from './server.js';
 
@@ -76,11 +76,12 @@ async function run(settings: Settings): Promise<void> {
     total: settings.memory,
     instance,
     stateKey,
+    freeBytes: freeBytesOf,
     log: log.write,
   });
   let server: Server | undefined;
   const domains = createDomains({
-    ...{ instance, store, material: createMaterial(), log: log.write },
+    ...{ instance, store, material: openMaterial(), log: log.write },
     notify: (notification) => server?.notify(notification),
   });
   const pidFile = path.join(settings.state, 'hypervisor.pid');

@@ -31,6 +31,8 @@ export interface MemoryStoreInit {
   readonly instance: string;
   /** Names the state directory, whose earlier instance is known to be dead. */
   readonly stateKey: string;
+  /** Bytes that are free on the file system of a directory. */
+  freeBytes(directory: string): number;
   log(line: string): void;
 }
 
@@ -46,7 +48,8 @@ export function openMemoryStore(init: MemoryStoreInit): MemoryStore {
   const directories = init.directories.filter((directory) => isUsable(directory, init.log));
   if (directories.length === 0) throw new Error(`no directory for memory among ${init.directories.join(', ')}`);
   for (const directory of directories) removeLeftovers(directory, init);
-  const own = directories.map((directory) => path.join(directory, prefix + init.instance));
+  const privateIn = (directory: string): string => path.join(directory, prefix + init.instance);
+  const own = directories.map(privateIn);
   const owner: Owner = { ...ownIdentity(), stateKey: init.stateKey };
   for (const directory of own) {
     fs.mkdirSync(directory, { mode: 0o700 });
@@ -60,9 +63,9 @@ export function openMemoryStore(init: MemoryStoreInit): MemoryStore {
       let available = Math.max(0, init.total - promised);
       if (bytes > available) throw notEnough(bytes, available);
       available = 0;
-      for (const directory of own) {
-        const file = path.join(directory, `${++files}.memory`);
-        const left = promiseIn(directories, file, bytes);
+      for (const directory of directories) {
+        const file = path.join(privateIn(directory), `${++files}.memory`);
+        const left = promiseIn(file, bytes, () => spaceLeft(directories, directory, init.freeBytes));
         if (left >= 0) {
           promised += bytes;
           return { path: file, bytes };
@@ -86,12 +89,12 @@ function notEnough(needed: number, available: number): XapiError {
 }
 
 /** Make the sparse file first and count then, so that two hypervisors may both refuse but never both promise the last bytes. */
-function promiseIn(directories: readonly string[], file: string, bytes: number): number {
+function promiseIn(file: string, bytes: number, count: () => number): number {
   fs.writeFileSync(file, '', { flag: 'wx', mode: 0o600 });
   let left = -bytes;
   try {
     fs.truncateSync(file, bytes);
-    left = spaceLeft(directories, path.dirname(file));
+    left = count();
   } catch {
     // A file system that cannot hold a file of this size has no room for it.
   }
@@ -99,14 +102,19 @@ function promiseIn(directories: readonly string[], file: string, bytes: number):
   return left;
 }
 
-/** Bytes free on the file system of a directory, less what is promised there and not written yet. */
-function spaceLeft(directories: readonly string[], directory: string): number {
+/** What `statfs` says is free on the file system of a directory, in bytes. */
+export function freeBytesOf(directory: string): number {
   const { bavail, bsize } = fs.statfsSync(directory);
+  return bavail * bsize;
+}
+
+/** Bytes free on the file system of a directory, less what is promised there and not written yet. */
+function spaceLeft(directories: readonly string[], directory: string, freeBytes: MemoryStoreInit['freeBytes']): number {
   const device = fs.statSync(directory).dev;
   const sharing = new Set(
     directories.filter((other) => fs.statSync(other).dev === device).map((other) => fs.realpathSync(other)),
   );
-  return bavail * bsize - [...sharing].reduce((sum, other) => sum + unwritten(other), 0);
+  return freeBytes(directory) - [...sharing].reduce((sum, other) => sum + unwritten(other), 0);
 }
 
 /** What the memory files of all hypervisors under a directory promise and do not hold yet, in bytes. */

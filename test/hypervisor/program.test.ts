@@ -1,0 +1,152 @@
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import path from 'node:path';
+import { expect } from 'chai';
+import { alreadyRunsStatus } from '../../src/base/hypervisor-protocol.js';
+import {
+  boot,
+  eventually,
+  failureOf,
+  type HypervisorProcess,
+  hypervisorProgram,
+  infoOf,
+  kill,
+  makeDirectory,
+  mebibyte,
+  specOf,
+  startHypervisor,
+} from './hypervisor-process.js';
+
+describe('the hypervisor program', () => {
+  const started: HypervisorProcess[] = [];
+  const start = async (options?: Parameters<typeof startHypervisor>[0]): Promise<HypervisorProcess> => {
+    const hypervisor = await startHypervisor(options);
+    started.push(hypervisor);
+    return hypervisor;
+  };
+  afterEach(async () => {
+    for (const hypervisor of started.splice(0)) await hypervisor.stop();
+  });
+
+  it('keeps its domains running when its clients go', async () => {
+    const { client, connect } = await start();
+    const handle = await boot(client);
+    await client.call('unpause', { handle, token: 't' });
+    const ticks = (await infoOf(client, handle))?.ticks ?? 0;
+    await client.close();
+    const next = await connect('daemon');
+    await eventually(async () => ((await infoOf(next, handle))?.ticks ?? 0) > ticks || undefined);
+    expect((await infoOf(next, handle))?.state).to.equal('running');
+  });
+
+  it('does not end by SIGINT or SIGHUP, and opens its log anew at SIGHUP', async () => {
+    const { child, client, directory } = await start();
+    const log = path.join(directory, 'hypervisor.log');
+    fs.renameSync(log, `${log}.1`);
+    child.kill('SIGHUP');
+    await eventually(() => fs.existsSync(log) || undefined);
+    child.kill('SIGINT');
+    await eventually(() => fs.readFileSync(log, 'utf8').includes('SIGINT') || undefined);
+    expect((await client.call('list', {})).result).to.deep.equal([]);
+  });
+
+  for (const way of ['SIGTERM', 'quit'] as const) {
+    it(`ends by ${way} with nothing left behind but its log`, async () => {
+      const { child, client, directory } = await start();
+      await boot(client);
+      const exit = once(child, 'exit');
+      if (way === 'quit') await client.call('quit', {});
+      else child.kill('SIGTERM');
+      expect((await exit)[0]).to.equal(0);
+      expect(fs.readdirSync(directory, { recursive: true })).to.have.members(['hypervisor.log', 'memory']);
+    });
+  }
+
+  it('removes at its start what one that was killed left, and refuses its handles', async () => {
+    const first = await start();
+    const handle = await boot(first.client);
+    await kill(first.child);
+    expect(first.memoryFiles()).to.have.length(1);
+    const { client, memoryFiles } = await start({ directory: first.directory });
+    expect(memoryFiles()).to.deep.equal([]);
+    expect((await failureOf(client.call('unpause', { handle, token: 't' }))).params.join()).to.contain(
+      'another hypervisor',
+    );
+  });
+
+  it('refuses a state directory on which another one runs', async () => {
+    const { directory, client } = await start();
+    const { status, stderr } = run('--socket', path.join(directory, 'other'), '--state', directory, '--memory', '4096');
+    expect(status).to.equal(alreadyRunsStatus);
+    expect(stderr).to.contain(directory);
+    await client.call('list', {});
+  });
+
+  it('does not take the socket of another one', async () => {
+    const { directory, socketPath, client, memoryFiles } = await start();
+    const { status, stderr } = run(
+      '--socket',
+      socketPath,
+      '--state',
+      path.join(directory, 'other'),
+      '--memory',
+      '4096',
+    );
+    expect({ status, stderr }).to.have.property('status', 2);
+    expect(stderr).to.contain('somebody listens');
+    await client.call('list', {});
+    expect(memoryFiles()).to.deep.equal([]);
+  });
+
+  describe('refuses a command line', () => {
+    let directory: string;
+    before(() => {
+      directory = makeDirectory();
+    });
+    after(() => fs.rmSync(directory, { recursive: true }));
+    const rows: [string, (state: string) => string[], string][] = [
+      ['with something missing', (state) => ['--state', state], '--socket, --state and --memory are needed'],
+      [
+        'with a memory that is no number',
+        (state) => ['--socket', 's', '--state', state, '--memory', '1G'],
+        'whole number of bytes',
+      ],
+      [
+        'with an over-long socket path',
+        (state) => ['--socket', `/${'x'.repeat(107)}`, '--state', state, '--memory', '1'],
+        '107 bytes',
+      ],
+      ['with an unknown option', () => ['--colour'], '--colour'],
+      [
+        'without a memory directory',
+        (state) => ['--socket', `${state}/s`, '--state', state, '--memory', '1', '--memory-dir', '/nowhere'],
+        '/nowhere',
+      ],
+    ];
+    for (const [what, argv, text] of rows) {
+      it(what, () => {
+        const { status, stderr } = run(...argv(directory));
+        expect(status).to.equal(2);
+        expect(stderr).to.contain(text).and.to.contain('usage:');
+      });
+    }
+  });
+
+  it('refuses memory that is not there before it writes anything', async () => {
+    const { client, memoryFiles } = await start({ memory: 16 * mebibyte });
+    await boot(client);
+    const { code, params } = await failureOf(
+      client.call('create', { spec: specOf({ uuid: 'b', memoryBytes: 9 * mebibyte }) }),
+    );
+    expect({ code, params }).to.deep.equal({
+      code: 'HOST_NOT_ENOUGH_FREE_MEMORY',
+      params: [String(9 * mebibyte), String(8 * mebibyte)],
+    });
+    expect(memoryFiles()).to.have.length(1);
+  });
+});
+
+function run(...argv: string[]): { status: number | null; stderr: string } {
+  return spawnSync(process.execPath, [hypervisorProgram, ...argv], { encoding: 'utf8' });
+}
