@@ -1,0 +1,158 @@
+/** A host in memory, for the pool's tests: domains that change at once, migrations that end as the test says. */
+import type { DomainSpec, DomainState } from '../../src/base/hypervisor-protocol.js';
+import { XapiError } from '../../src/base/errors.js';
+import type {
+  HostEvent,
+  HostService,
+  HostState,
+  MigrateRequest,
+  MigrationOutcome,
+  MigrationReport,
+  ReceiveReply,
+  ReceiveRequest,
+} from '../../src/host/service.js';
+
+export interface FakeHost {
+  readonly service: HostService;
+  readonly url: string;
+  readonly started: DomainSpec[];
+  readonly migrations: MigrateRequest[];
+  readonly received: ReceiveRequest[];
+  readonly cancelled: string[];
+  readonly paused: string[];
+  reachable: boolean;
+  memoryFree: number;
+  /** What the next calls of `migrate` or `receive` throw. */
+  refuse: XapiError | undefined;
+  domain(uuid: string, state: DomainState | undefined): void;
+  emit(event: HostEvent): void;
+  /** End a migration, as `outcome` tells it from then on. */
+  end(migrationId: string, outcome: MigrationOutcome): void;
+  state(): HostState;
+}
+
+export const gib = 2 ** 30;
+
+export function fakeHost(name: string, uuid: string, port: number): FakeHost {
+  const domains = new Map<string, { state: DomainState; domid: number }>();
+  const events: HostEvent[] = [];
+  const outcomes = new Map<string, MigrationOutcome>();
+  let sleepers: (() => void)[] = [];
+  let domids = 0;
+
+  const emit = (event: HostEvent): void => {
+    events.push(event);
+    const woken = sleepers;
+    sleepers = [];
+    for (const wake of woken) wake();
+  };
+  const domain = (vm: string, state: DomainState | undefined): void => {
+    const known = domains.get(vm);
+    if (state === undefined) {
+      domains.delete(vm);
+      emit({ kind: 'domain-gone', uuid: vm });
+      return;
+    }
+    if (known === undefined) domids += 1;
+    const domid = known?.domid ?? domids;
+    domains.set(vm, { state, domid });
+    emit({ kind: 'domain', uuid: vm, state, handle: { instance: uuid, domid } });
+  };
+  const assertReachable = (): void => {
+    if (!host.reachable) throw new XapiError('INTERNAL_ERROR', [`${name} does not answer`]);
+  };
+  const assertWilling = (): void => {
+    assertReachable();
+    if (host.refuse !== undefined) throw host.refuse;
+  };
+
+  const service: HostService = {
+    async state() {
+      assertReachable();
+      return host.state();
+    },
+    async start(spec, paused) {
+      assertWilling();
+      host.started.push(spec);
+      domain(spec.uuid, paused ? 'paused' : 'running');
+    },
+    async pause(vm) {
+      assertReachable();
+      host.paused.push(vm);
+      domain(vm, 'paused');
+    },
+    async unpause(vm) {
+      assertReachable();
+      domain(vm, 'running');
+    },
+    async shutdown(vm) {
+      assertReachable();
+      domain(vm, undefined);
+    },
+    async migrate(request) {
+      assertWilling();
+      host.migrations.push(request);
+    },
+    async cancel(id) {
+      assertReachable();
+      host.cancelled.push(id);
+    },
+    async outcome(id) {
+      assertReachable();
+      return outcomes.get(id);
+    },
+    async receive(request): Promise<ReceiveReply> {
+      assertWilling();
+      host.received.push(request);
+      const at = `${host.url}/services/xenops/migrate`;
+      return { control: `${at}/vm`, memory: `${at}/mem`, vgpu: {}, token: 'secret', accepts: [], restoredAck: true };
+    },
+    async events(since, timeoutSeconds) {
+      assertReachable();
+      if (since >= events.length && timeoutSeconds > 0) await new Promise<void>((wake) => sleepers.push(wake));
+      assertReachable();
+      return { events: events.slice(since), next: events.length };
+    },
+  };
+  const host: FakeHost = {
+    service,
+    url: `http://127.0.0.1:${port}`,
+    started: [],
+    migrations: [],
+    received: [],
+    cancelled: [],
+    paused: [],
+    reachable: true,
+    memoryFree: 8 * gib,
+    refuse: undefined,
+    domain,
+    emit,
+    end(migrationId, outcome) {
+      outcomes.set(migrationId, outcome);
+      emit({ kind: 'migration-ended', migrationId, outcome });
+    },
+    state: () => ({
+      uuid,
+      name,
+      url: host.url,
+      memoryTotal: 16 * gib,
+      memoryFree: host.memoryFree,
+      cpus: 4,
+      domains: [...domains].map(([vm, { state, domid }]) => ({ uuid: vm, state, domid })),
+    }),
+  };
+  return host;
+}
+
+export const report: MigrationReport = {
+  compressorAsked: 'stream',
+  compressorUsed: 'stream',
+  emuFlags: ['-mode', 'hvm_save'],
+  cookies: { compress: 'zstd' },
+  guestBytes: 3000,
+  wireBytes: 1000,
+  rounds: 3,
+  seconds: 1.5,
+  downtimeMs: 42,
+  digests: { source: 'abc', destination: 'abc' },
+};

@@ -1,0 +1,118 @@
+/** A pool over fake hosts, with a real store in a directory of its own, called through its handlers as the front does. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { RecordOf, Ref } from '../../idl/index.js';
+import type { OpenTask } from '../../src/base/dispatch-deps.js';
+import { toXapiError } from '../../src/base/errors.js';
+import type { CallContext } from '../../src/base/handlers.js';
+import { nullLog } from '../../src/base/log.js';
+import { openStore, type Store } from '../../src/base/store.js';
+import { recordWithDefaults } from '../../src/base/value.js';
+import { createPool, type Pool } from '../../src/pool/pool.js';
+import { type FakeHost, fakeHost, gib } from './fake-host.js';
+
+export const uuidOf = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
+
+export interface Fixture {
+  readonly pool: Pool;
+  readonly store: Store;
+  readonly dir: string;
+  readonly a: FakeHost;
+  /** A member; joined by `joinB`. */
+  readonly b: FakeHost;
+  readonly hostA: Ref<'host'>;
+  joinB(): Promise<Ref<'host'>>;
+  task(label?: string): OpenTask;
+  context(task?: OpenTask): CallContext;
+  createVm(given?: Partial<RecordOf<'VM'>>): Promise<Ref<'VM'>>;
+  /** A VM that runs on the coordinator's host. */
+  runningVm(given?: Partial<RecordOf<'VM'>>): Promise<Ref<'VM'>>;
+  /** The code and parameters with which a call fails. */
+  failure(call: () => unknown): Promise<string[]>;
+  /** Resolves when the condition holds, which is looked at with every change of the database. */
+  until(condition: () => boolean): Promise<void>;
+  /** Close the pool and open it anew on the same store. */
+  restart(): Promise<Fixture>;
+  close(): Promise<void>;
+}
+
+export async function openFixture(hosts = [fakeHost('a', uuidOf(1), 8001), fakeHost('b', uuidOf(2), 8002)]): Promise<Fixture> {
+  return build(mkdtempSync(join(tmpdir(), 'xenferry-pool-')), hosts as [FakeHost, FakeHost]);
+}
+
+async function build(dir: string, hosts: [FakeHost, FakeHost]): Promise<Fixture> {
+  const [a, b] = hosts;
+  const store = openStore(join(dir, 'db'));
+  const pool = await createPool({
+    store,
+    stateDir: dir,
+    log: nullLog,
+    own: a.service,
+    connect: (url) => (url === b.url ? b : a).service,
+    version: '0.0.0',
+    retryAfter: () => 5,
+  });
+  const { db, dispatch } = pool;
+  const hostA = db.byUuid('host', uuidOf(1));
+  const task = (label = 'Async.VM.test'): OpenTask => dispatch.tasks.create(label, undefined);
+  const context = (own = task()): CallContext => ({
+    task: own,
+    log: nullLog,
+    origin: { address: '127.0.0.1', userAgent: 'test', closed: new AbortController().signal },
+  });
+  const createVm = async (given: Partial<RecordOf<'VM'>> = {}): Promise<Ref<'VM'>> => {
+    const memory = { memory_static_max: gib, memory_dynamic_max: gib, memory_dynamic_min: gib };
+    const defaults = recordWithDefaults('VM') as RecordOf<'VM'>;
+    const cpus = { VCPUs_max: 1, VCPUs_at_startup: 1 };
+    return dispatch.handlers.VM.create(context(), { ...defaults, ...memory, ...cpus, name_label: 'vm', ...given });
+  };
+  const closePool = async (): Promise<void> => {
+    await pool.close();
+    await store.close();
+  };
+  return {
+    pool,
+    store,
+    dir,
+    a,
+    b,
+    hostA,
+    joinB: () => pool.join(b.state()),
+    task,
+    context,
+    createVm,
+    async runningVm(given) {
+      const vm = await createVm(given);
+      await dispatch.handlers.VM.start_on(context(), vm, hostA, false, false);
+      return vm;
+    },
+    async failure(call) {
+      try {
+        await call();
+      } catch (error) {
+        const { code, params } = toXapiError(error);
+        return [code, ...params];
+      }
+      return [];
+    },
+    until: (condition) =>
+      new Promise((resolve) => {
+        const look = (): void => {
+          if (!condition()) return;
+          stop();
+          resolve();
+        };
+        const stop = db.onChange(look);
+        look();
+      }),
+    async restart() {
+      await closePool();
+      return build(dir, hosts);
+    },
+    async close() {
+      await closePool();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}

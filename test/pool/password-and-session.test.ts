@@ -1,0 +1,75 @@
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import type { Ref } from '../../idl/index.js';
+import type { CallContext } from '../../src/base/handlers.js';
+import { hashPassword, passwordMatches } from '../../src/pool/password.js';
+import { type Fixture, openFixture } from './fixture.js';
+
+describe('passwords', () => {
+  it('match their own hash alone', async () => {
+    const hash = await hashPassword('pässword');
+    expect(JSON.stringify(hash)).not.to.include('pässword');
+    expect(await passwordMatches('pässword', hash)).to.equal(true);
+    expect(await passwordMatches('password', hash)).to.equal(false);
+    expect(await passwordMatches('', undefined)).to.equal(false);
+  });
+});
+
+describe('session', () => {
+  let f: Fixture;
+  let password: string;
+  let file: string;
+
+  beforeEach(async () => {
+    f = await openFixture();
+    file = join(f.dir, 'root-password');
+    password = readFileSync(file, 'utf8').trim();
+  });
+  afterEach(() => f.close());
+  const login = (user: string, word: string): Promise<Ref<'session'>> =>
+    Promise.resolve(f.pool.dispatch.handlers.session.login_with_password(f.context(), user, word, '1.1', 'test'));
+  const as = (session: Ref<'session'>): CallContext => ({ ...f.context(), session });
+
+  it("leaves root's first password to its owner alone", () => {
+    expect(statSync(file).mode & 0o777).to.equal(0o600);
+    expect(password).to.have.length.of.at.least(20);
+  });
+
+  it('lets root in with it, and nobody else', async () => {
+    const session = await login('root', password);
+    expect(f.pool.dispatch.sessions.use(session)).to.deep.include({ ref: session, isLocalSuperuser: true });
+    const row = f.pool.db.get('session', session);
+    expect(row).to.deep.include({ this_host: f.hostA, auth_user_name: 'root', originator: 'test' });
+    for (const [user, word] of [
+      ['root', 'wrong'],
+      ['root', ''],
+      ['nobody', password],
+    ] as const) {
+      const error = await f.failure(() => login(user, word));
+      expect(error).to.deep.equal(['SESSION_AUTHENTICATION_FAILED', user, 'Authentication failure']);
+    }
+  });
+
+  it('ends at logout, and tells who waits for its events', async () => {
+    const session = await login('root', password);
+    const { event, session: sessions } = f.pool.dispatch.handlers;
+    const { token } = await event.from(as(session), ['*'], '', 0);
+    const waiting = f.failure(() => event.from(as(session), ['pool'], token, 60));
+    await sessions.logout(as(session));
+    expect(await waiting).to.deep.equal(['SESSION_INVALID', session]);
+    expect(f.pool.dispatch.sessions.use(session)).to.equal(undefined);
+  });
+
+  it('changes the password, for good', async () => {
+    const session = await login('root', password);
+    const { change_password: change } = f.pool.dispatch.handlers.session;
+    expect((await f.failure(() => change(as(session), 'wrong', 'new')))[0]).to.equal('SESSION_AUTHENTICATION_FAILED');
+    expect((await f.failure(() => change(as(session), password, '')))[0]).to.equal('INVALID_VALUE');
+    await change(as(session), password, 'new');
+    expect(() => statSync(file)).to.throw('ENOENT');
+    f = await f.restart();
+    expect(await f.failure(() => login('root', password))).to.have.length(3);
+    await login('root', 'new');
+  });
+});
