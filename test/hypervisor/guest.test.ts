@@ -153,7 +153,9 @@ describe('a simulated guest', () => {
       await client.call('arm_digest', { handle });
       await client.call('unpause', { handle, token: 'run' });
       await eventually(async () => (await infoOf(client, handle))?.state === 'shutdown' || undefined);
-      expect((await failureOf(client.call('unpause', { handle, token: 'on' }))).params.join()).to.contain('is shutdown');
+      expect((await failureOf(client.call('unpause', { handle, token: 'on' }))).params.join()).to.contain(
+        'is shutdown',
+      );
       await client.call('destroy', { handle });
       await boot(client);
     });
