@@ -1,11 +1,12 @@
 /** What happens on a host, numbered, for its coordinator to follow by a long poll. */
+import { XapiError } from '../base/errors.js';
 import type { HostEvent } from './service.js';
 
 export interface HostEvents {
   emit(event: HostEvent): void;
   /** Events after number `since`, oldest first; waits up to `timeoutSeconds` for one. */
   after(since: number, timeoutSeconds: number): Promise<{ events: HostEvent[]; next: number }>;
-  /** Whoever waits is answered now. */
+  /** Whoever waits is told now that the host stops, and everyone who asks later. */
   close(): void;
 }
 
@@ -31,6 +32,7 @@ export function createHostEvents(): HostEvents {
     },
     async after(since, timeoutSeconds) {
       if (since >= next() && !closed && timeoutSeconds > 0) await wait(waiting, timeoutSeconds);
+      if (closed) throw new XapiError('HOST_OFFLINE', ['the daemon of the host stops']);
       const skip = Math.max(0, since - first - dropped);
       return { events: log.slice(skip), next: next() };
     },

@@ -216,9 +216,10 @@ export async function refuseRow(
   await deps.backend.release(row.migrationId);
 }
 
+/** Journal a row. The decision to take the VM must outlive a loss of power. */
 async function write(attempt: Running, row: DestinationRow<DestinationState>): Promise<void> {
   attempt.row = row;
-  await attempt.deps.journal.put(row);
+  await attempt.deps.journal.put(row, row.state === 'taken' ? 'powerLoss' : undefined);
 }
 
 async function recv(attempt: Running, point: SynchronisationPoint, from: RawSocket): Promise<void> {

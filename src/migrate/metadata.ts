@@ -14,7 +14,10 @@ const domain = z.object({
   profile: z.object({ zero: share, program: share, text: share, random: share }),
   workload: z.object({ dirtyPagesPerSecond: z.number().min(0), workingSet: share }),
   seed: z.number().int(),
-  vgpus: z.array(z.string().regex(/^\d{1,4}$/)).max(64).readonly(),
+  vgpus: z
+    .array(z.string().regex(/^\d{1,4}$/))
+    .max(64)
+    .readonly(),
 });
 
 const metadataSchema = z.object({

@@ -37,7 +37,7 @@ export interface MigrationReport {
   readonly cookies: Readonly<Record<string, string>>;
   /** Bytes of guest pages that were sent, pages that were sent again counted again. */
   readonly guestBytes?: number;
-  /** Bytes on the memory and vGPU channels. */
+  /** Bytes on the memory channel. */
   readonly wireBytes?: number;
   readonly rounds?: number;
   /** From the start to point 4. */

@@ -98,9 +98,10 @@ export function enter(attempt: Attempt, phase: Phase): void {
   attempt.log.debug(`phase ${phase}`);
 }
 
+/** Journal a row. The commit point must outlive a loss of power. */
 export async function write(attempt: Attempt, row: SourceRow<SourceState>): Promise<void> {
   attempt.row = row;
-  await attempt.deps.journal.put(row);
+  await attempt.deps.journal.put(row, row.state === 'going' ? 'powerLoss' : undefined);
 }
 
 export function rowOf(attempt: Attempt): SourceRow<SourceState> {

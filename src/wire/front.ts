@@ -30,6 +30,8 @@ const firstBytes = 4;
 /** Make the port's server; `listen` opens it. */
 export function createFront(deps: FrontDeps): Front {
   const web = http.createServer({ maxHeaderSize: 16 * 1024, keepAliveTimeout: 300_000 }, deps.onRequest);
+  // It never listens by itself, but only from then on does it watch over slow requests and know its connections.
+  web.emit('listening');
   const undecided = new Set<RawSocket>();
   const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true }, (accepted) => {
     const { raw, release } = adoptRaw(accepted);

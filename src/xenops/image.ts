@@ -64,6 +64,7 @@ export interface SaveResult {
   readonly emuFlags: readonly string[];
   readonly rounds?: number;
   readonly guestBytes?: number;
+  /** Bytes on the memory channel. */
   readonly wireBytes?: number;
 }
 
@@ -85,7 +86,7 @@ export async function saveImage(init: SaveInit): Promise<SaveResult> {
     let headers = 0;
     const write = async (to: Stream, ...parts: Buffer[]) => {
       const bytes = Buffer.concat(parts);
-      headers += bytes.length;
+      if (to === memory) headers += bytes.length;
       await to.plain.write(bytes);
     };
     const xenops = encodeXenops(init.vmStr);
@@ -104,7 +105,7 @@ export async function saveImage(init: SaveInit): Promise<SaveResult> {
     for (const stream of streams) stream.plain.setBlocking(false);
     for (const stream of streams) await write(stream, encodeHeader('end'));
     for (const stream of streams) stream.plain.destroy();
-    const compressed = await Promise.all(streams.map((stream) => stream.pipe?.done));
+    const [compressed] = await Promise.all(streams.map((stream) => stream.pipe?.done));
     return report(saved.argv, saved.statistics, headers, compressed);
   });
 }
@@ -113,14 +114,10 @@ function report(
   emuFlags: readonly string[],
   statistics: Partial<SaveStatistics>,
   headers: number,
-  compressed: readonly ({ bytesOut?: number } | undefined)[],
+  compressed: { readonly bytesOut?: number } | undefined,
 ): SaveResult {
-  const piped = compressed.some((counts) => counts !== undefined);
   const plainBytes = statistics.streamBytes === undefined ? undefined : statistics.streamBytes + headers;
-  const pipedBytes = compressed.every((counts) => counts?.bytesOut !== undefined)
-    ? compressed.reduce((sum, counts) => sum + (counts?.bytesOut ?? 0), 0)
-    : undefined;
-  const wireBytes = piped ? pipedBytes : plainBytes;
+  const wireBytes = compressed === undefined ? plainBytes : compressed.bytesOut;
   return {
     emuFlags,
     ...(statistics.rounds === undefined ? {} : { rounds: statistics.rounds }),

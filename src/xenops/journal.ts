@@ -41,8 +41,8 @@ export type JournalRow = SourceRow | DestinationRow;
 
 export interface Journal {
   get<S extends JournalRow['side']>(side: S, migrationId: string): Extract<JournalRow, { side: S }> | undefined;
-  /** Resolves when the row is durable. */
-  put(row: JournalRow): Promise<void>;
+  /** Resolves when the row is durable against a crash of the daemon; with `powerLoss`, of the machine as well. */
+  put(row: JournalRow, against?: 'powerLoss'): Promise<void>;
   remove(side: JournalRow['side'], migrationId: string): Promise<void>;
   rows(): JournalRow[];
 }
@@ -54,7 +54,10 @@ export function openJournal(store: Store): Journal {
   return {
     get: <S extends JournalRow['side']>(side: S, migrationId: string) =>
       table.get(key(side, migrationId)) as Extract<JournalRow, { side: S }> | undefined,
-    put: (row) => table.put(key(row.side, row.migrationId), row),
+    async put(row, against) {
+      await table.put(key(row.side, row.migrationId), row);
+      if (against === 'powerLoss') await store.flushed();
+    },
     remove: (side, migrationId) => table.remove(key(side, migrationId)),
     rows: () => [...table.entries()].map(([, row]) => row),
   };
