@@ -24,7 +24,7 @@ export interface MigrationInit {
   readonly compressor: Compressor;
 }
 
-/** What is printed of a migration; sizes in bytes. */
+/** What is printed of a migration; sizes in bytes. A figure that the task does not give is NaN. */
 export interface Measured {
   readonly compressor: Compressor;
   readonly from: string;
@@ -66,10 +66,10 @@ export async function migrate({ session, vm, source, destination, compressor }: 
   );
   const after = await look(destination, vm);
   return {
-    ...reportOf(record),
     compressor,
     from: source.name,
     to: destination.name,
+    ...reportOf(record),
     memory_intact: record.other_config.memory_intact === 'true' && after.intact,
     guest_running: power_state === 'Running' && resident_on === host && after.counts && after.ticks > before.ticks,
   };

@@ -58,42 +58,47 @@ async function demonstrate(pool: LocalPool, session: XapiSession, settings: Sett
   const [one, two] = pool.hosts;
   const [vm] = pool.vms;
   if (one === undefined || two === undefined || vm === undefined) throw new Error('the pool is not complete');
-  const all: Measured[] = [];
+  let good = true;
+  if (!settings.json) process.stdout.write(line(columns.map(([title]) => title)));
   for (const compressor of compressors) {
     for (const [source, destination] of [
       [one, two],
       [two, one],
     ] as const) {
       const measured = await migrate({ session, vm: vm.uuid, source, destination, compressor });
-      all.push(measured);
-      if (settings.json) process.stdout.write(`${JSON.stringify(measured)}\n`);
+      good &&= isGood(measured);
+      process.stdout.write(settings.json ? `${JSON.stringify(measured)}\n` : row(measured));
     }
   }
-  if (!settings.json) process.stdout.write(table(all));
-  return all.every(isGood);
+  return good;
 }
 
 const MiB = 2 ** 20;
+
+const figure = (value: number, digits: number) => (Number.isNaN(value) ? '-' : value.toFixed(digits));
 
 const columns: readonly (readonly [title: string, value: (measured: Measured) => string])[] = [
   ['compressor', ({ compressor }) => compressor],
   ['from', ({ from }) => from],
   ['to', ({ to }) => to],
-  ['seconds', ({ seconds }) => seconds.toFixed(2)],
-  ['guest MiB/s', ({ guest_bytes, seconds }) => (guest_bytes / MiB / seconds).toFixed(0)],
-  ['wire MiB', ({ wire_bytes }) => (wire_bytes / MiB).toFixed(1)],
-  ['ratio', ({ ratio }) => ratio.toFixed(2)],
-  ['downtime ms', ({ downtime_ms }) => downtime_ms.toFixed(0)],
+  ['seconds', ({ seconds }) => figure(seconds, 2)],
+  ['guest MiB/s', ({ guest_bytes, seconds }) => figure(guest_bytes / MiB / seconds, 0)],
+  ['wire MiB', ({ wire_bytes }) => figure(wire_bytes / MiB, 1)],
+  ['ratio', ({ ratio }) => figure(ratio, 2)],
+  ['downtime ms', ({ downtime_ms }) => figure(downtime_ms, 0)],
   ['memory intact', ({ memory_intact }) => (memory_intact ? 'yes' : 'NO')],
   ['still running', ({ guest_running }) => (guest_running ? 'yes' : 'NO')],
 ];
 
-function table(all: readonly Measured[]): string {
-  const rows = [columns.map(([title]) => title), ...all.map((measured) => columns.map(([, value]) => value(measured)))];
-  const widths = columns.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
-  const failures = all.filter(({ status }) => status !== 'success').map((m) => `${m.compressor}: ${m.error}\n`);
-  const lines = rows.map((row) => row.map((cell, i) => cell.padStart(widths[i] as number)).join('  '));
-  return `\n${lines.join('\n')}\n${failures.join('')}`;
+const widths = columns.map(([title]) => Math.max(title.length, 'xenguest'.length));
+
+function line(cells: readonly string[]): string {
+  return `${cells.map((cell, i) => cell.padStart(widths[i] as number)).join('  ')}\n`;
+}
+
+function row(measured: Measured): string {
+  const failure = measured.error === undefined ? '' : `${measured.status}: ${measured.error}\n`;
+  return line(columns.map(([, value]) => value(measured))) + failure;
 }
 
 async function main(args: readonly string[]): Promise<number> {

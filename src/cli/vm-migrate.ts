@@ -27,11 +27,12 @@ function isRemote(params: Params): boolean {
   return params.some(([name]) => remote.includes(name) || maps.includes(name.split(':')[0] as string));
 }
 
-/** `compress` is left out unless it is given, so that the pool decides. */
+/** What is not given is left out, so that the pool decides. */
 function optionsOf(params: Params): Record<string, string> {
   const options: Record<string, string> = {};
   for (const name of ['force', 'live', 'copy']) {
-    options[name] = String(parseBool(name, paramNamed(params, name) ?? 'false'));
+    const value = paramNamed(params, name);
+    if (value !== undefined) options[name] = String(parseBool(name, value));
   }
   const compress = paramNamed(params, 'compress');
   return compress === undefined ? options : { ...options, compress };
@@ -66,7 +67,7 @@ async function migrateToPool(context: Context): Promise<void> {
     await withSelectedVms(context, own, async ({ ref }) => {
       const destination = await there.call('host.migrate_receive', host.ref, network.ref, options);
       const { vif, vdi, vgpu } = mapped;
-      await longCall(context, 'VM.migrate_send', ref, destination, true, vdi, vif, options, vgpu);
+      await longCall(context, 'VM.migrate_send', ref, destination, options.live !== 'false', vdi, vif, options, vgpu);
     });
   } finally {
     await there.logout();

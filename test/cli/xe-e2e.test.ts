@@ -59,14 +59,15 @@ describe('xe on a pool of two hosts', function () {
   });
 
   it('changes maps and sets', async () => {
-    const uuid = pool.vms[1]?.uuid as string;
-    expect(await xe(pool, 'vm-param-set', `uuid=${uuid}`, 'other-config:owner=ann')).to.deep.equal(done);
-    expect(await xe(pool, 'vm-param-set', `uuid=${uuid}`, 'other-config:owner=bob')).to.deep.equal(done);
-    expect((await xe(pool, 'vm-list', 'other-config:owner=bob', '--minimal')).stdout).to.equal(uuid);
-    expect(await xe(pool, 'vm-param-add', `uuid=${uuid}`, 'param-name=tags', 'param-key=red')).to.deep.equal(done);
-    expect(await param(uuid, 'tags')).to.equal('red');
-    expect(await xe(pool, 'vm-param-clear', `uuid=${uuid}`, 'param-name=tags')).to.deep.equal(done);
-    expect(await param(uuid, 'tags')).to.equal('');
+    const uuid = pool.hosts[1]?.uuid as string;
+    const get = async (name: string) => (await xe(pool, 'host-param-get', `uuid=${uuid}`, `param-name=${name}`)).stdout;
+    expect(await xe(pool, 'host-param-set', `uuid=${uuid}`, 'other-config:owner=ann')).to.deep.equal(done);
+    expect(await xe(pool, 'host-param-set', `uuid=${uuid}`, 'other-config:owner=bob')).to.deep.equal(done);
+    expect((await xe(pool, 'host-list', 'other-config:owner=bob', '--minimal')).stdout).to.equal(uuid);
+    expect(await xe(pool, 'host-param-add', `uuid=${uuid}`, 'param-name=tags', 'param-key=red')).to.deep.equal(done);
+    expect(await get('tags')).to.equal('red');
+    expect(await xe(pool, 'host-param-clear', `uuid=${uuid}`, 'param-name=tags')).to.deep.equal(done);
+    expect(await get('tags')).to.equal('');
   });
 
   for (const compress of ['false', 'true']) {
