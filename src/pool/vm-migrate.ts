@@ -8,24 +8,20 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Ref } from '../../idl/index.js';
-import { isErrorCode, messageOf, toXapiError, XapiError } from '../base/errors.js';
+import { messageOf, toXapiError, XapiError } from '../base/errors.js';
 import type { CallTask } from '../base/handlers.js';
-import type { Log } from '../base/log.js';
 import { nullRef } from '../base/value.js';
 import type { HostEvent, HostService, MigrationOutcome, MigrationReport, WireError } from '../host/service.js';
 import { inDoubtKey, refusal, withVm } from './allowed-operations.js';
 import { compressionAsked } from './compression-asked.js';
-import { type ForwardDeps, hostOf } from './forward.js';
+import { hostOf } from './forward.js';
+import { applyOutcome, errorOf, type OutcomeDeps, showReport } from './migration-outcome.js';
 import { type MigrationPlan, planMigrateSend, planPoolMigrate, type SendCall } from './migration-plan.js';
-import type { Departure, MigrationTable } from './migration-table.js';
-import { removeVm, setResident } from './power.js';
+import type { Departure } from './migration-table.js';
 import type { TaskService } from './task.js';
 
-export interface VmMigrateDeps extends ForwardDeps {
-  readonly table: MigrationTable;
+export interface VmMigrateDeps extends OutcomeDeps {
   readonly tasks: TaskService;
-  readonly log: Log;
-  readonly now: () => Date;
   /** Aborted when the pool closes. */
   readonly closed: AbortSignal;
 }
@@ -202,67 +198,6 @@ function showProgress(task: CallTask, progress: number, phase: string): void {
   task.setProgress(progress);
 }
 
-/** What the migration did, in the task's other_config. */
-function showReport(task: CallTask, report: MigrationReport): void {
-  const { guestBytes, wireBytes, digests } = report;
-  const shown = {
-    compressor_asked: report.compressorAsked,
-    compressor_used: report.compressorUsed,
-    fallback: report.fallback,
-    emu_flags: report.emuFlags.join(' '),
-    cookies: JSON.stringify(report.cookies),
-    guest_bytes: guestBytes,
-    wire_bytes: wireBytes,
-    ratio: guestBytes !== undefined && wireBytes ? (guestBytes / wireBytes).toFixed(3) : undefined,
-    rounds: report.rounds,
-    seconds: report.seconds,
-    downtime_ms: report.downtimeMs,
-    memory_intact: digests === undefined ? undefined : digests.source === digests.destination,
-    digest_source: digests?.source,
-    digest_destination: digests?.destination,
-  };
-  for (const [key, value] of Object.entries(shown)) if (value !== undefined) task.putOtherConfig(key, String(value));
-}
-
-/** Bring the records to a migration's end. */
-async function applyOutcome(deps: VmMigrateDeps, row: Departure, outcome: MigrationOutcome): Promise<void> {
-  const { db, table } = deps;
-  if (db.find('VM', row.vm) !== undefined) {
-    if (outcome.status === 'in-doubt') {
-      const reason = errorOf(outcome.error).message;
-      db.update('VM', row.vm, { power_state: 'Paused' });
-      db.putInMap('VM', row.vm, 'other_config', inDoubtKey, reason);
-      await table.putDeparture({ ...row, accepted: true, inDoubt: true });
-      await db.saved();
-      return;
-    }
-    db.removeFromMap('VM', row.vm, 'other_config', inDoubtKey);
-    if (outcome.status === 'success') await arrive(deps, row);
-    else await settle(deps, row, row.source);
-    await db.saved();
-  }
-  await table.remove(row.id);
-}
-
-async function arrive(deps: VmMigrateDeps, row: Departure): Promise<void> {
-  if (row.destination === undefined) {
-    removeVm(deps.db, row.vm);
-    return;
-  }
-  const powerState = row.request.metadata.paused === true ? 'Paused' : 'Running';
-  const { resident_on, domid } = deps.db.get('VM', row.vm);
-  const known = resident_on === row.destination && row.destination !== row.source ? domid : -1;
-  setResident(deps.db, row.vm, { host: row.destination, powerState, domid: known }, deps.now());
-  await settle(deps, row, row.destination);
-}
-
-/** A host that does not answer now brings the record to its state when it does. */
-async function settle(deps: VmMigrateDeps, row: Departure, host: Ref<'host'>): Promise<void> {
-  await deps.members.settle(row.vm, host).catch((error: unknown) => {
-    deps.log.warn(`VM ${row.request.uuid}: its host's word is still missing`, { error });
-  });
-}
-
 function resumeOne(deps: VmMigrateDeps, row: Departure): void {
   const { db, tasks, log } = deps;
   const task = tasks.reopen(row.task, row.label);
@@ -286,10 +221,4 @@ function vmAtDestination(report: MigrationReport): VmRef {
 function wireError(error: unknown): WireError {
   const { code, params } = toXapiError(error);
   return { code, params };
-}
-
-function errorOf({ code, params }: WireError): XapiError {
-  return isErrorCode(code)
-    ? new XapiError(code, params)
-    : new XapiError('INTERNAL_ERROR', [[code, ...params].join(' ')]);
 }

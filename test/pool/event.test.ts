@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { type EventBatch, classes } from '../../idl/index.js';
+import { classes, type EventBatch } from '../../idl/index.js';
 import { toXapiError } from '../../src/base/errors.js';
 import { openStore, type Store } from '../../src/base/store.js';
 import { type Database, openDatabase } from '../../src/pool/database.js';

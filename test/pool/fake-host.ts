@@ -1,6 +1,7 @@
 /** A host in memory, for the pool's tests: domains that change at once, migrations that end as the test says. */
-import type { DomainSpec, DomainState } from '../../src/base/hypervisor-protocol.js';
+
 import { XapiError } from '../../src/base/errors.js';
+import type { DomainSpec, DomainState } from '../../src/base/hypervisor-protocol.js';
 import type {
   HostEvent,
   HostService,

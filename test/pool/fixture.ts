@@ -37,7 +37,9 @@ export interface Fixture {
   close(): Promise<void>;
 }
 
-export async function openFixture(hosts = [fakeHost('a', uuidOf(1), 8001), fakeHost('b', uuidOf(2), 8002)]): Promise<Fixture> {
+export async function openFixture(
+  hosts = [fakeHost('a', uuidOf(1), 8001), fakeHost('b', uuidOf(2), 8002)],
+): Promise<Fixture> {
   return build(mkdtempSync(join(tmpdir(), 'xenferry-pool-')), hosts as [FakeHost, FakeHost]);
 }
 

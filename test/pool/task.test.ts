@@ -81,7 +81,9 @@ describe('task', () => {
     tasks.drive(mine, { status: 'success' });
     expect(f.pool.db.get('task', mine)).to.deep.include({ status: 'success', finished: now, name_description: 'text' });
     const server = tasks.create('Async.VM.start', undefined);
-    expect((await f.failure(() => tasks.drive(server.ref, { status: 'success' })))[0]).to.equal('OPERATION_NOT_ALLOWED');
+    expect((await f.failure(() => tasks.drive(server.ref, { status: 'success' })))[0]).to.equal(
+      'OPERATION_NOT_ALLOWED',
+    );
   });
 
   it('collects finished tasks after 65 minutes and pending ones after a day', () => {

@@ -1,0 +1,100 @@
+/** What a migration's end does to the records, and what it leaves in its task. */
+
+import type { Ref } from '../../idl/index.js';
+import { isErrorCode, XapiError } from '../base/errors.js';
+import type { CallTask } from '../base/handlers.js';
+import type { Log } from '../base/log.js';
+import type { MigrationOutcome, MigrationReport, WireError } from '../host/service.js';
+import { inDoubtKey } from './allowed-operations.js';
+import type { ForwardDeps } from './forward.js';
+import type { Departure, MigrationTable } from './migration-table.js';
+import { removeVm, setHalted, setResident } from './power.js';
+
+export interface OutcomeDeps extends ForwardDeps {
+  readonly table: MigrationTable;
+  readonly log: Log;
+  readonly now: () => Date;
+}
+
+/** What the migration did, in the task's other_config. */
+export function showReport(task: CallTask, report: MigrationReport): void {
+  const { guestBytes, wireBytes, digests } = report;
+  const shown = {
+    compressor_asked: report.compressorAsked,
+    compressor_used: report.compressorUsed,
+    fallback: report.fallback,
+    emu_flags: JSON.stringify(report.emuFlags),
+    cookies: JSON.stringify(report.cookies),
+    guest_bytes: guestBytes,
+    wire_bytes: wireBytes,
+    ratio: guestBytes !== undefined && wireBytes ? (guestBytes / wireBytes).toFixed(3) : undefined,
+    rounds: report.rounds,
+    seconds: report.seconds,
+    downtime_ms: report.downtimeMs,
+    memory_intact: digests === undefined ? undefined : digests.source === digests.destination,
+    digest_source: digests?.source,
+    digest_destination: digests?.destination,
+  };
+  for (const [key, value] of Object.entries(shown)) if (value !== undefined) task.putOtherConfig(key, String(value));
+}
+
+/** Bring the records to a migration's end. */
+export async function applyOutcome(deps: OutcomeDeps, row: Departure, outcome: MigrationOutcome): Promise<void> {
+  const { db, table } = deps;
+  if (db.find('VM', row.vm) !== undefined) {
+    if (outcome.status === 'in-doubt') {
+      const reason = errorOf(outcome.error).message;
+      db.update('VM', row.vm, { power_state: 'Paused' });
+      db.putInMap('VM', row.vm, 'other_config', inDoubtKey, reason);
+      await table.putDeparture({ ...row, accepted: true, inDoubt: true });
+      await db.saved();
+      return;
+    }
+    db.removeFromMap('VM', row.vm, 'other_config', inDoubtKey);
+    if (outcome.status === 'success') await arrive(deps, row);
+    else await stay(deps, row);
+    await db.saved();
+  }
+  await table.remove(row.id);
+}
+
+async function arrive(deps: OutcomeDeps, row: Departure): Promise<void> {
+  if (row.destination === undefined) {
+    removeVm(deps.db, row.vm);
+    return;
+  }
+  const powerState = row.request.metadata.paused === true ? 'Paused' : 'Running';
+  const { resident_on, domid } = deps.db.get('VM', row.vm);
+  const known = resident_on === row.destination && row.destination !== row.source ? domid : -1;
+  setResident(deps.db, row.vm, { host: row.destination, powerState, domid: known }, deps.now());
+  await settle(deps, row, row.destination);
+}
+
+/**
+ * Bring the record to where the VM is after a migration that failed: at the source, unless the hosts say otherwise. A host that
+ * does not answer may have it, so a VM is only halted where every host that could have it says that it does not.
+ */
+async function stay(deps: OutcomeDeps, row: Departure): Promise<void> {
+  const hosts = [row.source, ...(row.destination === undefined ? [] : [row.destination])];
+  let silent = false;
+  for (const host of hosts) {
+    const state = await deps.members.state(host).catch(() => undefined);
+    if (state === undefined) silent = true;
+    else if (state.domains.some((domain) => domain.uuid === row.request.uuid)) return settle(deps, row, host);
+  }
+  if (!silent) setHalted(deps.db, row.vm, deps.now());
+}
+
+/** A host that does not answer now brings the record to its state when it does. */
+async function settle(deps: OutcomeDeps, row: Departure, host: Ref<'host'>): Promise<void> {
+  await deps.members.settle(row.vm, host).catch((error: unknown) => {
+    deps.log.warn(`VM ${row.request.uuid}: its host's word is still missing`, { error });
+  });
+}
+
+/** An error that came over the wire. */
+export function errorOf({ code, params }: WireError): XapiError {
+  return isErrorCode(code)
+    ? new XapiError(code, params)
+    : new XapiError('INTERNAL_ERROR', [[code, ...params].join(' ')]);
+}
