@@ -1,5 +1,6 @@
 /** Reaching the simulated hypervisor of a state directory: attach to the one that runs there, else start one. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -39,9 +40,14 @@ export async function attachOrStart(init: HypervisorInit): Promise<HypervisorCli
   let child: ChildProcess | undefined;
   for (;;) {
     try {
-      return await connectHypervisor(socketPath, 'daemon');
+      const client = await connectHypervisor(socketPath, 'daemon');
+      if (child?.pid !== client.pid) await discard(child);
+      return client;
     } catch (error) {
-      if (!isNobodyThere(error) || Date.now() > deadline) throw error;
+      if (!isNobodyThere(error) || Date.now() > deadline) {
+        await discard(child);
+        throw error;
+      }
     }
     // Another one that held the lock a moment ago may be on its way in, or out: look again, then try again.
     if (child === undefined || child.exitCode === alreadyRunsStatus) child = start(init, socketPath);
@@ -63,6 +69,14 @@ function start({ stateDir, memoryBytes, memoryDirs }: HypervisorInit, socketPath
   child.on('error', () => {});
   child.unref();
   return child;
+}
+
+/** One that is not attached to must not come up late: another was faster, or nobody waits for it any more. */
+async function discard(child: ChildProcess | undefined): Promise<void> {
+  if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, 'exit');
+  child.kill();
+  await exit;
 }
 
 function logPathOf(stateDir: string): string {
