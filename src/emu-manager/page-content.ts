@@ -1,31 +1,35 @@
 /** What a page looks like, told fast, to choose how it is sent. */
 import { pageSize } from '../base/hypervisor-protocol.js';
 
+export type PageContent = 'zero' | 'random' | 'other';
+
 const zeroPage = Buffer.alloc(pageSize);
-const samples = 256;
+const samples = 128;
 /** Odd, so that the samples fall on all places within a word. */
-const stride = 15;
+const stride = 31;
 /**
- * With evenly distributed bytes the squares of the counts of 256 samples add up to 511 on average, with a standard deviation
- * of 23. Text has well over 1000.
+ * Of 128 evenly distributed bytes 32 pairs are equal on average, with a standard deviation of 6; of 128 bytes of text or of
+ * program code several hundred.
  */
-const randomBelow = 600;
+const mostEqualPairs = 55;
 
-/** Whether the page that begins at `at` has no bit set. */
-export function isZero(memory: Buffer, at: number): boolean {
-  return memory[at] === 0 && memory.compare(zeroPage, 0, pageSize, at, at + pageSize) === 0;
-}
-
-/** Whether a sample of the page's bytes is as evenly distributed as those of random or compressed data. */
-export function looksRandom(memory: Buffer, at: number): boolean {
+/**
+ * A function that looks at the page which begins at `at`: no bit of it set, a sample of its bytes as evenly distributed as
+ * those of random or compressed data, or neither.
+ */
+export function createPageClassifier(): (memory: Buffer, at: number) => PageContent {
   const counts = new Uint8Array(256);
-  let sum = 0;
-  for (let index = 0; index < samples; index += 1) {
-    const byte = memory[at + index * stride] as number;
-    const count = counts[byte] as number;
-    sum += 2 * count + 1;
-    if (sum > randomBelow) return false;
-    counts[byte] = count + 1;
-  }
-  return true;
+  return (memory, at) => {
+    if (memory[at] === 0 && memory.compare(zeroPage, 0, pageSize, at, at + pageSize) === 0) return 'zero';
+    counts.fill(0);
+    let equalPairs = 0;
+    for (let index = 0; index < samples; index += 1) {
+      const byte = memory[at + index * stride] as number;
+      const count = counts[byte] as number;
+      equalPairs += count;
+      if (equalPairs > mostEqualPairs) return 'other';
+      counts[byte] = count + 1;
+    }
+    return 'random';
+  };
 }

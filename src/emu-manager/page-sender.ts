@@ -11,7 +11,7 @@ import {
 import { type Codec, compressPages, encodePages, maxPagesCompressed } from '../wire/page-codec.js';
 import type { Sink } from './descriptor.js';
 import { readPages } from './domain-memory.js';
-import { isZero, looksRandom } from './page-content.js';
+import { createPageClassifier } from './page-content.js';
 
 export interface PageSender {
   /** Send pages; some may still be under way when it resolves. @param pfns at most `atMost` numbers in rising order */
@@ -60,6 +60,7 @@ export function createCompressedSender(memoryFd: number, sink: Sink): PageSender
     data: Buffer.alloc(maxPagesCompressed * pageSize),
   }));
   const underWay: Promise<void>[] = [];
+  const classify = createPageClassifier();
   const zeros: number[] = [];
   let packed = free.pop() as Batch;
   let stored = free.pop() as Batch;
@@ -103,14 +104,14 @@ export function createCompressedSender(memoryFd: number, sink: Sink): PageSender
       for (let index = 0; index < pfns.length; index += 1) {
         const at = index * pageSize;
         const pfn = pfns[index] as number;
-        if (isZero(incoming, at)) {
+        const content = classify(incoming, at);
+        if (content === 'zero') {
           if (zeros.push(pfn) === maxPagesCompressed) await sendZeros();
           continue;
         }
-        const random = looksRandom(incoming, at);
-        const batch = random ? stored : packed;
+        const batch = content === 'random' ? stored : packed;
         incoming.copy(batch.data, batch.pfns.length * pageSize, at, at + pageSize);
-        if (batch.pfns.push(pfn) === maxPagesCompressed) await (random ? sendStored() : sendPacked());
+        if (batch.pfns.push(pfn) === maxPagesCompressed) await (batch === stored ? sendStored() : sendPacked());
       }
     },
     async flush() {
