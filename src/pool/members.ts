@@ -157,11 +157,14 @@ async function followEvents(
   for (const event of first.events) tell(deps, event);
   let next = first.next;
   for (;;) {
+    const asked = Date.now();
     const batch = await answer(service.events(next, pollSeconds), (pollSeconds + 15) * 1000, signal);
     if (batch.next < next) throw new Error('the host has begun to count its events anew');
     next = batch.next;
     for (const event of batch.events) tell(deps, event);
     if (batch.events.length === 0 || batch.events.some(isAboutDomain)) await look(deps, host, service);
+    // A host that is closing answers every poll at once.
+    if (batch.events.length === 0 && Date.now() - asked < 1000) await pause(1000, undefined, { signal, ref: false });
   }
 }
 

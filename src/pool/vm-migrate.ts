@@ -144,7 +144,8 @@ async function follow(deps: VmMigrateDeps, row: Departure, task: CallTask): Prom
   const outcome = await new Promise<MigrationOutcome>((resolve, reject) => {
     deps.table.wait(row.id, { progress: (progress, phase) => showProgress(task, progress, phase), ended: resolve });
     task.putOtherConfig('migration_id', row.id);
-    submit(deps, row, service).then(() => letCancel(deps, row, service, task), reject);
+    task.setCancellable(true);
+    submit(deps, row, service).then(() => cancelWith(task, deps, row, service), reject);
   }).catch((error: unknown): MigrationOutcome => {
     // A pool that closes knows nothing of the end; the next run takes the migration up.
     if (deps.closed.aborted) throw error;
@@ -179,14 +180,14 @@ async function submit(deps: VmMigrateDeps, row: Departure, service: HostService)
   }
 }
 
-function letCancel(deps: VmMigrateDeps, row: Departure, service: HostService, task: CallTask): void {
+/** From here on, and at once where it has been asked already: whoever cancels the task cancels the migration. */
+function cancelWith(task: CallTask, deps: VmMigrateDeps, row: Departure, service: HostService): void {
   const cancel = (): void => {
     service.cancel(row.id).catch((error: unknown) => {
       deps.log.info(`migration ${row.id} goes on: ${messageOf(error)}`);
       task.setCancellable(false);
     });
   };
-  task.setCancellable(true);
   if (task.signal.aborted) cancel();
   else task.signal.addEventListener('abort', cancel, { once: true });
 }

@@ -1,0 +1,196 @@
+import { expect } from 'chai';
+import type { RecordOf, Ref } from '../../idl/index.js';
+import { XapiError } from '../../src/base/errors.js';
+import { nullRef, recordWithDefaults } from '../../src/base/value.js';
+import type { MigrateRequest } from '../../src/host/service.js';
+import { decodeReply, encodeMetadata } from '../../src/migrate/metadata.js';
+import { fakeHost, report } from './fake-host.js';
+import { type Fixture, openFixture, uuidOf } from './fixture.js';
+
+/** Two pools of one host each; the test itself is what the two hosts say to each other. */
+describe('a migration to another pool', () => {
+  let here: Fixture;
+  let there: Fixture;
+  let vm: Ref<'VM'>;
+  let vif: Ref<'VIF'>;
+
+  beforeEach(async () => {
+    here = await openFixture();
+    there = await openFixture([fakeHost('c', uuidOf(1), 8003), fakeHost('d', uuidOf(4), 8004)]);
+    vm = await here.createVm({ name_label: 'mover', other_config: { 'simulator:seed': '3' } });
+    const network = here.pool.db.all('network')[0]![0];
+    const args = { ...(recordWithDefaults('VIF') as RecordOf<'VIF'>), VM: vm, network, MTU: 1400 };
+    vif = await here.pool.dispatch.handlers.VIF.create(here.context(), args);
+    await here.pool.dispatch.handlers.VM.start(here.context(), vm, false, false);
+  });
+  afterEach(async () => {
+    await here.close();
+    await there.close();
+  });
+
+  const networkThere = (): Ref<'network'> => there.pool.db.all('network')[0]![0];
+  const destination = async (): Promise<Record<string, string>> =>
+    there.pool.dispatch.handlers.host.migrate_receive(there.context(), there.hostA, networkThere(), {});
+  const send = async (vifMap: Record<string, Ref<'network'>>, dest?: Record<string, string>) => {
+    const { migrate_send } = here.pool.dispatch.handlers.VM;
+    return migrate_send(here.context(), vm, dest ?? (await destination()), true, {}, vifMap, {}, {}, {});
+  };
+  const asked = async (): Promise<MigrateRequest> => {
+    while (here.a.migrations.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    return here.a.migrations[0]!;
+  };
+  const receive = async (request: MigrateRequest) => {
+    const { receive: call } = there.pool.dispatch.handlers.VM;
+    return decodeReply(
+      await call(there.context(), there.hostA, request.migrationId, encodeMetadata(request.metadata), {}),
+    );
+  };
+
+  it('begins with a destination that holds a session and URLs on its network', async () => {
+    const dest = await destination();
+    const { session_id: session = '' } = dest;
+    expect(there.pool.dispatch.sessions.use(session)).to.include({ isLocalSuperuser: true });
+    expect(dest).to.deep.equal({
+      SM: `http://127.0.0.1:8003/services/SM?session_id=${session}`,
+      host: there.hostA,
+      xenops: `http://127.0.0.1:8003/services/xenops?session_id=${session}`,
+      session_id: session,
+      master: 'http://127.0.0.1:8003',
+    });
+  });
+
+  it('is refused a destination on a network that its host is not on, or without an address', async () => {
+    const { db } = there.pool;
+    const { migrate_receive } = there.pool.dispatch.handlers.host;
+    const other = db.create('network', {});
+    const [pif] = db.get('host', there.hostA).PIFs as [Ref<'PIF'>];
+    const attempt = (network: Ref<'network'>) =>
+      there.failure(() => migrate_receive(there.context(), there.hostA, network, {}));
+    expect(await attempt(other)).to.deep.equal(['HOST_CANNOT_ATTACH_NETWORK', there.hostA, other]);
+    db.update('PIF', pif, { IP: '' });
+    expect(await attempt(networkThere())).to.deep.equal(['INTERFACE_HAS_NO_IP', pif]);
+    db.update('PIF', pif, { ip_configuration_mode: 'None' });
+    expect(await attempt(networkThere())).to.deep.equal(['PIF_HAS_NO_NETWORK_CONFIGURATION', pif]);
+  });
+
+  it('moves the record: it is made there before, and goes here after', async () => {
+    const { uuid } = here.pool.db.get('VM', vm);
+    const call = send({ [vif]: networkThere() });
+    const request = await asked();
+    expect(request.destination).to.deep.include({
+      kind: 'foreign',
+      hostRef: there.hostA,
+      master: 'http://127.0.0.1:8003',
+    });
+    const reply = await receive(request);
+    const arriving = reply.vm as Ref<'VM'>;
+    const row = () => there.pool.db.get('VM', arriving);
+    expect(row()).to.deep.include({ uuid, name_label: 'mover', power_state: 'Halted', resident_on: nullRef });
+    expect(row().other_config).to.deep.equal({ 'simulator:seed': '3' });
+    expect(row().allowed_operations).to.deep.equal([]);
+    const [newVif] = row().VIFs as [Ref<'VIF'>];
+    expect(there.pool.db.get('VIF', newVif)).to.include({ network: networkThere(), MTU: 1400 });
+    expect(there.a.received[0]?.metadata).not.to.have.property('records');
+    expect((await receive(request)).vm).to.equal(arriving);
+    expect(there.pool.db.count('VM')).to.equal(1);
+
+    there.a.domain(uuid, 'running');
+    await there.until(() => row().power_state === 'Running');
+    here.a.domain(uuid, undefined);
+    here.a.end(request.migrationId, { status: 'success', report: { ...report, vm: arriving } });
+    expect(await call).to.equal(arriving);
+    expect([here.pool.db.count('VM'), here.pool.db.count('VIF'), here.pool.db.count('VM_metrics')]).to.deep.equal([
+      0, 0, 0,
+    ]);
+    await there.until(() => row().allowed_operations.includes('pause'));
+    expect(row()).to.deep.include({ resident_on: there.hostA, current_operations: {} });
+  });
+
+  it('takes a paused VM, when the host says that it has arrived', async () => {
+    const { uuid } = here.pool.db.get('VM', vm);
+    await here.pool.dispatch.handlers.VM.pause(here.context(), vm);
+    const call = send({ [vif]: networkThere() });
+    const request = await asked();
+    expect(request.metadata.paused).to.equal(true);
+    const arriving = (await receive(request)).vm as Ref<'VM'>;
+    there.a.domain(uuid, 'paused');
+    there.a.emit({ kind: 'receive-ended', migrationId: request.migrationId, taken: true });
+    await there.until(() => there.pool.db.get('VM', arriving).allowed_operations.includes('unpause'));
+    here.a.end(request.migrationId, { status: 'success', report: { ...report, vm: arriving } });
+    await call;
+  });
+
+  it('leaves no record there when it does not take, and the one here', async () => {
+    const call = send({ [vif]: networkThere() });
+    const request = await asked();
+    await receive(request);
+    there.a.emit({ kind: 'receive-ended', migrationId: request.migrationId, taken: false });
+    await there.until(() => there.pool.db.count('VM') === 0);
+    expect(there.pool.db.count('VIF')).to.equal(0);
+    here.a.end(request.migrationId, { status: 'failure', error: { code: 'VM_MIGRATE_FAILED', params: [] } });
+    expect(await here.failure(() => call)).to.deep.equal(['VM_MIGRATE_FAILED']);
+    expect(here.pool.db.get('VM', vm)).to.deep.include({ power_state: 'Running', VIFs: [vif] });
+  });
+
+  it('leaves no record there when the host there refuses', async () => {
+    const call = send({ [vif]: networkThere() });
+    const request = await asked();
+    there.a.refuse = new XapiError('HOST_NOT_ENOUGH_FREE_MEMORY', ['2', '1']);
+    expect((await there.failure(() => receive(request)))[0]).to.equal('HOST_NOT_ENOUGH_FREE_MEMORY');
+    expect(there.pool.db.count('VM')).to.equal(0);
+    here.a.end(request.migrationId, { status: 'failure', error: { code: 'HOST_NOT_ENOUGH_FREE_MEMORY', params: [] } });
+    await here.failure(() => call);
+  });
+
+  it('keeps one record for a second attempt, whatever is told of the first', async () => {
+    const call = send({ [vif]: networkThere() });
+    const request = await asked();
+    const first = await receive(request);
+    const again = { ...request, migrationId: 'second' };
+    expect((await receive(again)).vm).to.equal(first.vm);
+    there.a.emit({ kind: 'receive-ended', migrationId: request.migrationId, taken: false });
+    there.a.emit({ kind: 'receive-ended', migrationId: 'second', taken: false });
+    await there.until(() => there.pool.db.count('VM') === 0);
+    here.a.end(request.migrationId, { status: 'failure', error: { code: 'VM_MIGRATE_FAILED', params: [] } });
+    await here.failure(() => call);
+  });
+
+  it('is refused there for a VM that is there already, or a network that is not', async () => {
+    const call = send({ [vif]: networkThere() });
+    const request = await asked();
+    const strange = { ...request.metadata.vifs[0]!, network: 'OpaqueRef:none' };
+    const elsewhere = { ...request, metadata: { ...request.metadata, vifs: [strange] } };
+    expect(await there.failure(() => receive(elsewhere))).to.deep.equal([
+      'HANDLE_INVALID',
+      'network',
+      'OpaqueRef:none',
+    ]);
+    const existing = there.pool.db.create('VM', { uuid: request.uuid });
+    expect(await there.failure(() => receive(request))).to.deep.equal(['DUPLICATE_VM', existing]);
+    here.a.end(request.migrationId, { status: 'failure', error: { code: 'DUPLICATE_VM', params: [existing] } });
+    expect((await here.failure(() => call))[0]).to.equal('DUPLICATE_VM');
+  });
+
+  it('is refused here, the same by the call that only asks, for what is not mapped or does not migrate', async () => {
+    const { db, dispatch } = here.pool;
+    const { assert_can_migrate } = dispatch.handlers.VM;
+    const both = async (vifMap: Record<string, Ref<'network'>>, dest: Record<string, string>): Promise<string[]> => {
+      const checked = await here.failure(() => assert_can_migrate(here.context(), vm, dest, true, {}, vifMap, {}, {}));
+      expect(await here.failure(() => send(vifMap, dest))).to.deep.equal(checked);
+      return checked;
+    };
+    const dest = await destination();
+    const map = { [vif]: networkThere() };
+    expect(await both({}, dest)).to.deep.equal(['VIF_NOT_IN_MAP', vif]);
+    expect((await both(map, { ...dest, master: 'ftp://x' }))[1]).to.equal('dest:master');
+    expect((await both(map, { host: dest.host! }))[1]).to.equal('dest:xenops');
+    expect((await both(map, { ...dest, host: here.hostA }))[0]).to.equal('OPERATION_NOT_ALLOWED');
+    const SR = db.all('SR')[0]![0];
+    db.create('VBD', { VM: vm, VDI: db.create('VDI', { SR }) });
+    expect((await both(map, dest)).slice(0, 2)).to.deep.equal(['SR_DOES_NOT_SUPPORT_MIGRATION', SR]);
+    expect(await here.failure(() => assert_can_migrate(here.context(), vm, dest, false, {}, map, {}, {}))).to.include(
+      'VM_BAD_POWER_STATE',
+    );
+    expect(here.a.migrations).to.deep.equal([]);
+  });
+});

@@ -1,0 +1,249 @@
+import { expect } from 'chai';
+import type { Ref } from '../../idl/index.js';
+import type { OpenTask } from '../../src/base/dispatch-deps.js';
+import { toXapiError, XapiError } from '../../src/base/errors.js';
+import type { MigrateRequest } from '../../src/host/service.js';
+import { type FakeHost, gib, report } from './fake-host.js';
+import { type Fixture, openFixture } from './fixture.js';
+
+describe('VM.pool_migrate', () => {
+  let f: Fixture;
+  let hostB: Ref<'host'>;
+  let vm: Ref<'VM'>;
+  beforeEach(async () => {
+    f = await openFixture();
+    hostB = await f.joinB();
+    vm = await f.runningVm();
+  });
+  afterEach(() => f.close());
+
+  const row = () => f.pool.db.get('VM', vm);
+  /** The next request that a host gets. */
+  const asked = async (host: FakeHost, number = 1): Promise<MigrateRequest> => {
+    while (host.migrations.length < number) await new Promise((resolve) => setImmediate(resolve));
+    return host.migrations[number - 1]!;
+  };
+  const begin = (options: Record<string, string> = {}, host = hostB, task = f.task()) => {
+    const call = f.pool.dispatch.handlers.VM.pool_migrate(f.context(task), vm, host, options);
+    return { task, call: Promise.resolve(call) };
+  };
+  /** What the hosts do when a migration from a to b takes. */
+  const take = (request: MigrateRequest): void => {
+    f.b.domain(request.uuid, 'running');
+    f.a.domain(request.uuid, undefined);
+    f.a.end(request.migrationId, { status: 'success', report });
+  };
+  const taskRow = (task: OpenTask) => f.pool.db.get('task', task.ref);
+
+  it('asks the source, shows the progress, moves the record, and tells what was done', async () => {
+    const { task, call } = begin({ compress: 'On' });
+    const request = await asked(f.a);
+    expect(request).to.deep.include({ uuid: row().uuid, source: 'a', compress: true, task: task.ref });
+    expect(request.destination).to.deep.include({ kind: 'pool', url: f.b.url });
+    expect(request.metadata).to.deep.include({ version: 1, paused: false });
+    expect(request.metadata.domain).to.deep.include({ uuid: row().uuid, memoryBytes: gib });
+    expect(row().current_operations).to.deep.equal({ [task.ref]: 'pool_migrate' });
+    const { migrationId } = request;
+    f.a.emit({ kind: 'migration-progress', migrationId, progress: 0.5, phase: 'copy' });
+    await f.until(() => taskRow(task).progress === 0.5);
+    expect(taskRow(task).allowed_operations).to.deep.equal(['cancel']);
+    f.a.emit({ kind: 'migration-progress', migrationId, progress: 0.97, phase: 'commit' });
+    await f.until(() => taskRow(task).allowed_operations.length === 0);
+    take(request);
+    await call;
+    expect(row()).to.deep.include({ power_state: 'Running', resident_on: hostB, domid: 1, current_operations: {} });
+    expect(row().allowed_operations).to.include('pool_migrate');
+    expect(taskRow(task).other_config).to.deep.equal({
+      migration_id: migrationId,
+      compressor_asked: 'stream',
+      compressor_used: 'stream',
+      emu_flags: '["-mode","hvm_save"]',
+      cookies: '{"compress":"zstd"}',
+      guest_bytes: '3000',
+      wire_bytes: '1000',
+      ratio: '3.000',
+      rounds: '3',
+      seconds: '1.5',
+      downtime_ms: '42',
+      memory_intact: 'true',
+      digest_source: 'abc',
+      digest_destination: 'abc',
+    });
+    expect([...f.store.table('migrations').entries()]).to.deep.equal([]);
+  });
+
+  it('never shows the VM as halted while it moves, in whatever order the hosts tell', async () => {
+    const states = new Set<string>();
+    const stop = f.pool.db.onChange(() => states.add(row().power_state));
+    const { call } = begin();
+    const request = await asked(f.a);
+    f.a.domain(request.uuid, 'paused');
+    f.a.domain(request.uuid, undefined);
+    f.b.domain(request.uuid, 'running');
+    await f.until(() => row().resident_on === hostB);
+    f.a.end(request.migrationId, { status: 'success', report });
+    await call;
+    stop();
+    expect([...states]).to.deep.equal(['Running']);
+  });
+
+  const spellings: [Record<string, string>, boolean, boolean][] = [
+    [{}, false, false],
+    [{}, true, true],
+    [{ compress: 'FALSE' }, true, false],
+    [{ compress: '1' }, false, true],
+    [{ compress: 'maybe' }, true, true],
+  ];
+  for (const [options, poolDefault, compress] of spellings) {
+    it(`asks for compression: ${compress}, for ${JSON.stringify(options)} in a pool with ${poolDefault}`, async () => {
+      f.pool.db.update('pool', f.pool.db.all('pool')[0]![0], { migration_compression: poolDefault });
+      const { call } = begin(options);
+      const request = await asked(f.a);
+      take(request);
+      await call;
+      expect(request.compress).to.equal(compress);
+    });
+  }
+
+  it('moves a VM to its own host, without compression unless asked', async () => {
+    f.pool.db.update('pool', f.pool.db.all('pool')[0]![0], { migration_compression: true });
+    const { call } = begin({}, f.hostA);
+    const request = await asked(f.a);
+    expect(request.compress).to.equal(false);
+    f.a.domain(request.uuid, undefined);
+    f.a.domain(request.uuid, 'running');
+    f.a.end(request.migrationId, { status: 'success', report });
+    await call;
+    expect(row()).to.include({ power_state: 'Running', resident_on: f.hostA, domid: 2 });
+  });
+
+  it('leaves the record as it was when the source refuses or the migration fails', async () => {
+    const before = row();
+    f.a.refuse = new XapiError('VM_MIGRATE_FAILED', ['vm', 'a', 'b', 'no']);
+    const refused = await f.failure(() => begin().call);
+    expect(refused).to.deep.equal(['VM_MIGRATE_FAILED', 'vm', 'a', 'b', 'no']);
+    f.a.refuse = undefined;
+    const { call } = begin();
+    const { migrationId } = await asked(f.a);
+    const error = { code: 'HOST_NOT_ENOUGH_FREE_MEMORY', params: ['1', '0'] };
+    f.a.end(migrationId, { status: 'failure', error });
+    expect(await f.failure(() => call)).to.deep.equal(['HOST_NOT_ENOUGH_FREE_MEMORY', '1', '0']);
+    expect(row()).to.deep.equal(before);
+    expect([...f.store.table('migrations').entries()]).to.deep.equal([]);
+  });
+
+  it('is cancelled with its task', async () => {
+    const { task, call } = begin();
+    const { migrationId } = await asked(f.a);
+    await f.until(() => taskRow(task).allowed_operations.includes('cancel'));
+    f.pool.dispatch.handlers.task.cancel(f.context(), task.ref);
+    while (f.a.cancelled.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(f.a.cancelled).to.deep.equal([migrationId]);
+    f.a.end(migrationId, { status: 'cancelled', error: { code: 'TASK_CANCELLED', params: [migrationId] } });
+    expect(await f.failure(() => call)).to.deep.equal(['TASK_CANCELLED', task.ref]);
+    expect(row()).to.include({ power_state: 'Running', resident_on: f.hostA });
+  });
+
+  it('leaves the VM paused and in doubt where nobody knows, until the hosts do', async () => {
+    const { call } = begin();
+    const request = await asked(f.a);
+    f.a.domain(request.uuid, 'paused');
+    const error = { code: 'VM_MIGRATE_FAILED', params: ['vm', 'a', 'b', 'no answer'] };
+    f.a.end(request.migrationId, { status: 'in-doubt', error });
+    expect((await f.failure(() => call))[0]).to.equal('VM_MIGRATE_FAILED');
+    expect(row()).to.include({ power_state: 'Paused', resident_on: f.hostA });
+    expect(row().other_config['xenferry:in-doubt']).to.include('no answer');
+    expect(row().allowed_operations).to.deep.equal([]);
+    const { unpause } = f.pool.dispatch.handlers.VM;
+    expect((await f.failure(() => unpause(f.context(), vm)))[0]).to.equal('OPERATION_NOT_ALLOWED');
+    take(request);
+    await f.until(() => row().resident_on === hostB && row().other_config['xenferry:in-doubt'] === undefined);
+    expect(row().power_state).to.equal('Running');
+    while ([...f.store.table('migrations').entries()].length > 0) await new Promise((resolve) => setImmediate(resolve));
+  });
+
+  it('is taken up by a coordinator that starts anew, under its task', async () => {
+    const { task, call } = begin();
+    call.catch(() => undefined);
+    const request = await asked(f.a);
+    await f.until(() => taskRow(task).allowed_operations.includes('cancel'));
+    f = await f.restart();
+    expect(taskRow(task)).to.include({ status: 'pending', name_label: 'Async.VM.test' });
+    expect(row().current_operations).to.deep.equal({ [task.ref]: 'pool_migrate' });
+    take(request);
+    await f.until(() => taskRow(task).status === 'success');
+    expect(row()).to.deep.include({ resident_on: hostB, power_state: 'Running', current_operations: {} });
+    expect(f.a.migrations).to.have.length(1);
+  });
+
+  it('hears of an end that came while the source was not followed', async () => {
+    const { call } = begin();
+    const request = await asked(f.a);
+    f.a.reachable = false;
+    take(request);
+    await f.until(() => !f.pool.db.get('host_metrics', f.pool.db.get('host', f.hostA).metrics).live);
+    f.a.reachable = true;
+    await call;
+    expect(row().resident_on).to.equal(hostB);
+  });
+
+  describe('refuses', () => {
+    const refusals: [string, () => unknown, Record<string, string>, (b: string) => string[]][] = [
+      [
+        'a destination without the memory',
+        () => {
+          f.b.memoryFree = 7;
+        },
+        {},
+        () => ['HOST_NOT_ENOUGH_FREE_MEMORY', String(gib), '7'],
+      ],
+      [
+        'a disabled destination',
+        () => f.pool.db.update('host', hostB, { enabled: false }),
+        {},
+        (b) => ['HOST_DISABLED', b],
+      ],
+      ['a copy', () => undefined, { copy: 'true' }, () => ['VM_BAD_POWER_STATE', vm, 'halted, suspended', 'running']],
+      [
+        'live=false',
+        () => undefined,
+        { live: 'false' },
+        () => ['VM_BAD_POWER_STATE', vm, 'halted, suspended', 'running'],
+      ],
+      [
+        'a network that is none',
+        () => undefined,
+        { network: 'OpaqueRef:x' },
+        () => ['HANDLE_INVALID', 'network', 'OpaqueRef:x'],
+      ],
+      [
+        'a halted VM',
+        () => f.pool.dispatch.handlers.VM.hard_shutdown(f.context(), vm),
+        {},
+        () => ['VM_BAD_POWER_STATE', vm, 'running, paused', 'halted'],
+      ],
+    ];
+    for (const [what, prepare, options, expected] of refusals) {
+      it(what, async () => {
+        await prepare();
+        expect(await f.failure(() => begin(options).call)).to.deep.equal(expected(hostB));
+        expect(f.a.migrations).to.deep.equal([]);
+        expect(row().current_operations).to.deep.equal({});
+      });
+    }
+  });
+
+  it('takes the network that it is told', async () => {
+    const network = f.pool.db.all('network')[0]![0];
+    const { call } = begin({ network });
+    const request = await asked(f.a);
+    expect(request.destination).to.deep.include({ url: 'http://127.0.0.1:8002' });
+    take(request);
+    await call;
+  });
+
+  it('carries what is thrown on to the task of the call', async () => {
+    const error = toXapiError(await begin({}, 'OpaqueRef:none' as Ref<'host'>).call.catch((e: unknown) => e));
+    expect([error.code, ...error.params]).to.deep.equal(['HANDLE_INVALID', 'host', 'OpaqueRef:none']);
+  });
+});
