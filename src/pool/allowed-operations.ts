@@ -73,7 +73,7 @@ export function followAllowedOperations(db: Database): () => void {
  * @param task the task's reference; any other unique text where the call has none
  * @throws what `refusal` says, HANDLE_INVALID
  */
-export function holdVm(db: Database, ref: Ref<'VM'>, operation: VmOperation, task: string): { release(): void } {
+function holdVm(db: Database, ref: Ref<'VM'>, operation: VmOperation, task: string): { release(): void } {
   const refused = refusal(ref, db.get('VM', ref), operation);
   if (refused !== undefined) throw refused;
   db.putInMap('VM', ref, 'current_operations', task, operation);

@@ -12,7 +12,7 @@ import { type Change, type ChangeListener, createRows, type Fields, type Row, ty
 import { reserveGenerations, saveChanges } from './saving.js';
 
 /** Classes whose rows end with the daemon. */
-export const volatileClasses: ReadonlySet<ClassName> = new Set(['session', 'task']);
+const volatileClasses: ReadonlySet<ClassName> = new Set(['session', 'task']);
 
 export type RecordView<C extends ClassName> = Readonly<RecordOf<C>>;
 

@@ -5,7 +5,7 @@ import { XapiError } from '../base/errors.js';
 import { type DomainSpec, type MemoryProfile, pageSize, type Workload } from '../base/hypervisor-protocol.js';
 
 /** The keys of VM.other_config that say what the simulator's guest has in its memory and does. */
-export const simulatorKeys = {
+const simulatorKeys = {
   profile: 'simulator:profile',
   rate: 'simulator:dirty-pages-per-second',
   workingSet: 'simulator:working-set',

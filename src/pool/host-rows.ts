@@ -6,7 +6,7 @@ import type { HostState } from '../host/service.js';
 import type { Database } from './database.js';
 
 /** The bridge of the network that every host is on. */
-export const managementBridge = 'xenbr0';
+const managementBridge = 'xenbr0';
 
 /**
  * Make a host's rows, or bring them up to date.
@@ -148,7 +148,7 @@ async function ipOf(name: string): Promise<Address> {
 }
 
 /** An address that is locally administered and always the same for the same text. */
-export function macOf(text: string): string {
+function macOf(text: string): string {
   const bytes = createHash('sha256').update(text).digest().subarray(0, 5);
   return ['02', ...[...bytes].map((byte) => byte.toString(16).padStart(2, '0'))].join(':');
 }
