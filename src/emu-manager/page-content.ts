@@ -1,7 +1,7 @@
 /** What a page looks like, told fast, to choose how it is sent. */
 import { pageSize } from '../base/hypervisor-protocol.js';
 
-export type PageContent = 'zero' | 'random' | 'other';
+export type PageContent = 'zero' | 'random' | 'text' | 'binary';
 
 const zeroPage = Buffer.alloc(pageSize);
 const samples = 128;
@@ -14,8 +14,8 @@ const stride = 31;
 const mostEqualPairs = 55;
 
 /**
- * A function that looks at the page which begins at `at`: no bit of it set, a sample of its bytes as evenly distributed as
- * those of random or compressed data, or neither.
+ * A function that looks at the page which begins at `at`: no bit of it set; a sample of its bytes as evenly distributed as
+ * those of random or compressed data; a sample that is ASCII text; or none of these.
  */
 export function createPageClassifier(): (memory: Buffer, at: number) => PageContent {
   const counts = new Uint8Array(256);
@@ -23,11 +23,13 @@ export function createPageClassifier(): (memory: Buffer, at: number) => PageCont
     if (memory[at] === 0 && memory.compare(zeroPage, 0, pageSize, at, at + pageSize) === 0) return 'zero';
     counts.fill(0);
     let equalPairs = 0;
+    let isText = true;
     for (let index = 0; index < samples; index += 1) {
       const byte = memory[at + index * stride] as number;
       const count = counts[byte] as number;
       equalPairs += count;
-      if (equalPairs > mostEqualPairs) return 'other';
+      isText &&= byte >= 9 && byte < 127;
+      if (equalPairs > mostEqualPairs) return isText ? 'text' : 'binary';
       counts[byte] = count + 1;
     }
     return 'random';

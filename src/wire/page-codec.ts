@@ -27,7 +27,6 @@ export interface CompressedPages {
 const codecs: readonly Codec[] = ['stored', 'zstd', 'zero'];
 const headBytes = 24;
 const checksummedFrom = 20;
-const level = -1;
 
 /**
  * A record, in pieces to be written one after the other so that the payload is not copied.
@@ -71,8 +70,11 @@ export function decodePages(body: Buffer): CompressedPages {
   return { codec, pfns, rawLength, payload };
 }
 
-/** One frame of pages. The pages must not change before the promise settles. */
-export function compressPages(pages: Buffer): Promise<Buffer> {
+/**
+ * One frame of pages. The pages must not change before the promise settles.
+ * @param level zstd's, -7 to 9: with higher ones the blocks of a frame are no longer full, and a reader refuses it
+ */
+export function compressPages(pages: Buffer, level = 1): Promise<Buffer> {
   return zstd.compress(pages, level);
 }
 
