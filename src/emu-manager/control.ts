@@ -51,6 +51,7 @@ export function openControl(init: Init): Control {
     const command = decodeCommand(line);
     if (command.kind === 'abort') init.onAbort();
     else if (command.kind === 'restore') restores.give(command.emu);
+    else if (!dones.isAwaited()) throw new Error('done, where nothing was asked');
     else dones.give();
   };
   input.on('data', (chunk: Buffer) => {
@@ -114,6 +115,7 @@ function createWaiters<T>() {
   const given: T[] = [];
   const waiting: ((value: T) => void)[] = [];
   return {
+    isAwaited: () => waiting.length > 0,
     give(value: T) {
       const waiter = waiting.shift();
       if (waiter === undefined) given.push(value);

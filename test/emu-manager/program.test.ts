@@ -170,18 +170,23 @@ describe('emu-manager', () => {
   for (const how of ['abort', 'the end of the control channel'] as const) {
     const stop = (emu: ReturnType<Lab['emu']>) => (how === 'abort' ? emu.tell('abort') : emu.hangUp());
 
-    it(`ends a save at ${how} while nobody reads its stream`, async () => {
-      const source = await runningGuest();
-      const emu = lab.emu(['-mode', 'hvm_save', '-domid', String(source.domid), '-live', 'true'], ['pipe']);
-      await emu.next();
-      emu.tell('done');
-      const stream = emu.stream(0);
-      await new Promise((resolve) => stream.once('readable', resolve));
-      stop(emu);
-      const { status, messages } = await emu.exit();
-      expect(status).to.equal(0);
-      expect(messages.map(({ kind }) => kind)).to.deep.equal(['prepare']);
-    });
+    for (const compress of ['false', 'true']) {
+      it(`ends a save at ${how} while nobody reads its stream, -compress ${compress}`, async () => {
+        const source = await runningGuest();
+        const emu = lab.emu(
+          ['-mode', 'hvm_save', '-domid', String(source.domid), '-live', 'true', '-compress', compress],
+          ['pipe'],
+        );
+        await emu.next();
+        emu.tell('done');
+        const stream = emu.stream(0);
+        await new Promise((resolve) => stream.once('readable', resolve));
+        stop(emu);
+        const { status, messages } = await emu.exit();
+        expect(status).to.equal(0);
+        expect(messages.map(({ kind }) => kind)).to.deep.equal(['prepare']);
+      });
+    }
 
     it(`ends a restore at ${how} while nobody writes its stream`, async () => {
       const destination = await lab.createDomain();
@@ -245,6 +250,25 @@ describe('emu-manager', () => {
     expect(messages.at(-1))
       .to.have.property('text')
       .that.matches(/EPIPE|ECONNRESET/);
+  });
+
+  it('reports a peer that closes the stream before END', async () => {
+    const destination = await lab.createDomain();
+    const emu = lab.emu(['-mode', 'hvm_restore', '-domid', String(destination.domid)], ['pipe']);
+    emu.tell('restore:xenguest');
+    emu.stream(0).end(Buffer.concat([start, page(1)]));
+    const { status, messages } = await emu.exit();
+    expect(status).to.equal(1);
+    expect(messages).to.deep.equal([{ kind: 'error', text: 'the stream ended early' }]);
+  });
+
+  it('refuses a done that it did not ask for', async () => {
+    const destination = await lab.createDomain();
+    const emu = lab.emu(['-mode', 'hvm_restore', '-domid', String(destination.domid)], ['pipe']);
+    emu.tell('done');
+    const { status, messages } = await emu.exit();
+    expect(status).to.equal(1);
+    expect(messages).to.deep.equal([{ kind: 'error', text: 'done, where nothing was asked' }]);
   });
 
   it('reports bad arguments on stderr and on the control channel', async () => {
