@@ -74,6 +74,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
       stepMs: config().migrationStepTimeout * 1000,
     }),
     xenopsUrl: () => `${init.url()}${xenopsPath}`,
+    onEnded: (migrationId, taken) => events.emit({ kind: 'receive-ended', migrationId, taken }),
     announce: init.announce ?? fullAnnouncement,
     log,
   });

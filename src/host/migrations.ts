@@ -1,7 +1,7 @@
 /** The migrations that leave this host: queued in their VM's lane, followed, cancelled, remembered by their journal rows. */
 import { toXapiError, XapiError } from '../base/errors.js';
 import type { SourceState } from '../migrate/protocol.js';
-import { type MigrateRequest, type MigrationOutcome, toWireError } from '../migrate/request.js';
+import { type MigrateRequest, type MigrationOutcome, type MigrationReport, toWireError } from '../migrate/request.js';
 import { settleWithin } from '../migrate/settle.js';
 import { migrateAsSource } from '../migrate/source.js';
 import type { SourceDeps, SourceSettings } from '../migrate/source-attempt.js';
@@ -123,10 +123,7 @@ async function recoverRow(deps: SourceDeps, row: SourceRow<SourceState>): Promis
     vm: row.uuid,
   });
   await resume(deps.backend, row);
-  const error = toWireError(
-    new XapiError('VM_MIGRATE_FAILED', [row.uuid, 'this host', 'destination', 'the source was restarted']),
-  );
-  await deps.journal.put({ ...row, state: 'failed', outcome: { status: 'failure', error } });
+  await deps.journal.put({ ...row, state: 'failed', outcome: failure(row, 'the source was started anew') });
 }
 
 /** A commit without an answer: the destination is asked until it gives one; meanwhile the VM is in doubt. */
@@ -135,19 +132,26 @@ async function settleRow(
   settings: SourceSettings,
   row: SourceRow<SourceState>,
 ): Promise<MigrationOutcome | undefined> {
-  if (row.agreed === undefined) return undefined;
+  if (row.agreed === undefined || row.report === undefined) return undefined;
   await deps.backend.markInDoubt(row.handle, `migration ${row.migrationId} is being settled`);
   const settlement = await settleWithin(settings.stepTimeoutMs, deps.peers, row.agreed, deps.log);
   if (settlement === 'unknown') return undefined;
-  const error = new XapiError('VM_MIGRATE_FAILED', [
-    row.uuid,
-    'this host',
-    'destination',
-    `settled after a restart: ${settlement}`,
-  ]);
-  const outcome: MigrationOutcome = { status: 'failure', error: toWireError(error) };
-  if (settlement === 'refused') await resume(deps.backend, row);
-  else await deps.backend.destroy(row.handle);
-  await deps.journal.put({ ...row, state: settlement === 'refused' ? 'failed' : 'done', outcome });
-  return settlement === 'refused' ? outcome : undefined;
+  if (settlement === 'taken') {
+    const outcome: MigrationOutcome = { status: 'success', report: row.report as MigrationReport };
+    await deps.journal.put({ ...row, state: 'done', outcome });
+    await deps.backend.destroy(row.handle);
+    return outcome;
+  }
+  const outcome = failure(row, 'the destination has refused the VM, as was settled after a restart of the source');
+  await resume(deps.backend, row);
+  await deps.journal.put({ ...row, state: 'failed', outcome });
+  return outcome;
+}
+
+function failure(row: SourceRow, why: string): MigrationOutcome {
+  const { source } = row.request as MigrateRequest;
+  return {
+    status: 'failure',
+    error: toWireError(new XapiError('VM_MIGRATE_FAILED', [row.uuid, source, 'destination', why])),
+  };
 }

@@ -31,8 +31,8 @@ export interface AttemptDeps {
 export interface DestinationAttempt {
   /** Decide for good: refuse unless point 3 was taken. */
   settle(reason: string): Promise<Settlement>;
-  /** Resolves when the attempt has taken the VM and runs it, or has refused and left nothing behind. */
-  readonly ended: Promise<void>;
+  /** Resolves when the attempt has taken the VM and runs it, or has refused and left nothing behind. Never rejects. */
+  readonly ended: Promise<'taken' | 'refused'>;
 }
 
 interface Running {
@@ -64,7 +64,10 @@ export function openAttempt(
   };
   const decided = decide(running);
   const ended = decided
-    .then((settlement) => (settlement === 'taken' ? runDomain(running) : undefined))
+    .then(async (settlement) => {
+      if (settlement === 'taken') await runDomain(running);
+      return settlement;
+    })
     .finally(() => running.meeting.end());
   return {
     ended,
@@ -82,8 +85,9 @@ async function decide(attempt: Running): Promise<'taken' | 'refused'> {
     const vgpu = await acceptVgpus(attempt, control.socket);
     const handle = await createDomain(attempt, control.socket);
     const memory = await acceptMemory(attempt, control.socket);
-    await receiveImage(attempt, handle, memory, vgpu);
-    await announceRestored(attempt, control);
+    const restoredAck = control.cookies.restored_ack === '1';
+    await receiveImage(attempt, handle, memory, vgpu, restoredAck);
+    if (restoredAck) await send(attempt, '2-restored', control.socket);
     await awaitGo(attempt);
     return 'taken';
   } catch (error) {
@@ -131,6 +135,7 @@ async function receiveImage(
   handle: DomainHandle,
   memory: ArrivedChannel,
   vgpu: ReadonlyMap<string, RawSocket>,
+  restoredAck: boolean,
 ): Promise<void> {
   const { deps, refusal, log } = attempt;
   const channels: ImageChannels = { memory: memory.socket, vgpu };
@@ -138,7 +143,10 @@ async function receiveImage(
   let received = false;
   const order = recvHandshake(attempt.control as RawSocket);
   order.then(
-    () => !received && stop.abort(new XapiError('INTERNAL_ERROR', ['point 3 came before the image'])),
+    () => {
+      // A source that waits for 2-restored has no reason to be early; any other sends 3 as soon as the image is out.
+      if (restoredAck && !received) stop.abort(new XapiError('INTERNAL_ERROR', ['point 3 came before 2-restored']));
+    },
     (error: unknown) => stop.abort(error),
   );
   attempt.order = order;
@@ -156,10 +164,6 @@ async function receiveImage(
   received = true;
   await write(attempt, { ...attempt.row, state: 'restored' });
   log.info('synchronisation point 2: received');
-}
-
-async function announceRestored(attempt: Running, control: ArrivedChannel): Promise<void> {
-  if (control.cookies.restored_ack === '1') await send(attempt, '2-restored', control.socket);
 }
 
 /** Point 3. Whether it or a refusal came first is decided here, in one turn of the event loop. */

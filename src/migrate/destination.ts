@@ -8,6 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Backend } from '../backend/backend.js';
 import { messageOf, XapiError } from '../base/errors.js';
+import { sameDomain } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
 import { channelUrl } from '../wire/channel.js';
 import type { DestinationRow, Journal } from '../xenops/journal.js';
@@ -21,7 +22,9 @@ export interface DestinationDeps extends AttemptDeps {
   readonly queue: Queue;
   /** The URL below which the channels are. */
   readonly xenopsUrl: () => string;
-  /** What is announced; absent for a destination that announces nothing. */
+  /** An attempt is over: the VM is here, or it will never be. */
+  readonly onEnded: (migrationId: string, taken: boolean) => void;
+  /** What VM.receive's reply announces; nothing, as from a destination that knows only plain streams and the pipe. */
   readonly announce: { readonly formats: readonly string[]; readonly restoredAck: boolean };
 }
 
@@ -51,6 +54,7 @@ export const fullAnnouncement = { formats: acceptedFormats, restoredAck: true } 
 /** Make the destination side of a host. */
 export function createDestination(deps: DestinationDeps): MigrationDestination {
   const attempts = new Map<string, DestinationAttempt>();
+  const inLane = <T>(uuid: string, work: () => Promise<T>) => deps.queue.run(`receive ${uuid}`, work);
   const rowOf = (id: string) => deps.journal.get('destination', id) as DestinationRow<DestinationState> | undefined;
   const authenticated = (id: string, token: string): DestinationRow<DestinationState> | undefined => {
     const row = rowOf(id);
@@ -72,7 +76,10 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     });
     const attempt = openAttempt(deps, row, request.metadata);
     attempts.set(request.migrationId, attempt);
-    attempt.ended.finally(() => attempts.delete(request.migrationId));
+    void attempt.ended.then((settlement) => {
+      attempts.delete(request.migrationId);
+      deps.onEnded(request.migrationId, settlement === 'taken');
+    });
     return row.reply as ReceiveReply;
   }
 
@@ -121,10 +128,11 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
   }
 
   return {
-    receive: (request) => deps.queue.run(`receive ${request.metadata.domain.uuid}`, () => receive(request)),
+    receive: (request) => inLane(request.metadata.domain.uuid, () => receive(request)),
     async settle(id, token) {
       const row = authenticated(id, token);
-      return row === undefined ? 'unknown' : settleRow(row, 'the source has settled the migration');
+      if (row === undefined) return 'unknown';
+      return inLane(row.uuid, () => settleRow(rowOf(id) ?? row, 'the source has settled the migration'));
     },
     async acknowledge(id, token) {
       const row = authenticated(id, token);
@@ -136,7 +144,10 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       return deps.backend.digest(row.handle);
     },
     async recover() {
-      for (const row of destinationRows(deps.journal)) await recoverRow(deps, row);
+      for (const row of destinationRows(deps.journal)) {
+        const settlement = await recoverRow(deps, row);
+        if (settlement !== 'unknown') deps.onEnded(row.migrationId, settlement === 'taken');
+      }
     },
     async close() {
       await Promise.all([...attempts.values()].map((attempt) => attempt.settle('the daemon of the destination stops')));
@@ -164,16 +175,23 @@ async function assertFree(backend: Backend, row: DestinationRow): Promise<void> 
 }
 
 /** After a restart: what was not taken is refused; what was taken and ran is done; the rest stays paused, in doubt. */
-async function recoverRow(deps: DestinationDeps, row: DestinationRow<DestinationState>): Promise<void> {
+async function recoverRow(deps: DestinationDeps, row: DestinationRow<DestinationState>): Promise<Settlement> {
   const log: Log = deps.log.child({ migration: row.migrationId, vm: row.uuid, side: 'destination' });
-  if (row.state === 'refused' || row.state === 'done') return;
+  if (row.state === 'refused') return 'refused';
+  if (row.state === 'done') return 'taken';
   if (!hasTaken(row.state)) {
     log.warn('refused: the daemon was started anew');
-    return refuseRow(deps, row);
+    await refuseRow(deps, row);
+    return 'refused';
   }
-  const domain = (await deps.backend.list()).find(({ handle }) => handle.domid === row.handle?.domid);
-  if (domain === undefined || domain.everRan) return deps.journal.put({ ...row, state: 'done' });
+  const { handle } = row;
+  const domain = (await deps.backend.list()).find((one) => handle !== undefined && sameDomain(one.handle, handle));
+  if (domain === undefined || domain.everRan) {
+    await deps.journal.put({ ...row, state: 'done' });
+    return 'taken';
+  }
   const reason = `migration ${row.migrationId}: taken, but the daemon was started anew before the VM ran`;
   log.error(`in doubt: ${reason}`);
   await deps.backend.markInDoubt(domain.handle, reason).catch((error: unknown) => log.error(messageOf(error)));
+  return 'unknown';
 }

@@ -7,10 +7,8 @@ import type { Log } from '../base/log.js';
 import { recvHandshake, sendSuccess } from '../wire/handshake.js';
 import type { RawSocket } from '../wire/raw-socket.js';
 import type { ZstdCommand } from '../wire/zstd-pipe.js';
-import type { SaveResult } from '../xenops/image.js';
 import type { Journal, SourceRow } from '../xenops/journal.js';
 import type { Compressor, ConfiguredCompressor } from './compressor.js';
-import type { ReceiveReply } from './metadata.js';
 import type { Phase, Side, SourceState, SynchronisationPoint } from './protocol.js';
 import type { MigrateRequest } from './request.js';
 import type { Peers } from './settle.js';
@@ -72,11 +70,16 @@ export interface Decision {
   readonly cookies: Readonly<Record<string, string>>;
 }
 
-/** What a migration that has passed the commit point knows of itself. */
-export interface Committed {
-  readonly reply: ReceiveReply;
-  readonly decision: Decision;
-  readonly saved: SaveResult;
+/** Times up to now: since the start, and since the pause of a VM that ran. */
+export function elapsed({ startedAt, pausedAt, row }: Attempt): {
+  readonly seconds: number;
+  readonly downtimeMs: number;
+} {
+  const now = performance.now();
+  return {
+    seconds: (now - startedAt) / 1000,
+    downtimeMs: row?.wasRunning === true && pausedAt !== undefined ? now - pausedAt : 0,
+  };
 }
 
 export function migrationError(attempt: Attempt, error: unknown): XapiError {

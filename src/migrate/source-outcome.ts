@@ -12,8 +12,8 @@ import { type Agreed, type Peers, settleWithin } from './settle.js';
 import {
   type Attempt,
   awaitPoint,
-  type Committed,
   closeChannels,
+  elapsed,
   enter,
   migrationError,
   rowOf,
@@ -24,9 +24,9 @@ import {
 const refuseTimeoutMs = 5_000;
 
 /** Past the commit point nothing that fails here resumes the VM; only the destination's word that it has refused does. */
-export async function conclude(attempt: Attempt, committed: Committed): Promise<MigrationOutcome> {
+export async function conclude(attempt: Attempt, report: MigrationReport): Promise<MigrationOutcome> {
   const settlement = await awaitRunning(attempt);
-  if (settlement === 'taken') return finish(attempt, committed);
+  if (settlement === 'taken') return finish(attempt, report);
   if (settlement === 'unknown') return leaveInDoubt(attempt);
   attempt.failedSide = 'destination';
   return abandon(
@@ -49,22 +49,12 @@ async function awaitRunning(attempt: Attempt): Promise<Settlement> {
 }
 
 /** The VM runs at the destination: report, and clean up the old copy. A clean-up that fails is done at the next start. */
-async function finish(attempt: Attempt, { reply, decision, saved }: Committed): Promise<MigrationOutcome> {
-  const { deps, startedAt, pausedAt, log } = attempt;
+async function finish(attempt: Attempt, known: MigrationReport): Promise<MigrationOutcome> {
+  const { deps, log } = attempt;
   const row = rowOf(attempt);
-  const now = performance.now();
+  const times = elapsed(attempt);
   enter(attempt, 'clean-up');
-  const report: MigrationReport = {
-    compressorAsked: decision.asked,
-    compressorUsed: decision.used,
-    ...(decision.fallback === undefined ? {} : { fallback: decision.fallback }),
-    ...saved,
-    cookies: decision.cookies,
-    seconds: (now - startedAt) / 1000,
-    downtimeMs: row.wasRunning && pausedAt !== undefined ? now - pausedAt : 0,
-    ...(await digests(attempt)),
-    ...(reply.vm === undefined ? {} : { vm: reply.vm }),
-  };
+  const report: MigrationReport = { ...known, ...times, ...(await digests(attempt)) };
   const outcome: MigrationOutcome = { status: 'success', report };
   closeChannels(attempt);
   try {
@@ -75,7 +65,7 @@ async function finish(attempt: Attempt, { reply, decision, saved }: Committed): 
   } catch (error) {
     log.warn(`clean-up goes on at the next start: ${messageOf(error)}`);
   }
-  log.info('migrated', { compressor: decision.used, seconds: report.seconds, downtime_ms: report.downtimeMs });
+  log.info('migrated', { compressor: report.compressorUsed, seconds: report.seconds, downtime_ms: report.downtimeMs });
   return outcome;
 }
 

@@ -15,12 +15,12 @@ import { type SaveResult, saveImage } from '../xenops/image.js';
 import { chooseCompressor, compressionPlan, effectiveCompressor } from './compressor.js';
 import type { ReceiveReply, VmMetadata } from './metadata.js';
 import { memoryMigrationVersion, oldCopyUuid } from './protocol.js';
-import type { MigrateRequest, MigrationOutcome } from './request.js';
+import type { MigrateRequest, MigrationOutcome, MigrationReport } from './request.js';
 import {
   type Attempt,
   awaitPoint,
-  type Committed,
   type Decision,
+  elapsed,
   enter,
   ofDestination,
   recv,
@@ -54,7 +54,7 @@ export async function migrateAsSource(
     failedSide: 'source',
     sockets: [],
   };
-  let committed: Committed;
+  let report: MigrationReport;
   try {
     await begin(attempt);
     const reply = await prepare(attempt);
@@ -62,12 +62,12 @@ export async function migrateAsSource(
     const channels = await connect(attempt, reply, decision);
     const saved = await copy(attempt, channels, decision);
     await awaitRestored(attempt, channels);
-    await commit(attempt, channels.control);
-    committed = { reply, decision, saved };
+    report = reportOf(attempt, reply, decision, saved);
+    await commit(attempt, channels.control, report);
   } catch (error) {
     return abandon(attempt, error);
   }
-  return conclude(attempt, committed);
+  return conclude(attempt, report);
 }
 
 /** Look at the domain and journal the attempt. */
@@ -234,11 +234,24 @@ async function awaitRestored(attempt: Attempt, channels: Channels): Promise<void
   listen(attempt, channels.control);
 }
 
+/** What is known before the commit point, so that it can be told after a restart as well. */
+function reportOf(attempt: Attempt, reply: ReceiveReply, decision: Decision, saved: SaveResult): MigrationReport {
+  return {
+    compressorAsked: decision.asked,
+    compressorUsed: decision.used,
+    ...(decision.fallback === undefined ? {} : { fallback: decision.fallback }),
+    ...saved,
+    cookies: decision.cookies,
+    ...elapsed(attempt),
+    ...(reply.vm === undefined ? {} : { vm: reply.vm }),
+  };
+}
+
 /** The commit point: durable before it is sent. */
-async function commit(attempt: Attempt, control: RawSocket): Promise<void> {
+async function commit(attempt: Attempt, control: RawSocket, report: MigrationReport): Promise<void> {
   attempt.hooks.signal.throwIfAborted();
   enter(attempt, 'commit');
-  await write(attempt, { ...rowOf(attempt), state: 'going' });
+  await write(attempt, { ...rowOf(attempt), state: 'going', report });
   attempt.hooks.onCommit();
   await sendSuccess(control).catch((error: unknown) =>
     attempt.log.warn(`point 3 may not have arrived: ${messageOf(error)}`),

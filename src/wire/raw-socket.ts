@@ -53,7 +53,9 @@ export async function connectRaw(
   to: net.TcpNetConnectOpts | net.IpcNetConnectOpts,
   timeoutMs = 10_000,
 ): Promise<RawSocket> {
-  const { raw, socket } = wrap((onread) => net.connect({ ...to, onread, allowHalfOpen: true } as net.NetConnectOpts));
+  const { raw, socket } = wrap((onread) =>
+    net.connect({ ...to, onread, allowHalfOpen: true } as net.NetConnectOpts),
+  );
   const connected = new Promise<void>((resolve, reject) => {
     socket.once('connect', resolve);
     socket.once('error', reject);
@@ -110,7 +112,7 @@ function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: n
     buffer: () => (wanted === undefined || wanted.filled === 0 ? idle : wanted.buffer.subarray(wanted.filled)),
     callback: (count) => {
       if (wanted === undefined) {
-        waitingForEnd?.reject(new XapiError('INTERNAL_ERROR', ['bytes behind the end of the stream']));
+        fail(new XapiError('INTERNAL_ERROR', ['bytes behind the end of the stream']));
         return false;
       }
       if (wanted.filled === 0) wanted.buffer[0] = idle[0] as number;
@@ -122,13 +124,15 @@ function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: n
       return false;
     },
   });
-  const fail = (error: Error) => {
+  // Before anything comes: a socket begins to read by itself.
+  socket.pause();
+  function fail(error: Error): void {
     failure ??= error;
     wanted?.reject(failure);
     waitingForEnd?.reject(failure);
     wanted = undefined;
     waitingForEnd = undefined;
-  };
+  }
   socket.on('error', fail);
   socket.on('end', () => {
     ended = true;

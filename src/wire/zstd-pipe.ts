@@ -28,11 +28,22 @@ export interface ZstdPipe {
   readonly pid: number;
   /**
    * Resolves when the process has exited with 0; for a compressor with the bytes that went in and out, where it told.
-   * @throws INTERNAL_ERROR with what it said
+   * @throws CodecError with what it said
    */
   readonly done: Promise<{ readonly bytesIn?: number; readonly bytesOut?: number }>;
   /** Kill it. */
   abort(): void;
+}
+
+/** The process did not exit with 0. */
+export class CodecError extends XapiError {
+  /** Whether that is only because somebody beside it went away first. */
+  readonly isConsequence: boolean;
+
+  constructor(message: string, signal: string | undefined) {
+    super('INTERNAL_ERROR', [message]);
+    this.isConsequence = signal === 'SIGPIPE';
+  }
 }
 
 const standInProgram = fileURLToPath(new URL('../zstd/main.js', import.meta.url));
@@ -112,7 +123,7 @@ async function finish(child: ResultPromise, commandLine: string) {
   const said = typeof result.stderr === 'string' ? result.stderr : '';
   if (result.exitCode === 0) return countsIn(said);
   const why = result.exitCode === undefined ? (result.signal ?? result.shortMessage) : `exit status ${result.exitCode}`;
-  throw new XapiError('INTERNAL_ERROR', [`${commandLine}: ${why}: ${said.trim().slice(-500)}`]);
+  throw new CodecError(`${commandLine}: ${why}${said === '' ? '' : `: ${said.trim().slice(-500)}`}`, result.signal);
 }
 
 /** zstd -vv ends with `(3000000 B => 1510510 B, ...)`, the stand-in with `compressed 3000000 => 1510510 bytes`. */

@@ -26,7 +26,7 @@ import {
   signatureBytes,
   verifySignature,
 } from '../wire/suspend-image.js';
-import { openCompressor, openDecompressor, type ZstdCommand, type ZstdPipe } from '../wire/zstd-pipe.js';
+import { CodecError, openCompressor, openDecompressor, type ZstdCommand, type ZstdPipe } from '../wire/zstd-pipe.js';
 
 export interface ImageChannels {
   readonly memory: RawSocket;
@@ -202,7 +202,7 @@ async function withStreams<T>(
   let codecFailure: unknown;
   for (const { pipe } of streams) {
     pipe?.done.catch((error: unknown) => {
-      codecFailure ??= error;
+      if (!(error instanceof CodecError && error.isConsequence)) codecFailure ??= error;
       stop.abort(error);
     });
   }

@@ -17,6 +17,7 @@ import { openStore } from '../../src/base/store.js';
 import { type HostEngine, type HostEngineInit, openHostEngine } from '../../src/host/engine.js';
 import { xenopsPath } from '../../src/host/peers.js';
 import type { MigrateRequest, MigrationOutcome } from '../../src/migrate/request.js';
+import type { ChannelHead } from '../../src/wire/channel.js';
 import { createFront } from '../../src/wire/front.js';
 import { type CapturedLog, captureLog } from './log.js';
 
@@ -27,6 +28,10 @@ export interface TestHost {
   readonly engine: HostEngine;
   readonly simulator: Simulator;
   readonly log: CapturedLog;
+  /** The heads of the migration channels that came in. */
+  readonly heads: ChannelHead[];
+  /** The URL that the host gives to others, e.g. that of a proxy in front of it. */
+  advertise(url: string): void;
   /** Change the configuration, as a reload does. */
   configure(options: Record<string, string>): void;
   close(): Promise<void>;
@@ -54,6 +59,7 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
   });
   const store = openStore(path.join(stateDir, 'db'));
   let url = '';
+  const heads: ChannelHead[] = [];
   const engine = await openHostEngine({
     uuid,
     name: 'test-host',
@@ -70,18 +76,27 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
   const front = createFront({
     log,
     onRequest: createHttpApi(noPool(log), { [xenopsPath]: rpc }),
-    onChannel: engine.rendezvous.deliver,
+    onChannel(head, socket) {
+      heads.push(head);
+      engine.rendezvous.deliver(head, socket);
+    },
   });
   url = `http://127.0.0.1:${await front.listen(0, '127.0.0.1')}`;
   return {
     uuid,
-    url,
+    get url() {
+      return url;
+    },
     stateDir,
     engine,
     simulator,
     log: captured,
+    heads,
+    advertise(other) {
+      url = other;
+    },
     configure(options) {
-      config = configOf(stateDir, options);
+      config = configOf(stateDir, { ...init.options, ...options });
     },
     async close() {
       await engine.close();

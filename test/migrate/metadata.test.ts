@@ -1,0 +1,82 @@
+import { expect } from 'chai';
+import { XapiError } from '../../src/base/errors.js';
+import {
+  decodeMetadata,
+  decodeReply,
+  encodeMetadata,
+  encodeReply,
+  type ReceiveReply,
+} from '../../src/migrate/metadata.js';
+import { testDomain } from '../support/hosts.js';
+
+const metadata = { version: 1 as const, domain: testDomain({ vgpus: ['0'] }), vifs: [] };
+const reply: ReceiveReply = {
+  control: 'http://192.0.2.1:8480/services/xenops/migrate/vm/x',
+  memory: 'http://192.0.2.1:8480/services/xenops/migrate/mem/x',
+  vgpu: { 0: 'http://192.0.2.1:8480/services/xenops/migrate/vgpu/x.0' },
+  token: 'secret',
+  accepts: ['inline-zstd/1'],
+  restoredAck: true,
+};
+
+describe('migrate/metadata: what the source tells of a VM', () => {
+  it('comes out as it went in', () => {
+    expect(decodeMetadata(encodeMetadata(metadata))).to.deep.equal(metadata);
+  });
+
+  const bad: [what: string, text: string, names: RegExp][] = [
+    ['no JSON', '{', /metadata not JSON/],
+    ['another version', JSON.stringify({ ...metadata, version: 2 }), /version/],
+    ['no domain', JSON.stringify({ version: 1, vifs: [] }), /domain/],
+    [
+      'a uuid that is none',
+      JSON.stringify({ ...metadata, domain: { ...metadata.domain, uuid: '../x' } }),
+      /domain.uuid/,
+    ],
+    ['half a page', JSON.stringify({ ...metadata, domain: { ...metadata.domain, memoryBytes: 2048 } }), /memoryBytes/],
+    [
+      'negative memory',
+      JSON.stringify({ ...metadata, domain: { ...metadata.domain, memoryBytes: -4096 } }),
+      /memoryBytes/,
+    ],
+    [
+      'a vGPU that is a path',
+      JSON.stringify({ ...metadata, domain: { ...metadata.domain, vgpus: ['0/..'] } }),
+      /vgpus/,
+    ],
+  ];
+  for (const [what, text, names] of bad) {
+    it(`is refused with ${what}`, () => {
+      expect(() => decodeMetadata(text))
+        .to.throw(XapiError, names)
+        .with.property('code', 'INVALID_VALUE');
+    });
+  }
+});
+
+describe("migrate/metadata: VM.receive's reply", () => {
+  it('is a map of strings, and comes out as it went in', () => {
+    const map = encodeReply(reply);
+    expect(Object.values(map).every((value) => typeof value === 'string')).to.equal(true);
+    expect(decodeReply(map)).to.deep.equal(reply);
+  });
+
+  it('of a destination that announces nothing means plain streams, the zstd pipe, and no 2-restored', () => {
+    const map = encodeReply({ ...reply, accepts: [], restoredAck: false });
+    expect(map).to.not.have.any.keys('accepts', 'restored_ack');
+    expect(decodeReply(map)).to.deep.include({ accepts: [], restoredAck: false });
+  });
+
+  for (const [what, map] of [
+    ['no map', 'text'],
+    ['no token', { control: reply.control, memory: reply.memory }],
+    ['a URL that is none', { ...encodeReply(reply), control: 'nowhere' }],
+    ['vgpu that is no JSON', { ...encodeReply(reply), vgpu: '{' }],
+  ] as const) {
+    it(`is refused with ${what}`, () => {
+      expect(() => decodeReply(map))
+        .to.throw(XapiError)
+        .with.property('code', 'INVALID_VALUE');
+    });
+  }
+});
