@@ -45,8 +45,7 @@ export function cutUtf8(text: Buffer, limit: number): Buffer {
 export async function recvHandshake(from: Pick<RawSocket, 'read'>, timeoutMs?: number): Promise<void> {
   const length = (await from.read(2, timeoutMs)).readUInt16BE();
   if (length === 0) return;
-  const text = await from.read(length, timeoutMs);
-  throw new PeerError(new TextDecoder('utf-8').decode(text));
+  throw new PeerError((await from.read(length, timeoutMs)).toString('utf8'));
 }
 
 /** Tell the peer that this side has reached a synchronisation point. */

@@ -1,0 +1,114 @@
+/** Connections over the loopback for the tests of the wire, and what this process and its children have open. */
+import { once } from 'node:events';
+import fs from 'node:fs';
+import net from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { adoptRaw, connectRaw, type RawSocket } from '../../src/wire/raw-socket.js';
+import { openSocketPair } from '../../src/wire/socket-pair.js';
+
+/** A raw end, and an ordinary socket at the other one. */
+export interface Pair {
+  readonly raw: RawSocket;
+  readonly peer: net.Socket;
+}
+
+export interface Connections {
+  /** The raw end connects. */
+  connected(): Promise<Pair>;
+  /** The raw end is accepted. */
+  adopted(): Promise<Pair>;
+  /** Raw at both ends, over TCP. */
+  rawPair(): Promise<[RawSocket, RawSocket]>;
+  socketPair(): Promise<[RawSocket, RawSocket]>;
+  /** Something else to destroy in the end. */
+  keep<T extends { destroy(): unknown }>(socket: T): T;
+  close(): void;
+}
+
+export function openConnections(): Connections {
+  const kept: { destroy(): unknown }[] = [];
+  const keep = <T extends { destroy(): unknown }>(socket: T): T => {
+    kept.push(socket);
+    return socket;
+  };
+  const meet = async <A, B>(
+    connect: (port: number) => Promise<A>,
+    take: (socket: net.Socket) => B,
+  ): Promise<[A, B]> => {
+    const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const accepted = once(server, 'connection').then(([socket]) => take(socket as net.Socket));
+    const both = await Promise.all([connect((server.address() as net.AddressInfo).port), accepted]);
+    server.close();
+    return both;
+  };
+  const dialRaw = async (port: number) => keep(await connectRaw({ port, host: '127.0.0.1' }));
+  const adopt = (socket: net.Socket) => keep(adoptRaw(socket).raw);
+  return {
+    keep,
+    async connected() {
+      const [raw, peer] = await meet(dialRaw, keep<net.Socket>);
+      return { raw, peer: quiet(peer) };
+    },
+    async adopted() {
+      const dial = async (port: number) => {
+        const socket = keep(net.connect({ port, host: '127.0.0.1', allowHalfOpen: true }));
+        await once(socket, 'connect');
+        return socket;
+      };
+      const [peer, raw] = await meet(dial, adopt);
+      return { raw, peer: quiet(peer) };
+    },
+    rawPair: () => meet(dialRaw, adopt),
+    async socketPair() {
+      const [a, b] = await openSocketPair();
+      return [keep(a), keep(b)];
+    },
+    close() {
+      for (const socket of kept.splice(0)) socket.destroy();
+    },
+  };
+}
+
+function quiet(socket: net.Socket): net.Socket {
+  return socket.on('error', () => undefined);
+}
+
+/** Everything that comes, up to the end. */
+export async function readAll(from: AsyncIterable<unknown>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of from) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+/** The sockets and pipes that this process has open, by what the system calls them. */
+export function openDescriptors(): Set<string> {
+  const names = fs.readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return fs.readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return '';
+    }
+  });
+  return new Set(names.filter((name) => /^(socket|pipe):/.test(name)));
+}
+
+/** Wait until nothing is open that was not open before. */
+export async function nothingOpenSince(before: ReadonlySet<string>): Promise<void> {
+  while ([...openDescriptors()].some((name) => !before.has(name))) await delay(5);
+}
+
+/** Whether there is such a process, a zombie counted. */
+export function processExists(pid: number): boolean {
+  return fs.existsSync(`/proc/${pid}`);
+}
+
+/** The message of a promise that has to fail. */
+export async function messageOfFailure(promise: Promise<unknown>): Promise<string> {
+  return promise.then(
+    () => {
+      throw new Error('it did not fail');
+    },
+    (error: unknown) => (error as Error).message,
+  );
+}
