@@ -9,6 +9,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type { Backend } from '../backend/backend.js';
 import { type EmuProgram, runEmuRestore, runEmuSave } from '../backend/emu-manager.js';
+import { untilAborted } from '../base/deadline.js';
 import type { SaveStatistics } from '../base/emu-protocol.js';
 import { XapiError } from '../base/errors.js';
 import type { DomainHandle } from '../base/hypervisor-protocol.js';
@@ -206,8 +207,9 @@ async function withStreams<T>(
       stop.abort(error);
     });
   }
+  const running = work(signal);
   try {
-    return await work(signal);
+    return await untilAborted(running, signal);
   } catch (error) {
     stop.abort(error);
     for (const { plain } of streams) plain.destroy();
@@ -215,7 +217,7 @@ async function withStreams<T>(
     await Promise.race([exits, setTimeout(codecGraceMs)]);
     const cause = init.signal.aborted ? init.signal.reason : (codecFailure ?? error);
     for (const { pipe } of streams) pipe?.abort();
-    await exits;
+    await Promise.allSettled([exits, running]);
     throw cause;
   }
 }
