@@ -57,7 +57,12 @@ export interface ParamModel {
 }
 
 export interface MessageModel {
-  /** What it does, in a sentence. A message that has this is implemented; one without answers NOT_IMPLEMENTED. */
+  /**
+   * Implemented by its name alone, without a handler: it sets, adds to or removes from the field that its name ends with, and
+   * does nothing else.
+   */
+  readonly accessor?: true;
+  /** What it does, in a sentence. A message that has this has a handler; one that has neither this nor `accessor` answers NOT_IMPLEMENTED. */
   readonly doc?: string;
   /** The parameters after the session. */
   readonly params: readonly ParamModel[];

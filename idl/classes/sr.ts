@@ -132,6 +132,7 @@ export const SR = {
       async: true,
     },
     set_name_label: {
+      accessor: true,
       params: [
         { name: 'sr', type: 'ref:SR' },
         { name: 'value', type: 'string' },
@@ -141,6 +142,7 @@ export const SR = {
       async: true,
     },
     set_name_description: {
+      accessor: true,
       params: [
         { name: 'sr', type: 'ref:SR' },
         { name: 'value', type: 'string' },

@@ -289,6 +289,7 @@ export const VDI = {
       hidden: true,
     },
     set_name_label: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VDI' },
         { name: 'value', type: 'string' },
@@ -298,6 +299,7 @@ export const VDI = {
       async: true,
     },
     set_name_description: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VDI' },
         { name: 'value', type: 'string' },

@@ -837,6 +837,7 @@ export const VM = {
       roles: 'pool-operator',
     },
     set_start_delay: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'int' },
@@ -846,6 +847,7 @@ export const VM = {
       async: true,
     },
     set_shutdown_delay: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'int' },
@@ -855,6 +857,7 @@ export const VM = {
       async: true,
     },
     set_order: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'int' },
@@ -1047,6 +1050,7 @@ export const VM = {
       async: true,
     },
     set_blocked_operations: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'map(enum:vm_operations,string)' },
@@ -1056,6 +1060,7 @@ export const VM = {
       async: true,
     },
     add_to_blocked_operations: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'key', type: 'enum:vm_operations' },
@@ -1066,6 +1071,7 @@ export const VM = {
       async: true,
     },
     remove_from_blocked_operations: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'key', type: 'enum:vm_operations' },
@@ -1085,6 +1091,7 @@ export const VM = {
       async: true,
     },
     add_to_other_config: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'key', type: 'string' },
@@ -1094,6 +1101,7 @@ export const VM = {
       roles: 'vm-admin',
     },
     remove_from_other_config: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'key', type: 'string' },
@@ -1102,6 +1110,7 @@ export const VM = {
       roles: 'vm-admin',
     },
     set_other_config: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'map(string,string)' },
@@ -1110,6 +1119,7 @@ export const VM = {
       roles: 'vm-admin',
     },
     add_to_platform: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'key', type: 'string' },
@@ -1119,6 +1129,7 @@ export const VM = {
       roles: 'vm-admin',
     },
     remove_from_platform: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'key', type: 'string' },
@@ -1127,6 +1138,7 @@ export const VM = {
       roles: 'vm-admin',
     },
     set_platform: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'map(string,string)' },

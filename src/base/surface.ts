@@ -78,8 +78,19 @@ function messagesOf(cls: ClassModel): Message[] {
   const perField = cls.inDatabase
     ? Object.entries(cls.fields).flatMap(([name, field]) => accessors(cls, name, field))
     : [];
-  const custom = Object.entries(cls.messages).map(([method, model]) => message(cls, method, { kind: 'custom' }, model));
+  const custom = Object.entries(cls.messages).map(([method, model]) =>
+    message(cls, method, model.accessor === true ? accessorAction(cls, method) : { kind: 'custom' }, model),
+  );
   return [...generic, ...perField, ...custom];
+}
+
+/** What a message that is marked as an accessor does, by its name. */
+function accessorAction(cls: ClassModel, method: string): Action {
+  const [, kind, field = ''] = /^(set|add_to|remove_from|add|remove)_(.+)$/.exec(method) ?? [];
+  if (kind === undefined || !Object.hasOwn(cls.fields, field)) {
+    throw new Error(`${cls.name}.${method} is marked as an accessor and its name is that of none`);
+  }
+  return { kind: kind as 'set' | 'add_to' | 'remove_from' | 'add' | 'remove', field };
 }
 
 function message(cls: ClassModel, method: string, action: Action, model: MessageModel): Message {
