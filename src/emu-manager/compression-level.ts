@@ -11,16 +11,16 @@ const intervalMs = 100;
 
 /** What was found since the level was last decided. */
 export interface Findings {
-  /** Whether frames were ready that the stream did not take yet. */
-  readonly streamWaits: boolean;
+  /** The share of the time in which there was a frame ready that the stream had not taken yet, 0 to 1. */
+  readonly streamBusy: number;
   /** The share of this machine's CPU time that was idle, 0 to 1. */
   readonly idle: number;
 }
 
 /** One step up, down or none, from 0 to 6. */
-export function nextEffort(effort: number, { streamWaits, idle }: Findings): number {
-  if (streamWaits && idle > 0.3) return Math.min(mostEffort, effort + 1);
-  if (!streamWaits || idle < 0.15) return Math.max(0, effort - 1);
+export function nextEffort(effort: number, { streamBusy, idle }: Findings): number {
+  if (streamBusy > 0.7 && idle > 0.3) return Math.min(mostEffort, effort + 1);
+  if (streamBusy < 0.4 || idle < 0.15) return Math.max(0, effort - 1);
   return effort;
 }
 
@@ -32,23 +32,47 @@ export function levelFor(content: keyof typeof least, effort: number): number {
   return effort === 0 ? least[content] : effort;
 }
 
-/**
- * A function that gives the effort for the next frame.
- * @returns it takes how many frames are ready and not yet taken by the stream
- */
-export function createEffortChooser(): (ready: number) => number {
+export interface EffortChooser {
+  /** The effort for the next frame. */
+  next(): number;
+  /** A frame is ready to be written, and later has been. */
+  frameReady(): void;
+  frameTaken(): void;
+}
+
+/** Begins with the least effort and decides anew ten times a second. */
+export function createEffortChooser(): EffortChooser {
   let effort = 0;
-  let last = readCpu();
+  let cpu = readCpu();
   let decided = performance.now();
-  return (ready) => {
-    const now = performance.now();
-    if (now - decided < intervalMs) return effort;
-    const cpu = readCpu();
-    const total = cpu.total - last.total;
-    effort = nextEffort(effort, { streamWaits: ready > 1, idle: total === 0 ? 0 : (cpu.idle - last.idle) / total });
-    last = cpu;
-    decided = now;
-    return effort;
+  let ready = 0;
+  let busySince = 0;
+  let busyMs = 0;
+  return {
+    next() {
+      const now = performance.now();
+      if (now - decided < intervalMs) return effort;
+      if (ready > 0) {
+        busyMs += now - busySince;
+        busySince = now;
+      }
+      const before = cpu;
+      cpu = readCpu();
+      const total = cpu.total - before.total;
+      const idle = total === 0 ? 0 : (cpu.idle - before.idle) / total;
+      effort = nextEffort(effort, { streamBusy: busyMs / (now - decided), idle });
+      busyMs = 0;
+      decided = now;
+      return effort;
+    },
+    frameReady() {
+      if (ready === 0) busySince = performance.now();
+      ready += 1;
+    },
+    frameTaken() {
+      ready -= 1;
+      if (ready === 0) busyMs += performance.now() - busySince;
+    },
   };
 }
 

@@ -61,13 +61,12 @@ const pagesRead = 128;
 export function createCompressedSender(memoryFd: number, sink: Sink): PageSender {
   const incoming = Buffer.alloc(pagesRead * pageSize);
   const classify = createPageClassifier();
-  const chooseEffort = createEffortChooser();
+  const effort = createEffortChooser();
   const batches = createBatches();
   const gathered: Record<Kind, Batch> = { random: batches.take(), text: batches.take(), binary: batches.take() };
   const underWay: Promise<void>[] = [];
   const zeros: number[] = [];
   let lastWrite = Promise.resolve();
-  let ready = 0;
 
   const write = (codec: Codec, pfns: readonly number[], payload: Buffer): Promise<void> => {
     const pieces = encodePages(codec, pfns, payload);
@@ -77,10 +76,10 @@ export function createCompressedSender(memoryFd: number, sink: Sink): PageSender
   const writeBatch = async (kind: Kind, { pfns, data }: Batch) => {
     const raw = data.subarray(0, pfns.length * pageSize);
     if (kind === 'random') return write('stored', pfns, raw);
-    const frame = await compressPages(raw, levelFor(kind, chooseEffort(ready)));
-    ready += 1;
+    const frame = await compressPages(raw, levelFor(kind, effort.next()));
+    effort.frameReady();
     await (frame.length < raw.length ? write('zstd', pfns, frame) : write('stored', pfns, raw));
-    ready -= 1;
+    effort.frameTaken();
   };
   const sendBatch = async (kind: Kind) => {
     const batch = gathered[kind];
