@@ -53,9 +53,7 @@ export async function connectRaw(
   to: net.TcpNetConnectOpts | net.IpcNetConnectOpts,
   timeoutMs = 10_000,
 ): Promise<RawSocket> {
-  const { raw, socket } = wrap((onread) =>
-    net.connect({ ...to, onread, allowHalfOpen: true } as net.NetConnectOpts),
-  );
+  const { raw, socket } = wrap((onread) => net.connect({ ...to, onread, allowHalfOpen: true } as net.NetConnectOpts));
   const connected = new Promise<void>((resolve, reject) => {
     socket.once('connect', resolve);
     socket.once('error', reject);
