@@ -30,21 +30,36 @@ export function createRpcClient(url: string, headers: Readonly<Record<string, st
     agent,
     headers: { ...headers },
   });
+  const failed = (method: string) => (error: unknown) => {
+    throw new XapiError('INTERNAL_ERROR', [`${method} at ${to.origin}: ${reasonOf(error)}`], error);
+  };
   const call = async <T>(method: string, params: readonly unknown[], timeoutMs?: number): Promise<T> => {
-    const failed = (error: unknown) => {
-      throw new XapiError('INTERNAL_ERROR', [`${method} at ${to.origin}: ${messageOf(error)}`], error);
-    };
     const answer = client.request(method, [...params]) as Promise<Reply>;
-    const reply = await (timeoutMs === undefined ? answer : within(answer, timeoutMs, 'no answer')).catch(failed);
+    const reply = await (timeoutMs === undefined ? answer : within(answer, timeoutMs, 'no answer')).catch(
+      failed(method),
+    );
     if (reply.error !== undefined) throw wireError(reply.error);
     return reply.result as T;
   };
   return {
     call,
-    json: async <T>(method: string, params: readonly unknown[], timeoutMs?: number) =>
-      JSON.parse(await call<string>(method, params, timeoutMs)) as T,
+    async json<T>(method: string, params: readonly unknown[], timeoutMs?: number) {
+      const text = await call<unknown>(method, params, timeoutMs);
+      try {
+        return JSON.parse(String(text)) as T;
+      } catch (error) {
+        return failed(method)(error);
+      }
+    },
     close: () => agent.destroy(),
   };
+}
+
+/** Why there was no reply; an answer that is none comes with its HTTP status. */
+function reasonOf(error: unknown): string {
+  if (error instanceof XapiError) return error.params.join(' ');
+  const { code } = error as { code?: unknown };
+  return `${typeof code === 'number' ? `HTTP ${code}: ` : ''}${messageOf(error).trim().slice(0, 500)}`;
 }
 
 function wireError(error: { message: string; data?: unknown }): XapiError {

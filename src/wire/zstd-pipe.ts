@@ -5,7 +5,7 @@
  * daemon. The daemon gives up its own copies at once, so that zstd's exit ends the stream. They run at the lowest CPU and an
  * idle I/O priority, as xapi runs them, where `nice` and `ionice` are there. Where there is no zstd, our own program stands in.
  */
-import { access, constants } from 'node:fs/promises';
+import { access, constants, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa, type ResultPromise } from 'execa';
@@ -71,26 +71,34 @@ export async function findZstd(program: string, searchPath = process.env.PATH ??
 }
 
 async function findProgram(name: string, searchPath: string): Promise<string | undefined> {
-  const candidates = name.includes('/') ? [name] : searchPath.split(':').map((directory) => path.join(directory, name));
-  for (const candidate of candidates) {
-    if (
-      await access(candidate, constants.X_OK).then(
-        () => true,
-        () => false,
-      )
-    )
-      return candidate;
-  }
+  const directories = searchPath.split(':').filter((directory) => directory !== '');
+  const candidates = name.includes('/') ? [name] : directories.map((directory) => path.join(directory, name));
+  for (const candidate of candidates) if (await isProgram(candidate)) return candidate;
   return undefined;
 }
 
-/** Compress what is written to `plain` into the channel, which the process takes over. */
+async function isProgram(file: string): Promise<boolean> {
+  try {
+    await access(file, constants.X_OK);
+    return (await stat(file)).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Compress what is written to `plain` into the channel, which the process takes over.
+ * @throws INTERNAL_ERROR when the channel is closed already
+ */
 export async function openCompressor(command: ZstdCommand, channel: RawSocket): Promise<ZstdPipe> {
   const [plain, child] = await openSocketPair();
   return spawn(command.compress, child, channel, plain);
 }
 
-/** Decompress the channel, which the process takes over, into `plain`. */
+/**
+ * Decompress the channel, which the process takes over, into `plain`.
+ * @throws INTERNAL_ERROR when the channel is closed already
+ */
 export async function openDecompressor(command: ZstdCommand, channel: RawSocket): Promise<ZstdPipe> {
   const [plain, child] = await openSocketPair();
   return spawn(command.decompress, channel, child, plain);
@@ -102,6 +110,10 @@ function spawn(
   output: RawSocket,
   plain: RawSocket,
 ): ZstdPipe {
+  if (input.fd < 0 || output.fd < 0) {
+    for (const socket of [input, output, plain]) socket.destroy();
+    throw new XapiError('INTERNAL_ERROR', ['the connection is closed']);
+  }
   const [file, ...args] = command;
   const child = execa(file, args, {
     stdin: input.fd as 0,
