@@ -1,5 +1,6 @@
 /** The control channel as the helper sees it: what it asks and tells the daemon, and what the daemon commands. */
 import net from 'node:net';
+import { within } from '../base/deadline.js';
 import {
   createLineDecoder,
   decodeCommand,
@@ -68,7 +69,7 @@ export function openControl(init: Init): Control {
     const done = dones.take();
     await send(message);
     const what = encodeMessage(message).toString().trimEnd();
-    await within(doneTimeoutSeconds, `no done to ${what} within ${doneTimeoutSeconds} s`, done);
+    await within(done, doneTimeoutSeconds * 1000, `no done to ${what}`);
   };
   return {
     prepare: (emu) => ask({ kind: 'prepare', emu }),
@@ -126,16 +127,4 @@ function createWaiters<T>() {
       return new Promise((resolve) => waiting.push(resolve));
     },
   };
-}
-
-async function within(seconds: number, message: string, work: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(message)), seconds * 1000);
-  });
-  try {
-    await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -9,8 +9,9 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { messageOf } from '../base/errors.js';
 import { alreadyRunsStatus, socketPathLimit } from '../base/hypervisor-protocol.js';
+import { directoryKeyOf, takeLock } from '../base/lock.js';
 import { createDomains } from './domains.js';
-import { stateKeyOf, takeLock } from './lock.js';
+
 import { openLog } from './log.js';
 import { openMaterial } from './material.js';
 import { freeBytesOf, openMemoryStore } from './memory.js';
@@ -64,8 +65,8 @@ function readSettings(argv: readonly string[]): Settings {
 async function run(settings: Settings): Promise<void> {
   process.umask(0o077);
   fs.mkdirSync(settings.state, { recursive: true });
-  const stateKey = stateKeyOf(settings.state);
-  if (!(await takeLock(stateKey))) {
+  const stateKey = directoryKeyOf(settings.state);
+  if (!(await takeLock('hypervisor', stateKey))) {
     process.stderr.write(`hypervisor: one runs on ${settings.state} already\n`);
     process.exit(alreadyRunsStatus);
   }

@@ -48,6 +48,8 @@
  * migration_id does, in VM.receive, in a cookie on every channel and in every journal row.
  */
 
+import { compressedFormat } from '../wire/page-codec.js';
+
 /** The synchronisation points, as both sides' logs name them. */
 export type SynchronisationPoint =
   | '1-vgpu'
@@ -95,4 +97,4 @@ export function oldCopyUuid(uuid: string): string {
 export const memoryMigrationVersion = '1';
 
 /** What a destination of this version accepts beyond plain streams and the zstd pipe, in VM.receive's reply. */
-export const acceptedFormats: readonly string[] = ['inline-zstd/1'];
+export const acceptedFormats: readonly string[] = [compressedFormat];
