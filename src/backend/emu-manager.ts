@@ -141,8 +141,10 @@ async function converse(
   opening?: (tell: Tell) => Promise<void>,
 ): Promise<void> {
   const [file, ...before] = init.program;
+  const streams = [init.fd, ...init.vgpus.map(({ fd }) => fd)];
+  if (streams.some((fd) => fd < 0)) throw new XapiError('INTERNAL_ERROR', ['the connection is closed']);
   const child = execa(file, [...before, ...argv], {
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', init.fd, ...init.vgpus.map(({ fd }) => fd)] as never,
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', ...streams] as never,
     buffer: { fd3: false, fd4: false },
     maxBuffer: { stderr: 64 * 1024 },
     env: { ...init.environment },
@@ -154,15 +156,13 @@ async function converse(
   const output = child.stdio[controlOut] as unknown as Duplex;
   input.on('error', () => undefined);
   input.resume();
-  const tell: Tell = (command) =>
-    new Promise((resolve, reject) => {
-      input.write(encodeCommand(command), (error) => (error ? reject(error) : resolve()));
-    });
+  // A program that is gone cannot be told; how it ended says more.
+  const tell: Tell = (command) => new Promise((resolve) => input.write(encodeCommand(command), () => resolve()));
   let failure: unknown;
   const stop = async (reason: unknown) => {
     if (failure !== undefined) return;
     failure = reason;
-    await tell({ kind: 'abort' }).catch(() => undefined);
+    await tell({ kind: 'abort' });
     await Promise.race([child, setTimeout(abortGraceMs)]);
     child.kill('SIGKILL');
   };
@@ -199,10 +199,12 @@ async function follow(output: Duplex, init: EmuInit, onMessage: (message: EmuMes
 function exitError(result: {
   exitCode?: number | undefined;
   signal?: string | undefined;
+  shortMessage?: string | undefined;
   stderr?: unknown;
 }): XapiError {
-  const how =
-    result.exitCode === undefined ? `was ended by ${result.signal ?? 'a signal'}` : `exited with ${result.exitCode}`;
+  const { exitCode, signal, shortMessage } = result;
+  const ended = signal === undefined ? `cannot be started: ${shortMessage}` : `was ended by ${signal}`;
+  const how = exitCode === undefined ? ended : `exited with ${exitCode}`;
   const said = messageOf(result.stderr ?? '')
     .trim()
     .slice(-500);

@@ -1,0 +1,363 @@
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect } from 'chai';
+import {
+  type EmuInit,
+  type EmuProgram,
+  emuProgram,
+  emuSupports,
+  runEmuRestore,
+  runEmuSave,
+} from '../../src/backend/emu-manager.js';
+import { XapiError } from '../../src/base/errors.js';
+import { type Lab, openLab } from '../emu-manager/harness.js';
+import { captureLog } from '../support/log.js';
+import {
+  messageOfFailure,
+  nothingOpenSince,
+  openConnections,
+  openDescriptors,
+  processExists,
+} from '../wire/connections.js';
+
+describe('running an emu-manager', function () {
+  this.timeout(30_000);
+  const connections = openConnections();
+  let directory: string;
+  before(async () => {
+    directory = await mkdtemp(path.join(tmpdir(), 'xenferry-run-'));
+  });
+  after(() => rm(directory, { recursive: true }));
+  afterEach(connections.close);
+
+  /** A shell script as the program; it notes its process id first. */
+  let scripts = 0;
+  const script = async (body: string): Promise<{ program: EmuProgram; pid(): Promise<number> }> => {
+    scripts += 1;
+    const at = path.join(directory, `emu-${scripts}`);
+    await writeFile(at, `#!/bin/sh\necho $$ > ${at}.pid\n${body}\n`);
+    await chmod(at, 0o755);
+    const pid = async () => {
+      for (;;) {
+        const text = await readFile(`${at}.pid`, 'utf8').catch(() => '');
+        if (text.endsWith('\n')) return Number(text);
+        await delay(5);
+      }
+    };
+    return { program: [at], pid };
+  };
+
+  /** What every run is given: a stream that nobody else looks at. */
+  const common = async (program: EmuProgram) => {
+    const [stream] = await connections.socketPair();
+    const log = captureLog();
+    const percents: number[] = [];
+    const init: EmuInit = {
+      ...{ program, environment: { XENFERRY_TEST: 'value' }, domid: 7, fd: stream.fd, vgpus: [] },
+      ...{ signal: new AbortController().signal, log: log.log },
+      onProgress: (percent) => percents.push(percent),
+    };
+    return { init, log, percents, stream };
+  };
+  const saving = { live: true, flags: [], onPrepare: async () => undefined, onSuspend: async () => undefined };
+  const restoring = { beforeVgpu: async () => undefined };
+
+  describe('that is a program of xenferry or of the configuration', () => {
+    it('is the one that comes with xenferry unless a path is configured', () => {
+      expect(emuProgram('')[0]).to.equal(process.execPath);
+      expect(emuProgram('')[1]).to.match(/\/emu-manager\/main\.js$/);
+      expect(emuProgram('/opt/emu-manager')).to.deep.equal(['/opt/emu-manager']);
+    });
+
+    const features: [what: string, body: string, supports: boolean][] = [
+      ['prints true', 'test "$*" = "-supports compress" && echo true', true],
+      ['prints false', 'echo false', false],
+      ['prints nothing', 'exit 0', false],
+      ['prints true and fails', 'echo true; exit 1', false],
+      ['prints more than true', 'echo true enough', false],
+      ['does not know the question', 'echo "unknown option" >&2; exit 2', false],
+    ];
+    for (const [what, body, supports] of features) {
+      it(`${supports ? 'supports' : 'does not support'} a feature when it ${what}`, async () => {
+        const { program } = await script(body);
+        expect(await emuSupports(program, 'compress')).to.equal(supports);
+      });
+    }
+
+    it('does not support a feature when it cannot be started', async () => {
+      expect(await emuSupports(['/nowhere/emu-manager'], 'compress')).to.equal(false);
+    });
+
+    it('supports compress, and nothing that nobody knows, when it is ours', async () => {
+      expect(await emuSupports(emuProgram(''), 'compress')).to.equal(true);
+      expect(await emuSupports(emuProgram(''), 'teleport')).to.equal(false);
+    });
+  });
+
+  describe('to save', () => {
+    it('has the command line and the environment that the real one has, and reports its figures', async () => {
+      const { program } = await script(
+        `test "$XENFERRY_TEST" = value || exit 9
+         printf 'stdout:stats rounds=3 guest_bytes=4096 stream_bytes=5000\\nresult:0 0\\n' >&4`,
+      );
+      const { init } = await common(program);
+      const saved = await runEmuSave({ ...init, ...saving, flags: ['-compress', 'true'] });
+      expect(saved.argv.join(' ')).to.equal(
+        '-controlinfd 3 -controloutfd 4 -fd 5 -mode hvm_save -domid 7 -live true -compress true',
+      );
+      expect(saved.statistics).to.deep.equal({ rounds: 3, guestBytes: 4096, streamBytes: 5000 });
+    });
+
+    it('gives each vGPU a descriptor of its own', async () => {
+      const { program } = await script(`cat <&6 >&7; echo 'result:0 0' >&4`);
+      const { init } = await common(program);
+      const [a, theirs] = await connections.socketPair();
+      const [b, ours] = await connections.socketPair();
+      await theirs.write(Buffer.from('from one to the other'));
+      theirs.destroy();
+      for (const { setBlocking } of [a, b]) setBlocking(true);
+      const vgpus = [
+        { device: '0', fd: a.fd },
+        { device: '11', fd: b.fd },
+      ];
+      const saved = await runEmuSave({ ...init, ...saving, live: false, vgpus });
+      expect(saved.argv.join(' '))
+        .to.match(/-live false$/)
+        .and.to.contain('-dm vgpu:6 -dm vgpu:7');
+      expect(String(await ours.read(21))).to.equal('from one to the other');
+    });
+
+    it('answers done when what was asked for is done, and in this order', async () => {
+      const { program } = await script(
+        `ask() { echo "$1" >&4; read answer <&3; test "$answer" = done || exit 9; }
+         ask prepare:xenguest; ask prepare:vgpu; ask suspend:; echo 'result:0 0' >&4`,
+      );
+      const { init } = await common(program);
+      const asked: string[] = [];
+      const later = async (what: string) => {
+        await delay(1);
+        asked.push(what);
+      };
+      await runEmuSave({ ...init, ...saving, onPrepare: later, onSuspend: () => later('suspend') });
+      expect(asked).to.deep.equal(['xenguest', 'vgpu', 'suspend']);
+    });
+
+    it('passes progress on, and logs the rest', async () => {
+      const { program } = await script(
+        `printf '%s\\n' 'info:\\b\\b\\b\\b0' 'info:\\b\\b\\b\\b57' 'info:some news' 'stderr:a complaint' 'info:\\b\\b\\b\\b100' 'result:0 0' >&4`,
+      );
+      const { init, log, percents } = await common(program);
+      await runEmuSave({ ...init, ...saving });
+      expect(percents).to.deep.equal([0, 57, 100]);
+      expect(log.messages('debug')).to.include('emu-manager: info:some news');
+      expect(log.messages('debug')).to.include('emu-manager: stderr:a complaint');
+    });
+
+    it('reads lines in pieces', async () => {
+      const { program } = await script(
+        `printf 'prep' >&4; sleep 0.02; printf 'are:xenguest\\ninfo:\\\\b\\\\b\\\\b\\\\b4' >&4; read _ <&3; printf '2\\nresult:' >&4; sleep 0.02; printf '0 0\\n' >&4`,
+      );
+      const { init, percents } = await common(program);
+      await runEmuSave({ ...init, ...saving });
+      expect(percents).to.deep.equal([42]);
+    });
+
+    it('takes a program that says much on its standard error', async () => {
+      const { program } = await script(`head -c 300000 /dev/zero | tr '\\0' 'x' >&2; echo 'result:0 0' >&4`);
+      const { init } = await common(program);
+      await runEmuSave({ ...init, ...saving });
+    });
+  });
+
+  describe('to restore', () => {
+    it('asks for each stream, and takes a result for each', async () => {
+      const { program } = await script(
+        `read a <&3; read b <&3; test "$a $b" = 'restore:xenguest restore:vgpu' || exit 9
+         printf 'result:xenguest 5 6\\nresult:vgpu\\n' >&4`,
+      );
+      const { init, stream } = await common(program);
+      let headersRead = 0;
+      const beforeVgpu = async () => {
+        headersRead += 1;
+      };
+      await runEmuRestore({ ...init, beforeVgpu, vgpus: [{ device: '0', fd: stream.fd }] });
+      expect(headersRead).to.equal(1);
+    });
+
+    it('asks for no vGPU where there is none', async () => {
+      const { program } = await script(`read a <&3; echo 'result:xenguest 5 6' >&4`);
+      const { init } = await common(program);
+      await runEmuRestore({ ...init, beforeVgpu: () => Promise.reject(new Error('no vGPU')) });
+    });
+
+    it('fails with what the reading of the headers before the vGPUs says', async () => {
+      const { program, pid } = await script('while read line <&3; do test "$line" = abort && exit 0; done');
+      const { init, stream } = await common(program);
+      const beforeVgpu = () => Promise.reject(new Error('no such header'));
+      const failure = runEmuRestore({ ...init, beforeVgpu, vgpus: [{ device: '0', fd: stream.fd }] });
+      expect(await messageOfFailure(failure)).to.equal('no such header');
+      expect(processExists(await pid())).to.equal(false);
+    });
+
+    for (const [what, said, missing] of [
+      ['no result', '', 'xenguest, vgpu'],
+      ["the vGPUs' result alone", 'result:vgpu', 'xenguest'],
+      ["the memory's result alone", 'result:xenguest 1 2', 'vgpu'],
+    ] as const) {
+      it(`does not take ${what} for success`, async () => {
+        const { program } = await script(`read a <&3; read b <&3; echo '${said === '' ? 'info:x' : said}' >&4`);
+        const { init, stream } = await common(program);
+        const failure = runEmuRestore({ ...init, ...restoring, vgpus: [{ device: '0', fd: stream.fd }] });
+        expect(await messageOfFailure(failure)).to.contain(`emu-manager ended without a result of ${missing}`);
+      });
+    }
+  });
+
+  const failures: [what: string, body: string, message: RegExp][] = [
+    ['it ends without a result', 'exit 0', /ended without a result$/],
+    ['its result is another one', "echo 'result:vgpu' >&4", /ended without a result$/],
+    [
+      'it exits with a status, and a reason',
+      "echo 'out of luck' >&2; exit 3",
+      /emu-manager exited with 3: out of luck$/,
+    ],
+    ['it exits with a status after its result', "echo 'result:0 0' >&4; exit 3", /emu-manager exited with 3$/],
+    [
+      'it exits before it is answered',
+      "echo prepare:xenguest >&4; echo 'no heart' >&2; exit 4",
+      /exited with 4: no heart$/,
+    ],
+    ['it is killed', 'kill -9 $$', /emu-manager was ended by SIGKILL$/],
+    ['it reports an error', "echo 'error:it broke' >&4; read line <&3", /emu-manager: it broke$/],
+    ['it reports an error and goes on', "echo 'error:it broke' >&4; exec sleep 60", /emu-manager: it broke$/],
+    [
+      'it says what is not of the protocol',
+      'echo hello >&4; exec cat <&3',
+      /unexpected line from emu-manager: "hello"/,
+    ],
+    ['its line is too long', 'head -c 200 /dev/zero >&4; exec cat <&3', /a line longer than 128 bytes/],
+  ];
+  for (const [what, body, message] of failures) {
+    it(`fails when ${what}, and leaves no process and nothing open`, async () => {
+      const before = openDescriptors();
+      const { program, pid } = await script(body);
+      const { init, stream } = await common(program);
+      const error = await runEmuSave({ ...init, ...saving }).catch((thrown: unknown) => thrown);
+      expect(error).to.be.instanceOf(XapiError);
+      expect((error as XapiError).message).to.match(message);
+      expect(processExists(await pid())).to.equal(false);
+      stream.destroy();
+      connections.close();
+      await nothingOpenSince(before);
+    });
+  }
+
+  it('says how it ended, not that it could not be answered', async () => {
+    const { program, pid } = await script("echo prepare:xenguest >&4; echo 'no heart' >&2; exit 4");
+    const { init } = await common(program);
+    const onPrepare = async () => {
+      while (processExists(await pid())) await delay(1);
+    };
+    expect(await messageOfFailure(runEmuSave({ ...init, ...saving, onPrepare }))).to.match(/exited with 4: no heart$/);
+  });
+
+  it('says what could not be started', async () => {
+    const { init } = await common(['/nowhere/emu-manager']);
+    const error = await runEmuSave({ ...init, ...saving }).catch((thrown: unknown) => thrown as XapiError);
+    expect((error as XapiError).code).to.equal('INTERNAL_ERROR');
+    expect((error as XapiError).message).to.match(/emu-manager .*\/nowhere\/emu-manager.*ENOENT/s);
+  });
+
+  it('fails on a stream that is closed already, and starts nothing', async () => {
+    const { program } = await script(`echo 'result:0 0' >&4`);
+    const { init } = await common(program);
+    expect(await messageOfFailure(runEmuSave({ ...init, ...saving, fd: -1 }))).to.contain('the connection is closed');
+  });
+
+  for (const handler of ['onPrepare', 'onSuspend'] as const) {
+    it(`fails with what ${handler} throws, and tells the program to abort`, async () => {
+      const { program, pid } = await script(
+        `echo ${handler === 'onPrepare' ? 'prepare:xenguest' : 'suspend:'} >&4; read line <&3; echo "got $line" >&2; test "$line" = abort`,
+      );
+      const { init } = await common(program);
+      const failing = { [handler]: () => Promise.reject(new XapiError('VM_BAD_POWER_STATE', ['a', 'b', 'c'])) };
+      const failure = runEmuSave({ ...init, ...saving, ...failing });
+      expect(await messageOfFailure(failure)).to.equal('VM_BAD_POWER_STATE a b c');
+      expect(processExists(await pid())).to.equal(false);
+    });
+  }
+
+  describe('that is aborted', () => {
+    const obedient = 'while read line <&3; do test "$line" = abort && exit 0; done; exit 1';
+    const rows: [what: string, body: string][] = [
+      ['exits with 0 and no result when it is told to', obedient],
+      ['exits when it is told to, with its result on the way', `trap '' PIPE; read line <&3; echo 'result:0 0' >&4`],
+      ['does not listen', 'exec sleep 60'],
+      ['is stopped', 'kill -STOP $$'],
+    ];
+    for (const [what, body] of rows) {
+      it(`fails with the reason, and leaves no process and nothing open: one that ${what}`, async () => {
+        const before = openDescriptors();
+        const { program, pid } = await script(body);
+        const { init } = await common(program);
+        const stop = new AbortController();
+        const failure = runEmuSave({ ...init, ...saving, signal: stop.signal });
+        const running = await pid();
+        stop.abort(new XapiError('TASK_CANCELLED', ['OpaqueRef:7']));
+        expect(await messageOfFailure(failure)).to.equal('TASK_CANCELLED OpaqueRef:7');
+        expect(processExists(running)).to.equal(false);
+        connections.close();
+        await nothingOpenSince(before);
+      });
+    }
+
+    it('before it has started fails with the reason too', async () => {
+      const { program } = await script(obedient);
+      const { init } = await common(program);
+      const signal = AbortSignal.abort(new XapiError('TASK_CANCELLED', ['OpaqueRef:7']));
+      expect(await messageOfFailure(runEmuSave({ ...init, ...saving, signal }))).to.equal('TASK_CANCELLED OpaqueRef:7');
+    });
+  });
+
+  describe('that comes with xenferry', () => {
+    let lab: Lab;
+    beforeEach(async () => {
+      lab = await openLab();
+    });
+    afterEach(() => lab.close());
+
+    it('saves a running domain and restores it elsewhere, memory and vGPUs', async () => {
+      const from = await lab.createDomain({ vgpus: ['0'] });
+      const to = await lab.createDomain({ vgpus: ['0'] });
+      await lab.simulator.build(from);
+      await lab.simulator.unpause(from, 'once');
+      const streams = [await connections.socketPair(), await connections.socketPair()] as const;
+      for (const end of streams.flat()) end.setBlocking(true);
+      const [memory, vgpu] = streams;
+      const base = {
+        ...{ program: emuProgram(''), environment: lab.simulator.emuEnvironment() },
+        ...{ signal: new AbortController().signal, log: captureLog().log, onProgress: () => undefined },
+      };
+      const save = runEmuSave({
+        ...{ ...base, ...saving, domid: from.domid, fd: memory[0].fd, vgpus: [{ device: '0', fd: vgpu[0].fd }] },
+        onSuspend: () => lab.simulator.pause(from),
+      });
+      const restore = runEmuRestore({
+        ...{ ...base, ...restoring, domid: to.domid, fd: memory[1].fd, vgpus: [{ device: '0', fd: vgpu[1].fd }] },
+      });
+      const [{ statistics }] = await Promise.all([save, restore]);
+      expect(statistics.rounds).to.be.above(0);
+      expect((await lab.memoryOf(to)).equals(await lab.memoryOf(from))).to.equal(true);
+      expect(await lab.info(to)).to.include({ state: 'paused', everRan: false });
+    });
+
+    it('fails with its reason where there is no such domain', async () => {
+      const { init } = await common(emuProgram(''));
+      const environment = lab.simulator.emuEnvironment();
+      const failure = runEmuSave({ ...init, ...saving, environment, domid: 12_345 });
+      expect(await messageOfFailure(failure)).to.match(/emu-manager: .*12345/);
+    });
+  });
+});
