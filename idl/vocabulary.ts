@@ -44,9 +44,11 @@ export interface FieldModel {
   /** RO/constructor: given when the object is made, read-only afterwards. RO/runtime: set by the server alone. */
   readonly qualifier: 'RO/runtime' | 'RO/constructor' | 'RW';
   readonly default?: unknown;
+  /** Who may read it, where that is not as for the class. */
+  readonly readers?: RoleSet;
   /** Who may set, add and remove; for RW fields. */
   readonly writers?: RoleSet;
-  /** Its getter answers MESSAGE_REMOVED. */
+  /** Its accessors answer MESSAGE_REMOVED. */
   readonly removed?: boolean;
 }
 
@@ -89,6 +91,8 @@ export type GenericMessage =
 
 export interface ClassModel {
   readonly name: string;
+  /** What answers MESSAGE_REMOVED of it: every generic message. */
+  readonly removed?: true;
   /** Its objects are rows of the pool's database, with a reference each. */
   readonly inDatabase: boolean;
   /** Changes of its objects are events. */

@@ -120,6 +120,10 @@ function param(model: ParamModel): Param {
 }
 
 function genericModel(cls: ClassModel, kind: GenericMessage): MessageModel {
+  return { ...shapeOf(cls, kind), removed: cls.removed ?? false };
+}
+
+function shapeOf(cls: ClassModel, kind: GenericMessage): MessageModel {
   const roles = cls.readers ?? 'read-only';
   const refs = `set(ref:${cls.name})`;
   const records = `map(ref:${cls.name},record:${cls.name})`;
@@ -142,12 +146,9 @@ function genericModel(cls: ClassModel, kind: GenericMessage): MessageModel {
 }
 
 function accessors(cls: ClassModel, field: string, model: FieldModel): Message[] {
-  const getter: MessageModel = {
-    params: [self(cls)],
-    result: model.type,
-    roles: cls.readers ?? 'read-only',
-    removed: model.removed ?? false,
-  };
+  const removed = model.removed ?? false;
+  const roles = model.readers ?? cls.readers ?? 'read-only';
+  const getter: MessageModel = { params: [self(cls)], result: model.type, roles, removed };
   const get = message(cls, `get_${field}`, { kind: 'get', field }, getter);
   if (model.qualifier !== 'RW') return [get];
   const write = (kind: 'set' | 'add_to' | 'remove_from' | 'add' | 'remove', ...params: ParamModel[]) =>
@@ -155,7 +156,7 @@ function accessors(cls: ClassModel, field: string, model: FieldModel): Message[]
       cls,
       `${kind}_${field}`,
       { kind, field },
-      { params: [self(cls), ...params], result: 'void', roles: model.writers ?? 'pool-admin' },
+      { params: [self(cls), ...params], result: 'void', roles: model.writers ?? 'pool-admin', removed },
     );
   const written = [get, write('set', { name: 'value', type: model.type })];
   const [, collection, inner = ''] = /^(set|map)\((.*)\)$/.exec(model.type) ?? [];

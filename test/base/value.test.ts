@@ -28,7 +28,7 @@ describe('recordWithDefaults', () => {
   });
 
   it('refuses a class that the model lacks', () => {
-    expect(() => recordWithDefaults('blob')).to.throw("no class 'blob'");
+    expect(() => recordWithDefaults('nonsense')).to.throw("no class 'nonsense'");
   });
 });
 

@@ -1,0 +1,103 @@
+import type { ClassModel } from '../vocabulary.js';
+
+export const Repository = {
+  name: 'Repository',
+  inDatabase: true,
+  events: true,
+  generic: [
+    'get_record',
+    'get_by_uuid',
+    'get_by_name_label',
+    'get_all',
+    'get_all_where',
+    'get_all_records_where',
+    'get_all_records',
+  ],
+  fields: {
+    uuid: { type: 'string', qualifier: 'RO/runtime' },
+    name_label: { type: 'string', qualifier: 'RW', default: '', writers: 'pool-operator+cert' },
+    name_description: { type: 'string', qualifier: 'RW', default: '', writers: 'pool-operator+cert' },
+    binary_url: { type: 'string', qualifier: 'RO/constructor', default: '' },
+    source_url: { type: 'string', qualifier: 'RO/constructor', default: '' },
+    update: { type: 'bool', qualifier: 'RO/constructor', default: false },
+    hash: { type: 'string', qualifier: 'RO/runtime', default: '' },
+    up_to_date: { type: 'bool', qualifier: 'RO/runtime', default: false, removed: true },
+    gpgkey_path: { type: 'string', qualifier: 'RO/constructor', default: '' },
+    origin: { type: 'enum:origin', qualifier: 'RO/constructor', default: 'remote' },
+    certificate: { type: 'string', qualifier: 'RO/constructor', default: '' },
+  },
+  messages: {
+    introduce: {
+      params: [
+        { name: 'name_label', type: 'string' },
+        { name: 'name_description', type: 'string' },
+        { name: 'binary_url', type: 'string' },
+        { name: 'source_url', type: 'string' },
+        { name: 'update', type: 'bool' },
+        { name: 'gpgkey_path', type: 'string', default: '' },
+      ],
+      result: 'ref:Repository',
+      roles: 'pool-operator+cert',
+      async: true,
+    },
+    introduce_bundle: {
+      params: [
+        { name: 'name_label', type: 'string' },
+        { name: 'name_description', type: 'string' },
+      ],
+      result: 'ref:Repository',
+      roles: 'pool-operator+cert',
+      async: true,
+    },
+    introduce_remote_pool: {
+      params: [
+        { name: 'name_label', type: 'string' },
+        { name: 'name_description', type: 'string' },
+        { name: 'binary_url', type: 'string' },
+        { name: 'certificate', type: 'string' },
+      ],
+      result: 'ref:Repository',
+      roles: 'pool-operator+cert',
+      async: true,
+    },
+    forget: {
+      params: [{ name: 'self', type: 'ref:Repository' }],
+      result: 'void',
+      roles: 'pool-operator+cert',
+      async: true,
+    },
+    apply: {
+      params: [{ name: 'host', type: 'ref:host' }],
+      result: 'void',
+      roles: 'pool-operator+cert',
+      async: true,
+      hidden: true,
+      poolInternal: true,
+    },
+    set_gpgkey_path: {
+      params: [
+        { name: 'self', type: 'ref:Repository' },
+        { name: 'value', type: 'string' },
+      ],
+      result: 'void',
+      roles: 'pool-operator+cert',
+      async: true,
+    },
+    apply_livepatch: {
+      params: [
+        { name: 'host', type: 'ref:host' },
+        { name: 'component', type: 'string' },
+        { name: 'base_build_id', type: 'string' },
+        { name: 'base_version', type: 'string' },
+        { name: 'base_release', type: 'string' },
+        { name: 'to_version', type: 'string' },
+        { name: 'to_release', type: 'string' },
+      ],
+      result: 'void',
+      roles: 'pool-operator+cert',
+      async: true,
+      hidden: true,
+      poolInternal: true,
+    },
+  },
+} as const satisfies ClassModel;
