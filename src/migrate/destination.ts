@@ -2,8 +2,8 @@
  * The destination of migrations: VM.receive and the attempts that it starts. What one attempt does, phase by phase, is in
  * destination-attempt.ts.
  *
- * Everything that decides about an attempt runs in its lane, keyed by migration_id, in a queue apart from the host's other
- * operations. An attempt decides once, and durably: it has taken point 3, or it has refused.
+ * VM.receive and settle run in a lane for the VM, in a queue apart from the host's other operations, so that two hosts that send
+ * to each other never wait for one another. An attempt decides once, and durably: it has taken point 3, or it has refused.
  */
 import { randomBytes } from 'node:crypto';
 import type { Backend } from '../backend/backend.js';

@@ -1,8 +1,10 @@
 /**
  * What the source says to the destination apart from the channels, and the command that ends a silent commit.
  *
- * `settle` is a command, not a question: the destination records for good whichever of {point 3, settle} came first. It is sent
- * again and again, with growing pauses, until an outcome comes.
+ * Each call carries the token that VM.receive gave, for this migration alone. `settle` is a command, not a question: the
+ * destination records for good whichever of {point 3, settle} came first, and answers it. It is sent again and again, with growing
+ * pauses, for a time; after that the VM stays in doubt. `acknowledge` lets the destination forget the outcome; `digest` gives the
+ * digest of what arrived.
  */
 import { setTimeout } from 'node:timers/promises';
 import { messageOf } from '../base/errors.js';

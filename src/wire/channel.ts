@@ -3,7 +3,18 @@
  * the blank line the connection is raw, both ways (xapi).
  *
  * `PUT <xenops path>/migrate/vm/<temporary uuid>` control, `.../migrate/mem/<temporary uuid>` memory,
- * `.../migrate/vgpu/<temporary uuid>.<device>` vGPU; the session in the query; the rest of what the peer must know in cookies.
+ * `.../migrate/vgpu/<temporary uuid>.<device>` vGPU; the session in the query; the rest of what the peer must know in cookies:
+ *
+ * | cookie | on | says |
+ * |---|---|---|
+ * | `instance_id`, `final_id` | all | the VM's uuid at the source, and the one it is to have |
+ * | `dbg` | all | the task, for the logs |
+ * | `mem_migration` | all | the version of the memory stream |
+ * | `compress=zstd` | all | the memory and vGPU channels carry one zstd stream each |
+ * | `memory_limit`, `memory_total_source` | control | bytes |
+ * | `vgpu_migration` | vGPU | the device |
+ * | `migration_id` | all | ours: which attempt this is of |
+ * | `restored_ack=1` | control | ours: the source waits for point 2-restored |
  */
 import { XapiError } from '../base/errors.js';
 import { connectRaw, type RawSocket } from './raw-socket.js';

@@ -1,3 +1,4 @@
+/** Standard input and output as blocking descriptors, whatever mode they were left in. */
 import { readSync, writeSync } from 'node:fs';
 
 const SLAB = 1024 * 1024;

@@ -1,3 +1,7 @@
+/**
+ * The outside of a zstd stream (RFC 8878): where frames, blocks and checksums begin and end, so that a stream that is cut short
+ * or has something behind its end is found out, and so that no piece given to the library expands to more than a bound.
+ */
 const FRAME_MAGIC = 0xfd2fb528;
 const SKIPPABLE_MAGIC = 0x184d2a50;
 const CHECKSUM_FLAG = 0x04;

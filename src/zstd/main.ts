@@ -1,3 +1,4 @@
+/** The stand-in for the zstd program, for machines that have none: a small program on a streaming library, in zstd's own format. */
 import { _NapiBindings as library } from '@cloudpss/zstd/napi';
 import { readChunks, writeAll } from './descriptors.js';
 import { announceChecksum, checksumField, framePieces } from './frames.js';
