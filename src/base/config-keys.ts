@@ -243,6 +243,7 @@ export function propertyOf(name: ConfigKey): keyof Config {
 /** The keys in the order of the table. */
 export const configKeyNames = Object.keys(configKeys) as readonly ConfigKey[];
 
+/** Whether a name is that of a key. */
 export function isConfigKey(name: string): name is ConfigKey {
   return Object.hasOwn(configKeys, name);
 }

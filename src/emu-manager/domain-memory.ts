@@ -84,6 +84,7 @@ export function addPages(to: Uint8Array, from: Uint8Array): void {
   for (let index = 0; index < from.length; index += 1) to[index] = (to[index] as number) | (from[index] as number);
 }
 
+/** How many of the first `pages` pages a bitmap, one bit a page, names. */
 export function countPages(bitmap: Uint8Array, pages: number): number {
   let count = 0;
   for (let pfn = 0; pfn < pages; pfn += 1) count += ((bitmap[pfn >> 3] as number) >> (pfn & 7)) & 1;

@@ -13,6 +13,7 @@ export interface HostEvents {
 /** How many events are kept; a follower that falls behind reads the host's state anew. */
 const kept = 10_000;
 
+/** The events of one run of the daemon; their numbers go on from those of earlier runs. */
 export function createHostEvents(): HostEvents {
   // Numbers go on across restarts of the daemon, as microseconds do.
   const first = Date.now() * 1000;

@@ -64,6 +64,7 @@ export function decodeMetadata(text: string): VmMetadata {
   return parse(metadataSchema, 'metadata', fromJson(text, 'metadata'));
 }
 
+/** The metadata as the text that VM.receive takes. */
 export function encodeMetadata(metadata: VmMetadata): string {
   return JSON.stringify(metadata);
 }

@@ -82,6 +82,7 @@ export function elapsed({ startedAt, pausedAt, row }: Attempt): {
   };
 }
 
+/** The XenAPI error of a failure: itself where it says something of its own, else VM_MIGRATE_FAILED with phase, side and cause. */
 export function migrationError(attempt: Attempt, error: unknown): XapiError {
   const { request, phase, failedSide } = attempt;
   if (error instanceof XapiError && error.code !== 'INTERNAL_ERROR') return error;
@@ -94,6 +95,7 @@ export function migrationError(attempt: Attempt, error: unknown): XapiError {
   );
 }
 
+/** Begin a phase: what fails from now on is on our side until it is known better. */
 export function enter(attempt: Attempt, phase: Phase): void {
   attempt.phase = phase;
   attempt.failedSide = 'source';
@@ -107,6 +109,7 @@ export async function write(attempt: Attempt, row: SourceRow<SourceState>): Prom
   await attempt.deps.journal.put(row, row.state === 'going' ? 'powerLoss' : undefined);
 }
 
+/** What was journaled last. @throws INTERNAL_ERROR before `begin` */
 export function rowOf(attempt: Attempt): SourceRow<SourceState> {
   if (attempt.row === undefined) throw new XapiError('INTERNAL_ERROR', ['the migration was not begun']);
   return attempt.row;
@@ -128,11 +131,13 @@ export async function awaitPoint(
   attempt.log.info(`synchronisation point ${point}: received`);
 }
 
+/** Tell the destination that this side has reached a point. */
 export async function send(attempt: Attempt, point: SynchronisationPoint, to: RawSocket): Promise<void> {
   await ofDestination(attempt, sendSuccess(to));
   attempt.log.info(`synchronisation point ${point}: sent`);
 }
 
+/** Wait for something that the destination does; a failure is on its side, and a cancel is heard. */
 export async function ofDestination<T>(attempt: Attempt, work: Promise<T>): Promise<T> {
   attempt.hooks.signal.throwIfAborted();
   attempt.failedSide = 'destination';
@@ -141,6 +146,7 @@ export async function ofDestination<T>(attempt: Attempt, work: Promise<T>): Prom
   return result;
 }
 
+/** Close what is ours of the channels. */
 export function closeChannels(attempt: Attempt): void {
   for (const socket of attempt.sockets) socket.destroy();
 }

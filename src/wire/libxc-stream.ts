@@ -194,6 +194,7 @@ export function encodeTscInfo(): Buffer {
   return encodeRecord(recordTypes.tscInfo, Buffer.alloc(24));
 }
 
+/** HVM_PARAMS: pairs of an index and a value. */
 export function encodeHvmParams(params: ReadonlyMap<bigint, bigint>): Buffer {
   const body = Buffer.alloc(8 + 16 * params.size);
   body.writeUInt32LE(params.size, 0);

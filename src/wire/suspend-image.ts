@@ -40,6 +40,7 @@ export interface XenopsRecord {
   readonly vmStr: string;
 }
 
+/** The 15 bytes that begin an image. */
 export function encodeSignature(): Buffer {
   return Buffer.from(signature, 'latin1');
 }
