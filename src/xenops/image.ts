@@ -9,7 +9,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type { Backend } from '../backend/backend.js';
 import { type EmuProgram, runEmuRestore, runEmuSave } from '../backend/emu-manager.js';
-import { untilAborted } from '../base/deadline.js';
+import { untilAborted, within } from '../base/deadline.js';
 import type { SaveStatistics } from '../base/emu-protocol.js';
 import { XapiError } from '../base/errors.js';
 import type { DomainHandle } from '../base/hypervisor-protocol.js';
@@ -106,7 +106,7 @@ export async function saveImage(init: SaveInit): Promise<SaveResult> {
     for (const stream of streams) stream.plain.setBlocking(false);
     for (const stream of streams) await write(stream, encodeHeader('end'));
     for (const stream of streams) stream.plain.destroy();
-    const [compressed] = await Promise.all(streams.map((stream) => stream.pipe?.done));
+    const [compressed] = await codecResults(init, streams);
     return report(saved.argv, saved.statistics, headers, compressed);
   });
 }
@@ -143,8 +143,14 @@ export async function restoreImage(init: ImageInit): Promise<void> {
     });
     for (const stream of streams) stream.plain.setBlocking(false);
     for (const stream of streams) await readToEnd(stream.plain, init.endTimeoutMs);
-    await Promise.all(streams.map((stream) => stream.pipe?.done));
+    for (const stream of streams) stream.plain.destroy();
+    await codecResults(init, streams);
   });
+}
+
+function codecResults(init: ImageInit, streams: readonly Stream[]) {
+  const all = Promise.all(streams.map(({ pipe }) => pipe?.done));
+  return within(all, init.endTimeoutMs, 'no end of the codec');
 }
 
 async function expectHeader(from: RawSocket, type: HeaderType, timeoutMs?: number): Promise<ImageHeader> {

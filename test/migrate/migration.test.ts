@@ -1,9 +1,17 @@
+import { readdir, readFile } from 'node:fs/promises';
 import { expect } from 'chai';
 import type { DomainInfo, DomainSpec } from '../../src/base/hypervisor-protocol.js';
 import type { Compressor } from '../../src/migrate/compressor.js';
 import type { MigrationReport } from '../../src/migrate/request.js';
 import { type EmuWrapper, writeEmuWrapper } from '../support/emu-wrapper.js';
 import { migrate, openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
+
+/** Children of this process that have ended and were not waited for (proc(5)). */
+async function zombies(): Promise<string[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const stats = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '')));
+  return stats.filter((stat) => new RegExp(`\\) Z ${process.pid} `).test(stat));
+}
 
 /** The only domain of a host. */
 async function onlyDomain(host: TestHost): Promise<DomainInfo> {
@@ -120,6 +128,28 @@ describe('A running VM moves from one host to another', function () {
       }
     });
   }
+
+  it('leaves no descriptor and no zombie behind, whatever compresses', async () => {
+    const vgpus = testDomain({ vgpus: ['0'] });
+    await one.engine.service.start(vgpus, false);
+    const openDescriptors = async () => (await readdir('/proc/self/fd')).length;
+    const roundTrip = async (configured: string, compress: boolean) => {
+      for (const [from, to] of [
+        [one, two],
+        [two, one],
+      ] as const) {
+        from.configure({ 'migration-compressor': configured });
+        expect((await migrate(from, requestTo(to, vgpus, compress))).status).to.equal('success');
+      }
+    };
+    await roundTrip('stream', true);
+    const before = await openDescriptors();
+    await roundTrip('stream', false);
+    await roundTrip('stream', true);
+    await roundTrip('xenguest', true);
+    expect(await openDescriptors()).to.equal(before);
+    expect(await zombies()).to.deep.equal([]);
+  });
 
   it('moves to the host where it is', async () => {
     const request = requestTo(one, domain, false);
