@@ -6,14 +6,15 @@ import type { Backend } from '../backend/backend.js';
 import type { EmuProgram } from '../backend/emu-manager.js';
 import { untilAborted, within } from '../base/deadline.js';
 import { messageOf, XapiError } from '../base/errors.js';
-import type { DomainHandle } from '../base/hypervisor-protocol.js';
+import { type DomainHandle, sameDomain } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
-import { PeerError, recvHandshake, sendError, sendSuccess } from '../wire/handshake.js';
+import { PeerError, sendError, sendSuccess } from '../wire/handshake.js';
 import type { RawSocket } from '../wire/raw-socket.js';
 import type { ZstdCommand } from '../wire/zstd-pipe.js';
 import { type ImageChannels, restoreImage } from '../xenops/image.js';
 import type { DestinationRow, Journal } from '../xenops/journal.js';
 import type { VmMetadata } from './metadata.js';
+import { hear, shorten } from './peer-word.js';
 import { type DestinationState, hasTaken, type Settlement, type SynchronisationPoint } from './protocol.js';
 import type { ArrivedChannel, Meeting, Rendezvous } from './rendezvous.js';
 
@@ -141,7 +142,7 @@ async function receiveImage(
   const channels: ImageChannels = { memory: memory.socket, vgpu };
   const stop = new AbortController();
   let received = false;
-  const order = recvHandshake(attempt.control as RawSocket);
+  const order = hear(attempt.control as RawSocket);
   order.then(
     () => {
       // A source that waits for 2-restored has no reason to be early; any other sends 3 as soon as the image is out.
@@ -170,29 +171,57 @@ async function receiveImage(
 async function awaitGo(attempt: Running): Promise<void> {
   const due = within(attempt.order ?? Promise.reject(), attempt.deps.timeouts().stepMs, 'no synchronisation point 3');
   await step(attempt, due);
+  await step(attempt, assertCanRun(attempt));
   attempt.refusal.signal.throwIfAborted();
   await write(attempt, { ...attempt.row, state: 'taken' });
   attempt.log.info('synchronisation point 3: received');
 }
 
-/** The VM runs here. From here on nothing is undone. */
+/** That the VM could run here now: once it is taken nobody else may, so this is the last moment to refuse it. */
+async function assertCanRun({ deps, row }: Running): Promise<void> {
+  const domains = await deps.backend.list();
+  const own = domains.find((domain) => row.handle !== undefined && sameDomain(domain.handle, row.handle));
+  if (own?.state !== 'paused') {
+    throw new XapiError('INTERNAL_ERROR', [`the VM's domain is ${own?.state ?? 'gone'} at the destination`]);
+  }
+  const other = domains.find(({ uuid }) => uuid === row.uuid);
+  if (other !== undefined) throw new XapiError('DOMAIN_EXISTS', [row.uuid, String(other.handle.domid)]);
+}
+
+/** The VM runs here. From here on nothing is undone. Never rejects. */
 async function runDomain(attempt: Running): Promise<void> {
   const { deps, metadata, row, log } = attempt;
   const handle = row.handle as DomainHandle;
   try {
     await deps.backend.rename(handle, row.uuid);
-    if (metadata.digest === true) await deps.backend.armDigest(handle);
+    if (metadata.digest === true) await deps.backend.armDigest(handle).catch(warn(log, 'no digest'));
     await write(attempt, { ...row, state: 'unpausing' });
     if (metadata.paused !== true) await deps.backend.unpause(handle, row.migrationId);
-    await sendSuccess(attempt.control as RawSocket).catch((error: unknown) =>
-      log.warn(`point 4 not sent: ${messageOf(error)}`),
-    );
-    log.info('synchronisation point 4: sent');
-    await write(attempt, { ...attempt.row, state: 'done' });
   } catch (error) {
-    log.error('the VM was taken and does not run; it stays paused', { err: error });
-    await deps.backend.markInDoubt(handle, `migration ${row.migrationId}: ${messageOf(error)}`).catch(() => undefined);
+    if (!(await runs(deps.backend, handle))) return stayPaused(attempt, handle, error);
+    log.warn(`the VM runs, and yet: ${messageOf(error)}`);
   }
+  await sendSuccess(attempt.control as RawSocket).then(
+    () => log.info('synchronisation point 4: sent'),
+    warn(log, 'point 4 not sent'),
+  );
+  await write(attempt, { ...attempt.row, state: 'done' }).catch(warn(log, 'the end is not journaled'));
+}
+
+/** Whether the domain ever ran; where that cannot be found out it may, and is let alone. */
+async function runs(backend: Backend, handle: DomainHandle): Promise<boolean> {
+  const domains = await backend.list().catch(() => undefined);
+  return domains?.find((domain) => sameDomain(domain.handle, handle))?.everRan ?? domains === undefined;
+}
+
+async function stayPaused({ deps, row, log }: Running, handle: DomainHandle, error: unknown): Promise<void> {
+  log.error('the VM was taken and does not run; it stays paused', { err: error });
+  const reason = `migration ${row.migrationId}: ${shorten(messageOf(error))}`;
+  await deps.backend.markInDoubt(handle, reason).catch(warn(log, 'it is not marked'));
+}
+
+function warn(log: Log, what: string): (error: unknown) => void {
+  return (error) => log.warn(`${what}: ${messageOf(error)}`);
 }
 
 async function refuse(attempt: Running, error: unknown): Promise<void> {
@@ -216,8 +245,21 @@ export async function refuseRow(
   row: DestinationRow<DestinationState>,
 ): Promise<void> {
   await deps.journal.put({ ...row, state: 'refused' });
-  if (row.handle !== undefined) await deps.backend.destroyUnlessRan(row.handle);
-  await deps.backend.release(row.migrationId);
+  await cleanUp(deps, row);
+}
+
+/**
+ * Leave nothing of a refused attempt behind: again, where that failed before. A domain that was made but not journaled has the
+ * attempt's temporary uuid, which was free when the attempt began.
+ */
+export async function cleanUp(
+  { backend }: Pick<AttemptDeps, 'backend'>,
+  row: DestinationRow<DestinationState>,
+): Promise<void> {
+  const unnamed = row.handle === undefined && row.state !== 'refused' ? await backend.list() : [];
+  const handle = row.handle ?? unnamed.find(({ uuid }) => uuid === row.temporaryUuid)?.handle;
+  if (handle !== undefined) await backend.destroyUnlessRan(handle);
+  await backend.release(row.migrationId);
 }
 
 /** Journal a row. The decision to take the VM must outlive a loss of power. */
@@ -227,7 +269,7 @@ async function write(attempt: Running, row: DestinationRow<DestinationState>): P
 }
 
 async function recv(attempt: Running, point: SynchronisationPoint, from: RawSocket): Promise<void> {
-  await step(attempt, within(recvHandshake(from), attempt.deps.timeouts().stepMs, `no synchronisation point ${point}`));
+  await step(attempt, within(hear(from), attempt.deps.timeouts().stepMs, `no synchronisation point ${point}`));
   attempt.log.info(`synchronisation point ${point}: received`);
 }
 

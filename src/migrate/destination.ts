@@ -13,7 +13,7 @@ import type { Log } from '../base/log.js';
 import { channelUrl } from '../wire/channel.js';
 import type { DestinationRow, Journal } from '../xenops/journal.js';
 import type { Queue } from '../xenops/queue.js';
-import { type AttemptDeps, type DestinationAttempt, openAttempt, refuseRow } from './destination-attempt.js';
+import { type AttemptDeps, cleanUp, type DestinationAttempt, openAttempt, refuseRow } from './destination-attempt.js';
 import type { ReceiveReply, VmMetadata } from './metadata.js';
 import { acceptedFormats, type DestinationState, hasTaken, type Settlement, temporaryUuid } from './protocol.js';
 import { sameSecret } from './rendezvous.js';
@@ -54,6 +54,7 @@ export const fullAnnouncement = { formats: acceptedFormats, restoredAck: true } 
 /** Make the destination side of a host. */
 export function createDestination(deps: DestinationDeps): MigrationDestination {
   const attempts = new Map<string, DestinationAttempt>();
+  let closed = false;
   const inLane = <T>(uuid: string, work: () => Promise<T>) => deps.queue.run(`receive ${uuid}`, work);
   const rowOf = (id: string) => deps.journal.get('destination', id) as DestinationRow<DestinationState> | undefined;
   const authenticated = (id: string, token: string): DestinationRow<DestinationState> | undefined => {
@@ -63,6 +64,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
   };
 
   async function receive(request: ReceiveRequest): Promise<ReceiveReply> {
+    if (closed) throw new XapiError('INTERNAL_ERROR', ['the daemon of the destination stops']);
     const known = rowOf(request.migrationId);
     if (known !== undefined) return repeated(known);
     await makeWay(request.metadata.domain.uuid);
@@ -86,7 +88,11 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
   /** A new attempt for a VM first refuses an older one that has not taken point 3. */
   async function makeWay(uuid: string): Promise<void> {
     for (const row of destinationRows(deps.journal)) {
-      if (row.uuid !== uuid || row.state === 'refused' || row.state === 'done') continue;
+      if (row.uuid !== uuid || row.state === 'done') continue;
+      if (row.state === 'refused') {
+        await cleanUp(deps, row);
+        continue;
+      }
       const settlement = await settleRow(row, 'a newer attempt to migrate the VM has begun');
       if (settlement === 'taken') {
         throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', uuid, 'migrate_send', row.migrationId]);
@@ -135,7 +141,10 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       return inLane(row.uuid, () => settleRow(rowOf(id) ?? row, 'the source has settled the migration'));
     },
     async acknowledge(id, token) {
-      const row = authenticated(id, token);
+      if (authenticated(id, token) === undefined) return;
+      // Point 4 is out a moment before the end is journaled.
+      if (hasTaken(rowOf(id)?.state ?? 'refused')) await attempts.get(id)?.ended;
+      const row = rowOf(id);
       if (row?.state === 'done' || row?.state === 'refused') await deps.journal.remove('destination', id);
     },
     async digest(id, token) {
@@ -145,11 +154,15 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     },
     async recover() {
       for (const row of destinationRows(deps.journal)) {
-        const settlement = await recoverRow(deps, row);
+        const settlement = await recoverRow(deps, row).catch((error: unknown) => {
+          deps.log.error('a migration could not be ended', { migration: row.migrationId, err: error });
+          return 'unknown' as const;
+        });
         if (settlement !== 'unknown') deps.onEnded(row.migrationId, settlement === 'taken');
       }
     },
     async close() {
+      closed = true;
       await Promise.all([...attempts.values()].map((attempt) => attempt.settle('the daemon of the destination stops')));
       await Promise.all([...attempts.values()].map((attempt) => attempt.ended));
     },
@@ -177,8 +190,11 @@ async function assertFree(backend: Backend, row: DestinationRow): Promise<void> 
 /** After a restart: what was not taken is refused; what was taken and ran is done; the rest stays paused, in doubt. */
 async function recoverRow(deps: DestinationDeps, row: DestinationRow<DestinationState>): Promise<Settlement> {
   const log: Log = deps.log.child({ migration: row.migrationId, vm: row.uuid, side: 'destination' });
-  if (row.state === 'refused') return 'refused';
   if (row.state === 'done') return 'taken';
+  if (row.state === 'refused') {
+    await cleanUp(deps, row);
+    return 'refused';
+  }
   if (!hasTaken(row.state)) {
     log.warn('refused: the daemon was started anew');
     await refuseRow(deps, row);

@@ -10,6 +10,7 @@ import { setTimeout } from 'node:timers/promises';
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { ReceiveReply, VmMetadata } from './metadata.js';
+import { shorten } from './peer-word.js';
 import type { Settlement } from './protocol.js';
 import type { MigrateRequest } from './request.js';
 
@@ -49,9 +50,10 @@ export async function settleWithin(timeoutMs: number, peers: Peers, agreed: Agre
   const until = Date.now() + timeoutMs;
   for (let pause = firstPauseMs; ; pause = Math.min(pause * 2, longestPauseMs)) {
     try {
-      const settlement = await peers.at(agreed.xenopsUrl).settle(agreed.migrationId, agreed.token);
-      if (settlement !== 'unknown') return settlement;
-      log.warn('the destination does not know the migration');
+      const settlement: unknown = await peers.at(agreed.xenopsUrl).settle(agreed.migrationId, agreed.token);
+      // The VM is resumed or destroyed by this word: nothing else is taken for an outcome.
+      if (settlement === 'taken' || settlement === 'refused') return settlement;
+      log.warn(`settle: the destination answers ${shorten(JSON.stringify(settlement))}`);
     } catch (error) {
       log.warn(`settle: ${messageOf(error)}`);
     }

@@ -4,11 +4,12 @@ import type { EmuProgram } from '../backend/emu-manager.js';
 import { untilAborted, within } from '../base/deadline.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import { recvHandshake, sendSuccess } from '../wire/handshake.js';
+import { sendSuccess } from '../wire/handshake.js';
 import type { RawSocket } from '../wire/raw-socket.js';
 import type { ZstdCommand } from '../wire/zstd-pipe.js';
 import type { Journal, SourceRow } from '../xenops/journal.js';
 import type { Compressor, ConfiguredCompressor } from './compressor.js';
+import { hear, shorten } from './peer-word.js';
 import type { Phase, Side, SourceState, SynchronisationPoint } from './protocol.js';
 import type { MigrateRequest } from './request.js';
 import type { Peers } from './settle.js';
@@ -38,7 +39,7 @@ export interface SourceHooks {
   readonly signal: AbortSignal;
   /** @param progress 0 to 1 */
   onProgress(phase: Phase, progress: number): void;
-  /** The commit point is passed: it cannot be cancelled any more. */
+  /** The commit begins, and is about to be journaled: from now on the signal is not to be aborted. */
   onCommit(): void;
 }
 
@@ -51,6 +52,8 @@ export interface Attempt {
   readonly log: Log;
   readonly startedAt: number;
   readonly sockets: RawSocket[];
+  /** The channels are closed: one that opens now is closed at once. */
+  closed: boolean;
   phase: Phase;
   /** The side that a failure, should one come now, is on. */
   failedSide: Side;
@@ -87,7 +90,7 @@ export function migrationError(attempt: Attempt, error: unknown): XapiError {
   const { request, phase, failedSide } = attempt;
   if (error instanceof XapiError && error.code !== 'INTERNAL_ERROR') return error;
   const destination = request.destination.kind === 'pool' ? request.destination.hostUuid : request.destination.master;
-  const cause = error instanceof XapiError ? error.params.join(' ') : messageOf(error);
+  const cause = shorten(error instanceof XapiError ? error.params.join(' ') : messageOf(error));
   return new XapiError(
     'VM_MIGRATE_FAILED',
     [request.uuid, request.source, destination, `${phase}, ${failedSide}: ${cause}`],
@@ -117,36 +120,45 @@ export function rowOf(attempt: Attempt): SourceRow<SourceState> {
 
 /** Wait for the destination at a point; what goes wrong then is on its side. */
 export async function recv(attempt: Attempt, point: SynchronisationPoint, from: RawSocket): Promise<void> {
-  await awaitPoint(attempt, point, recvHandshake(from));
+  await awaitPoint(attempt, point, () => hear(from));
 }
 
 /** The same for a handshake that is listened for already. */
 export async function awaitPoint(
   attempt: Attempt,
   point: SynchronisationPoint,
-  handshake: Promise<void>,
+  handshake: () => Promise<void>,
 ): Promise<void> {
-  const due = within(handshake, attempt.settings.stepTimeoutMs, `no synchronisation point ${point}`);
-  await ofDestination(attempt, due);
+  const { stepTimeoutMs } = attempt.settings;
+  await ofDestination(attempt, () => within(handshake(), stepTimeoutMs, `no synchronisation point ${point}`));
   attempt.log.info(`synchronisation point ${point}: received`);
 }
 
 /** Tell the destination that this side has reached a point. */
 export async function send(attempt: Attempt, point: SynchronisationPoint, to: RawSocket): Promise<void> {
-  await ofDestination(attempt, sendSuccess(to));
+  await ofDestination(attempt, () => sendSuccess(to));
   attempt.log.info(`synchronisation point ${point}: sent`);
 }
 
-/** Wait for something that the destination does; a failure is on its side, and a cancel is heard. */
-export async function ofDestination<T>(attempt: Attempt, work: Promise<T>): Promise<T> {
+/** Do what needs the destination, unless the migration is to stop: nothing is begun then. A failure is on its side, and a cancel is heard. */
+export async function ofDestination<T>(attempt: Attempt, work: () => Promise<T>): Promise<T> {
   attempt.hooks.signal.throwIfAborted();
   attempt.failedSide = 'destination';
-  const result = await untilAborted(work, attempt.hooks.signal);
+  const result = await untilAborted(work(), attempt.hooks.signal);
   attempt.failedSide = 'source';
   return result;
 }
 
-/** Close what is ours of the channels. */
+/** A channel that is being opened; it may open when nobody waits for it any more. */
+export async function keepChannel(attempt: Attempt, opening: Promise<RawSocket>): Promise<RawSocket> {
+  const socket = await opening;
+  attempt.sockets.push(socket);
+  if (attempt.closed) socket.destroy();
+  return socket;
+}
+
+/** Close what is ours of the channels, those that are still to open as well. */
 export function closeChannels(attempt: Attempt): void {
+  attempt.closed = true;
   for (const socket of attempt.sockets) socket.destroy();
 }

@@ -39,7 +39,7 @@ export async function conclude(attempt: Attempt, report: MigrationReport): Promi
 async function awaitRunning(attempt: Attempt): Promise<Settlement> {
   enter(attempt, 'run');
   try {
-    await awaitPoint(attempt, '4', attempt.answer ?? Promise.reject(new Error('the control channel is gone')));
+    await awaitPoint(attempt, '4', () => attempt.answer ?? Promise.reject(new Error('the control channel is gone')));
     return 'taken';
   } catch (error) {
     attempt.log.warn(`no point 4, settling: ${messageOf(error)}`);
@@ -99,23 +99,26 @@ async function leaveInDoubt(attempt: Attempt): Promise<MigrationOutcome> {
   return { status: 'in-doubt', error: toWireError(migrationError(attempt, new Error(reason))) };
 }
 
-/** The destination will not run it, so the VM goes on here. */
+/** The destination will not run it, so the VM goes on here: at once, as without point 3 the destination runs nothing. */
 export async function abandon(attempt: Attempt, error: unknown): Promise<MigrationOutcome> {
   const { deps, log, row, hooks, request } = attempt;
-  const cancelled = hooks.signal.aborted && row?.state !== 'going';
-  const failure = cancelled ? new XapiError('TASK_CANCELLED', [request.task]) : migrationError(attempt, error);
+  const stopped: unknown = hooks.signal.aborted && row?.state !== 'going' ? hooks.signal.reason : undefined;
+  const cancelled = stopped instanceof XapiError && stopped.code === 'TASK_CANCELLED';
+  const failure = cancelled
+    ? new XapiError('TASK_CANCELLED', [request.task])
+    : migrationError(attempt, stopped ?? error);
   log.warn(cancelled ? 'cancelled' : 'failed', { phase: attempt.phase, failed_side: attempt.failedSide, err: error });
   if (attempt.control !== undefined) await sendError(attempt.control, failure.message);
   closeChannels(attempt);
   const outcome: MigrationOutcome = { status: cancelled ? 'cancelled' : 'failure', error: toWireError(failure) };
   if (row === undefined) return outcome;
   try {
-    if (row.agreed !== undefined && row.state !== 'going') await refuse(deps.peers, row.agreed, log);
     await resume(deps.backend, row);
     await write(attempt, { ...row, state: 'failed', outcome });
   } catch (reason) {
     log.error('the VM could not be resumed', { err: reason });
   }
+  if (row.agreed !== undefined && row.state !== 'going') await refuse(deps.peers, row.agreed, log);
   return outcome;
 }
 

@@ -9,11 +9,12 @@ import { emuSupports } from '../backend/emu-manager.js';
 import { within } from '../base/deadline.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import { openChannel } from '../wire/channel.js';
-import { PeerError, recvHandshake, sendSuccess } from '../wire/handshake.js';
+import { PeerError, sendSuccess } from '../wire/handshake.js';
 import type { RawSocket } from '../wire/raw-socket.js';
 import { type SaveResult, saveImage } from '../xenops/image.js';
 import { chooseCompressor, compressionPlan, effectiveCompressor } from './compressor.js';
 import type { ReceiveReply, VmMetadata } from './metadata.js';
+import { hear } from './peer-word.js';
 import { memoryMigrationVersion, oldCopyUuid } from './protocol.js';
 import type { MigrateRequest, MigrationOutcome, MigrationReport } from './request.js';
 import {
@@ -22,6 +23,7 @@ import {
   type Decision,
   elapsed,
   enter,
+  keepChannel,
   ofDestination,
   recv,
   rowOf,
@@ -35,6 +37,7 @@ import { abandon, conclude } from './source-outcome.js';
 
 /** A destination that fails breaks the stream first; so long we wait to hear why. */
 const explanationMs = 500;
+const brokenStream = /\b(EPIPE|ECONNRESET|SIGPIPE|[Bb]roken pipe|Connection reset|closed)\b/;
 
 /** Migrate a VM away, and say how it ended. Never throws: a failure is an outcome. */
 export async function migrateAsSource(
@@ -53,6 +56,7 @@ export async function migrateAsSource(
     phase: 'prepare',
     failedSide: 'source',
     sockets: [],
+    closed: false,
   };
   let report: MigrationReport;
   try {
@@ -78,6 +82,7 @@ async function begin(attempt: Attempt): Promise<void> {
     throw new XapiError('VM_BAD_POWER_STATE', [request.uuid, 'running', domain?.state ?? 'halted']);
   }
   if (domain.inDoubt !== undefined) throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${domain.inDoubt}`]);
+  await forgetEarlier(attempt);
   await write(attempt, {
     side: 'source',
     migrationId: request.migrationId,
@@ -90,6 +95,15 @@ async function begin(attempt: Attempt): Promise<void> {
   });
 }
 
+/** Earlier migrations of the VM from here have ended, and whoever asked for this one knows how. Their old copies go with them. */
+async function forgetEarlier({ deps, request }: Attempt): Promise<void> {
+  for (const row of deps.journal.rows()) {
+    if (row.side !== 'source' || row.uuid !== request.uuid || row.migrationId === request.migrationId) continue;
+    if (row.state === 'done') await deps.backend.destroy(row.handle);
+    if (row.state === 'done' || row.state === 'failed') await deps.journal.remove('source', row.migrationId);
+  }
+}
+
 /** VM.receive at the destination. */
 async function prepare(attempt: Attempt): Promise<ReceiveReply> {
   const { deps, request, settings } = attempt;
@@ -97,10 +111,10 @@ async function prepare(attempt: Attempt): Promise<ReceiveReply> {
   enter(attempt, 'prepare');
   const metadata: VmMetadata = {
     ...request.metadata,
-    ...(row.wasRunning ? {} : { paused: true }),
+    paused: !row.wasRunning,
     ...(settings.digest ? { digest: true } : {}),
   };
-  const reply = await ofDestination(attempt, deps.peers.receive(request, metadata));
+  const reply = await ofDestination(attempt, () => deps.peers.receive(request, metadata));
   const xenopsUrl = reply.control.replace(/\/migrate\/vm\/[^/]*$/, '');
   await write(attempt, { ...row, agreed: { migrationId: row.migrationId, xenopsUrl, token: reply.token } });
   return reply;
@@ -141,9 +155,9 @@ async function connect(attempt: Attempt, reply: ReceiveReply, decision: Decision
   const memoryBytes = String(request.metadata.domain.memoryBytes);
   const open = async (url: string, more: Record<string, string> = {}) => {
     const cookies = { ...decision.cookies, ...more };
-    const socket = await ofDestination(attempt, openChannel(url, reply.token, cookies, settings.stepTimeoutMs));
-    attempt.sockets.push(socket);
-    return socket;
+    return ofDestination(attempt, () =>
+      keepChannel(attempt, openChannel(url, reply.token, cookies, settings.stepTimeoutMs)),
+    );
   };
   const control = await open(reply.control, {
     memory_limit: memoryBytes,
@@ -198,9 +212,13 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
   return saved;
 }
 
-/** A destination that fails breaks the stream first and says why a moment later: its word is the cause. */
+/**
+ * A destination that fails breaks the stream first and says why a moment later: its word is the cause. Where it is the source
+ * that failed, what the destination says of the stream that ended is not.
+ */
 async function explain(attempt: Attempt, error: unknown): Promise<never> {
-  if (attempt.hooks.signal.aborted) throw error;
+  if (error instanceof PeerError) attempt.failedSide = 'destination';
+  if (attempt.hooks.signal.aborted || !brokenStream.test(messageOf(error))) throw error;
   await Promise.race([attempt.answer, setTimeout(explanationMs)]).catch((said: unknown) => {
     if (!(said instanceof PeerError)) throw error;
     attempt.failedSide = 'destination';
@@ -211,7 +229,7 @@ async function explain(attempt: Attempt, error: unknown): Promise<never> {
 
 /** Listen for the destination's next handshake from now on; until it is due only a failure can come. */
 function listen(attempt: Attempt, control: RawSocket): Promise<void> {
-  const answer = recvHandshake(control);
+  const answer = hear(control);
   answer.catch(() => undefined);
   attempt.answer = answer;
   return answer;
@@ -230,7 +248,7 @@ async function suspend(attempt: Attempt): Promise<void> {
 async function awaitRestored(attempt: Attempt, channels: Channels): Promise<void> {
   if (!channels.restoredAck) return;
   enter(attempt, 'restore');
-  await awaitPoint(attempt, '2-restored', attempt.answer ?? listen(attempt, channels.control));
+  await awaitPoint(attempt, '2-restored', () => attempt.answer ?? listen(attempt, channels.control));
   listen(attempt, channels.control);
 }
 
@@ -247,12 +265,12 @@ function reportOf(attempt: Attempt, reply: ReceiveReply, decision: Decision, sav
   };
 }
 
-/** The commit point: durable before it is sent. */
+/** The commit point: durable before it is sent, and not to be cancelled from before it is durable. */
 async function commit(attempt: Attempt, control: RawSocket, report: MigrationReport): Promise<void> {
   attempt.hooks.signal.throwIfAborted();
+  attempt.hooks.onCommit();
   enter(attempt, 'commit');
   await write(attempt, { ...rowOf(attempt), state: 'going', report });
-  attempt.hooks.onCommit();
   await sendSuccess(control).catch((error: unknown) =>
     attempt.log.warn(`point 3 may not have arrived: ${messageOf(error)}`),
   );
