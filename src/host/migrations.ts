@@ -1,5 +1,6 @@
 /** The migrations that leave this host: queued in their VM's lane, followed, cancelled, remembered by their journal rows. */
-import { toXapiError, XapiError } from '../base/errors.js';
+import { messageOf, toXapiError, XapiError } from '../base/errors.js';
+import { sameDomain } from '../base/hypervisor-protocol.js';
 import type { SourceState } from '../migrate/protocol.js';
 import { type MigrateRequest, type MigrationOutcome, type MigrationReport, toWireError } from '../migrate/request.js';
 import { settleWithin } from '../migrate/settle.js';
@@ -13,6 +14,7 @@ import type { HostEvents } from './events.js';
 export interface Migrations {
   migrate(request: MigrateRequest): Promise<void>;
   cancel(migrationId: string): Promise<void>;
+  /** How it ended; undefined while it runs. One that this host does not know of never began, so it is a failure. */
   outcome(migrationId: string): Promise<MigrationOutcome | undefined>;
   /** Once, at the start: resume, settle or clean up what an earlier run of the daemon left behind. */
   recover(): Promise<void>;
@@ -33,6 +35,9 @@ interface UnderWay {
   committed: boolean;
 }
 
+/** Ends that are told again without the journal: of migrations that failed before their first row, or are in doubt. */
+const kept = 1_000;
+
 /** Of the whole: preparing, the copy, the end. */
 const shares = {
   prepare: 0,
@@ -47,17 +52,28 @@ const shares = {
 export function createMigrations(deps: MigrationsDeps): Migrations {
   const underWay = new Map<string, UnderWay>();
   const ended = new Map<string, MigrationOutcome>();
+  let closed = false;
   const rowOf = (id: string) => deps.source().deps.journal.get('source', id) as SourceRow<SourceState> | undefined;
 
   function end(migrationId: string, outcome: MigrationOutcome): void {
     underWay.delete(migrationId);
     ended.set(migrationId, outcome);
+    for (const [oldest] of ended) if (ended.size > kept) ended.delete(oldest);
     deps.events.emit({ kind: 'migration-ended', migrationId, outcome });
   }
 
+  function outcomeOf(migrationId: string): MigrationOutcome | undefined {
+    return ended.get(migrationId) ?? (rowOf(migrationId)?.outcome as MigrationOutcome | undefined);
+  }
+
+  /** Asked again, the same migration is not begun again; where it has ended its end is told again. */
   async function migrate(request: MigrateRequest): Promise<void> {
     const { migrationId } = request;
-    if (underWay.has(migrationId) || ended.has(migrationId) || rowOf(migrationId) !== undefined) return;
+    if (underWay.has(migrationId)) return;
+    const known = outcomeOf(migrationId);
+    if (known !== undefined) return deps.events.emit({ kind: 'migration-ended', migrationId, outcome: known });
+    if (rowOf(migrationId) !== undefined) return;
+    if (closed) throw new XapiError('INTERNAL_ERROR', ['the daemon of the source stops']);
     const { deps: sourceDeps, settings } = deps.source();
     const stop = new AbortController();
     const run = deps.queue.run(request.uuid, () =>
@@ -90,24 +106,43 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
     entry.stop.abort(new XapiError('TASK_CANCELLED', [migrationId]));
   }
 
+  /** Nothing else is done with the VM meanwhile. */
+  async function settleInLane(sourceDeps: SourceDeps, settings: SourceSettings, row: SourceRow<SourceState>) {
+    const settled = deps.queue.run(row.uuid, () => settleRow(sourceDeps, settings, row));
+    const outcome = await settled.catch((error: unknown) => inDoubt(sourceDeps, row, messageOf(error)));
+    end(row.migrationId, outcome);
+  }
+
+  /** What an earlier run left cannot be dealt with now: the next start tries again. */
+  function leftOver(row: SourceRow<SourceState>, error: unknown): MigrationOutcome {
+    const { log } = deps.source().deps;
+    log.error('a migration could not be ended', { migration: row.migrationId, vm: row.uuid, err: error });
+    const done = row.state === 'done' || row.state === 'failed' ? (row.outcome as MigrationOutcome) : undefined;
+    return done ?? failure(row, `the VM could not be resumed: ${messageOf(error)}`);
+  }
+
   return {
     migrate,
     cancel,
     async outcome(migrationId) {
-      return ended.get(migrationId) ?? (rowOf(migrationId)?.outcome as MigrationOutcome | undefined);
+      const known = outcomeOf(migrationId);
+      if (known !== undefined || underWay.has(migrationId) || rowOf(migrationId) !== undefined) return known;
+      const why = `the source does not know of migration ${migrationId}: it never began`;
+      return { status: 'failure', error: toWireError(new XapiError('INTERNAL_ERROR', [why])) };
     },
     async recover() {
       const { deps: sourceDeps, settings } = deps.source();
       const rows = sourceDeps.journal.rows().filter((row) => row.side === 'source') as SourceRow<SourceState>[];
       for (const row of rows) {
-        if (row.state !== 'going') await recoverRow(sourceDeps, row);
-        else void settleRow(sourceDeps, settings, row).then((outcome) => outcome && end(row.migrationId, outcome));
+        if (row.state === 'going') void settleInLane(sourceDeps, settings, row);
+        else await recoverRow(sourceDeps, row).catch((error: unknown) => end(row.migrationId, leftOver(row, error)));
       }
     },
     async close() {
+      closed = true;
       const open = [...underWay.values()];
       for (const entry of open) {
-        if (!entry.committed) entry.stop.abort(new XapiError('HOST_OFFLINE', ['the daemon of the source stops']));
+        if (!entry.committed) entry.stop.abort(new XapiError('INTERNAL_ERROR', ['the daemon of the source stops']));
       }
       await Promise.all(open.map((entry) => entry.ended));
     },
@@ -126,20 +161,24 @@ async function recoverRow(deps: SourceDeps, row: SourceRow<SourceState>): Promis
   await deps.journal.put({ ...row, state: 'failed', outcome: failure(row, 'the source was started anew') });
 }
 
-/** A commit without an answer: the destination is asked until it gives one; meanwhile the VM is in doubt. */
+/** A commit without an answer: the destination is asked for a while; until it has answered the VM is in doubt. */
 async function settleRow(
   deps: SourceDeps,
   settings: SourceSettings,
   row: SourceRow<SourceState>,
-): Promise<MigrationOutcome | undefined> {
-  if (row.agreed === undefined || row.report === undefined) return undefined;
-  await deps.backend.markInDoubt(row.handle, `migration ${row.migrationId} is being settled`);
-  const settlement = await settleWithin(settings.stepTimeoutMs, deps.peers, row.agreed, deps.log);
-  if (settlement === 'unknown') return undefined;
+): Promise<MigrationOutcome> {
+  const { agreed } = row;
+  if (agreed === undefined || row.report === undefined) return inDoubt(deps, row, 'nothing was agreed');
+  await mark(deps, row, `migration ${row.migrationId} is being settled`);
+  const settlement = await settleWithin(settings.stepTimeoutMs, deps.peers, agreed, deps.log);
+  if (settlement === 'unknown') return inDoubt(deps, row, 'the destination has not said whether it runs the VM');
   if (settlement === 'taken') {
     const outcome: MigrationOutcome = { status: 'success', report: row.report as MigrationReport };
     await deps.journal.put({ ...row, state: 'done', outcome });
     await deps.backend.destroy(row.handle);
+    const { migrationId, token } = agreed;
+    const told = deps.peers.at(agreed.xenopsUrl).acknowledge(migrationId, token);
+    await told.catch((error: unknown) => deps.log.warn(`the destination is not told: ${messageOf(error)}`));
     return outcome;
   }
   const outcome = failure(row, 'the destination has refused the VM, as was settled after a restart of the source');
@@ -148,10 +187,25 @@ async function settleRow(
   return outcome;
 }
 
-function failure(row: SourceRow, why: string): MigrationOutcome {
+/** A domain that a lost hypervisor took with it needs no mark. */
+async function mark(deps: SourceDeps, row: SourceRow, reason: string): Promise<void> {
+  const domains = await deps.backend.list();
+  if (domains.some(({ handle }) => sameDomain(handle, row.handle))) await deps.backend.markInDoubt(row.handle, reason);
+}
+
+/** The VM stays here under its own name, paused, until it is settled: at the next start. */
+async function inDoubt(deps: SourceDeps, row: SourceRow, why: string): Promise<MigrationOutcome> {
+  const log = (error: unknown) => deps.log.error('in doubt', { migration: row.migrationId, vm: row.uuid, err: error });
+  log(new Error(why));
+  await mark(deps, row, `migration ${row.migrationId}: ${why}`).catch(log);
+  await deps.backend.rename(row.handle, row.uuid).catch(log);
+  return { status: 'in-doubt', error: failure(row, why).error };
+}
+
+function failure(row: SourceRow, why: string) {
   const { source } = row.request as MigrateRequest;
   return {
     status: 'failure',
     error: toWireError(new XapiError('VM_MIGRATE_FAILED', [row.uuid, source, 'destination', why])),
-  };
+  } as const;
 }

@@ -1,0 +1,191 @@
+import { randomUUID } from 'node:crypto';
+import { expect } from 'chai';
+import { emuProgram } from '../../src/backend/emu-manager.js';
+import type { DomainHandle } from '../../src/base/hypervisor-protocol.js';
+import { nullLog } from '../../src/base/log.js';
+import { createHostEvents, type HostEvents } from '../../src/host/events.js';
+import { createMigrations, type Migrations } from '../../src/host/migrations.js';
+import { oldCopyUuid, type SourceState } from '../../src/migrate/protocol.js';
+import type { MigrationOutcome, MigrationReport } from '../../src/migrate/request.js';
+import { type Peer, settleWithin } from '../../src/migrate/settle.js';
+import type { Journal, JournalRow, SourceRow } from '../../src/xenops/journal.js';
+import { createQueue } from '../../src/xenops/queue.js';
+import { openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
+
+function memoryJournal(): Journal {
+  const rows = new Map<string, JournalRow>();
+  return {
+    get: ((side, id) => rows.get(`${side}/${id}`)) as Journal['get'],
+    put: async (row) => void rows.set(`${row.side}/${row.migrationId}`, row),
+    remove: async (side, id) => void rows.delete(`${side}/${id}`),
+    rows: () => [...rows.values()],
+  };
+}
+
+const agreed = { migrationId: 'id', xenopsUrl: 'http://127.0.0.1:1/services/xenops', token: 'token' };
+
+describe('The outcome that a destination settles on', () => {
+  const settle = (answers: unknown[]) => {
+    const peer = { settle: async () => answers.shift() } as unknown as Peer;
+    const peers = { receive: () => expect.fail(), at: () => peer };
+    return settleWithin(answers.length === 1 ? 0 : 60_000, peers, agreed, nullLog);
+  };
+  for (const answer of ['taken', 'refused', 'unknown'] as const) {
+    it(`is ${answer} where it answers so`, async () => {
+      expect(await settle([answer])).to.equal(answer);
+    });
+  }
+  for (const answer of [null, undefined, '', 'Refused', 'aborted', 0, {}]) {
+    it(`is unknown where it answers ${JSON.stringify(answer)}`, async () => {
+      expect(await settle([answer])).to.equal('unknown');
+    });
+  }
+  it('is asked for again', async () => {
+    expect(await settle([null, 'taken'])).to.equal('taken');
+  });
+});
+
+describe('A source that starts anew', function () {
+  this.timeout(30_000);
+  let host: TestHost;
+  let journal: Journal;
+  let events: HostEvents;
+  let answer: unknown;
+  let acknowledged: string[];
+  let migrations: Migrations;
+
+  before(async () => {
+    host = await openTestHost();
+  });
+  after(() => host.close());
+  beforeEach(() => {
+    journal = memoryJournal();
+    events = createHostEvents();
+    acknowledged = [];
+    const peer = {
+      settle: async () => answer,
+      acknowledge: async (id: string) => void acknowledged.push(id),
+    } as unknown as Peer;
+    const deps = {
+      backend: host.simulator,
+      journal,
+      peers: { receive: () => expect.fail(), at: () => peer },
+      emu: emuProgram(''),
+      zstd: { compress: ['zstd'], decompress: ['zstd'], standIn: false },
+      log: nullLog,
+    } as const;
+    const settings = { compressor: 'stream', digest: false, stepTimeoutMs: 1, suspendTimeoutMs: 1000 } as const;
+    migrations = createMigrations({ queue: createQueue(4), events, source: () => ({ deps, settings }) });
+  });
+  afterEach(async () => {
+    for (const { handle } of await host.simulator.list()) await host.simulator.destroy(handle);
+  });
+
+  /** A domain as a migration left it, and its row. */
+  async function leftBehind(state: SourceState, handle?: DomainHandle): Promise<SourceRow<SourceState>> {
+    const domain = testDomain();
+    if (handle === undefined) {
+      await host.engine.service.start(domain, true);
+      handle = (await host.simulator.list()).find(({ uuid }) => uuid === domain.uuid)?.handle as DomainHandle;
+      if (state === 'going') await host.simulator.rename(handle, oldCopyUuid(domain.uuid));
+    }
+    const request = requestTo(host, domain, false);
+    const row: SourceRow<SourceState> = {
+      side: 'source',
+      migrationId: request.migrationId,
+      task: request.task,
+      uuid: domain.uuid,
+      state,
+      handle,
+      wasRunning: true,
+      request,
+      agreed,
+      report: {} as MigrationReport,
+    };
+    await journal.put(row);
+    return row;
+  }
+  async function ended(migrationId: string): Promise<MigrationOutcome> {
+    for (;;) {
+      const outcome = await migrations.outcome(migrationId);
+      if (outcome !== undefined) return outcome;
+      await events.after(Number.MAX_SAFE_INTEGER, 0.01);
+    }
+  }
+  const domainOf = async (row: SourceRow) =>
+    (await host.simulator.list()).find(({ handle }) => handle.domid === row.handle.domid);
+
+  const ofLostHypervisor = { instance: randomUUID(), domid: 1 };
+  for (const state of ['preparing', 'copying', 'suspended', 'going', 'done'] as const) {
+    for (const said of ['taken', 'refused', 'unknown'] as const) {
+      it(`with a row ${state} of a hypervisor that is lost, and the word ${said}, does start`, async () => {
+        answer = said;
+        const { migrationId } = await leftBehind(state, ofLostHypervisor);
+        await migrations.recover();
+        if (state !== 'done') await ended(migrationId);
+      });
+    }
+  }
+
+  it('starts where the name of the VM was given to another domain', async () => {
+    const row = await leftBehind('suspended');
+    await host.simulator.rename(row.handle, oldCopyUuid(row.uuid));
+    await host.simulator.create(testDomain({ uuid: row.uuid }));
+    await migrations.recover();
+    expect(await ended(row.migrationId)).to.have.property('status', 'failure');
+  });
+
+  it('has the VM in doubt, paused and under its name, where the destination says nothing', async () => {
+    answer = null;
+    const row = await leftBehind('going');
+    await migrations.recover();
+    expect(await ended(row.migrationId)).to.have.property('status', 'in-doubt');
+    expect(await domainOf(row))
+      .to.include({ uuid: row.uuid, state: 'paused' })
+      .and.to.have.property('inDoubt');
+    expect(journal.get('source', row.migrationId)).to.have.property('state', 'going');
+  });
+
+  it('resumes the VM where the destination has refused it', async () => {
+    answer = 'refused';
+    const row = await leftBehind('going');
+    await migrations.recover();
+    expect(await ended(row.migrationId)).to.have.property('status', 'failure');
+    expect(await domainOf(row))
+      .to.include({ uuid: row.uuid, state: 'running' })
+      .and.not.to.have.property('inDoubt');
+  });
+
+  it('destroys the old copy and says so where the destination has taken the VM', async () => {
+    answer = 'taken';
+    const row = await leftBehind('going');
+    await migrations.recover();
+    expect(await ended(row.migrationId)).to.have.property('status', 'success');
+    expect(await domainOf(row)).to.equal(undefined);
+    expect(acknowledged).to.deep.equal([agreed.migrationId]);
+  });
+
+  it('says that a migration which it does not know never began', async () => {
+    expect(await migrations.outcome(randomUUID())).to.have.property('status', 'failure');
+  });
+
+  it('tells the end of a migration again to who asks for it again', async () => {
+    const row = await leftBehind('copying');
+    await migrations.recover();
+    const before = await events.after(0, 0);
+    const request = { ...requestTo(host, testDomain(), false), migrationId: row.migrationId };
+    await migrations.migrate(request);
+    const { events: told } = await events.after(before.next, 5);
+    expect(told.map((event) => [event.kind, 'migrationId' in event && event.migrationId])).to.deep.include([
+      'migration-ended',
+      row.migrationId,
+    ]);
+    await migrations.close();
+  });
+
+  it('begins nothing more when it closes', async () => {
+    await migrations.close();
+    const refused = await migrations.migrate(requestTo(host, testDomain(), false)).catch((error: unknown) => error);
+    expect(refused).to.have.property('message').that.includes('stops');
+  });
+});
