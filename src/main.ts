@@ -125,7 +125,7 @@ async function start(config: () => Config, log: RootLog): Promise<Daemon> {
     coordinator === ''
       ? await createPool({ store, stateDir, log, own: service, connect: (at) => connectHost(at, secret), version })
       : undefined;
-  const dispatch = pool?.dispatch ?? memberDispatch(new URL(coordinator).host, log);
+  const dispatch = pool?.dispatch ?? memberDispatch(addressForClients(new URL(coordinator), port), log);
   const rpc = createHostRpc({ service, destination, secret, ...(pool === undefined ? {} : { join: pool.join }) });
   onRequest = createHttpApi(dispatch, { [xenopsPath]: rpc });
   const joining = pool === undefined ? keepJoining(coordinator, secret, service.state, leaving.signal, log) : undefined;
@@ -163,6 +163,11 @@ async function keepJoining(
       await setTimeout(joinPauseMs, undefined, { signal }).catch(() => undefined);
     }
   }
+}
+
+/** Clients ask the coordinator at the port at which they asked this member, so only another one is named. */
+function addressForClients(coordinator: URL, ownPort: number): string {
+  return Number(coordinator.port || 80) === ownPort ? coordinator.hostname : coordinator.host;
 }
 
 /** A member answers every XenAPI call with where its coordinator is. */

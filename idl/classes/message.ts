@@ -40,6 +40,7 @@ export const message = {
       async: true,
     },
     get: {
+      doc: 'Every message about one object since a time.',
       params: [
         { name: 'cls', type: 'enum:cls' },
         { name: 'obj_uuid', type: 'string' },
@@ -48,16 +49,33 @@ export const message = {
       result: 'map(ref:message,record:message)',
       roles: 'read-only',
     },
-    get_all: { params: [], result: 'set(ref:message)', roles: 'read-only' },
+    get_all: { doc: 'Every message.', params: [], result: 'set(ref:message)', roles: 'read-only' },
     get_since: {
+      doc: 'Every message since a time, with its record.',
       params: [{ name: 'since', type: 'datetime' }],
       result: 'map(ref:message,record:message)',
       roles: 'read-only',
     },
-    get_record: { params: [{ name: 'self', type: 'ref:message' }], result: 'record:message', roles: 'read-only' },
-    get_by_uuid: { params: [{ name: 'uuid', type: 'string' }], result: 'ref:message', roles: 'read-only' },
-    get_all_records: { params: [], result: 'map(ref:message,record:message)', roles: 'read-only' },
+    get_record: {
+      doc: 'The record of a message.',
+      params: [{ name: 'self', type: 'ref:message' }],
+      result: 'record:message',
+      roles: 'read-only',
+    },
+    get_by_uuid: {
+      doc: 'The message with a uuid.',
+      params: [{ name: 'uuid', type: 'string' }],
+      result: 'ref:message',
+      roles: 'read-only',
+    },
+    get_all_records: {
+      doc: 'Every message with its record.',
+      params: [],
+      result: 'map(ref:message,record:message)',
+      roles: 'read-only',
+    },
     get_all_records_where: {
+      doc: 'The messages that an expression matches, with their records.',
       params: [{ name: 'expr', type: 'string' }],
       result: 'map(ref:message,record:message)',
       roles: 'read-only',

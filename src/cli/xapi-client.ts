@@ -25,7 +25,7 @@ export interface Credentials {
 }
 
 /**
- * Open a session; a member names its coordinator, and the session is opened there.
+ * Open a session; a member names its coordinator, and the session is opened there, at the same port where it names none.
  * @param originator who asks, for the server's session row
  * @throws XapiError, SESSION_AUTHENTICATION_FAILED among others; an Error that names the URL when it cannot be reached
  */
@@ -37,8 +37,10 @@ export async function login(to: Credentials, originator: string): Promise<XapiSe
   } catch (error) {
     client.close();
     const coordinator = error instanceof XapiError && error.code === 'HOST_IS_SLAVE' ? error.params[0] : undefined;
-    if (coordinator === undefined || serverUrl(coordinator) === to.url) throw error;
-    return login({ ...to, url: serverUrl(coordinator) }, originator);
+    if (coordinator === undefined) throw error;
+    const url = serverUrl(coordinator, new URL(to.url).port);
+    if (url === to.url) throw error;
+    return login({ ...to, url }, originator);
   }
 }
 

@@ -7,6 +7,7 @@ import type { HostEvent, HostService, HostState } from '../host/service.js';
 import { followAllowedOperations } from './allowed-operations.js';
 import { eventHandlers } from './classes/event.js';
 import { hostHandlers } from './classes/host.js';
+import { messageHandlers } from './classes/message.js';
 import { networkHandlers } from './classes/network.js';
 import { sessionHandlers } from './classes/session.js';
 import { taskHandlers } from './classes/task.js';
@@ -143,6 +144,7 @@ function handlers(deps: HandlerDeps): DispatchDeps['handlers'] {
     session: sessionHandlers(deps),
     task: taskHandlers(deps),
     event: eventHandlers(deps),
+    message: messageHandlers(),
     VM: vmHandlers(deps),
     host: hostHandlers(deps),
     network: networkHandlers(deps),
