@@ -93,9 +93,30 @@ export function openDescriptors(): Set<string> {
   return new Set(names.filter((name) => /^(socket|pipe):/.test(name)));
 }
 
-/** Wait until nothing is open that was not open before. */
+/** Wait until nothing is open that was not open before. @throws with what still is after a while */
 export async function nothingOpenSince(before: ReadonlySet<string>): Promise<void> {
-  while ([...openDescriptors()].some((name) => !before.has(name))) await delay(5);
+  const limit = Date.now() + 10_000;
+  for (;;) {
+    const more = [...openDescriptors()].filter((name) => !before.has(name));
+    if (more.length === 0) return;
+    if (Date.now() > limit) throw new Error(`still open: ${more}`);
+    await delay(5);
+  }
+}
+
+/** The processes whose parent is this one, zombies counted. */
+export function childProcesses(): Set<number> {
+  const numbers = fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return new Set(numbers.filter((name) => parentOf(name) === process.pid).map(Number));
+}
+
+function parentOf(pid: string): number | undefined {
+  try {
+    const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Whether there is such a process, a zombie counted. */

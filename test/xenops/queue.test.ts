@@ -1,0 +1,100 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { createQueue } from '../../src/xenops/queue.js';
+import { messageOfFailure } from '../wire/connections.js';
+
+/** Work that ends when it is told to. */
+function openWork(log: string[], name: string) {
+  let end: (error?: Error) => void = () => undefined;
+  const ended = new Promise<void>((resolve, reject) => {
+    end = (error) => (error === undefined ? resolve() : reject(error));
+  });
+  const operation = async () => {
+    log.push(`${name} starts`);
+    await ended;
+    log.push(`${name} ends`);
+    return name;
+  };
+  return { operation, end };
+}
+
+const turns = async () => {
+  for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+};
+
+describe('the queue', () => {
+  it('runs operations of one lane one after the other, in their order', async () => {
+    const log: string[] = [];
+    const queue = createQueue(4);
+    const works = ['a', 'b', 'c'].map((name) => openWork(log, name));
+    const runs = works.map(({ operation }) => queue.run('lane', operation));
+    for (const { end } of works.toReversed()) {
+      await turns();
+      end();
+    }
+    expect(await Promise.all(runs)).to.deep.equal(['a', 'b', 'c']);
+    expect(log).to.deep.equal(['a starts', 'a ends', 'b starts', 'b ends', 'c starts', 'c ends']);
+  });
+
+  it('runs lanes side by side, as many as there are workers', async () => {
+    const log: string[] = [];
+    const queue = createQueue(2);
+    const works = ['a', 'b', 'c'].map((name) => openWork(log, name));
+    const runs = works.map(({ operation }, index) => queue.run(String(index), operation));
+    await turns();
+    expect(log).to.deep.equal(['a starts', 'b starts']);
+    works[1]?.end();
+    await turns();
+    expect(log).to.deep.equal(['a starts', 'b starts', 'b ends', 'c starts']);
+    for (const { end } of works) end();
+    await Promise.all(runs);
+  });
+
+  it('lets no worker wait for a lane that is at work', async () => {
+    const log: string[] = [];
+    const queue = createQueue(2);
+    const works = ['a1', 'a2', 'a3', 'b1'].map((name) => openWork(log, name));
+    const runs = works.map(({ operation }, index) => queue.run(index < 3 ? 'a' : 'b', operation));
+    await turns();
+    expect(log).to.deep.equal(['a1 starts', 'b1 starts']);
+    for (const { end } of works) end();
+    await Promise.all(runs);
+  });
+
+  it('goes on behind an operation that fails, whether it rejects or throws', async () => {
+    const queue = createQueue(1);
+    const rejecting = queue.run('lane', () => Promise.reject(new Error('it rejects')));
+    const throwing = queue.run('lane', () => {
+      throw new Error('it throws');
+    });
+    const next = queue.run('lane', async () => 'next');
+    expect(await messageOfFailure(rejecting)).to.equal('it rejects');
+    expect(await messageOfFailure(throwing)).to.equal('it throws');
+    expect(await next).to.equal('next');
+  });
+
+  it('never has two of a lane, nor more than its workers, at work, whatever comes', async () => {
+    const jobs = fc.array(fc.record({ lane: fc.integer({ min: 0, max: 4 }), turns: fc.integer({ min: 0, max: 4 }) }), {
+      maxLength: 40,
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 1, max: 4 }), jobs, async (workers, list) => {
+        const queue = createQueue(workers);
+        const atWork: number[] = [];
+        const done = new Map<number, number[]>();
+        const runs = list.map(({ lane, turns: count }, index) =>
+          queue.run(String(lane), async () => {
+            expect(atWork).not.to.include(lane);
+            atWork.push(lane);
+            expect(atWork.length).to.be.at.most(workers);
+            for (let turn = 0; turn < count; turn += 1) await Promise.resolve();
+            atWork.splice(atWork.indexOf(lane), 1);
+            done.set(lane, [...(done.get(lane) ?? []), index]);
+          }),
+        );
+        await Promise.all(runs);
+        for (const order of done.values()) expect(order).to.deep.equal(order.toSorted((a, b) => a - b));
+      }),
+    );
+  });
+});
