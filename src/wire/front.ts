@@ -48,7 +48,12 @@ export function createFront(deps: FrontDeps): Front {
     listen: (port, address) =>
       new Promise((resolve, reject) => {
         server.once('error', reject);
-        server.listen(port, address, () => resolve((server.address() as net.AddressInfo).port));
+        server.listen(port, address, () => {
+          server.off('error', reject);
+          // A connection that cannot be accepted, as when descriptors run out, is no reason to stop.
+          server.on('error', (error) => deps.log.warn(`cannot accept: ${messageOf(error)}`));
+          resolve((server.address() as net.AddressInfo).port);
+        });
       }),
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

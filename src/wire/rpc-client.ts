@@ -19,6 +19,9 @@ interface Reply {
   readonly error?: { readonly message: string; readonly data?: unknown };
 }
 
+/** The longest answer, in bytes: the records of a large pool are some MiB. */
+const answerLimit = 64 << 20;
+
 /** @param headers sent with every call, e.g. what authenticates it */
 export function createRpcClient(url: string, headers: Readonly<Record<string, string>> = {}): RpcClient {
   const to = new URL(url);
@@ -29,6 +32,16 @@ export function createRpcClient(url: string, headers: Readonly<Record<string, st
     path: to.pathname + to.search,
     agent,
     headers: { ...headers },
+  });
+  client.on('http response', (response: http.IncomingMessage, request: http.ClientRequest) => {
+    // The library does not notice that an answer breaks off, and would wait for ever.
+    const fail = (why: string) => request.emit('error', new Error(why));
+    let length = 0;
+    response.on('data', (chunk: string) => {
+      length += chunk.length;
+      if (length > answerLimit) fail(`the answer is longer than ${answerLimit} bytes`);
+    });
+    response.once('aborted', () => fail('the connection ended within the answer'));
   });
   const failed = (method: string) => (error: unknown) => {
     throw new XapiError('INTERNAL_ERROR', [`${method} at ${to.origin}: ${reasonOf(error)}`], error);
