@@ -6,9 +6,11 @@
 import { XapiError } from '../base/errors.js';
 import type { Type } from '../base/value.js';
 import type { HostService, HostState } from '../host/service.js';
+import { checkHostState } from '../host/state.js';
 import type { MigrationDestination } from '../migrate/destination.js';
-import { decodeMetadata, encodeReply } from '../migrate/metadata.js';
+import { checkDomain, checkMetadata, decodeMetadata, encodeReply } from '../migrate/metadata.js';
 import { sameSecret } from '../migrate/rendezvous.js';
+import { checkRequest } from '../migrate/request.js';
 import type { Dispatch } from './dispatch.js';
 
 export interface HostRpcDeps {
@@ -27,18 +29,20 @@ const text: Type = { kind: 'string' };
 export function createHostRpc({ service, destination, secret, join }: HostRpcDeps): Dispatch {
   const withSecret: Readonly<Record<string, Call>> = {
     state: service.state,
-    start: service.start,
+    start: (spec: unknown, paused: unknown) => service.start(checkDomain(spec), paused === true),
     pause: service.pause,
     unpause: service.unpause,
     shutdown: service.shutdown,
-    migrate: service.migrate,
+    migrate: (request: unknown) => service.migrate(checkRequest(request)),
     cancel: service.cancel,
     outcome: service.outcome,
-    receive: service.receive,
+    receive: (request: { migrationId: string; metadata: unknown } | null) =>
+      service.receive({ migrationId: request?.migrationId ?? '', metadata: checkMetadata(request?.metadata) }),
     events: service.events,
-    ...(join === undefined ? {} : { join }),
-    'VM.receive': async (migrationId: string, metadata: string) =>
-      encodeReply(await service.receive({ migrationId, metadata: decodeMetadata(metadata) })),
+    ...Object.fromEntries(Object.entries(service.storage).map(([name, call]) => [`storage.${name}`, call as Call])),
+    ...(join === undefined ? {} : { join: (state: unknown) => join(checkHostState(state)) }),
+    'VM.receive': async (migrationId: string, metadata: unknown) =>
+      encodeReply(await service.receive({ migrationId, metadata: decodeMetadata(String(metadata)) })),
   };
   const withToken: Readonly<Record<string, Call>> = {
     settle: destination.settle,

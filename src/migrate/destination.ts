@@ -14,7 +14,7 @@ import { channelUrl } from '../wire/channel.js';
 import type { DestinationRow, Journal } from '../xenops/journal.js';
 import type { Queue } from '../xenops/queue.js';
 import { type AttemptDeps, cleanUp, type DestinationAttempt, openAttempt, refuseRow } from './destination-attempt.js';
-import type { ReceiveReply, VmMetadata } from './metadata.js';
+import { checkMigrationId, type ReceiveReply, type VmMetadata } from './metadata.js';
 import { acceptedFormats, type DestinationState, hasTaken, type Settlement, temporaryUuid } from './protocol.js';
 import { sameSecret } from './rendezvous.js';
 
@@ -134,7 +134,10 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
   }
 
   return {
-    receive: (request) => inLane(request.metadata.domain.uuid, () => receive(request)),
+    async receive(request) {
+      checkMigrationId(request.migrationId);
+      return inLane(request.metadata.domain.uuid, () => receive(request));
+    },
     async settle(id, token) {
       const row = authenticated(id, token);
       if (row === undefined) return 'unknown';

@@ -4,7 +4,8 @@ import { XapiError } from '../base/errors.js';
 import { pageSize } from '../base/hypervisor-protocol.js';
 
 const share = z.number().min(0).max(1);
-const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'a uuid in lower case');
+/** As it stands in records. */
+export const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'a uuid in lower case');
 
 const domain = z.object({
   uuid,
@@ -20,7 +21,7 @@ const domain = z.object({
     .readonly(),
 });
 
-const metadataSchema = z.object({
+export const metadataSchema = z.object({
   version: z.literal(1),
   domain,
   paused: z.boolean().optional(),
@@ -29,6 +30,10 @@ const metadataSchema = z.object({
   records: z.unknown().optional(),
 });
 
+/** The key of a migration. */
+export const migrationId = z
+  .string()
+  .regex(/^[\w.-]{1,128}$/, '1 to 128 letters, digits, dots, hyphens or underscores');
 const replySchema = z.object({
   control: z.url(),
   memory: z.url(),
@@ -61,7 +66,22 @@ export interface ReceiveReply {
 
 /** @throws VM_IMPORT-like INVALID_VALUE that names the part that is wrong and what is allowed */
 export function decodeMetadata(text: string): VmMetadata {
-  return parse(metadataSchema, 'metadata', fromJson(text, 'metadata'));
+  return checkMetadata(fromJson(text, 'metadata'));
+}
+
+/** The same of what was JSON. @throws INVALID_VALUE */
+export function checkMetadata(value: unknown): VmMetadata {
+  return parse(metadataSchema, 'metadata', value);
+}
+
+/** A domain to start, checked where it comes in. @throws INVALID_VALUE */
+export function checkDomain(value: unknown): VmMetadata['domain'] {
+  return parse(domain, 'domain', value);
+}
+
+/** The key of a migration, as it stands in cookies and journals. @throws INVALID_VALUE */
+export function checkMigrationId(value: unknown): string {
+  return parse(migrationId, 'migration_id', value);
 }
 
 /** The metadata as the text that VM.receive takes. */
@@ -105,7 +125,8 @@ function fromJson(text: string, field: string): unknown {
   }
 }
 
-function parse<T>(schema: z.ZodType<T>, field: string, value: unknown): T {
+/** The value as the schema has it. @throws INVALID_VALUE [field, what is wrong] */
+export function parse<T>(schema: z.ZodType<T>, field: string, value: unknown): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   throw new XapiError('INVALID_VALUE', [field, z.prettifyError(result.error)]);

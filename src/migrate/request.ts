@@ -1,7 +1,8 @@
 /** What is asked of the source of a migration, and what comes of it. JSON throughout, as it crosses from host to coordinator. */
+import { z } from 'zod';
 import type { XapiError } from '../base/errors.js';
 import type { Compressor } from './compressor.js';
-import type { VmMetadata } from './metadata.js';
+import { metadataSchema, migrationId, parse, uuid, type VmMetadata } from './metadata.js';
 
 /** How a source reaches the destination's `VM.receive`. */
 export type Destination =
@@ -24,6 +25,24 @@ export interface MigrateRequest {
   readonly metadata: VmMetadata;
   /** Whether compression was asked for; which compressor that means is the host's own configuration. */
   readonly compress: boolean;
+}
+
+const requestSchema = z.object({
+  migrationId,
+  task: z.string(),
+  uuid,
+  source: z.string(),
+  destination: z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('pool'), hostUuid: z.string(), url: z.url() }),
+    z.object({ kind: z.literal('foreign'), hostRef: z.string(), master: z.url(), session: z.string() }),
+  ]),
+  metadata: metadataSchema,
+  compress: z.boolean(),
+});
+
+/** A request, checked where it comes in. @throws INVALID_VALUE that names the part that is wrong and what is allowed */
+export function checkRequest(value: unknown): MigrateRequest {
+  return parse(requestSchema, 'migration', value);
 }
 
 /** What a migration did; goes into task.other_config. */

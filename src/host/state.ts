@@ -1,0 +1,43 @@
+/** What a host says of itself, checked where it comes in: what the coordinator builds its rows and its reckoning on. */
+import { z } from 'zod';
+import { XapiError } from '../base/errors.js';
+import type { HostState } from './service.js';
+
+const bytes = z.number().int().min(0);
+
+const schema = z.object({
+  uuid: z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'a uuid in lower case'),
+  name: z.string().min(1).max(1024),
+  url: z.url({ protocol: /^http$/ }),
+  memoryTotal: bytes,
+  memoryFree: z.number().int(),
+  cpus: z.number().int().positive(),
+  machine: z.object({
+    cpu: z.object({
+      vendor: z.string(),
+      modelname: z.string(),
+      speed: z.number(),
+      family: z.number(),
+      model: z.number(),
+      stepping: z.string(),
+      flags: z.string(),
+    }),
+    interface: z.object({ device: z.string(), mac: z.string(), netmask: z.string() }).nullable(),
+  }),
+  domains: z
+    .array(
+      z.object({
+        uuid: z.string(),
+        state: z.enum(['building', 'paused', 'running', 'shutdown']),
+        domid: z.number().int(),
+      }),
+    )
+    .readonly(),
+});
+
+/** @throws INVALID_VALUE that names the part that is wrong and what is allowed */
+export function checkHostState(value: unknown): HostState {
+  const result = schema.safeParse(value);
+  if (result.success) return value as HostState;
+  throw new XapiError('INVALID_VALUE', ['host', z.prettifyError(result.error)]);
+}

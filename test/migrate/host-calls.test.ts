@@ -1,0 +1,117 @@
+import { randomUUID } from 'node:crypto';
+import { expect } from 'chai';
+import { createHostRpc } from '../../src/api/host-rpc.js';
+import { XapiError } from '../../src/base/errors.js';
+import type { CallOrigin } from '../../src/base/handlers.js';
+import type { HostService, HostState } from '../../src/host/service.js';
+import type { MigrationDestination } from '../../src/migrate/destination.js';
+import { openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
+
+const secret = 'the secret of the pool';
+const origin: CallOrigin = { address: '127.0.0.1', userAgent: '', closed: new AbortController().signal };
+
+describe('The host-level calls', () => {
+  const passed: unknown[][] = [];
+  const take =
+    (name: string) =>
+    async (...params: unknown[]) =>
+      void passed.push([name, ...params]);
+  const service = Object.fromEntries(
+    ['state', 'start', 'pause', 'unpause', 'shutdown', 'migrate', 'cancel', 'outcome', 'receive', 'events'].map(
+      (name) => [name, take(name)],
+    ),
+  ) as unknown as HostService;
+  const destination = {} as MigrationDestination;
+  const rpc = createHostRpc({ service, destination, secret, join: take('join') });
+  const call = (name: string, ...params: unknown[]) =>
+    rpc({ name, params: [secret, ...params], validUtf8: true, origin });
+
+  beforeEach(() => passed.splice(0));
+
+  const domain = testDomain();
+  const metadata = { version: 1, domain, vifs: [] };
+  const request = {
+    migrationId: randomUUID(),
+    task: 'OpaqueRef:task',
+    uuid: domain.uuid,
+    source: 'source',
+    destination: { kind: 'pool', hostUuid: randomUUID(), url: 'http://127.0.0.1:80' },
+    metadata,
+    compress: true,
+  };
+  const state: HostState = {
+    uuid: randomUUID(),
+    name: 'one',
+    url: 'http://[::1]:8080',
+    memoryTotal: 1 << 30,
+    memoryFree: 0,
+    cpus: 2,
+    domains: [{ uuid: domain.uuid, state: 'running', domid: 1 }],
+  };
+
+  const good: [name: string, params: unknown[]][] = [
+    ['start', [domain, true]],
+    ['migrate', [request]],
+    ['receive', [{ migrationId: 'id', metadata }]],
+    ['join', [state]],
+  ];
+  for (const [name, params] of good) {
+    it(`pass on what ${name} has to be`, async () => {
+      await call(name, ...params);
+      expect(passed).to.deep.equal([[name, ...params]]);
+    });
+  }
+
+  const bad: [name: string, params: unknown[], what: RegExp][] = [
+    ['start', [], /domain/],
+    ['start', [null, true], /domain/],
+    ['start', [{ ...domain, memoryBytes: 1 }, true], /memoryBytes/],
+    ['start', [{ ...domain, uuid: '../x' }, true], /uuid/],
+    ['migrate', [], /migration/],
+    ['migrate', [{ ...request, migrationId: '' }], /migrationId/],
+    ['migrate', [{ ...request, destination: undefined }], /destination/],
+    ['migrate', [{ ...request, destination: { kind: 'pool', hostUuid: '', url: 'x' } }], /url/],
+    ['migrate', [{ ...request, metadata: {} }], /metadata/],
+    ['receive', [], /metadata/],
+    ['receive', [null], /metadata/],
+    ['receive', [{ migrationId: 'id', metadata: { ...metadata, domain: { ...domain, vcpus: 0 } } }], /vcpus/],
+    ['VM.receive', ['id'], /metadata/],
+    ['VM.receive', ['id', 'null'], /metadata/],
+    ['join', [], /host/],
+    ['join', [{ ...state, url: 'file:///etc/passwd' }], /url/],
+    ['join', [{ ...state, url: undefined }], /url/],
+    ['join', [{ ...state, uuid: 'x' }], /uuid/],
+    ['join', [{ ...state, memoryTotal: '1' }], /memoryTotal/],
+    ['join', [{ ...state, domains: [{}] }], /domains/],
+  ];
+  for (const [index, [name, params, what]] of bad.entries()) {
+    it(`name what is wrong with ${name} ${index}: ${what.source}`, async () => {
+      const error = await call(name, ...params).then(
+        () => expect.fail('it was taken'),
+        (reason: unknown) => reason,
+      );
+      expect(error).to.be.instanceOf(XapiError).with.property('code', 'INVALID_VALUE');
+      expect(error).to.have.property('message').that.matches(what);
+      expect(passed).to.deep.equal([]);
+    });
+  }
+});
+
+describe('A destination that is asked to receive', function () {
+  this.timeout(20_000);
+  let host: TestHost;
+  before(async () => {
+    host = await openTestHost();
+  });
+  after(() => host.close());
+
+  for (const id of ['', 'a/b', 'x'.repeat(129), 'a\0b', 'é']) {
+    it(`refuses the migration_id ${JSON.stringify(id.slice(0, 10))}`, async () => {
+      const { metadata } = requestTo(host, testDomain(), false);
+      const refused = await host.engine.service.receive({ migrationId: id, metadata }).catch((error: unknown) => error);
+      expect(refused).to.have.property('code', 'INVALID_VALUE');
+      const { total, free } = await host.simulator.memory();
+      expect(free).to.equal(total);
+    });
+  }
+});
