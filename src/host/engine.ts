@@ -2,6 +2,7 @@
  * A host put together: journal, queues, the migrations both ways, the service. It follows the configuration: what a migration
  * works with is read when it is queued or accepted, so a change of the configuration never touches one under way.
  */
+import { join } from 'node:path';
 import type { Backend } from '../backend/backend.js';
 import { emuProgram } from '../backend/emu-manager.js';
 import type { Config } from '../base/config.js';
@@ -22,6 +23,7 @@ import { createHost } from './host.js';
 import { createMigrations } from './migrations.js';
 import { createPeers, xenopsPath } from './peers.js';
 import type { HostService } from './service.js';
+import { createHostStorage } from './storage.js';
 
 export interface HostEngineInit {
   readonly uuid: string;
@@ -91,7 +93,8 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
       },
     }),
   });
-  const service = createHost({ ...init, queue, migrations, destination, events });
+  const storage = createHostStorage(join(config().stateDir, 'sr'));
+  const service = createHost({ ...init, queue, migrations, destination, events, storage });
   return {
     service,
     destination,

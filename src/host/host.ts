@@ -8,8 +8,10 @@ import { type Operation, vmOf } from '../xenops/operations.js';
 import { perform } from '../xenops/perform.js';
 import type { Queue } from '../xenops/queue.js';
 import type { HostEvents } from './events.js';
+import { describeMachine } from './machine.js';
 import type { Migrations } from './migrations.js';
 import type { HostService } from './service.js';
+import type { HostStorage } from './storage.js';
 
 export interface HostDeps {
   readonly uuid: string;
@@ -21,6 +23,7 @@ export interface HostDeps {
   readonly migrations: Migrations;
   readonly destination: MigrationDestination;
   readonly events: HostEvents;
+  readonly storage: HostStorage;
   readonly log: Log;
 }
 
@@ -49,6 +52,7 @@ export function createHost(deps: HostDeps): HostService {
         memoryTotal: memory.total,
         memoryFree: memory.free,
         cpus: availableParallelism(),
+        machine: describeMachine(new URL(deps.url()).hostname.replace(/^\[|\]$/g, '')),
         domains: domains
           .filter(({ uuid, state }) => state !== 'building' && !isPassing(uuid))
           .map(({ uuid, state, handle }) => ({ uuid, state, domid: handle.domid })),
@@ -62,6 +66,7 @@ export function createHost(deps: HostDeps): HostService {
     cancel: migrations.cancel,
     outcome: migrations.outcome,
     receive: deps.destination.receive,
+    storage: deps.storage,
     events: events.after,
   };
 }

@@ -7,6 +7,8 @@
 import type { DomainHandle, DomainSpec, DomainState } from '../base/hypervisor-protocol.js';
 import type { ReceiveReply, VmMetadata } from '../migrate/metadata.js';
 import type { MigrateRequest, MigrationOutcome } from '../migrate/request.js';
+import type { MachineDescription } from './machine.js';
+import type { HostStorage } from './storage.js';
 
 export type { ReceiveReply, VmMetadata } from '../migrate/metadata.js';
 export type {
@@ -43,6 +45,8 @@ export interface HostState {
   readonly memoryTotal: number;
   readonly memoryFree: number;
   readonly cpus: number;
+  /** Absent from a host of an earlier version. */
+  readonly machine?: MachineDescription | undefined;
   readonly domains: readonly { readonly uuid: string; readonly state: DomainState; readonly domid: number }[];
 }
 
@@ -61,6 +65,8 @@ export interface HostService {
   /** How a migration of this source ended; undefined while it runs. */
   outcome(migrationId: string): Promise<MigrationOutcome | undefined>;
   receive(request: ReceiveRequest): Promise<ReceiveReply>;
+  /** The local SRs and their volumes. */
+  readonly storage: HostStorage;
   /** Events after the given number, oldest first; waits up to `timeoutSeconds` for one. `next` is for the next call. */
   events(since: number, timeoutSeconds: number): Promise<{ events: HostEvent[]; next: number }>;
 }

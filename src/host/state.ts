@@ -12,18 +12,20 @@ const schema = z.object({
   memoryTotal: bytes,
   memoryFree: z.number().int(),
   cpus: z.number().int().positive(),
-  machine: z.object({
-    cpu: z.object({
-      vendor: z.string(),
-      modelname: z.string(),
-      speed: z.number(),
-      family: z.number(),
-      model: z.number(),
-      stepping: z.string(),
-      flags: z.string(),
-    }),
-    interface: z.object({ device: z.string(), mac: z.string(), netmask: z.string() }).nullable(),
-  }),
+  machine: z
+    .object({
+      cpu: z.object({
+        vendor: z.string(),
+        modelname: z.string(),
+        speed: z.number(),
+        family: z.number(),
+        model: z.number(),
+        stepping: z.string(),
+        flags: z.string(),
+      }),
+      interface: z.object({ device: z.string(), mac: z.string(), netmask: z.string() }).nullable(),
+    })
+    .optional(),
   domains: z
     .array(
       z.object({

@@ -1,5 +1,7 @@
 /** A host in memory, for the pool's tests: domains that change at once, migrations that end as the test says. */
-
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { XapiError } from '../../src/base/errors.js';
 import type { DomainSpec, DomainState } from '../../src/base/hypervisor-protocol.js';
 import type {
@@ -12,9 +14,13 @@ import type {
   ReceiveReply,
   ReceiveRequest,
 } from '../../src/host/service.js';
+import { createHostStorage } from '../../src/host/storage.js';
 
 export interface FakeHost {
   readonly service: HostService;
+  /** Of its storage, which is a real one; removed by `close`. */
+  readonly dir: string;
+  close(): void;
   readonly url: string;
   readonly started: DomainSpec[];
   readonly migrations: MigrateRequest[];
@@ -35,6 +41,7 @@ export interface FakeHost {
 export const gib = 2 ** 30;
 
 export function fakeHost(name: string, uuid: string, port: number): FakeHost {
+  const dir = mkdtempSync(join(tmpdir(), 'xenferry-fake-host-'));
   const domains = new Map<string, { state: DomainState; domid: number }>();
   const events: HostEvent[] = [];
   const outcomes = new Map<string, MigrationOutcome>();
@@ -108,6 +115,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       const at = `${host.url}/services/xenops/migrate`;
       return { control: `${at}/vm`, memory: `${at}/mem`, vgpu: {}, token: 'secret', accepts: [], restoredAck: true };
     },
+    storage: createHostStorage(join(dir, 'sr')),
     async events(since, timeoutSeconds) {
       assertReachable();
       if (since >= events.length && timeoutSeconds > 0) await new Promise<void>((wake) => sleepers.push(wake));
@@ -117,6 +125,8 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
   };
   const host: FakeHost = {
     service,
+    dir,
+    close: () => rmSync(dir, { recursive: true, force: true }),
     url: `http://127.0.0.1:${port}`,
     started: [],
     migrations: [],

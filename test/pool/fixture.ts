@@ -114,6 +114,7 @@ async function build(dir: string, hosts: [FakeHost, FakeHost]): Promise<Fixture>
     },
     async close() {
       await closePool();
+      for (const host of hosts) host.close();
       rmSync(dir, { recursive: true, force: true });
     },
   };

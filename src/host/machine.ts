@@ -1,0 +1,70 @@
+/** What a host says of the machine that it is on: its CPUs, and the interface that has its address. */
+import { readFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+
+/** As the processor names itself; empty and 0 for what the system does not tell. */
+export interface CpuDescription {
+  readonly vendor: string;
+  readonly modelname: string;
+  /** MHz */
+  readonly speed: number;
+  readonly family: number;
+  readonly model: number;
+  readonly stepping: string;
+  readonly flags: string;
+}
+
+export interface InterfaceDescription {
+  readonly device: string;
+  readonly mac: string;
+  readonly netmask: string;
+}
+
+export interface MachineDescription {
+  readonly cpu: CpuDescription;
+  /** Null where no interface but the loopback has the host's address. */
+  readonly interface: InterfaceDescription | null;
+}
+
+/** @param address the host's own, in digits; a name gives no interface */
+export function describeMachine(address: string): MachineDescription {
+  return { cpu: describeCpu(), interface: describeInterface(address) };
+}
+
+/** The first CPU, from /proc/cpuinfo. */
+export function describeCpu(text = readOptional('/proc/cpuinfo')): CpuDescription {
+  const [first = ''] = text.split('\n\n');
+  const said = new Map(
+    first.split('\n').map((line): [string, string] => {
+      const [name = '', ...value] = line.split(':');
+      return [name.trim(), value.join(':').trim()];
+    }),
+  );
+  const number = (name: string): number => Math.trunc(Number(said.get(name) ?? 0)) || 0;
+  return {
+    vendor: said.get('vendor_id') ?? '',
+    modelname: said.get('model name') ?? '',
+    speed: number('cpu MHz'),
+    family: number('cpu family'),
+    model: number('model'),
+    stepping: said.get('stepping') ?? '',
+    flags: said.get('flags') ?? said.get('Features') ?? '',
+  };
+}
+
+/** The interface that has an address; null for the loopback, which is nobody's network, and for an unknown address. */
+export function describeInterface(address: string, all = networkInterfaces()): InterfaceDescription | null {
+  for (const [device, addresses] of Object.entries(all)) {
+    const found = addresses?.find((each) => each.address === address && !each.internal);
+    if (found !== undefined) return { device, mac: found.mac, netmask: found.netmask };
+  }
+  return null;
+}
+
+function readOptional(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
