@@ -61,8 +61,9 @@ export interface Database {
 export async function openDatabase(store: Store): Promise<Database> {
   const generations = await reserveGenerations(store);
   const rows = createRows(generations.first);
+  const defaults = makeDefaults();
   for (const cls of durableClasses()) {
-    const stored = [...store.table<Row>(`rows.${cls}`).entries()].map(([, row]) => thaw(cls, row));
+    const stored = [...store.table<Row>(`rows.${cls}`).entries()].map(([, row]) => thaw(defaults(cls), row));
     rows.restore(
       cls,
       stored.sort((a, b) => a.created - b.created),
@@ -70,7 +71,33 @@ export async function openDatabase(store: Store): Promise<Database> {
   }
   rows.relate();
   const saved = saveChanges(store, rows, generations, (cls) => !volatileClasses.has(cls));
-  return database(rows, saved);
+  return database(rows, defaults, saved);
+}
+
+/** Remove what the store holds of a pool's rows. */
+export async function clearRows(store: Store): Promise<void> {
+  const changes = durableClasses().flatMap((cls) => {
+    const table = store.table<Row>(`rows.${cls}`);
+    return [...table.entries()].map(([ref]) => table.change(ref, undefined));
+  });
+  await store.putMany(changes);
+}
+
+/** The defaults of a class; rows share them, so nothing in them can be changed. */
+type Defaults = (cls: ClassName) => Fields;
+
+function makeDefaults(): Defaults {
+  const made = new Map<ClassName, Fields>();
+  return (cls) => {
+    const known = made.get(cls) ?? freezeAll(recordWithDefaults(cls));
+    made.set(cls, known);
+    return known;
+  };
+}
+
+function freezeAll(record: Record<string, unknown>): Fields {
+  for (const value of Object.values(record)) if (!(value instanceof Date)) Object.freeze(value);
+  return Object.freeze(record);
 }
 
 function durableClasses(): ClassName[] {
@@ -78,13 +105,13 @@ function durableClasses(): ClassName[] {
 }
 
 /** A stored row as a row of now: fields that the model gained since get their defaults, and no operation is under way. */
-function thaw(cls: ClassName, row: Row): Row {
-  const record = { ...recordWithDefaults(cls), ...row.record };
+function thaw(defaults: Fields, row: Row): Row {
+  const record: Record<string, unknown> = { ...defaults, ...row.record };
   if ('current_operations' in record) record.current_operations = {};
   return { ...row, record: Object.freeze(record) };
 }
 
-function database(rows: Rows, saved: () => Promise<void>): Database {
+function database(rows: Rows, defaults: Defaults, saved: () => Promise<void>): Database {
   const find = (cls: ClassName, ref: Ref): Fields | undefined => rows.find(cls, ref)?.record;
   const row = (cls: ClassName, ref: Ref): Row => {
     const found = rows.find(cls, ref);
@@ -94,7 +121,7 @@ function database(rows: Rows, saved: () => Promise<void>): Database {
   const get = (cls: ClassName, ref: Ref): Fields => row(cls, ref).record;
   const update = (cls: ClassName, ref: Ref, patch: Fields): void => {
     const old = get(cls, ref);
-    const changed = Object.entries(patch).filter(([name, value]) => !isDeepStrictEqual(old[name], value));
+    const changed = Object.entries(patch).filter(([name, value]) => !isSame(old[name], value));
     if (changed.length > 0) rows.patch(cls, ref, Object.fromEntries(changed));
   };
   const map = (cls: ClassName, ref: Ref, field: string): Fields => get(cls, ref)[field] as Fields;
@@ -114,7 +141,7 @@ function database(rows: Rows, saved: () => Promise<void>): Database {
     findByUuid: rows.byUuid as Database['findByUuid'],
     byNameLabel: rows.byName as Database['byNameLabel'],
     create<C extends ClassName>(cls: C, given: Partial<RecordOf<C>>, ref = newRef<C>()) {
-      const record: Record<string, unknown> = { ...recordWithDefaults(cls), ...given };
+      const record: Record<string, unknown> = { ...defaults(cls), ...given };
       if (record.uuid === '') record.uuid = randomUUID();
       rows.insert(cls, ref, record);
       return ref;
@@ -151,6 +178,10 @@ function database(rows: Rows, saved: () => Promise<void>): Database {
     onChange: rows.onChange,
     saved,
   };
+}
+
+function isSame(a: unknown, b: unknown): boolean {
+  return a === b || isDeepStrictEqual(a, b);
 }
 
 function newRef<C extends ClassName>(): Ref<C> {

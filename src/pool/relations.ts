@@ -28,3 +28,15 @@ export const relations: readonly Relation[] = [
   { from: 'VDI', field: 'metadata_of_pool', to: 'pool', set: 'metadata_VDIs' },
   { from: 'task', field: 'subtask_of', to: 'task', set: 'subtasks' },
 ];
+
+/** The relations of the references that a class holds. */
+export const relationsFrom = by('from');
+
+/** The relations whose sets a class has. */
+export const relationsTo = by('to');
+
+function by(end: 'from' | 'to'): (cls: ClassName) => readonly Relation[] {
+  const found = new Map<ClassName, Relation[]>();
+  for (const relation of relations) found.set(relation[end], [...(found.get(relation[end]) ?? []), relation]);
+  return (cls) => found.get(cls) ?? [];
+}

@@ -3,7 +3,7 @@
  * replaced, never changed in place, so a record that was read stays as it was.
  */
 import { type ClassName, classes, type Ref } from '../../idl/index.js';
-import { relations } from './relations.js';
+import { relations, relationsFrom } from './relations.js';
 
 export type Fields = Readonly<Record<string, unknown>>;
 
@@ -26,7 +26,16 @@ export interface Change {
   readonly record?: Fields;
 }
 
-export type ChangeListener = (cls: ClassName, ref: Ref) => void;
+/** What happened to a row; `mirror` is a change of nothing but back references. */
+export type RowChange = 'add' | 'mod' | 'mirror' | 'del';
+
+export type ChangeListener = (cls: ClassName, ref: Ref, change: RowChange) => void;
+
+interface Logged {
+  readonly class: ClassName;
+  readonly ref: Ref;
+  readonly generation: number;
+}
 
 interface Tombstone {
   readonly class: ClassName;
@@ -37,6 +46,9 @@ interface Tombstone {
 
 /** Deletions that are remembered for events; whoever is further behind sees it in valid_ref_counts. */
 const keptTombstones = 10_000;
+
+/** How many outdated entries the log of changes may have before it is cleaned. */
+const outdatedLimit = 10_000;
 
 export interface Rows {
   find(cls: ClassName, ref: Ref): Row | undefined;
@@ -52,10 +64,26 @@ export interface Rows {
   /** Change fields of a row that is there. */
   patch(cls: ClassName, ref: Ref, fields: Fields): void;
   remove(cls: ClassName, ref: Ref): void;
+  /** What became of the objects of the wanted classes; of every one where `since` is of another run of the daemon. */
   changes(since: number, wanted: (cls: ClassName) => boolean): Change[];
   generation(): number;
   /** Called at once with each row that is added, changed or removed. @returns stops it */
   onChange(listener: ChangeListener): () => void;
+}
+
+function without(refs: readonly Ref[], ref: Ref): Ref[] {
+  return refs.filter((each) => each !== ref);
+}
+
+/** The index of the first item, of items in the order of their numbers, whose number is greater. */
+function firstAfter<T>(items: readonly T[], number: number, numberOf: (item: T) => number): number {
+  let [low, high] = [0, items.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (numberOf(items[middle] as T) > number) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 /** @param firstGeneration greater than any generation given out before */
@@ -65,47 +93,59 @@ export function createRows(firstGeneration: number): Rows {
   const names = new Map<string, Set<Ref>>();
   const listeners = new Set<ChangeListener>();
   let tombstones: Tombstone[] = [];
+  /** The newest change of each row that has changed in this run, oldest first, among outdated ones. */
+  let log: Logged[] = [];
+  let current = 0;
   let generation = firstGeneration;
 
   for (const name of Object.keys(classes) as ClassName[]) tables.set(name, new Map());
   const table = (cls: ClassName): Map<Ref, Row> => tables.get(cls) as Map<Ref, Row>;
 
-  const index = (cls: ClassName, row: Row): void => {
-    uuids.set(`${cls} ${row.record.uuid}`, row.ref);
-    const key = `${cls} ${row.record.name_label}`;
+  const index = (cls: ClassName, { ref, record }: Row): void => {
+    uuids.set(`${cls} ${record.uuid}`, ref);
+    if (record.name_label === undefined) return;
+    const key = `${cls} ${record.name_label}`;
     const refs = names.get(key);
-    if (refs === undefined) names.set(key, new Set([row.ref]));
-    else refs.add(row.ref);
+    if (refs === undefined) names.set(key, new Set([ref]));
+    else refs.add(ref);
   };
-  const unindex = (cls: ClassName, row: Row): void => {
-    uuids.delete(`${cls} ${row.record.uuid}`);
-    const key = `${cls} ${row.record.name_label}`;
+  const unindex = (cls: ClassName, { ref, record }: Row): void => {
+    uuids.delete(`${cls} ${record.uuid}`);
+    const key = `${cls} ${record.name_label}`;
     const refs = names.get(key);
-    refs?.delete(row.ref);
+    refs?.delete(ref);
     if (refs?.size === 0) names.delete(key);
   };
   const put = (cls: ClassName, row: Row): void => {
     const old = table(cls).get(row.ref);
-    if (old !== undefined) unindex(cls, old);
     table(cls).set(row.ref, row);
+    if (old?.record.uuid === row.record.uuid && old?.record.name_label === row.record.name_label) return;
+    if (old !== undefined) unindex(cls, old);
     index(cls, row);
   };
-  const tell = (cls: ClassName, ref: Ref): void => {
-    for (const listener of [...listeners]) listener(cls, ref);
+  const isCurrent = (entry: Logged): boolean => table(entry.class).get(entry.ref)?.modified === entry.generation;
+  /** The row has its place at the end of the log, and whoever listens is told. */
+  const tell = (cls: ClassName, ref: Ref, change: RowChange): void => {
+    if (change !== 'del') log.push({ class: cls, ref, generation });
+    if (log.length > 2 * current + outdatedLimit) {
+      log = log.filter(isCurrent);
+      current = log.length;
+    }
+    for (const listener of [...listeners]) listener(cls, ref, change);
   };
-  const replace = (cls: ClassName, row: Row, fields: Fields): void => {
+  const replace = (cls: ClassName, row: Row, fields: Fields, change: RowChange): void => {
     generation += 1;
     put(cls, { ...row, record: Object.freeze({ ...row.record, ...fields }), modified: generation });
-    tell(cls, row.ref);
+    tell(cls, row.ref, change);
   };
   /** Bring the sets that mirror a row's references from `before` to `after`. */
   const mirror = (cls: ClassName, ref: Ref, before: Fields, after: Fields): void => {
-    for (const { from, field, to, set } of relations) {
-      if (from !== cls || before[field] === after[field]) continue;
+    for (const { field, to, set } of relationsFrom(cls)) {
+      if (before[field] === after[field]) continue;
       const left = table(to).get(before[field] as Ref);
-      if (left !== undefined) replace(to, left, { [set]: (left.record[set] as Ref[]).filter((r) => r !== ref) });
+      if (left !== undefined) replace(to, left, { [set]: without(left.record[set] as Ref[], ref) }, 'mirror');
       const joined = table(to).get(after[field] as Ref);
-      if (joined !== undefined) replace(to, joined, { [set]: [...(joined.record[set] as Ref[]), ref] });
+      if (joined !== undefined) replace(to, joined, { [set]: [...(joined.record[set] as Ref[]), ref] }, 'mirror');
     }
   };
   const relate = (): void => {
@@ -121,6 +161,18 @@ export function createRows(firstGeneration: number): Rows {
       }
     }
   };
+  const changedSince = function* (since: number, wanted: (cls: ClassName) => boolean): Iterable<[ClassName, Row]> {
+    for (let i = firstAfter(log, since, (entry) => entry.generation); i < log.length; i++) {
+      const entry = log[i] as Logged;
+      if (!wanted(entry.class) || !isCurrent(entry)) continue;
+      yield [entry.class, table(entry.class).get(entry.ref) as Row];
+    }
+  };
+  const everyRow = (wanted: (cls: ClassName) => boolean): [ClassName, Row][] =>
+    [...tables]
+      .filter(([cls]) => wanted(cls))
+      .flatMap(([cls, rows]) => [...rows.values()].map((row): [ClassName, Row] => [cls, row]))
+      .sort(([, a], [, b]) => a.modified - b.modified);
 
   return {
     find: (cls, ref) => table(cls).get(ref),
@@ -135,13 +187,13 @@ export function createRows(firstGeneration: number): Rows {
     insert(cls, ref, record) {
       generation += 1;
       put(cls, { ref, record: Object.freeze(record), created: generation, modified: generation });
-      tell(cls, ref);
+      tell(cls, ref, 'add');
       mirror(cls, ref, {}, record);
     },
     patch(cls, ref, fields) {
       const row = table(cls).get(ref);
       if (row === undefined) return;
-      replace(cls, row, fields);
+      replace(cls, row, fields, 'mod');
       mirror(cls, ref, row.record, { ...row.record, ...fields });
     },
     remove(cls, ref) {
@@ -152,24 +204,23 @@ export function createRows(firstGeneration: number): Rows {
       generation += 1;
       tombstones.push({ class: cls, ref, created: row.created, deleted: generation });
       if (tombstones.length > 2 * keptTombstones) tombstones = tombstones.slice(-keptTombstones);
-      tell(cls, ref);
+      tell(cls, ref, 'del');
       mirror(cls, ref, row.record, {});
     },
     changes(since, wanted) {
+      const known = since >= firstGeneration && since <= generation;
+      const rows = known ? changedSince(since, wanted) : everyRow(wanted);
       const added: Change[] = [];
       const changed: Change[] = [];
-      for (const [cls, rows] of tables) {
-        if (!wanted(cls)) continue;
-        for (const { ref, record, created, modified } of rows.values()) {
-          if (created > since) added.push({ operation: 'add', class: cls, ref, generation: modified, record });
-          else if (modified > since) changed.push({ operation: 'mod', class: cls, ref, generation: modified, record });
-        }
+      for (const [cls, { ref, record, created, modified }] of rows) {
+        if (created > since) added.push({ operation: 'add', class: cls, ref, generation: modified, record });
+        else changed.push({ operation: 'mod', class: cls, ref, generation: modified, record });
       }
       const deleted = tombstones
-        .filter((t) => t.deleted > since && t.created <= since && wanted(t.class))
+        .slice(firstAfter(tombstones, since, (t) => t.deleted))
+        .filter((t) => t.created <= since && wanted(t.class))
         .map((t): Change => ({ operation: 'del', class: t.class, ref: t.ref, generation: t.deleted }));
-      const byGeneration = (a: Change, b: Change): number => a.generation - b.generation;
-      return [...added.sort(byGeneration), ...changed.sort(byGeneration), ...deleted];
+      return [...added, ...changed, ...deleted];
     },
     generation: () => generation,
     onChange(listener) {

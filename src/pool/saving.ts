@@ -2,6 +2,7 @@
 import type { ClassName, Ref } from '../../idl/index.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import type { Store } from '../base/store.js';
+import { relationsTo } from './relations.js';
 import type { Row, Rows } from './rows.js';
 
 /** Generations that are taken from the store at a time, so that none is ever given out twice, whatever happens. */
@@ -49,7 +50,7 @@ export function saveChanges(
     try {
       await generations.keepAhead(rows.generation());
       await store.putMany(
-        batch.map(({ cls, ref }) => store.table<Row>(`rows.${cls}`).change(ref, rows.find(cls, ref))),
+        batch.map(({ cls, ref }) => store.table<Row>(`rows.${cls}`).change(ref, toStore(cls, rows.find(cls, ref)))),
       );
     } catch (error) {
       for (const row of batch) dirty.set(row.ref, row);
@@ -68,11 +69,20 @@ export function saveChanges(
     return running;
   };
 
-  rows.onChange((cls, ref) => {
-    if (!kept(cls)) return;
+  rows.onChange((cls, ref, change) => {
+    if (!kept(cls) || change === 'mirror') return;
     dirty.set(ref, { cls, ref });
     // Whoever needs the row to be durable asks `saved`, and hears of a failure there.
     flush().catch(() => undefined);
   });
   return flush;
+}
+
+/** A row without its back references, which are made anew from what they mirror. */
+function toStore(cls: ClassName, row: Row | undefined): Row | undefined {
+  const sets = relationsTo(cls);
+  if (row === undefined || sets.length === 0) return row;
+  const record = { ...row.record };
+  for (const { set } of sets) delete record[set];
+  return { ...row, record };
 }

@@ -114,6 +114,18 @@ describe('database', () => {
     expect(db.generation()).to.be.greaterThan(generation);
   });
 
+  it('writes no row for its back references alone', async () => {
+    const network = db.create('network', {});
+    await db.saved();
+    const row = () => store.table<{ modified: number; record: object }>('rows.network').get(network);
+    const { modified } = row()!;
+    db.create('VIF', { network });
+    await db.saved();
+    expect(row()!.modified).to.equal(modified);
+    expect(row()!.record).not.to.have.property('VIFs');
+    expect(db.get('network', network).VIFs).to.have.length(1);
+  });
+
   it('does not count a change that changes nothing', () => {
     const ref = db.create('network', { tags: ['a'] });
     const generation = db.generation();

@@ -104,6 +104,32 @@ describe('event', () => {
     expect(shape(await from(['network'], batch.token))).to.deep.equal([`add network ${ref}`]);
   });
 
+  it('gives every row again for a token of another run', async () => {
+    const before = db.create('network', {});
+    const { token } = await from(['network']);
+    db.create('network', {});
+    await db.saved();
+    await store.close();
+    store = openStore(dir);
+    db = await openDatabase(store);
+    events = createEvents(db);
+    const all = db.all('network').map(([ref]) => ref);
+    const batch = await from(['network'], token);
+    expect(batch.events.map(({ ref }) => ref)).to.have.members(all);
+    expect(batch.events.find(({ ref }) => ref === before)?.operation).to.equal('mod');
+    const ahead = `${'0'.repeat(20)},${String(db.generation() + 1).padStart(20, '0')}`;
+    expect((await from(['network'], ahead)).events).to.have.length(all.length);
+    expect(shape(await from(['network'], batch.token))).to.deep.equal([]);
+  });
+
+  it('finds the newest change of each row among very many', async () => {
+    const [kept, busy] = [db.create('network', {}), db.create('network', {})];
+    const { token } = await from(['*']);
+    db.update('network', kept, { name_label: 'once' });
+    for (let i = 0; i < 25_000; i++) db.touch('network', busy);
+    expect(shape(await from(['*'], token))).to.deep.equal([`mod network ${kept}`, `mod network ${busy}`]);
+  });
+
   it('injects: a token from just before, from which the object has changed', async () => {
     const ref = db.create('network', {});
     const token = events.inject('network', ref);
