@@ -13,42 +13,48 @@ export function classCommands(shown: XeClass): Command[] {
   const fields = fieldsOf(shown).filter((field) => !field.hidden);
   const names = fields.map(({ name }) => name);
   const sets = fields.filter(isSet).map(({ name }) => `${name}:contains`);
-  const settable = fields
-    .filter(({ kind }) => kind === 'RW' || kind === 'MRW')
-    .map((field) => (isMap(field) ? `${field.name}:` : field.name));
-  const addable = fields.some(({ kind }) => kind === 'SRW' || kind === 'MRW');
+  const settable = fields.flatMap(settableAs);
   const list: Command = {
     name: `${shown.command}-list`,
     required: [],
     optional: ['params', ...names, ...sets],
-    help: `List the ${shown.command}s that the filters pick; filter on a map with 'map:key=value'.`,
+    help: "List the objects that the filters pick; filter on a map with 'map:key=value'.",
     ...(commonLists.includes(shown.command) ? { common: true } : {}),
     run: (context) => listObjects(context, shown),
   };
-  return [
+  const commands = [
     list,
     command(shown, 'list', [], [], 'Show every parameter of an object.', listParams),
     command(shown, 'get', ['param-name'], ['param-key'], 'Show one parameter, or one key of a map.', getParam),
-    ...(settable.length === 0
-      ? []
-      : [command(shown, 'set', [], settable, "Set parameters; set a key of a map with 'map:key=value'.", setParams)]),
-    ...(addable ? addAndRemove(shown) : []),
-    command(shown, 'clear', ['param-name'], [], 'Empty a set or map, or clear a parameter.', clearParam),
   ];
+  if (settable.length > 0) {
+    const help = "Set parameters; set a key of a map with 'map:key=value'.";
+    commands.push(command(shown, 'set', [], settable, help, setParams));
+  }
+  if (fields.some(hasChangeableParts)) commands.push(...addAndRemove(shown));
+  if (fields.some(({ kind }) => kind !== 'RO')) {
+    const help = 'Empty a set or map, or clear a parameter.';
+    commands.push(command(shown, 'clear', ['param-name'], [], help, clearParam));
+  }
+  return commands;
+}
+
+/** How param-set names a field; not at all where it cannot be set. */
+function settableAs(field: NamedField): string[] {
+  if (field.setKey !== undefined || field.kind === 'MRW') return [`${field.name}:`];
+  return field.kind === 'RW' || field.kind === 'SRW' ? [field.name] : [];
+}
+
+function hasChangeableParts({ kind }: NamedField): boolean {
+  return kind === 'SRW' || kind === 'MRW';
 }
 
 function addAndRemove(shown: XeClass): Command[] {
   const add = "Add to a set with 'param-key=value', to a map with 'key=value'.";
+  const remove = 'Remove a member of a set or a key of a map.';
   return [
     command(shown, 'add', ['param-name'], ['param-key'], add, addToParam),
-    command(
-      shown,
-      'remove',
-      ['param-name', 'param-key'],
-      [],
-      'Remove a member of a set or a key of a map.',
-      removeFromParam,
-    ),
+    command(shown, 'remove', ['param-name', 'param-key'], [], remove, removeFromParam),
   ];
 }
 
@@ -79,7 +85,10 @@ async function objectByUuid({ session, params }: Context, shown: XeClass): Promi
 async function listObjects(context: Context, shown: XeClass): Promise<void> {
   const { objects, params, printer } = context;
   const filters: Params = [...Object.entries(shown.where ?? {}), ...filtersAmong(params, [])];
-  const every = await objectsOf(objects, shown);
+  const { filled } = shown;
+  const every = (await objectsOf(objects, shown)).filter(
+    ({ record }) => filled === undefined || (record[filled] as unknown[]).length > 0,
+  );
   const picked = await filterObjects(objects, shown, every, filters);
   const columns = columnsOf(shown, paramNamed(params, 'params'));
   const rows = (boolParam(params, 'all') ? every : picked).map((object) => rowOf(context, object, columns, true));
@@ -89,8 +98,8 @@ async function listObjects(context: Context, shown: XeClass): Promise<void> {
 /** In the class's order, whatever the order in which they were asked for. */
 function columnsOf(shown: XeClass, asked: string | undefined): NamedField[] {
   const visible = fieldsOf(shown).filter((field) => !field.hidden);
-  if (asked === 'all') return visible;
-  const names = asked === undefined ? shown.columns : asked.split(',');
+  const names = asked === undefined ? shown.columns : asked === 'all' ? 'all' : asked.split(',');
+  if (names === 'all') return visible;
   for (const name of names) fieldOf(shown, name);
   return visible.filter(({ name }) => names.includes(name));
 }
@@ -139,31 +148,89 @@ async function setParams(context: Context, object: XeObject): Promise<void> {
 async function setParam(context: Context, object: XeObject, name: string, value: string): Promise<void> {
   const { session } = context;
   const { field, part } = selectorOf(object.shown, name);
-  if (isSet(field)) throw new Error(`Field '${field.name}' is a set: use param-add and param-remove`);
   if (part === undefined) {
     if (isMap(field)) throw new Error(`Field '${name}' is a map: use '${name}:key=value'`);
-    if (field.kind !== 'RW') throw new Error(`Field '${name}' is read-only`);
-    const type = typeOfField(field.everyHost === undefined ? object.shown.class : 'host', field.setter) ?? 'string';
-    return session.call(message(object, 'set', field), object.ref, await parseValue(session, name, type, value));
+    if (field.kind !== 'RW' && field.kind !== 'SRW') throw new Error(`Field '${name}' is read-only`);
+    return setWhole(object, field, await parseValue(session, name, typeOf(object, field), value), context);
+  }
+  if (isSet(field))
+    throw new Error(`Field '${field.name}' is a set: use '${field.name}=a,b', param-add or param-remove`);
+  if (field.setKey !== undefined) {
+    return session.call(`${object.shown.class}.${field.setKey}`, object.ref, part, value);
   }
   if (field.kind !== 'MRW') throw new Error(`Map field '${field.name}' is read-only`);
   const { map = [] } = await showField(context.objects, object, field);
-  if (map.some(([key]) => key === part)) await session.call(message(object, 'remove_from', field), object.ref, part);
-  await session.call(message(object, 'add_to', field), object.ref, part, value);
+  if (map.some(([key]) => key === part)) await removePart(context, object, field, part);
+  await addPart(context, object, field, part, value);
+}
+
+function typeOf(object: XeObject, field: NamedField): string {
+  return typeOfField(field.everyHost === undefined ? object.shown.class : 'host', field.setter) ?? 'string';
+}
+
+async function setWhole({ shown, ref }: XeObject, field: NamedField, value: unknown, { session }: Context) {
+  await session.call(`${shown.class}.set_${field.setter}`, ref, value);
+}
+
+/** Add a member to a set, or a key with its value to a map. */
+async function addPart(context: Context, object: XeObject, field: NamedField, key: string, value?: string) {
+  if (field.whole) {
+    const now = await context.session.call<object>(`${object.shown.class}.get_${field.setter}`, object.ref);
+    if (isMap(field)) return setWhole(object, field, { ...now, [key]: value }, context);
+    return setWhole(object, field, [...(now as unknown[]), await parseMember(context, object, field, key)], context);
+  }
+  if (isMap(field)) return context.session.call(message(object, 'add_to', field), object.ref, key, value);
+  return context.session.call(
+    message(object, 'add', field),
+    object.ref,
+    await parseMember(context, object, field, key),
+  );
+}
+
+/** Remove a member of a set, or a key of a map. */
+async function removePart(context: Context, object: XeObject, field: NamedField, key: string): Promise<void> {
+  const { session } = context;
+  if (field.whole) {
+    const now = await context.session.call<object>(`${object.shown.class}.get_${field.setter}`, object.ref);
+    if (isMap(field)) {
+      const left = Object.entries(now).filter(([name]) => name !== key);
+      return setWhole(object, field, Object.fromEntries(left), context);
+    }
+    const member = await parseMember(context, object, field, key);
+    return setWhole(
+      object,
+      field,
+      (now as unknown[]).filter((item) => item !== member),
+      context,
+    );
+  }
+  if (isMap(field)) return session.call(message(object, 'remove_from', field), object.ref, key);
+  return session.call(message(object, 'remove', field), object.ref, await parseMember(context, object, field, key));
+}
+
+/** A set's member from its text: references are given as uuids. */
+async function parseMember({ session }: Context, object: XeObject, field: NamedField, text: string): Promise<unknown> {
+  const type = typeOf(object, field).replace(/^set\((.*)\)$/, '$1');
+  return parseValue(session, field.name, type, text);
+}
+
+function message({ shown }: XeObject, verb: 'add' | 'add_to' | 'remove' | 'remove_from', field: NamedField): string {
+  return `${shown.class}.${verb}_${field.member ?? field.setter}`;
 }
 
 async function addToParam(context: Context, object: XeObject): Promise<void> {
-  const { session, params } = context;
+  const { params } = context;
   const field = namedParam(context, object);
   assertHasParts(field);
-  if (isSet(field)) {
-    const member = paramNamed(params, 'param-key');
-    if (member === undefined) throw new Error(`Field '${field.name}' is a set: give what to add as param-key=value`);
-    return session.call(message(object, 'add', field), object.ref, member);
+  if (isMap(field)) {
+    for (const [key, value] of filtersAmong(params, ['uuid', 'param-name', 'param-key'])) {
+      await addPart(context, object, field, key, value);
+    }
+    return;
   }
-  for (const [key, value] of filtersAmong(params, ['uuid', 'param-name', 'param-key'])) {
-    await session.call(message(object, 'add_to', field), object.ref, key, value);
-  }
+  const member = paramNamed(params, 'param-key');
+  if (member === undefined) throw new Error(`Field '${field.name}' is a set: give what to add as param-key=value`);
+  await addPart(context, object, field, member);
 }
 
 async function removeFromParam(context: Context, object: XeObject): Promise<void> {
@@ -173,32 +240,24 @@ async function removeFromParam(context: Context, object: XeObject): Promise<void
   if (!(await partsOf(context, object, field)).includes(key)) {
     throw new Error(`Key ${key} is not in the ${isSet(field) ? 'set' : 'map'}`);
   }
-  await context.session.call(message(object, isSet(field) ? 'remove' : 'remove_from', field), object.ref, key);
+  await removePart(context, object, field, key);
 }
 
 async function clearParam(context: Context, object: XeObject): Promise<void> {
-  const { session } = context;
   const field = namedParam(context, object);
   if (field.kind === 'RW') return setParam(context, object, field.name, '');
   assertHasParts(field);
-  for (const part of await partsOf(context, object, field)) {
-    await session.call(message(object, isSet(field) ? 'remove' : 'remove_from', field), object.ref, part);
-  }
+  if (field.whole) return setWhole(object, field, isMap(field) ? {} : [], context);
+  for (const part of await partsOf(context, object, field)) await removePart(context, object, field, part);
 }
 
 function assertHasParts(field: NamedField): void {
-  if (field.kind !== 'SRW' && field.kind !== 'MRW') {
-    throw new Error(
-      `Field '${field.name}' is ${isSet(field) || isMap(field) ? 'read-only' : 'no set or map that can be changed'}`,
-    );
-  }
+  if (hasChangeableParts(field)) return;
+  const why = isSet(field) || isMap(field) ? 'read-only' : 'no set or map that can be changed';
+  throw new Error(`Field '${field.name}' is ${why}`);
 }
 
 async function partsOf({ objects }: Context, object: XeObject, field: NamedField): Promise<readonly string[]> {
   const { set = [], map = [] } = await showField(objects, object, field);
   return isSet(field) ? set : map.map(([key]) => key);
-}
-
-function message({ shown }: XeObject, verb: string, field: NamedField): string {
-  return `${shown.class}.${verb}_${field.setter}`;
 }

@@ -1,14 +1,40 @@
-/** Every class that xe shows. To add a class, add its data and its line here; its commands follow. */
-import { console, vgpu } from './xe-fields/device.js';
+/** Every class that xe shows. To add a class, add its data to a file of `xe-fields/`; its commands follow. */
+import * as access from './xe-fields/access.js';
+import * as cache from './xe-fields/cache.js';
+import * as cluster from './xe-fields/cluster.js';
+import * as device from './xe-fields/device.js';
+import * as graphics from './xe-fields/graphics.js';
 import { host } from './xe-fields/host.js';
-import { network, pif, vif } from './xe-fields/network.js';
+import * as hostPart from './xe-fields/host-part.js';
+import * as networks from './xe-fields/network.js';
+import * as networkPart from './xe-fields/network-part.js';
 import { pool } from './xe-fields/pool.js';
-import { pbd, sr, vbd, vdi } from './xe-fields/storage.js';
+import * as storage from './xe-fields/storage.js';
+import * as storagePart from './xe-fields/storage-part.js';
 import { task } from './xe-fields/task.js';
-import { vm } from './xe-fields/vm.js';
+import * as update from './xe-fields/update.js';
+import * as vms from './xe-fields/vm.js';
+import * as vmSet from './xe-fields/vm-set.js';
 import type { Kind, XeClass, XeField } from './xe-fields/vocabulary.js';
 
-export const xeClasses = { vm, host, pool, task, network, vif, pif, sr, pbd, vdi, vbd, vgpu, console };
+export const xeClasses = {
+  ...vms,
+  ...vmSet,
+  host,
+  ...hostPart,
+  pool,
+  task,
+  ...networks,
+  ...networkPart,
+  ...storage,
+  ...storagePart,
+  ...graphics,
+  ...device,
+  ...cache,
+  ...cluster,
+  ...update,
+  ...access,
+};
 
 /** A field with its name; `setter` is the field's name in messages such as set_name_label. */
 export interface NamedField extends XeField {

@@ -88,26 +88,47 @@ async function everyHost(objects: Objects, field: string): Promise<Shown> {
   return { text: same ? (texts[0] as string) : '<inconsistent>' };
 }
 
-/** Walk the field's path through references; all but its last part are references to one object. */
+/** Walk the field's path through references. Where it meets a set of them, there may be several values. */
 async function follow(objects: Objects, object: XeObject, field: NamedField, none: Shown): Promise<Shown> {
   const path = field.setter.split('.');
   const last = path.pop() as string;
   let className: string = object.shown.class;
-  let record = object.record;
+  let records: readonly XapiRecord[] = [object.record];
+  let several = false;
   for (const part of path) {
     const type = typeOfField(className, part) ?? '';
-    const refs = [record[part]].flat().filter((ref) => typeof ref === 'string' && ref !== nullRef) as string[];
+    const refs = records.flatMap((record) => record[part] as string | string[]).filter((ref) => ref !== nullRef);
     if (refs.length > 1 && field.many !== undefined) return { text: field.many };
+    several ||= type.startsWith('set(');
     className = type.replace(/^set\((.*)\)$/, '$1').replace(/^ref:/, '');
-    const next = refs.length === 1 ? (await objects.all(className)).get(refs[0] as string) : undefined;
-    if (next === undefined) return none;
-    record = next;
+    const all = await objects.all(className);
+    records = refs.map((ref) => all.get(ref)).filter((record) => record !== undefined);
   }
-  const type = typeOfField(className, last);
-  if (type === undefined || !Object.hasOwn(record, last)) return none;
-  const value = await render(objects, type, record[last], field.none);
+  const values = await Promise.all(records.map((record) => valueIn(objects, object, field, className, record, last)));
+  const found = values.filter((value) => value !== undefined);
+  if (!several || field.many !== undefined) return found[0] ?? none;
+  const texts = found.map(({ text }) => text);
+  return { text: texts.join('; '), set: texts };
+}
+
+/** The value of a field of one record; undefined where the server does not have it, or it is left out. */
+async function valueIn(
+  objects: Objects,
+  object: XeObject,
+  field: NamedField,
+  className: string,
+  record: XapiRecord,
+  name: string,
+): Promise<Shown | undefined> {
+  const type = typeOfField(className, name);
+  if (type === undefined || !Object.hasOwn(record, name)) return undefined;
+  if (field.text !== undefined) {
+    const text = field.text(record[name], record, object.ref);
+    return text === undefined ? undefined : { text };
+  }
+  const value = await render(objects, type, record[name], field.none);
   // Who does an operation is of no interest here, only what is being done.
-  if (last !== 'current_operations') return value;
+  if (name !== 'current_operations') return value;
   const operations = (value.map ?? []).map(([, operation]) => operation);
   return { text: operations.join('; '), set: operations };
 }

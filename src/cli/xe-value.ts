@@ -5,38 +5,44 @@ import type { XapiSession } from './xapi-client.js';
 import { labels } from './xe-fields/labels.js';
 import { nullRef } from './xe-record.js';
 
+/** How many bits a unit shifts by; `kb` and `kib` are `k`, and so on. */
 const units: Readonly<Record<string, bigint>> = {
-  '': 1n,
-  B: 1n,
-  BYTES: 1n,
-  KIB: 1n << 10n,
-  MIB: 1n << 20n,
-  GIB: 1n << 30n,
-  TIB: 1n << 40n,
+  '': 0n,
+  b: 0n,
+  bytes: 0n,
+  k: 10n,
+  m: 20n,
+  g: 30n,
+  t: 40n,
 };
 
 /**
- * A size with an optional unit: bytes, KiB, MiB, GiB or TiB, in any case.
+ * A size with an optional unit: bytes, KiB, MiB, GiB or TiB, in any case, and without `iB` or `i` too.
  * @param name of the parameter, for messages
  * @returns bytes
  * @throws an Error that names the parameter and what is allowed
  */
 export function parseSize(name: string, text: string): number {
   const match = /^(\d+)\s*([a-z]*)$/i.exec(text.trim());
-  const unit = units[match?.[2]?.toUpperCase() ?? '?'];
+  const unit = units[match?.[2]?.toLowerCase().replace(/^([kmgt])i?b$/, '$1') ?? '?'];
   if (match === null || unit === undefined) {
     throw wrong(name, 'a size in bytes, or with the unit KiB, MiB, GiB or TiB', text);
   }
-  return Number(BigInt(match[1] as string) * unit);
+  return Number(BigInt(match[1] as string) << unit);
 }
 
 /**
- * The value that a text stands for, by the written type of a plain field. A reference is given as a uuid, or as nothing for
- * none; what xe calls an enumeration's value is understood too, in any case. Integers keep their digits.
+ * The value that a text stands for, by the written type of a field. A reference is given as a uuid, or as nothing for
+ * none, a set with commas; what xe calls an enumeration's value is understood too, in any case. Integers keep their digits.
  * @param name of the parameter, for messages
  * @throws an Error that names the parameter and what is allowed; XapiError for a uuid that is not there
  */
 export async function parseValue(session: XapiSession, name: string, type: string, text: string): Promise<unknown> {
+  const member = /^set\((.*)\)$/.exec(type)?.[1];
+  if (member !== undefined) {
+    const words = text.split(',').filter((word) => word !== '');
+    return Promise.all(words.map((word) => parseValue(session, name, member, word)));
+  }
   const [kind, of = ''] = type.split(':');
   switch (kind) {
     case 'string':

@@ -56,5 +56,11 @@ export const labels: Readonly<Record<string, Readonly<Record<string, string>>>> 
     pvs_cache: 'PVS cache',
     cbt_metadata: 'CBT metadata',
   },
+  allocation_algorithm: { breadth_first: 'breadth-first', depth_first: 'depth-first' },
+  placement_policy: { anti_affinity: 'anti-affinity' },
+  pvs_proxy_status: {
+    incompatible_write_cache_mode: 'incompatible-write-cache-mode',
+    incompatible_protocol_version: 'incompatible-protocol-version',
+  },
   console_protocol: { vt100: 'VT100', rfb: 'RFB', rdp: 'RDP' },
 };

@@ -47,7 +47,7 @@ export const pool: XeClass = {
     'tls-verification-enabled': 'RO',
     'client-certificate-auth-enabled': 'RO',
     'client-certificate-auth-name': 'RO',
-    repositories: 'SRW',
+    repositories: { kind: 'SRW', member: 'repository' },
     'repository-proxy-url': 'RO',
     'repository-proxy-username': 'RO',
     'https-only': { kind: 'RW', everyHost: 'https_only' },

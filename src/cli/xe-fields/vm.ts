@@ -1,4 +1,4 @@
-/** VMs as xe shows them. */
+/** VMs as xe shows them; templates and snapshots are VMs too. */
 import type { XeClass } from './vocabulary.js';
 
 export const vm: XeClass = {
@@ -117,4 +117,20 @@ export const vm: XeClass = {
     'pending-guidances-recommended': 'RO',
     'pending-guidances-full': 'RO',
   },
+};
+
+export const template: XeClass = {
+  command: 'template',
+  class: 'VM',
+  columns: ['uuid', 'name-label', 'name-description'],
+  where: { 'is-a-template': 'true', 'is-a-snapshot': 'false' },
+  fields: vm.fields,
+};
+
+export const snapshot: XeClass = {
+  command: 'snapshot',
+  class: 'VM',
+  columns: ['uuid', 'name-label', 'name-description', 'is-vmss-snapshot'],
+  where: { 'is-a-snapshot': 'true' },
+  fields: vm.fields,
 };

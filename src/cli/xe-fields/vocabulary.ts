@@ -7,8 +7,8 @@ export type Kind = 'RO' | 'RW' | 'SRO' | 'SRW' | 'MRO' | 'MRW';
 export interface XeField {
   readonly kind: Kind;
   /**
-   * Where its value comes from: a field of the record, or a path through references (`VM.name_label`). Without it, the field
-   * whose name has underscores for the dashes.
+   * Where its value comes from: a field of the record, or a path through references (`VM.name_label`), and through sets of them to
+   * several values. Without it, the field whose name has underscores for the dashes.
    */
   readonly from?: string;
   /** Shown where a reference on the path is null, a call fails, or the server lacks the field. */
@@ -17,8 +17,20 @@ export interface XeField {
   readonly many?: string;
   /** A message that takes the object alone; its result is the value. */
   readonly call?: string;
+  /**
+   * What is shown for the value, where that is not its plain text; undefined leaves one of several values out.
+   * @param owner the record that has the value
+   * @param ref the object whose field this is
+   */
+  readonly text?: (value: unknown, owner: Readonly<Record<string, unknown>>, ref: string) => string | undefined;
   /** A field of every host; the value that all of them have. */
   readonly everyHost?: string;
+  /** The message of the class that sets one key of a read-only map. */
+  readonly setKey?: string;
+  /** What messages that add and remove call one member of the set. */
+  readonly member?: string;
+  /** A set or map that has no messages for its parts: it is set as a whole. */
+  readonly whole?: true;
   /** Not shown in lists unless asked for by name in param-get. */
   readonly hidden?: true;
   readonly deprecated?: true;
@@ -34,7 +46,9 @@ export interface XeClass {
   readonly command: string;
   readonly class: ClassName;
   /** The fields that its list shows where `params` says nothing. */
-  readonly columns: readonly string[];
+  readonly columns: readonly string[] | 'all';
+  /** A set of the record; only objects where it has members are listed. */
+  readonly filled?: string;
   /** Filters that its list always has. */
   readonly where?: Readonly<Record<string, string>>;
   /** In the order in which they are shown. A kind alone is a field with nothing special. */
