@@ -80,9 +80,7 @@ interface Stream {
 
 /** Save a domain into the channels, and close them: our copies here, theirs by the exit of who holds them. */
 export async function saveImage(init: SaveInit): Promise<SaveResult> {
-  const memory = await openStream(init.channels.memory, init.zstd, openCompressor);
-  const vgpu = await openAll(init.channels.vgpu, init.zstd, openCompressor);
-  const streams = [memory, ...vgpu.values()];
+  const { memory, vgpu, streams } = await openStreams(init, openCompressor);
   return withStreams(init, streams, async (signal) => {
     let headers = 0;
     const write = async (to: Stream, ...parts: Buffer[]) => {
@@ -129,9 +127,7 @@ function report(
 
 /** Restore a building domain from the channels. Resolves when the whole image was received. */
 export async function restoreImage(init: ImageInit): Promise<void> {
-  const memory = await openStream(init.channels.memory, init.zstd, openDecompressor);
-  const vgpu = await openAll(init.channels.vgpu, init.zstd, openDecompressor);
-  const streams = [memory, ...vgpu.values()];
+  const { memory, vgpu, streams } = await openStreams(init, openDecompressor);
   await withStreams(init, streams, async (signal) => {
     await readToMemoryStream(memory.plain);
     for (const stream of streams) stream.plain.setBlocking(true);
@@ -192,10 +188,26 @@ async function openStream(channel: RawSocket, zstd: ZstdCommand | undefined, ope
   return { plain: pipe.plain, pipe };
 }
 
-async function openAll(channels: ReadonlyMap<string, RawSocket>, zstd: ZstdCommand | undefined, open: Open) {
-  const streams = new Map<string, Stream>();
-  for (const [device, channel] of channels) streams.set(device, await openStream(channel, zstd, open));
-  return streams;
+/** The streams of all channels; where one does not open, those that did are closed. */
+async function openStreams({ channels, zstd }: ImageInit, open: Open) {
+  const streams: Stream[] = [];
+  const add = async (channel: RawSocket): Promise<Stream> => {
+    const stream = await openStream(channel, zstd, open);
+    streams.push(stream);
+    return stream;
+  };
+  try {
+    const memory = await add(channels.memory);
+    const vgpu = new Map<string, Stream>();
+    for (const [device, channel] of channels.vgpu) vgpu.set(device, await add(channel));
+    return { memory, vgpu, streams };
+  } catch (error) {
+    for (const { plain, pipe } of streams) {
+      plain.destroy();
+      pipe?.abort();
+    }
+    throw error;
+  }
 }
 
 /** Run the work; whatever fails first, a codec included, ends the rest. */
