@@ -57,7 +57,7 @@ function readSettings(argv: readonly string[]): Settings {
     socket: path.resolve(socket),
     state: path.resolve(state),
     memory: Number(memory),
-    memoryDirectories: values['memory-dir'] ?? ['/dev/shm', state],
+    memoryDirectories: [...new Set((values['memory-dir'] ?? ['/dev/shm', state]).map((each) => path.resolve(each)))],
     log: path.resolve(values.log ?? path.join(state, 'hypervisor.log')),
   };
 }
@@ -73,7 +73,7 @@ async function run(settings: Settings): Promise<void> {
   const log = openLog(settings.log);
   const instance = randomBytes(8).toString('hex');
   const store = openMemoryStore({
-    directories: settings.memoryDirectories.map((directory) => path.resolve(directory)),
+    directories: settings.memoryDirectories,
     total: settings.memory,
     instance,
     stateKey,

@@ -51,6 +51,14 @@ describe('the simulator', () => {
     expect(domain).to.include({ uuid: 'a', state: 'running' });
   });
 
+  it('takes a memory directory that is named twice as one, as where the tmpfs is too small', async () => {
+    const memoryDirs = [stateDir, path.join(stateDir, '.')];
+    const simulator = await createSimulator({ stateDir, memoryBytes: 64 * mebibyte, memoryDirs });
+    open.push(simulator);
+    await boot(simulator, 'a');
+    expect(await simulator.list()).to.have.length(1);
+  });
+
   it('tells an emu-manager where the hypervisor is', async () => {
     const simulator = await create();
     await boot(simulator, 'a');
