@@ -39,6 +39,7 @@ export function createHostRpc({ service, destination, secret, join }: HostRpcDep
     receive: (request: { migrationId: string; metadata: unknown } | null) =>
       service.receive({ migrationId: request?.migrationId ?? '', metadata: checkMetadata(request?.metadata) }),
     events: service.events,
+    ...Object.fromEntries(Object.entries(service.storage).map(([name, call]) => [`storage.${name}`, call as Call])),
     ...(join === undefined ? {} : { join: (state: unknown) => join(checkHostState(state)) }),
     'VM.receive': async (migrationId: string, metadata: unknown) =>
       encodeReply(await service.receive({ migrationId, metadata: decodeMetadata(String(metadata)) })),

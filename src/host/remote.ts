@@ -1,13 +1,16 @@
 /** A host of the pool as its coordinator reaches it: HostService over RPC, authenticated by the pool's secret. */
-import { createRpcClient } from '../wire/rpc-client.js';
+import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
 import { xenopsPath } from './peers.js';
 import type { HostService, HostState } from './service.js';
 import { checkHostState } from './state.js';
+import type { HostStorage, Volume } from './storage.js';
 
 /** Calls that do work on domains may take so long; events wait for as long as they are asked to, and a little more. */
 const callTimeoutMs = 600_000;
 /** A coordinator that does not answer is asked again, and must not hold up a daemon that stops. */
 const joinTimeoutMs = 15_000;
+/** A copy of a volume takes as long as its disk does. */
+const copyTimeoutMs = 24 * 3600 * 1000;
 
 /** @param url the http URL of the host's port */
 export function connectHost(url: string, secret: string): HostService {
@@ -25,7 +28,25 @@ export function connectHost(url: string, secret: string): HostService {
     outcome: async (id) =>
       (await call<Awaited<ReturnType<HostService['outcome']>> | null>('outcome', [id])) ?? undefined,
     receive: (request) => call('receive', [request]),
+    storage: remoteStorage(client.json, secret),
     events: (since, seconds) => call('events', [since, seconds], seconds * 1000 + 10_000),
+  };
+}
+
+function remoteStorage(json: RpcClient['json'], secret: string): HostStorage {
+  const call = <T>(method: keyof HostStorage, params: readonly unknown[], timeoutMs = callTimeoutMs) =>
+    json<T>(`storage.${method}`, [secret, ...params], timeoutMs);
+  return {
+    createSr: (sr) => call('createSr', [sr]),
+    statSr: (sr) => call('statSr', [sr]),
+    destroySr: (sr) => call('destroySr', [sr]),
+    listSrs: () => call('listSrs', []),
+    listVolumes: (sr) => call('listVolumes', [sr]),
+    statVolume: async (sr, volume) => (await call<Volume | null>('statVolume', [sr, volume])) ?? undefined,
+    createVolume: (sr, volume, bytes) => call('createVolume', [sr, volume, bytes]),
+    destroyVolume: (sr, volume) => call('destroyVolume', [sr, volume]),
+    resizeVolume: (sr, volume, bytes) => call('resizeVolume', [sr, volume, bytes]),
+    copyVolume: (sr, volume, toSr, copy) => call('copyVolume', [sr, volume, toSr, copy], copyTimeoutMs),
   };
 }
 
