@@ -35,16 +35,22 @@ const onTemplates: ReadonlySet<VmOperation> = new Set(['destroy']);
  *   OTHER_OPERATION_IN_PROGRESS [class, vm, operation, task], OPERATION_NOT_ALLOWED [reason]
  */
 export function refusal(ref: Ref<'VM'>, vm: RecordView<'VM'>, operation: VmOperation): XapiError | undefined {
+  return whyNot(ref, vm, operation)?.();
+}
+
+/** The error is made only where it is wanted: to make one costs far more than to look. */
+function whyNot(ref: Ref<'VM'>, vm: RecordView<'VM'>, operation: VmOperation): (() => XapiError) | undefined {
   const blocked = vm.blocked_operations[operation];
-  if (blocked !== undefined) return new XapiError('OPERATION_BLOCKED', [ref, blocked]);
-  if (vm.is_a_template && !onTemplates.has(operation)) return new XapiError('VM_IS_TEMPLATE', [ref]);
+  if (blocked !== undefined) return () => new XapiError('OPERATION_BLOCKED', [ref, blocked]);
+  if (vm.is_a_template && !onTemplates.has(operation)) return () => new XapiError('VM_IS_TEMPLATE', [ref]);
   const expected = powerStates[operation] ?? [];
-  if (!expected.includes(vm.power_state)) return badPowerState(ref, vm, expected);
+  if (!expected.includes(vm.power_state)) return () => badPowerState(ref, vm, expected);
   const [other] = Object.entries(vm.current_operations);
-  if (other !== undefined) return new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', ref, other[1], other[0]]);
+  if (other !== undefined) return () => new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', ref, other[1], other[0]]);
   const doubt = vm.other_config[inDoubtKey];
   if (doubt === undefined) return undefined;
-  return new XapiError('OPERATION_NOT_ALLOWED', [`${ref} (${vm.name_label}) is in doubt after a migration: ${doubt}`]);
+  const reason = `${ref} (${vm.name_label}) is in doubt after a migration: ${doubt}`;
+  return () => new XapiError('OPERATION_NOT_ALLOWED', [reason]);
 }
 
 /** @param expected the states in which the call would be accepted */
@@ -57,7 +63,7 @@ export function badPowerState(ref: Ref<'VM'>, vm: RecordView<'VM'>, expected: re
 export function updateAllowedOperations(db: Database, ref: Ref<'VM'>): void {
   const vm = db.get('VM', ref);
   const operations = Object.keys(powerStates) as VmOperation[];
-  db.update('VM', ref, { allowed_operations: operations.filter((op) => refusal(ref, vm, op) === undefined) });
+  db.update('VM', ref, { allowed_operations: operations.filter((op) => whyNot(ref, vm, op) === undefined) });
 }
 
 /** Keep allowed_operations of every VM right whenever its row changes. @returns stops it */

@@ -9,7 +9,7 @@ export interface Relation {
 }
 
 /** Every back reference of the model; the database keeps the sets right, nobody else writes them. */
-export const relations: readonly Relation[] = [
+const relations: readonly Relation[] = [
   { from: 'VIF', field: 'VM', to: 'VM', set: 'VIFs' },
   { from: 'VIF', field: 'network', to: 'network', set: 'VIFs' },
   { from: 'VBD', field: 'VM', to: 'VM', set: 'VBDs' },

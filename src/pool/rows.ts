@@ -3,7 +3,7 @@
  * replaced, never changed in place, so a record that was read stays as it was.
  */
 import { type ClassName, classes, type Ref } from '../../idl/index.js';
-import { relations, relationsFrom } from './relations.js';
+import { type Relation, relationsFrom, relationsTo } from './relations.js';
 
 export type Fields = Readonly<Record<string, unknown>>;
 
@@ -69,6 +69,17 @@ export interface Rows {
   generation(): number;
   /** Called at once with each row that is added, changed or removed. @returns stops it */
   onChange(listener: ChangeListener): () => void;
+}
+
+/** What references each target, by the target. */
+function membersOf(table: (cls: ClassName) => Map<Ref, Row>, { from, field }: Relation): Map<unknown, Ref[]> {
+  const members = new Map<unknown, Ref[]>();
+  for (const { ref, record } of table(from).values()) {
+    const list = members.get(record[field]);
+    if (list === undefined) members.set(record[field], [ref]);
+    else list.push(ref);
+  }
+  return members;
 }
 
 function without(refs: readonly Ref[], ref: Ref): Ref[] {
@@ -149,15 +160,13 @@ export function createRows(firstGeneration: number): Rows {
     }
   };
   const relate = (): void => {
-    for (const { from, field, to, set } of relations) {
-      const members = new Map<unknown, Ref[]>();
-      for (const row of table(from).values()) {
-        const list = members.get(row.record[field]);
-        if (list === undefined) members.set(row.record[field], [row.ref]);
-        else list.push(row.ref);
-      }
-      for (const row of table(to).values()) {
-        table(to).set(row.ref, { ...row, record: Object.freeze({ ...row.record, [set]: members.get(row.ref) ?? [] }) });
+    for (const [cls, rows] of tables) {
+      const sets = relationsTo(cls).map((relation) => ({ set: relation.set, members: membersOf(table, relation) }));
+      if (sets.length === 0) continue;
+      for (const row of rows.values()) {
+        const record: Record<string, unknown> = { ...row.record };
+        for (const { set, members } of sets) record[set] = members.get(row.ref) ?? [];
+        rows.set(row.ref, { ...row, record: Object.freeze(record) });
       }
     }
   };
