@@ -16,11 +16,9 @@ describe('The host-level calls', () => {
     (name: string) =>
     async (...params: unknown[]) =>
       void passed.push([name, ...params]);
-  const service = Object.fromEntries(
-    ['state', 'start', 'pause', 'unpause', 'shutdown', 'migrate', 'cancel', 'outcome', 'receive', 'events'].map(
-      (name) => [name, take(name)],
-    ),
-  ) as unknown as HostService;
+  const names = ['state', 'start', 'pause', 'unpause', 'shutdown', 'migrate', 'cancel', 'outcome', 'receive', 'events'];
+  const methods = Object.fromEntries(names.map((name) => [name, take(name)]));
+  const service = { ...methods, storage: {} } as unknown as HostService;
   const destination = {} as MigrationDestination;
   const rpc = createHostRpc({ service, destination, secret, join: take('join') });
   const call = (name: string, ...params: unknown[]) =>

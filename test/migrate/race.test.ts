@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { expect } from 'chai';
 import type { DomainSpec } from '../../src/base/hypervisor-protocol.js';
 import { oldCopyUuid, temporaryUuid } from '../../src/migrate/protocol.js';
@@ -115,6 +117,16 @@ describe('A migration', function () {
     });
     expect(await migrate(source, requestTo(destination, domain, false))).to.have.property('status', 'success');
     await runsAlone(destination, source);
+  });
+
+  it('that its own side breaks is not blamed on the destination, which only sees the stream end', async () => {
+    const program = path.join(source.stateDir, 'broken-emu-manager');
+    await writeFile(program, '#!/bin/sh\nexit 3\n', { mode: 0o755 });
+    source.configure({ 'emu-manager': program });
+    const outcome = await migrate(source, requestTo(destination, domain, false));
+    source.configure({});
+    expect('error' in outcome && outcome.error.params[3]).to.equal('copy, source: emu-manager exited with 3');
+    await runsAlone(source, destination);
   });
 
   it('has its old copy cleaned up before the next one where that failed', async () => {

@@ -159,8 +159,10 @@ describe('A source that starts anew', function () {
   it('destroys the old copy and says so where the destination has taken the VM', async () => {
     answer = 'taken';
     const row = await leftBehind('going');
+    const { next } = await events.after(0, 0);
     await migrations.recover();
-    expect(await ended(row.migrationId)).to.have.property('status', 'success');
+    const [told] = (await events.after(next, 10)).events;
+    expect(told).to.have.nested.property('outcome.status', 'success');
     expect(await domainOf(row)).to.equal(undefined);
     expect(acknowledged).to.deep.equal([agreed.migrationId]);
   });
