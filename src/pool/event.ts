@@ -29,6 +29,9 @@ export interface Events {
 /** The longest wait that a timer of Node can hold, in seconds. */
 const longestWait = 2 ** 31 / 1000 - 1;
 
+/** One change seldom comes alone: what follows within these milliseconds goes into the same batch. */
+const gatherMs = 20;
+
 const databaseClasses = (Object.keys(classes) as ClassName[]).filter((c) => classes[c].inDatabase);
 
 export function createEvents(db: Database): Events {
@@ -50,7 +53,7 @@ export function createEvents(db: Database): Events {
         const found = batch(wanted, since);
         const left = deadline - Date.now();
         if (found.events.length > 0 || left <= 0 || ended.aborted) return found;
-        await change(db, wanted, left, ended);
+        await nextChange(db, wanted, ended, left);
       }
     },
     inject(cls, ref) {
@@ -63,31 +66,41 @@ export function createEvents(db: Database): Events {
   };
 }
 
-/** Wait for a change that is wanted, for some milliseconds at most, or for the end of the call. */
-function change(db: Database, wanted: Subscription, milliseconds: number, ended: AbortSignal): Promise<void> {
+/** Wait for a change that is wanted or for the end of the call, and where it is given for so many milliseconds at most. */
+export function nextChange(
+  db: Database,
+  wanted: Subscription,
+  ended: AbortSignal,
+  milliseconds?: number,
+): Promise<void> {
   return new Promise((resolve) => {
-    const done = (): void => {
+    const done = (wait: number): void => {
       clearTimeout(timer);
       stop();
-      ended.removeEventListener('abort', done);
-      // One change seldom comes alone: what the same turn changes goes into the same batch.
-      setImmediate(resolve);
+      ended.removeEventListener('abort', end);
+      setTimeout(resolve, wait);
     };
-    const timer = setTimeout(done, milliseconds);
+    const end = (): void => done(0);
+    const timer = milliseconds === undefined ? undefined : setTimeout(end, milliseconds);
     const stop = db.onChange((cls, ref) => {
-      if (wanted.covers(cls, ref)) done();
+      if (wanted.covers(cls, ref)) done(gatherMs);
     });
-    ended.addEventListener('abort', done, { once: true });
+    if (ended.aborted) end();
+    else ended.addEventListener('abort', end, { once: true });
   });
 }
 
-interface Subscription {
+/** What somebody wants to hear of. */
+export interface Subscription {
   coversClass(cls: ClassName): boolean;
   covers(cls: ClassName, ref: Ref): boolean;
 }
 
-/** `*`, a class in any case, `class/reference`. A class that does not exist has no events, and is no error. */
-function parseSubscription(names: readonly string[]): Subscription {
+/**
+ * `*`, a class in any case, `class/reference`. A class that does not exist has no events, and is no error.
+ * @throws EVENT_SUBSCRIPTION_PARSE_FAILURE [subscription]
+ */
+export function parseSubscription(names: readonly string[]): Subscription {
   let everything = false;
   const whole = new Set<string>();
   const single = new Map<string, Set<string>>();
@@ -105,7 +118,8 @@ function parseSubscription(names: readonly string[]): Subscription {
   };
 }
 
-function eventOf(change: Change): EventChange {
+/** A change as clients are told of it. */
+export function eventOf(change: Change): EventChange {
   return {
     id: String(change.generation),
     timestamp: '0.0',
