@@ -22,6 +22,8 @@ export interface Backend {
   /** Boot: fill its memory. It is paused then. */
   build(handle: DomainHandle): Promise<void>;
   list(): Promise<DomainInfo[]>;
+  /** What a domain was made from, under its name of now. */
+  specOf(handle: DomainHandle): Promise<DomainSpec>;
   /** Returns when the domain writes no more. */
   pause(handle: DomainHandle): Promise<void>;
   /** Idempotent by token. */

@@ -41,6 +41,7 @@ export async function createSimulator(init: HypervisorInit): Promise<Simulator> 
     create: (spec, reservation) => call('create', reservation === undefined ? { spec } : { spec, reservation }),
     build: (handle) => call('build', { handle }),
     list: () => call('list', {}),
+    specOf: async (handle) => (await call('memory_of', { handle })).spec,
     pause: (handle) => call('pause', { handle }),
     unpause: (handle, token) => call('unpause', { handle, token }),
     destroy: (handle) => call('destroy', { handle }),

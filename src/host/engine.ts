@@ -18,6 +18,7 @@ import { createRendezvous, type Rendezvous } from '../migrate/rendezvous.js';
 import { findZstd, type ZstdCommand } from '../wire/zstd-pipe.js';
 import { openJournal } from '../xenops/journal.js';
 import { createQueue } from '../xenops/queue.js';
+import { createSuspended } from '../xenops/suspended.js';
 import { createHostEvents } from './events.js';
 import { createHost } from './host.js';
 import { createMigrations } from './migrations.js';
@@ -93,8 +94,16 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
       },
     }),
   });
+  const suspended = createSuspended({
+    backend,
+    store,
+    directory: join(config().stateDir, 'suspend'),
+    emu: () => emuProgram(config().emuManager),
+    pauseTimeoutMs: () => config().vmSuspendTimeout * 1000,
+    log,
+  });
   const storage = createHostStorage(join(config().stateDir, 'sr'));
-  const service = createHost({ ...init, queue, migrations, destination, events, storage });
+  const service = createHost({ ...init, queue, suspended, migrations, destination, events, storage });
   return {
     service,
     destination,
@@ -102,12 +111,14 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     async recover() {
       await destination.recover();
       await migrations.recover();
+      await suspended.recover();
     },
     async reload() {
       zstd = await findZstd(config().zstd);
     },
     async close() {
       events.close();
+      await suspended.close();
       await migrations.close();
       await destination.close();
     },

@@ -7,6 +7,7 @@ import { oldCopyUuid, temporaryUuid } from '../migrate/protocol.js';
 import { type Operation, vmOf } from '../xenops/operations.js';
 import { perform } from '../xenops/perform.js';
 import type { Queue } from '../xenops/queue.js';
+import type { Suspended } from '../xenops/suspended.js';
 import type { HostEvents } from './events.js';
 import { describeMachine } from './machine.js';
 import type { Migrations } from './migrations.js';
@@ -20,6 +21,7 @@ export interface HostDeps {
   readonly url: () => string;
   readonly backend: Backend;
   readonly queue: Queue;
+  readonly suspended: Suspended;
   readonly migrations: Migrations;
   readonly destination: MigrationDestination;
   readonly events: HostEvents;
@@ -40,7 +42,7 @@ export function createHost(deps: HostDeps): HostService {
   const run = (operation: Operation) =>
     deps.queue.run(vmOf(operation), async () => {
       deps.log.info(operation.kind, { vm: vmOf(operation) });
-      await perform(backend, operation, deps.log);
+      await perform(deps, operation);
     });
   return {
     async state() {
@@ -56,12 +58,16 @@ export function createHost(deps: HostDeps): HostService {
         domains: domains
           .filter(({ uuid, state }) => state !== 'building' && !isPassing(uuid))
           .map(({ uuid, state, handle }) => ({ uuid, state, domid: handle.domid })),
+        suspended: deps.suspended.list(),
       };
     },
     start: (spec, paused) => run({ kind: 'start', spec, paused }),
     pause: (uuid) => run({ kind: 'pause', uuid }),
     unpause: (uuid) => run({ kind: 'unpause', uuid }),
     shutdown: (uuid, clean) => run({ kind: 'shutdown', uuid, clean }),
+    reboot: (spec, clean) => run({ kind: 'reboot', spec, clean }),
+    suspend: (uuid) => run({ kind: 'suspend', uuid }),
+    resume: (uuid, paused) => run({ kind: 'resume', uuid, paused }),
     migrate: migrations.migrate,
     cancel: migrations.cancel,
     outcome: migrations.outcome,

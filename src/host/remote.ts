@@ -9,6 +9,8 @@ import type { HostStorage, Volume } from './storage.js';
 const callTimeoutMs = 600_000;
 /** A coordinator that does not answer is asked again, and must not hold up a daemon that stops. */
 const joinTimeoutMs = 15_000;
+/** A suspend image is as large as the memory. */
+const imageTimeoutMs = 24 * 3600 * 1000;
 /** A copy of a volume takes as long as its disk does. */
 const copyTimeoutMs = 24 * 3600 * 1000;
 
@@ -23,6 +25,9 @@ export function connectHost(url: string, secret: string): HostService {
     pause: (uuid) => call('pause', [uuid]),
     unpause: (uuid) => call('unpause', [uuid]),
     shutdown: (uuid, clean) => call('shutdown', [uuid, clean]),
+    reboot: (spec, clean) => call('reboot', [spec, clean]),
+    suspend: (uuid) => call('suspend', [uuid], imageTimeoutMs),
+    resume: (uuid, paused) => call('resume', [uuid, paused], imageTimeoutMs),
     migrate: (request) => call('migrate', [request]),
     cancel: (id) => call('cancel', [id]),
     outcome: async (id) =>

@@ -48,6 +48,8 @@ export interface HostState {
   /** Absent from a host of an earlier version. */
   readonly machine?: MachineDescription | undefined;
   readonly domains: readonly { readonly uuid: string; readonly state: DomainState; readonly domid: number }[];
+  /** The uuids of VMs whose memory is here in a suspend image. Absent from a host of an earlier version. */
+  readonly suspended?: readonly string[] | undefined;
 }
 
 export interface HostService {
@@ -56,8 +58,14 @@ export interface HostService {
   start(spec: DomainSpec, paused: boolean): Promise<void>;
   pause(uuid: string): Promise<void>;
   unpause(uuid: string): Promise<void>;
-  /** Clean asks the guest first. */
+  /** Clean asks the guest first. A suspend image goes as well. Fine where there is neither. */
   shutdown(uuid: string, clean: boolean): Promise<void>;
+  /** End a domain and start it anew, as another domain. */
+  reboot(spec: DomainSpec, clean: boolean): Promise<void>;
+  /** Save a domain into a suspend image on this host; the domain goes. A failure leaves it as it was. */
+  suspend(uuid: string): Promise<void>;
+  /** Make a domain of a suspend image, which goes. A failure leaves the image. @throws VM_HAS_NO_SUSPEND_VDI */
+  resume(uuid: string, paused: boolean): Promise<void>;
   /** Journal and queue a migration; returns then. Idempotent by migrationId. Its end comes as an event. */
   migrate(request: MigrateRequest): Promise<void>;
   /** Stop a migration that has not passed its commit point. @throws OPERATION_NOT_ALLOWED after it */

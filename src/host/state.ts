@@ -35,6 +35,7 @@ const schema = z.object({
       }),
     )
     .readonly(),
+  suspended: z.array(z.string()).readonly().optional(),
 });
 
 /** @throws INVALID_VALUE that names the part that is wrong and what is allowed */

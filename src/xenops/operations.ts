@@ -5,10 +5,14 @@ export type Operation =
   | { readonly kind: 'start'; readonly spec: DomainSpec; readonly paused: boolean }
   | { readonly kind: 'pause'; readonly uuid: string }
   | { readonly kind: 'unpause'; readonly uuid: string }
-  /** Clean lets the guest stop before its domain goes. */
-  | { readonly kind: 'shutdown'; readonly uuid: string; readonly clean: boolean };
+  /** Clean lets the guest stop before its domain goes. What it was suspended to goes too. */
+  | { readonly kind: 'shutdown'; readonly uuid: string; readonly clean: boolean }
+  /** Shut down, and start as a new domain. */
+  | { readonly kind: 'reboot'; readonly spec: DomainSpec; readonly clean: boolean }
+  | { readonly kind: 'suspend'; readonly uuid: string }
+  | { readonly kind: 'resume'; readonly uuid: string; readonly paused: boolean };
 
 /** The VM that an operation is about, whose lane it takes. */
 export function vmOf(operation: Operation): string {
-  return operation.kind === 'start' ? operation.spec.uuid : operation.uuid;
+  return 'spec' in operation ? operation.spec.uuid : operation.uuid;
 }

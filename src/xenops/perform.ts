@@ -6,48 +6,74 @@ import type { DomainHandle, DomainInfo } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
 import { type Operation, vmOf } from './operations.js';
 import { type Atomic, plan, undoOf } from './plan.js';
+import type { Suspended } from './suspended.js';
+
+export interface PerformDeps {
+  readonly backend: Backend;
+  readonly suspended: Pick<Suspended, 'save' | 'restore' | 'discard'>;
+  readonly log: Log;
+}
+
+/** What the steps of one operation work with. */
+interface Work extends PerformDeps {
+  readonly uuid: string;
+  /** As it was before the first step. */
+  readonly domain: DomainInfo | undefined;
+}
 
 /**
  * Perform one operation. The caller holds the VM's lane.
  *
  * @throws VM_BAD_POWER_STATE where the domain is missing, or is there already; and what the back end throws
  */
-export async function perform(backend: Backend, operation: Operation, log: Log): Promise<void> {
+export async function perform(deps: PerformDeps, operation: Operation): Promise<void> {
   const uuid = vmOf(operation);
-  const existing = await findDomain(backend, uuid);
-  if (operation.kind === 'start' && existing !== undefined) throw badState(uuid, 'halted', existing.state);
-  if (operation.kind === 'shutdown' && existing === undefined) return;
-  if (operation.kind !== 'start' && existing === undefined) throw badState(uuid, 'running', 'halted');
-  let handle = existing?.handle;
+  const domain = await findDomain(deps.backend, uuid);
+  assertFits(operation, domain);
+  if (operation.kind === 'shutdown' && domain === undefined) return deps.suspended.discard(uuid);
+  const work: Work = { ...deps, uuid, domain };
+  let handle = domain?.handle;
   const done: Atomic[] = [];
   try {
     for (const atomic of plan(operation)) {
-      handle = await effect(backend, atomic, handle);
+      handle = await effect(work, atomic, handle);
       done.push(atomic);
     }
   } catch (error) {
-    await undo(backend, done, handle, log);
+    await undo(work, done, handle);
     throw error;
   }
 }
 
-async function undo(
-  backend: Backend,
-  done: readonly Atomic[],
-  handle: DomainHandle | undefined,
-  log: Log,
-): Promise<void> {
-  for (const atomic of done.toReversed()) {
+function assertFits(operation: Operation, domain: DomainInfo | undefined): void {
+  const uuid = vmOf(operation);
+  if (operation.kind === 'shutdown') return;
+  if (operation.kind === 'start' || operation.kind === 'resume') {
+    const expected = operation.kind === 'start' ? 'halted' : 'suspended';
+    if (domain !== undefined) throw badState(uuid, expected, domain.state);
+  } else if (domain === undefined) throw badState(uuid, 'running', 'halted');
+  else if (operation.kind === 'suspend' && domain.state !== 'running' && domain.state !== 'paused') {
+    throw badState(uuid, 'running', domain.state);
+  }
+}
+
+/** Back to the last step that there is no way back from. */
+async function undo(work: Work, done: readonly Atomic[], handle: DomainHandle | undefined): Promise<void> {
+  const last = done.findLastIndex(({ kind }) => kind === 'unpause' || kind === 'destroy');
+  for (const atomic of done.slice(last + 1).toReversed()) {
     const inverse = undoOf[atomic.kind];
     if ('nothing' in inverse) continue;
-    await effect(backend, inverse, handle).catch((error: unknown) => {
-      log.error(`the undo of ${atomic.kind} failed`, { err: error });
+    await effect(work, inverse, handle).catch((error: unknown) => {
+      work.log.error(`the undo of ${atomic.kind} failed`, { err: error });
     });
   }
 }
 
-async function effect(backend: Backend, atomic: Atomic, handle: DomainHandle | undefined): Promise<DomainHandle> {
+/** @returns the operation's domain after the step */
+async function effect(work: Work, atomic: Atomic, handle: DomainHandle | undefined): Promise<DomainHandle> {
+  const { backend, suspended, uuid } = work;
   if (atomic.kind === 'create') return backend.create(atomic.spec);
+  if (atomic.kind === 'restore') return suspended.restore(uuid);
   if (handle === undefined) throw new XapiError('INTERNAL_ERROR', [`${atomic.kind} without a domain`]);
   switch (atomic.kind) {
     case 'build':
@@ -61,6 +87,12 @@ async function effect(backend: Backend, atomic: Atomic, handle: DomainHandle | u
       break;
     case 'destroy':
       await backend.destroy(handle);
+      break;
+    case 'save':
+      await suspended.save(work.domain as DomainInfo);
+      break;
+    case 'discard':
+      await suspended.discard(uuid);
       break;
   }
   return handle;

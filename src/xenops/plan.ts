@@ -2,37 +2,60 @@
 import type { DomainSpec } from '../base/hypervisor-protocol.js';
 import type { Operation } from './operations.js';
 
-/** A step that is done as a whole or not at all. All but `create` are about the operation's domain. */
+/** A step that is done as a whole or not at all. All but `create` and `restore` are about the operation's domain. */
 export type Atomic =
   | { readonly kind: 'create'; readonly spec: DomainSpec }
   | { readonly kind: 'build' }
   | { readonly kind: 'pause' }
   | { readonly kind: 'unpause' }
-  | { readonly kind: 'destroy' };
+  | { readonly kind: 'destroy' }
+  /** Pause it, and save it into a suspend image. */
+  | { readonly kind: 'save' }
+  /** Make a paused domain of the suspend image, which stays. */
+  | { readonly kind: 'restore' }
+  /** Remove the suspend image: from here on the domain is the VM, or nothing is. */
+  | { readonly kind: 'discard' };
 
-/** What undoes a step when a later one fails, or why nothing does. */
+/** What undoes a step when a later one fails, or why nothing does. What comes before `unpause` and `destroy` is not undone after them. */
 export const undoOf: Readonly<Record<Atomic['kind'], Atomic | { readonly nothing: string }>> = {
   create: { kind: 'destroy' },
   build: { nothing: 'the domain is destroyed with its content' },
   pause: { kind: 'unpause' },
-  unpause: { nothing: 'it is the last step of every plan' },
+  unpause: { nothing: 'what runs is let run' },
   destroy: { nothing: 'a domain that is gone stays so' },
+  save: { nothing: 'the image is whole; the domain counts for as long as it is there' },
+  restore: { kind: 'destroy' },
+  discard: { nothing: 'an image that was to go is of no use' },
 };
 
 /** The steps of an operation. */
 export function plan(operation: Operation): readonly Atomic[] {
   switch (operation.kind) {
     case 'start':
-      return [
-        { kind: 'create', spec: operation.spec },
-        { kind: 'build' },
-        ...(operation.paused ? [] : [{ kind: 'unpause' } as const]),
-      ];
+      return [...boot(operation.spec), { kind: 'discard' }, ...run(operation.paused)];
     case 'pause':
       return [{ kind: 'pause' }];
     case 'unpause':
-      return [{ kind: 'unpause' }];
+      return [{ kind: 'discard' }, { kind: 'unpause' }];
     case 'shutdown':
-      return operation.clean ? [{ kind: 'pause' }, { kind: 'destroy' }] : [{ kind: 'destroy' }];
+      return [...end(operation.clean), { kind: 'discard' }];
+    case 'reboot':
+      return [...end(operation.clean), ...boot(operation.spec), ...run(false)];
+    case 'suspend':
+      return [{ kind: 'save' }, { kind: 'destroy' }];
+    case 'resume':
+      return [{ kind: 'restore' }, ...run(operation.paused), { kind: 'discard' }];
   }
+}
+
+function boot(spec: DomainSpec): Atomic[] {
+  return [{ kind: 'create', spec }, { kind: 'build' }];
+}
+
+function run(paused: boolean): Atomic[] {
+  return paused ? [] : [{ kind: 'unpause' }];
+}
+
+function end(clean: boolean): Atomic[] {
+  return clean ? [{ kind: 'pause' }, { kind: 'destroy' }] : [{ kind: 'destroy' }];
 }

@@ -43,6 +43,7 @@ export const gib = 2 ** 30;
 export function fakeHost(name: string, uuid: string, port: number): FakeHost {
   const dir = mkdtempSync(join(tmpdir(), 'xenferry-fake-host-'));
   const domains = new Map<string, { state: DomainState; domid: number }>();
+  const suspended = new Set<string>();
   const events: HostEvent[] = [];
   const outcomes = new Map<string, MigrationOutcome>();
   let sleepers: (() => void)[] = [];
@@ -95,7 +96,24 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     },
     async shutdown(vm) {
       assertReachable();
+      suspended.delete(vm);
       domain(vm, undefined);
+    },
+    async reboot(spec) {
+      assertReachable();
+      domain(spec.uuid, undefined);
+      assertWilling();
+      domain(spec.uuid, 'running');
+    },
+    async suspend(vm) {
+      assertWilling();
+      suspended.add(vm);
+      domain(vm, undefined);
+    },
+    async resume(vm, paused) {
+      assertWilling();
+      if (!suspended.delete(vm)) throw new XapiError('VM_HAS_NO_SUSPEND_VDI', [vm]);
+      domain(vm, paused ? 'paused' : 'running');
     },
     async migrate(request) {
       assertWilling();
@@ -150,6 +168,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       memoryFree: host.memoryFree,
       cpus: 4,
       domains: [...domains].map(([vm, { state, domid }]) => ({ uuid: vm, state, domid })),
+      suspended: [...suspended],
     }),
   };
   return host;

@@ -25,7 +25,11 @@ describe('performing an operation', () => {
     fs.rmSync(directory, { recursive: true });
   });
   const start = (paused: boolean, over = {}): Operation => ({ kind: 'start', spec: specOf({ uuid, ...over }), paused });
-  const run = (operation: Operation, backend: Backend = simulator) => perform(backend, operation, log.log);
+  const discarded: string[] = [];
+  const never = () => Promise.reject(new Error('not of this test'));
+  const suspended = { save: never, restore: never, discard: async (vm: string) => void discarded.push(vm) };
+  const run = (operation: Operation, backend: Backend = simulator) =>
+    perform({ backend, suspended, log: log.log }, operation);
   const state = async () => (await findDomain(simulator, uuid))?.state;
 
   it('starts, pauses, unpauses and shuts down', async () => {
@@ -45,10 +49,52 @@ describe('performing an operation', () => {
     expect(await simulator.memory()).to.deep.equal({ total: 32 * mebibyte, free: 32 * mebibyte });
   });
 
+  it('reboots into a new domain, and is halted where that cannot be made', async () => {
+    await run(start(false));
+    const first = (await findDomain(simulator, uuid))?.handle.domid ?? Number.NaN;
+    const reboot: Operation = { kind: 'reboot', spec: specOf({ uuid }), clean: false };
+    await run(reboot);
+    expect(await findDomain(simulator, uuid)).to.include({ state: 'running' });
+    expect((await findDomain(simulator, uuid))?.handle.domid).to.be.above(first);
+    for (const step of ['create', 'build', 'unpause'] as const) {
+      expect(await messageOfFailure(run(reboot, failingAt(step)))).to.equal(`INTERNAL_ERROR ${step} fails`);
+      expect(await simulator.list()).to.deep.equal([]);
+      expect(log.messages('error')).to.deep.equal([]);
+      await run(start(false));
+    }
+  });
+
+  it('removes a suspend image when the VM starts, goes on or ends without it', async () => {
+    const operations: Operation[] = [
+      { kind: 'shutdown', uuid, clean: false },
+      start(true),
+      { kind: 'unpause', uuid },
+      { kind: 'shutdown', uuid, clean: true },
+    ];
+    for (const operation of operations) {
+      discarded.length = 0;
+      await run(operation);
+      expect(discarded, operation.kind).to.deep.equal([uuid]);
+    }
+  });
+
   const refusals: [what: string, before: Operation[], operation: Operation, message: string][] = [
     ['to start what runs', [start(false)], start(false), `VM_BAD_POWER_STATE ${uuid} halted running`],
     ['to start what is paused', [start(true)], start(false), `VM_BAD_POWER_STATE ${uuid} halted paused`],
     ['to pause what is not there', [], { kind: 'pause', uuid }, `VM_BAD_POWER_STATE ${uuid} running halted`],
+    [
+      'to reboot what is not there',
+      [],
+      { kind: 'reboot', spec: specOf({ uuid }), clean: false },
+      `VM_BAD_POWER_STATE ${uuid} running halted`,
+    ],
+    ['to suspend what is not there', [], { kind: 'suspend', uuid }, `VM_BAD_POWER_STATE ${uuid} running halted`],
+    [
+      'to resume what runs',
+      [start(false)],
+      { kind: 'resume', uuid, paused: false },
+      `VM_BAD_POWER_STATE ${uuid} suspended running`,
+    ],
     ['to unpause what is not there', [], { kind: 'unpause', uuid }, `VM_BAD_POWER_STATE ${uuid} running halted`],
   ];
   for (const [what, before, operation, message] of refusals) {
@@ -90,9 +136,11 @@ describe('performing an operation', () => {
     ['destroy', [start(false)], { kind: 'shutdown', uuid, clean: false }, 'running'],
     ['pause', [start(false)], { kind: 'pause', uuid }, 'running'],
     ['unpause', [start(true)], { kind: 'unpause', uuid }, 'paused'],
+    ['pause', [start(false)], { kind: 'reboot', spec: specOf({ uuid }), clean: true }, 'running'],
+    ['destroy', [start(false)], { kind: 'reboot', spec: specOf({ uuid }), clean: true }, 'running'],
   ];
   for (const [step, before, operation, after] of faults) {
-    const clean = operation.kind === 'shutdown' && operation.clean ? ' (clean)' : '';
+    const clean = 'clean' in operation && operation.clean ? ' (clean)' : '';
     it(`undoes what ${operation.kind}${clean} has done when ${step} fails`, async () => {
       for (const each of before) await run(each);
       const free = (await simulator.memory()).free;

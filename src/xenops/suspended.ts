@@ -1,0 +1,222 @@
+/**
+ * Suspended VMs of one host: their memory in files, and a durable row for each, which says what the files are worth.
+ *
+ *   suspend  row `saving` -> pause -> save into new files -> fsync, rename -> row `whole` -> destroy the domain
+ *   resume   create, restore -> run, unless it is to stay paused -> remove row, then files
+ *
+ * A row `saving` of an earlier run means that the VM goes on as it was. A row `whole` counts while no domain of its VM has
+ * run since: the domain that was saved goes then, and so does one that was restored and never ran. Files without a row are
+ * removed. So there is always one of the two, domain or image, and never both to choose from.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, readdir, rename, rm, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Backend } from '../backend/backend.js';
+import type { EmuProgram } from '../backend/emu-manager.js';
+import { within } from '../base/deadline.js';
+import { messageOf, XapiError } from '../base/errors.js';
+import { type DomainHandle, type DomainInfo, type DomainSpec, sameDomain } from '../base/hypervisor-protocol.js';
+import type { Log } from '../base/log.js';
+import type { Store } from '../base/store.js';
+import type { RawSocket } from '../wire/raw-socket.js';
+import { type ImageChannels, restoreImage, saveImage } from './image.js';
+import { createImageFile, openImageFile } from './image-file.js';
+
+export interface SuspendedDeps {
+  readonly backend: Backend;
+  readonly store: Store;
+  /** Where the files are; made when it is needed. */
+  readonly directory: string;
+  readonly emu: () => EmuProgram;
+  /** How long a guest may take to stop, in milliseconds. */
+  readonly pauseTimeoutMs: () => number;
+  readonly log: Log;
+}
+
+export interface Suspended {
+  /**
+   * Pause a domain and save it; when this resolves its image outlives a loss of power. A failure leaves the domain as it was.
+   * @throws SR_SUSPEND_SPACE_INSUFFICIENT [directory], OPERATION_NOT_ALLOWED for a domain in doubt
+   */
+  save(domain: DomainInfo): Promise<void>;
+  /** Make a paused domain of an image, which stays. @throws VM_HAS_NO_SUSPEND_VDI [uuid], HOST_NOT_ENOUGH_FREE_MEMORY */
+  restore(uuid: string): Promise<DomainHandle>;
+  /** Remove an image; fine where there is none. */
+  discard(uuid: string): Promise<void>;
+  /** The uuids of the VMs whose image is whole. */
+  list(): string[];
+  /** Once, before anything else: end what an earlier run left half done. */
+  recover(): Promise<void>;
+  /** Give up what is under way, and wait for it. */
+  close(): Promise<void>;
+}
+
+interface Row {
+  readonly uuid: string;
+  readonly state: 'saving' | 'whole';
+  /** The domain that is or was saved. */
+  readonly handle: DomainHandle;
+  readonly wasRunning: boolean;
+  readonly spec: DomainSpec;
+}
+
+/** How long the end of an image may take to be read. */
+const endTimeoutMs = 60_000;
+/** An image has a little more than the memory. */
+const headroom = 1.02;
+
+export function createSuspended(deps: SuspendedDeps): Suspended {
+  const { backend, directory, log, store } = deps;
+  const rows = store.table<Row>('suspended');
+  const closing = new AbortController();
+  const underWay = new Set<Promise<unknown>>();
+
+  const pathOf = (uuid: string, part: string): string => join(directory, `${uuid}.${part}`);
+  const partsOf = ({ spec }: Row): string[] => ['memory', ...spec.vgpus.map((device) => `vgpu-${device}`)];
+  const common = (handle: DomainHandle, channels: ImageChannels) => ({
+    ...{ backend, emu: deps.emu(), handle, channels, endTimeoutMs, signal: closing.signal, log },
+    onProgress: () => undefined,
+  });
+  const follow = async <T>(work: Promise<T>): Promise<T> => {
+    underWay.add(work);
+    return work.finally(() => underWay.delete(work));
+  };
+  const removeFiles = async (keep: (name: string) => boolean): Promise<void> => {
+    for (const name of await readdir(directory).catch(() => [])) {
+      if (!keep(name)) await rm(join(directory, name), { force: true });
+    }
+  };
+  const removeFilesOf = (uuid: string): Promise<void> => removeFiles((name) => !name.startsWith(`${uuid}.`));
+
+  const discard = async (uuid: string): Promise<void> => {
+    if (rows.get(uuid) === undefined) return;
+    await rows.remove(uuid);
+    await removeFilesOf(uuid);
+  };
+  /** The VM goes on as it was. */
+  const giveUp = async (row: Row): Promise<void> => {
+    const domain = (await backend.list()).find(({ handle }) => sameDomain(handle, row.handle));
+    if (row.wasRunning && domain?.state === 'paused') await backend.unpause(row.handle, randomUUID());
+    await discard(row.uuid);
+  };
+  const writeFiles = async (row: Row): Promise<void> => {
+    const files = await openParts(partsOf(row), (part) => createImageFile(pathOf(row.uuid, `${part}.part`)));
+    try {
+      await saveImage({
+        ...common(row.handle, channelsOf(files)),
+        live: false,
+        vmStr: JSON.stringify(row.spec),
+        emuFlags: [],
+        onSuspend: () => within(backend.pause(row.handle), deps.pauseTimeoutMs(), 'the guest did not stop'),
+      });
+    } finally {
+      for (const file of files.values()) file.destroy();
+    }
+    for (const part of files.keys()) {
+      const path = pathOf(row.uuid, part);
+      await flush(`${path}.part`);
+      await rename(`${path}.part`, path);
+    }
+    await flush(directory);
+  };
+  const save = async ({ uuid, handle, state, inDoubt, memoryBytes }: DomainInfo): Promise<void> => {
+    closing.signal.throwIfAborted();
+    if (inDoubt !== undefined) throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${inDoubt}`]);
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    const row: Row = {
+      ...{ uuid, handle, state: 'saving', wasRunning: state === 'running' },
+      spec: await backend.specOf(handle),
+    };
+    // An older image of the VM is of no use any more.
+    await removeFilesOf(uuid);
+    await assertSpace(directory, memoryBytes);
+    await rows.put(uuid, row);
+    try {
+      await writeFiles(row);
+      await rows.put(uuid, { ...row, state: 'whole' });
+      await store.flushed();
+    } catch (error) {
+      await giveUp(row).catch((failure: unknown) => log.error(`VM ${uuid} does not go on`, { err: failure }));
+      throw error;
+    }
+  };
+  const restore = async (uuid: string): Promise<DomainHandle> => {
+    closing.signal.throwIfAborted();
+    const row = rows.get(uuid);
+    if (row?.state !== 'whole') throw new XapiError('VM_HAS_NO_SUSPEND_VDI', [uuid]);
+    const handle = await backend.create(row.spec);
+    try {
+      const files = await openParts(partsOf(row), (part) => openImageFile(pathOf(uuid, part)));
+      await restoreImage(common(handle, channelsOf(files))).finally(() => {
+        for (const file of files.values()) file.destroy();
+      });
+      return handle;
+    } catch (error) {
+      await backend.destroy(handle).catch((failure: unknown) => log.error('a domain is left', { err: failure }));
+      throw error;
+    }
+  };
+  const recoverRow = async (row: Row): Promise<void> => {
+    if (row.state === 'saving') {
+      log.warn('a suspend was interrupted: the VM goes on', { vm: row.uuid });
+      return giveUp(row);
+    }
+    const domain = (await backend.list()).find(({ uuid }) => uuid === row.uuid);
+    if (domain === undefined) return;
+    if (sameDomain(domain.handle, row.handle) && domain.state === 'paused') return backend.destroy(row.handle);
+    if (!(await backend.destroyUnlessRan(domain.handle))) await discard(row.uuid);
+  };
+
+  return {
+    save: (domain) => follow(save(domain)),
+    restore: (uuid) => follow(restore(uuid)),
+    discard,
+    list: () => [...rows.entries()].filter(([, { state }]) => state === 'whole').map(([uuid]) => uuid),
+    async recover() {
+      for (const [, row] of [...rows.entries()]) {
+        await recoverRow(row).catch((error: unknown) => {
+          log.error(`the suspended VM ${row.uuid}: ${messageOf(error)}`, { err: error });
+        });
+      }
+      const known = new Set([...rows.entries()].map(([uuid]) => uuid));
+      await removeFiles((name) => known.has(name.slice(0, name.indexOf('.'))));
+    },
+    async close() {
+      closing.abort(new XapiError('HOST_OFFLINE', ['the daemon of the host stops']));
+      await Promise.allSettled(underWay);
+    },
+  };
+}
+
+/** Open a file for each part, or none. */
+async function openParts(parts: readonly string[], openPart: (part: string) => Promise<RawSocket>) {
+  const files = new Map<string, RawSocket>();
+  try {
+    for (const part of parts) files.set(part, await openPart(part));
+    return files;
+  } catch (error) {
+    for (const file of files.values()) file.destroy();
+    throw error;
+  }
+}
+
+/** The first file has the memory, each other a vGPU. */
+function channelsOf(files: ReadonlyMap<string, RawSocket>): ImageChannels {
+  const [[, memory], ...rest] = [...files] as [[string, RawSocket], ...[string, RawSocket][]];
+  return { memory, vgpu: new Map(rest.map(([part, file]) => [part.replace(/^vgpu-/, ''), file])) };
+}
+
+/** What was written to a file, or a folder's names, outlives a loss of power. */
+async function flush(path: string): Promise<void> {
+  const file = await open(path, 'r');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function assertSpace(directory: string, memoryBytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(directory);
+  if (bavail * bsize < memoryBytes * headroom) throw new XapiError('SR_SUSPEND_SPACE_INSUFFICIENT', [directory]);
+}
