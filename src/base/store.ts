@@ -4,12 +4,8 @@
  *
  * A database that this version cannot use, newer or damaged, is refused as it is and never emptied.
  */
-import { spawnSync } from 'node:child_process';
-import { statSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { open, type RootDatabase } from 'lmdb';
 import { messageOf, XapiError } from './errors.js';
+import { currentFormat, openInFormat, rowsIn, type StoreDatabase, type StoreFormat } from './store-format.js';
 
 /** One table of the store. Rows are plain JSON-like values; dates and byte arrays are kept as such. */
 export interface Table<T> {
@@ -40,21 +36,14 @@ export interface Store {
   close(): Promise<void>;
 }
 
-/** What this version writes; another layout of rows takes another number. */
-const format = 1;
-/** Its table name is empty, which no other table's is. */
-const formatKey = ['', 'format'];
-
-type Database = RootDatabase<unknown, string[]>;
-
 /**
  * Open the store in a directory, which is made if need be.
- * @throws XapiError INTERNAL_ERROR, with the path and what to do, for a damaged database, a newer one, and one that cannot be opened
+ * @param format that of this version, unless given
+ * @throws XapiError INTERNAL_ERROR, with the path and what to do, for a damaged database, one whose format is not known, and one
+ *   that cannot be opened
  */
-export function openStore(path: string): Store {
-  const isNew = !examine(path);
-  const database = openDatabase(path);
-  if (isNew) database.putSync(formatKey, format);
+export function openStore(path: string, format: StoreFormat = currentFormat): Store {
+  const database = openInFormat(path, format);
   return {
     table: (name) => openTable(database, path, name),
     putMany: (changes) => write(database, path, changes),
@@ -65,76 +54,20 @@ export function openStore(path: string): Store {
   };
 }
 
-function openDatabase(path: string): Database {
-  try {
-    // Without noSubdir a path whose last part has a dot would be taken as a file.
-    return open<unknown, string[]>({ path, noSubdir: false });
-  } catch (error) {
-    throw cannotOpen(path, error);
-  }
-}
-
-function cannotOpen(path: string, error: unknown): XapiError {
-  return unusable(
-    path,
-    `cannot be opened: ${messageOf(error)}.`,
-    'Check that it is a directory that can be written.',
-    error,
-  );
-}
-
-/**
- * Look at a database before it is opened. A damaged file can kill the process that reads it (the file is mapped into memory),
- * so a child process reads all of it first.
- * @returns whether there is a database
- */
-function examine(path: string): boolean {
-  const bytes = dataSize(path);
-  if (bytes === undefined) return false;
-  const program = fileURLToPath(new URL('./store-examiner.js', import.meta.url));
-  const child = spawnSync(process.execPath, [program, path], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
-  const restore = 'Put a copy of the directory back, or move it away to begin with an empty database.';
-  if (bytes === 0 || child.status !== 0) {
-    throw unusable(path, 'is damaged.', restore, child.error ?? new Error(child.signal ?? child.stderr.trim()));
-  }
-  const found: unknown = JSON.parse(child.stdout);
-  if (found === format) return true;
-  if (typeof found !== 'number') throw unusable(path, 'is no database of xenferry.', 'Set another database-path.');
-  const known = `has format ${found}, and this version knows ${format} alone.`;
-  throw unusable(path, known, 'Run the version that wrote it, or set another database-path.');
-}
-
-/** The bytes of the database's file; undefined where there is none. */
-function dataSize(path: string): number | undefined {
-  try {
-    return statSync(join(path, 'data.mdb'), { throwIfNoEntry: false })?.size;
-  } catch (error) {
-    throw cannotOpen(path, error);
-  }
-}
-
-function unusable(path: string, what: string, remedy: string, cause?: unknown): XapiError {
-  return new XapiError('INTERNAL_ERROR', [`The database ${path} ${what} ${remedy}`], cause);
-}
-
-function openTable<T>(database: Database, path: string, table: string): Table<T> {
+function openTable<T>(database: StoreDatabase, path: string, table: string): Table<T> {
   if (!/^[\w.-]{1,100}$/.test(table)) throw new XapiError('INTERNAL_ERROR', [`"${table}" is no name for a table`]);
   const change = (id: string, row: T | undefined): RowChange => ({ table, id, row });
   return {
     get: (id) => database.get([table, id]) as T | undefined,
     put: (id, row) => write(database, path, [change(id, row)]),
     remove: (id) => write(database, path, [change(id, undefined)]),
-    *entries() {
-      for (const { key, value } of database.getRange({ start: [table, ''], end: [table, '\u{10ffff}'] })) {
-        yield [key[1] ?? '', value as T];
-      }
-    },
+    entries: () => rowsIn(database, table) as Iterable<[id: string, row: T]>,
     change,
   };
 }
 
 /** Rows are checked before any is written, so that a batch is never cut short by a bad one. */
-async function write(database: Database, path: string, changes: readonly RowChange[]): Promise<void> {
+async function write(database: StoreDatabase, path: string, changes: readonly RowChange[]): Promise<void> {
   for (const change of changes) assertChange(change);
   try {
     await database.batch(() => {

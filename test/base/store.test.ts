@@ -9,6 +9,7 @@ import fc from 'fast-check';
 import { open } from 'lmdb';
 import { XapiError } from '../../src/base/errors.js';
 import { openStore, type Store } from '../../src/base/store.js';
+import { backupDatabase, type StoreFormat } from '../../src/base/store-format.js';
 
 describe('the store', () => {
   let directory: string;
@@ -163,6 +164,96 @@ describe('the store', () => {
     await database.put(['', 'format'], 2);
     await database.close();
     expect(refusal().message).to.contain('has format 2, and this version knows 1 alone. Run the version that wrote it');
+  });
+
+  describe('of an older format', () => {
+    /** From format 1 to 2 the names in a table get a prefix, from 2 to 3 the table gets another name. */
+    const upgraded: StoreFormat = {
+      number: 3,
+      upgrades: {
+        1(rows) {
+          for (const [id, row] of rows.entries('old')) rows.put('old', id, { name: `the ${(row as Named).name}` });
+        },
+        2(rows) {
+          for (const [id, row] of rows.entries('old')) {
+            rows.put('new', id, row);
+            rows.remove('old', id);
+          }
+        },
+      },
+    };
+    interface Named {
+      readonly name: string;
+    }
+    beforeEach(() =>
+      withStore(async (store) => {
+        await store.table<Named>('old').put('a', { name: 'first' });
+        await store.table<Named>('other').put('a', { name: 'other' });
+      }),
+    );
+    const rows = async (format: StoreFormat | undefined, at = path): Promise<unknown> => {
+      const store = openStore(at, format);
+      try {
+        return ['old', 'new', 'other'].map((table) => [...store.table(table).entries()]);
+      } finally {
+        await store.close();
+      }
+    };
+    const before = [[['a', { name: 'first' }]], [], [['a', { name: 'other' }]]];
+    const after = [[], [['a', { name: 'the first' }]], [['a', { name: 'other' }]]];
+
+    it('is brought to the new one, step by step and once, with a copy kept', async () => {
+      expect(await rows(upgraded)).to.deep.equal(after);
+      expect(await rows(upgraded)).to.deep.equal(after);
+      expect(refusal().message).to.contain('has format 3, and this version knows 1 alone.');
+      expect(await rows(undefined, `${path}.format-1`)).to.deep.equal(before);
+    });
+
+    it('stays as it was when the upgrade fails', async () => {
+      const failing: StoreFormat = {
+        number: 3,
+        upgrades: {
+          ...upgraded.upgrades,
+          2() {
+            throw new Error('a row that nobody thought of');
+          },
+        },
+      };
+      expect(() => openStore(path, failing)).to.throw(
+        'cannot be brought from format 1 to 3: a row that nobody thought of',
+      );
+      expect(await rows(undefined)).to.deep.equal(before);
+    });
+
+    it('is refused when no step begins at it', () => {
+      const format = { number: 3, upgrades: { 2: () => undefined } };
+      expect(() => openStore(path, format)).to.throw('has format 1, and this version knows 2 to 3. Run the version');
+    });
+  });
+
+  it('is copied while another process writes to it', async () => {
+    const program = fileURLToPath(new URL('../support/store-writer.js', import.meta.url));
+    const child = spawn(process.execPath, [program, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      const [first] = (await once(child.stdout.setEncoding('utf8'), 'data')) as [string];
+      child.stdout.resume();
+      await backupDatabase(path, join(directory, 'copies', 'one'));
+      const store = openStore(join(directory, 'copies', 'one'));
+      const [one, two] = [store.table<number>('one'), store.table<number>('two')];
+      for (const number of first.trim().split('\n')) expect(one.get(number)).to.equal(Number(number));
+      expect([...two.entries()]).to.deep.equal([...one.entries()]);
+      await store.close();
+    } finally {
+      child.kill('SIGKILL');
+      await once(child, 'close');
+    }
+  });
+
+  it('is copied from where it is and to where nothing is, or not at all', async () => {
+    const failure = (to: string) => backupDatabase(path, to).then(String, (error: XapiError) => error.message);
+    expect(await failure(join(directory, 'copy'))).to.contain(`The database ${path} is not there.`);
+    await fill(1);
+    expect(await failure(directory)).to.contain(`The backup cannot be written to ${directory}: it is not empty`);
   });
 
   it('refuses the database of another program', async () => {

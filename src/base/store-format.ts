@@ -1,0 +1,164 @@
+/**
+ * The database's file before it is used: whether it can be, in which format it is, and how an older format becomes that of now.
+ * And copies of it.
+ *
+ * A format is a number that stands in the database. Another layout of rows takes the next number, and a step in `upgrades` that
+ * brings the rows of the one before to it. A database is copied beside itself before it is upgraded, and upgraded in one
+ * transaction, so an upgrade that fails, or is cut short, leaves the old one.
+ */
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { open, type RootDatabase } from 'lmdb';
+import { messageOf, XapiError } from './errors.js';
+
+/** A key is the name of a table and the id of a row. */
+export type StoreDatabase = RootDatabase<unknown, string[]>;
+
+/** What a step of an upgrade works on. */
+export interface UpgradeRows {
+  entries(table: string): Iterable<readonly [id: string, row: unknown]>;
+  put(table: string, id: string, row: unknown): void;
+  remove(table: string, id: string): void;
+}
+
+export interface StoreFormat {
+  /** What this version writes. */
+  readonly number: number;
+  /** What brings the rows of a format, by its number, to the next one. From the oldest on that is known, none is left out. */
+  readonly upgrades: Readonly<Record<number, (rows: UpgradeRows) => void>>;
+}
+
+export const currentFormat: StoreFormat = { number: 1, upgrades: {} };
+
+/** Its table name is empty, which no other table's is. */
+const formatKey = ['', 'format'];
+
+const dataFile = 'data.mdb';
+
+/**
+ * Open a database, which is made if need be, and bring it to the format.
+ * @throws XapiError INTERNAL_ERROR, with the path and what to do, for a damaged database, one whose format is not known, and one
+ *   that cannot be opened
+ */
+export function openInFormat(path: string, format: StoreFormat): StoreDatabase {
+  const found = examine(path);
+  if (found !== undefined) assertKnown(path, found, format);
+  if (found !== undefined && found < format.number) keepCopy(path, found);
+  const database = openDatabase(path);
+  if (found === format.number) return database;
+  try {
+    database.transactionSync(() => {
+      for (let from = found ?? format.number; from < format.number; from++) format.upgrades[from]?.(rowsOf(database));
+      database.putSync(formatKey, format.number);
+    });
+    return database;
+  } catch (error) {
+    const what = `cannot be brought from format ${found} to ${format.number}: ${messageOf(error)}.`;
+    throw unusable(path, what, 'It is as it was: run the version that wrote it.', error);
+  }
+}
+
+/**
+ * Copy a database, as it is at one moment, while another process may be using it.
+ * @param to a directory that is made, or is empty
+ * @throws XapiError INTERNAL_ERROR that says what cannot be read or written, and why
+ */
+export async function backupDatabase(path: string, to: string): Promise<void> {
+  if (examine(path) === undefined) throw unusable(path, 'is not there.', 'Set the database-path of the daemon.');
+  try {
+    mkdirSync(to, { recursive: true, mode: 0o700 });
+    if (readdirSync(to).length > 0) throw new Error('it is not empty');
+  } catch (error) {
+    throw new XapiError('INTERNAL_ERROR', [`The backup cannot be written to ${to}: ${messageOf(error)}`], error);
+  }
+  const database = open<unknown, string[]>({ path, noSubdir: false, readOnly: true });
+  try {
+    await database.backup(to, true);
+  } catch (error) {
+    throw new XapiError('INTERNAL_ERROR', [`The backup to ${to} failed: ${messageOf(error)}`], error);
+  } finally {
+    await database.close();
+  }
+}
+
+function openDatabase(path: string): StoreDatabase {
+  try {
+    // Without noSubdir a path whose last part has a dot would be taken as a file.
+    return open<unknown, string[]>({ path, noSubdir: false });
+  } catch (error) {
+    throw cannotOpen(path, error);
+  }
+}
+
+/**
+ * Look at a database before it is opened. A damaged file can kill the process that reads it (the file is mapped into memory),
+ * so a child process reads all of it first.
+ * @returns its format; undefined where there is no database
+ */
+function examine(path: string): number | undefined {
+  const bytes = dataSize(path);
+  if (bytes === undefined) return undefined;
+  const program = fileURLToPath(new URL('./store-examiner.js', import.meta.url));
+  const child = spawnSync(process.execPath, [program, path], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  const restore = 'Put a copy of the directory back, or move it away to begin with an empty database.';
+  if (bytes === 0 || child.status !== 0) {
+    throw unusable(path, 'is damaged.', restore, child.error ?? new Error(child.signal ?? child.stderr.trim()));
+  }
+  const found: unknown = JSON.parse(child.stdout);
+  if (typeof found !== 'number') throw unusable(path, 'is no database of xenferry.', 'Set another database-path.');
+  return found;
+}
+
+function assertKnown(path: string, found: number, { number, upgrades }: StoreFormat): void {
+  const oldest = Math.min(number, ...Object.keys(upgrades).map(Number));
+  if (found >= oldest && found <= number) return;
+  const known = oldest === number ? `${number} alone` : `${oldest} to ${number}`;
+  const what = `has format ${found}, and this version knows ${known}.`;
+  throw unusable(path, what, 'Run the version that wrote it, or set another database-path.');
+}
+
+/** What was there before an upgrade, for whoever goes back to an older version. */
+function keepCopy(path: string, format: number): void {
+  const copy = `${path}.format-${format}`;
+  try {
+    mkdirSync(copy, { recursive: true, mode: 0o700 });
+    copyFileSync(join(path, dataFile), join(copy, dataFile));
+  } catch (error) {
+    throw unusable(path, `cannot be copied to ${copy}: ${messageOf(error)}.`, 'It is copied before an upgrade.', error);
+  }
+}
+
+function rowsOf(database: StoreDatabase): UpgradeRows {
+  return {
+    entries: (table) => [...rowsIn(database, table)],
+    put: (table, id, row) => void database.putSync([table, id], row),
+    remove: (table, id) => void database.removeSync([table, id]),
+  };
+}
+
+/** Every row of a table with its id, in the order of the ids by code point. */
+export function* rowsIn(database: StoreDatabase, table: string): Iterable<[id: string, row: unknown]> {
+  for (const { key, value } of database.getRange({ start: [table, ''], end: [table, '\u{10ffff}'] })) {
+    yield [key[1] ?? '', value];
+  }
+}
+
+/** The bytes of the database's file; undefined where there is none. */
+function dataSize(path: string): number | undefined {
+  try {
+    return statSync(join(path, dataFile), { throwIfNoEntry: false })?.size;
+  } catch (error) {
+    throw cannotOpen(path, error);
+  }
+}
+
+function cannotOpen(path: string, error: unknown): XapiError {
+  const what = `cannot be opened: ${messageOf(error)}.`;
+  return unusable(path, what, 'Check that it is a directory that can be written.', error);
+}
+
+function unusable(path: string, what: string, remedy: string, cause?: unknown): XapiError {
+  return new XapiError('INTERNAL_ERROR', [`The database ${path} ${what} ${remedy}`], cause);
+}
