@@ -1,4 +1,5 @@
 /** Making a running VM through the XenAPI. */
+import { vmRecord } from './vm-record.js';
 import type { XapiSession } from './xapi-client.js';
 
 export interface VmInit {
@@ -13,43 +14,13 @@ export interface VmInit {
 
 /** Create a VM with one interface on the pool's network, and start it. */
 export async function createVm(session: XapiSession, init: VmInit): Promise<{ name: string; uuid: string }> {
-  const ref = await session.call<string>('VM.create', recordOf(init));
+  const { name, memory, dirtyRate } = init;
+  const otherConfig = dirtyRate === undefined ? {} : { 'simulator:dirty-pages-per-second': String(dirtyRate) };
+  const ref = await session.call<string>('VM.create', vmRecord({ name, memory, otherConfig }));
   const [network] = await session.call<string[]>('network.get_all');
   if (network !== undefined) await session.call('VIF.create', interfaceOf(ref, network));
   await session.call('VM.start_on', ref, init.host, false, false);
   return { name: init.name, uuid: await session.call<string>('VM.get_uuid', ref) };
-}
-
-function recordOf({ name, memory, dirtyRate }: VmInit): Record<string, unknown> {
-  return {
-    name_label: name,
-    name_description: '',
-    user_version: 1,
-    is_a_template: false,
-    affinity: 'OpaqueRef:NULL',
-    memory_static_max: memory,
-    memory_dynamic_max: memory,
-    memory_dynamic_min: memory,
-    memory_static_min: memory,
-    VCPUs_params: {},
-    VCPUs_max: 1,
-    VCPUs_at_startup: 1,
-    actions_after_shutdown: 'destroy',
-    actions_after_reboot: 'restart',
-    actions_after_crash: 'destroy',
-    PV_bootloader: '',
-    PV_kernel: '',
-    PV_ramdisk: '',
-    PV_args: '',
-    PV_bootloader_args: '',
-    PV_legacy_args: '',
-    HVM_boot_policy: 'BIOS order',
-    HVM_boot_params: {},
-    platform: {},
-    PCI_bus: '',
-    other_config: dirtyRate === undefined ? {} : { 'simulator:dirty-pages-per-second': String(dirtyRate) },
-    recommendations: '',
-  };
 }
 
 /** An empty MAC lets the pool choose one. */

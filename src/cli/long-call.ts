@@ -8,9 +8,10 @@ import type { Context } from './xe-command.js';
  * Run a message as a task until its end. Progress goes to standard error where that is a terminal. The first Ctrl-C cancels
  * the task and waits for its end, which may be a success; a second one leaves at once.
  * @param method without `Async.`
+ * @returns its result, where that is a reference or nothing
  * @throws XapiError with which the task ended, or the message was refused
  */
-export async function longCall(context: Context, method: string, ...params: unknown[]): Promise<void> {
+export async function longCall(context: Context, method: string, ...params: unknown[]): Promise<string> {
   const { session, terminal } = context;
   const task = await session.call<string>(`Async.${method}`, ...params);
   const bar = openProgress(method, terminal.screen);
@@ -20,8 +21,10 @@ export async function longCall(context: Context, method: string, ...params: unkn
     });
   });
   try {
-    const error = taskError(task, await taskEnd(session, task, ({ progress }) => bar.update(progress)));
+    const record = await taskEnd(session, task, ({ progress }) => bar.update(progress));
+    const error = taskError(task, record);
     if (error !== undefined) throw error;
+    return record.result.replace(/^<value>(.*)<\/value>$/s, '$1');
   } finally {
     bar.stop();
     stopListening();

@@ -19,9 +19,10 @@ To get help on a command:
   xe help <command>
 `;
 
-const aboutSelecting =
-  "VMs are selected by vm=<uuid or name-label>, or by any of their fields, such as 'power-state=running'; where several match, " +
-  '--multiple is needed.';
+const aboutSelecting = {
+  VMs: "VMs are selected by vm=<uuid or name-label>, or by any of their fields, such as 'power-state=running'.",
+  hosts: "Hosts are selected by host=<uuid or name-label>, or by any of their fields, such as 'enabled=false'.",
+};
 
 /** @param words what follows `help`; without any, the common commands are listed, all of them with --all */
 export function help(commands: ReadonlyMap<string, Command>, words: Params, write: (text: string) => void): void {
@@ -47,13 +48,14 @@ function describeCommand(
 ) {
   const command = commands.get(name);
   if (command === undefined) throw new Error(`Unknown command: ${name}`);
-  const optional = command.selects === undefined ? command.optional : [...command.optional, '<vm-selectors>'];
+  const { selects, required, optional, help } = command;
+  const selectors = selects === undefined ? [] : [selects === 'VMs' ? '<vm-selectors>' : '<host-selectors>'];
   printer.table([
     [
       ['command name', name],
-      ['reqd params', command.required.join(', ')],
-      ['optional params', optional.join(', ')],
-      ['description', command.selects === undefined ? command.help : `${command.help} ${aboutSelecting}`],
+      ['reqd params', required.join(', ')],
+      ['optional params', [...optional, ...selectors].join(', ')],
+      ['description', selects === undefined ? help : `${help} ${aboutSelecting[selects]}`],
     ],
   ]);
 }

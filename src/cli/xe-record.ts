@@ -61,6 +61,11 @@ export function typeOfField(className: string, field: string): string | undefine
   return models[className]?.fields[field]?.type;
 }
 
+/** The class that a reference, or a set of references, leads to. */
+export function refClass(type: string): string {
+  return type.replace(/^set\((.*)\)$/, '$1').replace(/^ref:/, '');
+}
+
 /** What xe shows of a field of an object. */
 export async function showField(objects: Objects, object: XeObject, field: NamedField): Promise<Shown> {
   const none = { text: field.none ?? notInDatabase, set: [], map: [] };
@@ -100,7 +105,7 @@ async function follow(objects: Objects, object: XeObject, field: NamedField, non
     const refs = records.flatMap((record) => record[part] as string | string[]).filter((ref) => ref !== nullRef);
     if (refs.length > 1 && field.many !== undefined) return { text: field.many };
     several ||= type.startsWith('set(');
-    className = type.replace(/^set\((.*)\)$/, '$1').replace(/^ref:/, '');
+    className = refClass(type);
     const all = await objects.all(className);
     records = refs.map((ref) => all.get(ref)).filter((record) => record !== undefined);
   }

@@ -1,6 +1,5 @@
 /** A run of xe, from its words to its exit status. */
 
-import { classCommands } from './class-commands.js';
 import {
   boolParam,
   type CommandLine,
@@ -11,20 +10,12 @@ import {
   usageError,
 } from './command-line.js';
 import { createPrinter } from './printer.js';
-import { vmCommands } from './vm-commands.js';
-import { vmMigrate } from './vm-migrate.js';
 import { login } from './xapi-client.js';
 import type { Command, Terminal } from './xe-command.js';
+import { commandTable } from './xe-command-table.js';
 import { errorLines } from './xe-error.js';
-import { xeClasses } from './xe-fields.js';
 import { help } from './xe-help.js';
 import { createObjects, type Objects } from './xe-record.js';
-
-/** Every command by name. */
-function commandTable(): ReadonlyMap<string, Command> {
-  const commands = [...Object.values(xeClasses).flatMap(classCommands), ...vmCommands, vmMigrate];
-  return new Map(commands.map((command) => [command.name, command]));
-}
 
 /**
  * Do what the words say.

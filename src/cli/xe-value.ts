@@ -32,6 +32,15 @@ export function parseSize(name: string, text: string): number {
 }
 
 /**
+ * A number of things.
+ * @throws an Error that names the parameter and what is allowed
+ */
+export function parseCount(name: string, text: string): number {
+  if (!/^\d+$/.test(text)) throw wrong(name, 'a whole number', text);
+  return Number(text);
+}
+
+/**
  * The value that a text stands for, by the written type of a field. A reference is given as a uuid, or as nothing for
  * none, a set with commas; what xe calls an enumeration's value is understood too, in any case. Integers keep their digits.
  * @param name of the parameter, for messages

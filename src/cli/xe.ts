@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The program xe: a command-line client of the XenAPI. */
+import { createInterface } from 'node:readline/promises';
 import { screenOf } from './progress.js';
 import { runXe } from './xe-run.js';
 
@@ -9,10 +10,22 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
+/** The end of standard input is an empty answer. */
+async function ask(question: string): Promise<string> {
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  const ended = new Promise<string>((resolve) => lines.once('close', () => resolve('')));
+  try {
+    return await Promise.race([lines.question(question), ended]);
+  } finally {
+    lines.close();
+  }
+}
+
 process.exitCode = await runXe(process.argv.slice(2), process.env, {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   screen: screenOf(process),
+  ask,
   onInterrupt(listener) {
     process.once('SIGINT', listener);
     return () => void process.off('SIGINT', listener);

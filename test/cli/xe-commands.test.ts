@@ -60,7 +60,7 @@ describe('commands of xe', () => {
 
     it('through a task, which it destroys', async () => {
       const states = ['pending', 'pending', 'success'];
-      const next = () => ({ status: states.shift(), progress: 0.5, error_info: [] });
+      const next = () => ({ status: states.shift(), progress: 0.5, result: '', error_info: [] });
       await start({ 'Async.VM.start': () => 'OpaqueRef:t9', 'task.get_record': next });
       expect((await xe(['vm-start', 'uuid=vm-2'])).status).to.equal(0);
       expect(server.calls.at(-1)).to.deep.equal({ method: 'task.destroy', params: ['OpaqueRef:t9'] });

@@ -1,6 +1,6 @@
 /** A pool of two hosts and three VMs behind a fake server, and xe run against it. */
 import { runXe } from '../../src/cli/xe-run.js';
-import { type Answer, type Database, type FakeXapi, secret } from './fake-xapi.js';
+import { type Answer, type Database, secret } from './fake-xapi.js';
 
 const vm = (uuid: string, name: string, more: Record<string, unknown> = {}) => ({
   uuid,
@@ -109,8 +109,16 @@ export interface Run {
   readonly err: string;
 }
 
-/** Run xe against a server, as root unless the environment says otherwise. */
-export async function xeAt(server: FakeXapi, args: readonly string[], env: Record<string, string> = {}): Promise<Run> {
+/**
+ * Run xe against a server, as root unless the environment says otherwise.
+ * @param answer to whatever it asks
+ */
+export async function xeAt(
+  server: { readonly url: string },
+  args: readonly string[],
+  env: Record<string, string> = {},
+  answer = '',
+): Promise<Run> {
   const run = { out: '', err: '' };
   const status = await runXe(
     args,
@@ -124,6 +132,7 @@ export async function xeAt(server: FakeXapi, args: readonly string[], env: Recor
       },
       screen: undefined,
       onInterrupt: () => () => undefined,
+      ask: async () => answer,
     },
   );
   return { status, ...run };

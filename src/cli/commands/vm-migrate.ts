@@ -1,27 +1,29 @@
 /** xe vm-migrate: to a host of the pool, or to another pool. */
-import { keyedParams, type Params, paramNamed, parseBool } from './command-line.js';
-import { longCall } from './long-call.js';
-import { login, serverUrl, type XapiSession } from './xapi-client.js';
-import { type Command, type Context, objectNamed, withSelectedVms } from './xe-command.js';
-import { xeClasses } from './xe-fields.js';
-import { createObjects, type Objects, objectsOf, type XapiRecord } from './xe-record.js';
+import { keyedParams, type Params, paramNamed, parseBool } from '../command-line.js';
+import { longCall } from '../long-call.js';
+import { login, serverUrl, type XapiSession } from '../xapi-client.js';
+import type { Context } from '../xe-command.js';
+import { xeClasses } from '../xe-fields.js';
+import { createObjects, type Objects, objectsOf, type XapiRecord, type XeObject } from '../xe-record.js';
+import { objectNamed, onVms } from '../xe-selection.js';
 
 const remote = ['remote-master', 'remote-username', 'remote-password', 'remote-network'];
 const maps = ['vif', 'vdi', 'vgpu'];
-const own = ['host', 'host-uuid', 'host-name', 'live', 'force', 'copy', 'compress', ...remote, ...maps];
 
-export const vmMigrate: Command = {
+export const vmMigrate = onVms({
   name: 'vm-migrate',
-  required: [],
-  optional: [...own.slice(0, 7), ...remote, ...maps.map((map) => `${map}:`)],
+  optional: [
+    ...['host', 'host-uuid', 'host-name', 'live', 'force', 'copy', 'compress'],
+    ...remote,
+    ...maps.map((map) => `${map}:`),
+  ],
   help:
     'Migrate the selected VMs to the host that host= names by uuid or name-label. With remote-master=, remote-username= and ' +
     'remote-password= they go to that pool, vif:<VIF uuid>=<network uuid> and the like saying what is connected to what there. ' +
     'compress= says whether the memory is compressed on its way; without it, the pool decides.',
-  selects: 'VMs',
   common: true,
-  run: (context) => (isRemote(context.params) ? migrateToPool(context) : migrateInPool(context)),
-};
+  run: (context, vm) => (isRemote(context.params) ? migrateToPool(context, vm) : migrateInPool(context, vm)),
+});
 
 function isRemote(params: Params): boolean {
   return params.some(([name]) => remote.includes(name) || maps.includes(name.split(':')[0] as string));
@@ -42,15 +44,15 @@ function hostParam(params: Params): string | undefined {
   return paramNamed(params, 'host') ?? paramNamed(params, 'host-uuid') ?? paramNamed(params, 'host-name');
 }
 
-async function migrateInPool(context: Context): Promise<void> {
+async function migrateInPool(context: Context, { ref }: XeObject): Promise<void> {
   const name = hostParam(context.params);
   if (name === undefined) throw new Error('No destination is given: host= names one');
   const host = await objectNamed(context.objects, xeClasses.host, name);
-  const options = optionsOf(context.params);
-  await withSelectedVms(context, own, ({ ref }) => longCall(context, 'VM.pool_migrate', ref, host.ref, options));
+  await longCall(context, 'VM.pool_migrate', ref, host.ref, optionsOf(context.params));
 }
 
-async function migrateToPool(context: Context): Promise<void> {
+/** The uuid of a copy is printed. */
+async function migrateToPool(context: Context, { ref }: XeObject): Promise<void> {
   const { params, printer } = context;
   const [server, username, password] = remote.map((name) => paramNamed(params, name));
   if (server === undefined || username === undefined || password === undefined) {
@@ -63,12 +65,11 @@ async function migrateToPool(context: Context): Promise<void> {
     const host = await remoteHost(remoteObjects, hostParam(params));
     const network = await remoteNetwork(remoteObjects, host.ref, paramNamed(params, 'remote-network'));
     printer.message(`Migrating to host ${host.record.name_label} over network ${network.record.name_label}`);
-    const mapped = await mapsOf(context.session, there, params);
-    await withSelectedVms(context, own, async ({ ref }) => {
-      const destination = await there.call('host.migrate_receive', host.ref, network.ref, options);
-      const { vif, vdi, vgpu } = mapped;
-      await longCall(context, 'VM.migrate_send', ref, destination, options.live !== 'false', vdi, vif, options, vgpu);
-    });
+    const { vif, vdi, vgpu } = await mapsOf(context.session, there, params);
+    const destination = await there.call('host.migrate_receive', host.ref, network.ref, options);
+    const live = options.live !== 'false';
+    const moved = await longCall(context, 'VM.migrate_send', ref, destination, live, vdi, vif, options, vgpu);
+    if (options.copy === 'true') printer.list([await there.call('VM.get_uuid', moved)]);
   } finally {
     await there.logout();
   }

@@ -1,10 +1,11 @@
 /** The commands that every class has: list, and param-list, -get, -set, -add, -remove and -clear. Made from its data alone. */
-import { boolParam, type Params, paramNamed } from './command-line.js';
-import type { Row } from './printer.js';
-import { type Command, type Context, filterObjects, filtersAmong, isMap, isSet, selectorOf } from './xe-command.js';
-import { fieldOf, fieldsOf, type NamedField, type XeClass } from './xe-fields.js';
-import { objectsOf, showField, typeOfField, type XeObject } from './xe-record.js';
-import { parseValue } from './xe-value.js';
+import { boolParam, type Params, paramNamed } from '../command-line.js';
+import type { Command, Context } from '../xe-command.js';
+import { fieldOf, fieldsOf, type NamedField, type XeClass } from '../xe-fields.js';
+import { filterObjects, filtersAmong, isMap, isSet, selectorOf } from '../xe-filter.js';
+import { objectsOf, showField, typeOfField, type XeObject } from '../xe-record.js';
+import { columnsOf, listedRow, wholeRow } from '../xe-table.js';
+import { parseValue } from '../xe-value.js';
 
 const commonLists = ['vm', 'host', 'pool', 'network', 'sr', 'task'];
 
@@ -91,40 +92,12 @@ async function listObjects(context: Context, shown: XeClass): Promise<void> {
   );
   const picked = await filterObjects(objects, shown, every, filters);
   const columns = columnsOf(shown, paramNamed(params, 'params'));
-  const rows = (boolParam(params, 'all') ? every : picked).map((object) => rowOf(context, object, columns, true));
+  const rows = (boolParam(params, 'all') ? every : picked).map((object) => listedRow(objects, object, columns));
   printer.table(await Promise.all(rows));
 }
 
-/** In the class's order, whatever the order in which they were asked for. */
-function columnsOf(shown: XeClass, asked: string | undefined): NamedField[] {
-  const visible = fieldsOf(shown).filter((field) => !field.hidden);
-  const names = asked === undefined ? shown.columns : asked === 'all' ? 'all' : asked.split(',');
-  if (names === 'all') return visible;
-  for (const name of names) fieldOf(shown, name);
-  return visible.filter(({ name }) => names.includes(name));
-}
-
-async function rowOf(
-  { objects }: Context,
-  object: XeObject,
-  fields: readonly NamedField[],
-  inList: boolean,
-): Promise<Row> {
-  return Promise.all(
-    fields.map(async (field) => {
-      const skip = inList && field.expensive;
-      return [labelOf(field), skip ? '<expensive field>' : (await showField(objects, object, field)).text] as const;
-    }),
-  );
-}
-
-function labelOf({ name, kind, deprecated }: NamedField): string {
-  return `${name} (${kind.padStart(3)})${deprecated ? ' [DEPRECATED]' : ''}`;
-}
-
-async function listParams(context: Context, object: XeObject): Promise<void> {
-  const fields = fieldsOf(object.shown).filter((field) => !field.hidden);
-  context.printer.table([await rowOf(context, object, fields, false)]);
+async function listParams({ objects, printer }: Context, object: XeObject): Promise<void> {
+  printer.table([await wholeRow(objects, object)]);
 }
 
 async function getParam(context: Context, object: XeObject): Promise<void> {

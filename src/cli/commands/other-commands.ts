@@ -1,0 +1,55 @@
+/** Tasks, messages, and the own password. */
+import { paramNamed } from '../command-line.js';
+import type { Command } from '../xe-command.js';
+import { onUuid, sending } from '../xe-selection.js';
+import { parseCount } from '../xe-value.js';
+
+const cancelTask = onUuid({
+  name: 'task-cancel',
+  class: 'task',
+  help: 'Ask a task to stop.',
+  common: true,
+  run: ({ session }, ref) => session.call('task.cancel', ref),
+});
+
+/** What a message can be about, and the parameter that names it. */
+const subjects: readonly (readonly [param: string, cls: string])[] = [
+  ['vm-uuid', 'VM'],
+  ['host-uuid', 'Host'],
+  ['sr-uuid', 'SR'],
+  ['pool-uuid', 'Pool'],
+];
+
+const createMessage: Command = {
+  name: 'message-create',
+  required: ['name', 'priority', 'body'],
+  optional: subjects.map(([param]) => param),
+  help: 'Create a message about a VM, host, SR or pool, which one of the optional parameters names, and print its uuid.',
+  async run(context) {
+    const { session, params, printer } = context;
+    const [name, priority, body] = ['name', 'priority', 'body'].map((param) => paramNamed(params, param) as string);
+    const about = subjects.find(([param]) => paramNamed(params, param) !== undefined);
+    if (about === undefined) throw new Error('Nothing is named: give vm-uuid=, host-uuid=, sr-uuid= or pool-uuid=');
+    const [param, cls] = about;
+    const rank = parseCount('priority', priority as string);
+    const message = await session.call<string>('message.create', name, rank, cls, paramNamed(params, param), body);
+    const { uuid } = await session.call<{ uuid: string }>('message.get_record', message);
+    printer.list([uuid]);
+  },
+};
+
+const changePassword: Command = {
+  name: 'user-password-change',
+  required: ['new'],
+  optional: ['old'],
+  help: 'Change the password of the user who is logged in.',
+  run: ({ session, params }) =>
+    session.call('session.change_password', paramNamed(params, 'old') ?? '', paramNamed(params, 'new')),
+};
+
+export const otherCommands: readonly Command[] = [
+  cancelTask,
+  createMessage,
+  sending('message-destroy', 'message.destroy', 'Remove a message.'),
+  changePassword,
+];

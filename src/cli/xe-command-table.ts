@@ -1,0 +1,36 @@
+/** Every command of xe. To add one, add its entry to the file of its kind. */
+import { classCommands } from './commands/class-commands.js';
+import { deviceCommands } from './commands/device-commands.js';
+import { eventWait } from './commands/event-wait.js';
+import { hostCommands } from './commands/host-commands.js';
+import { otherCommands } from './commands/other-commands.js';
+import { poolCommands } from './commands/pool-commands.js';
+import { storageCommands } from './commands/storage-commands.js';
+import { vmCommands } from './commands/vm-commands.js';
+import { vmDeviceCommands } from './commands/vm-devices.js';
+import { vmMakingCommands } from './commands/vm-making.js';
+import { vmMemoryCommands } from './commands/vm-memory.js';
+import { vmMigrate } from './commands/vm-migrate.js';
+import { vmRemovalCommands } from './commands/vm-removal.js';
+import type { Command } from './xe-command.js';
+import { xeClasses } from './xe-fields.js';
+
+/** Every command by name. */
+export function commandTable(): ReadonlyMap<string, Command> {
+  const commands = [
+    ...Object.values(xeClasses).flatMap(classCommands),
+    ...vmCommands,
+    ...vmMakingCommands,
+    ...vmRemovalCommands,
+    ...vmMemoryCommands,
+    ...vmDeviceCommands,
+    vmMigrate,
+    ...hostCommands,
+    ...poolCommands,
+    ...storageCommands,
+    ...deviceCommands,
+    ...otherCommands,
+    eventWait,
+  ];
+  return new Map(commands.map((command) => [command.name, command]));
+}
