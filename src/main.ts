@@ -123,7 +123,15 @@ async function start(config: () => Config, log: RootLog): Promise<Daemon> {
   const leaving = new AbortController();
   const pool =
     coordinator === ''
-      ? await createPool({ store, stateDir, log, own: service, connect: (at) => connectHost(at, secret), version })
+      ? await createPool({
+          store,
+          stateDir,
+          log,
+          own: service,
+          connect: (at) => connectHost(at, secret),
+          version,
+          evacuationBatchSize: () => config().evacuationBatchSize,
+        })
       : undefined;
   const dispatch = pool?.dispatch ?? memberDispatch(addressForClients(new URL(coordinator), port), log);
   const rpc = createHostRpc({ service, destination, secret, ...(pool === undefined ? {} : { join: pool.join }) });

@@ -110,6 +110,7 @@ export const host = {
   },
   messages: {
     disable: {
+      doc: 'Start, resume and receive no VMs here from now on; those that run stay. With auto_enable it is enabled again when its daemon starts anew.',
       params: [
         { name: 'host', type: 'ref:host' },
         { name: 'auto_enable', type: 'bool', default: true },
@@ -118,7 +119,13 @@ export const host = {
       roles: 'pool-operator+cert',
       async: true,
     },
-    enable: { params: [{ name: 'host', type: 'ref:host' }], result: 'void', roles: 'pool-operator+cert', async: true },
+    enable: {
+      doc: 'Let VMs start, resume and arrive here again.',
+      params: [{ name: 'host', type: 'ref:host' }],
+      result: 'void',
+      roles: 'pool-operator+cert',
+      async: true,
+    },
     shutdown: { params: [{ name: 'host', type: 'ref:host' }], result: 'void', roles: 'pool-operator', async: true },
     reboot: { params: [{ name: 'host', type: 'ref:host' }], result: 'void', roles: 'pool-operator', async: true },
     prepare_for_poweroff: {
@@ -396,18 +403,21 @@ export const host = {
       roles: 'pool-operator',
     },
     assert_can_evacuate: {
+      doc: 'Check that every VM of this host could go to another one; says for each that could not why.',
       params: [{ name: 'host', type: 'ref:host' }],
       result: 'void',
       roles: 'pool-operator',
       async: true,
     },
     get_vms_which_prevent_evacuation: {
+      doc: 'The VMs that could not leave this host now, each with the error that says why.',
       params: [{ name: 'self', type: 'ref:host' }],
       result: 'map(ref:VM,set(string))',
       roles: 'read-only',
       async: true,
     },
     get_uncooperative_resident_VMs: {
+      doc: 'The VMs that do not cooperate in giving back memory; none, as memory is not taken from running VMs.',
       params: [{ name: 'self', type: 'ref:host' }],
       result: 'set(ref:VM)',
       roles: 'read-only',
@@ -422,6 +432,7 @@ export const host = {
       poolInternal: true,
     },
     evacuate: {
+      doc: "Migrate every VM of this host to others, several at a time; evacuate_batch_size 0 takes the coordinator's configuration.",
       params: [
         { name: 'host', type: 'ref:host' },
         { name: 'network', type: 'ref:network', default: 'OpaqueRef:NULL' },
@@ -462,6 +473,7 @@ export const host = {
     },
     management_disable: { params: [], result: 'void', roles: 'pool-operator' },
     get_management_interface: {
+      doc: 'The interface at which this host is reached.',
       params: [{ name: 'host', type: 'ref:host' }],
       result: 'ref:PIF',
       roles: 'pool-operator',
@@ -506,6 +518,7 @@ export const host = {
       async: true,
     },
     compute_memory_overhead: {
+      doc: 'The memory, in bytes, that the host itself needs of what it has for VMs.',
       params: [{ name: 'host', type: 'ref:host' }],
       result: 'int',
       roles: 'read-only',
@@ -575,7 +588,12 @@ export const host = {
       result: 'datetime',
       roles: 'read-only',
     },
-    get_server_localtime: { params: [{ name: 'host', type: 'ref:host' }], result: 'datetime', roles: 'read-only' },
+    get_server_localtime: {
+      doc: "The coordinator's clock, in its own time zone.",
+      params: [{ name: 'host', type: 'ref:host' }],
+      result: 'datetime',
+      roles: 'read-only',
+    },
     enable_binary_storage: {
       params: [{ name: 'host', type: 'ref:host' }],
       result: 'void',

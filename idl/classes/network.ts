@@ -47,6 +47,7 @@ export const network = {
       async: true,
     },
     attach: {
+      doc: 'Check that a network reaches a host; there is nothing to do for it.',
       params: [
         { name: 'network', type: 'ref:network' },
         { name: 'host', type: 'ref:host' },
@@ -83,6 +84,7 @@ export const network = {
       async: true,
     },
     set_default_locking_mode: {
+      accessor: true,
       params: [
         { name: 'network', type: 'ref:network' },
         { name: 'value', type: 'enum:network_default_locking_mode' },
@@ -112,6 +114,7 @@ export const network = {
       hidden: true,
     },
     add_purpose: {
+      doc: 'Say that a network is for a purpose; nbd and insecure_nbd exclude each other.',
       params: [
         { name: 'self', type: 'ref:network' },
         { name: 'value', type: 'enum:network_purpose' },
@@ -122,6 +125,7 @@ export const network = {
       errors: ['NETWORK_INCOMPATIBLE_PURPOSES'],
     },
     remove_purpose: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:network' },
         { name: 'value', type: 'enum:network_purpose' },

@@ -14,16 +14,35 @@ export const PBD = {
     other_config: { type: 'map(string,string)', qualifier: 'RW', default: {}, writers: 'pool-operator' },
   },
   messages: {
-    create: { params: [{ name: 'args', type: 'record:PBD' }], result: 'ref:PBD', roles: 'pool-operator', async: true },
-    destroy: { params: [{ name: 'self', type: 'ref:PBD' }], result: 'void', roles: 'pool-operator', async: true },
+    create: {
+      doc: 'Say that a host can reach an SR.',
+      params: [{ name: 'args', type: 'record:PBD' }],
+      result: 'ref:PBD',
+      roles: 'pool-operator',
+      async: true,
+    },
+    destroy: {
+      doc: 'Forget that a host can reach an SR; it must not be plugged.',
+      params: [{ name: 'self', type: 'ref:PBD' }],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+    },
     plug: {
+      doc: 'Attach an SR to its host.',
       params: [{ name: 'self', type: 'ref:PBD' }],
       result: 'void',
       roles: 'pool-operator',
       async: true,
       errors: ['SR_UNKNOWN_DRIVER'],
     },
-    unplug: { params: [{ name: 'self', type: 'ref:PBD' }], result: 'void', roles: 'pool-operator', async: true },
+    unplug: {
+      doc: 'Detach an SR from its host; none of its disks may be in use there.',
+      params: [{ name: 'self', type: 'ref:PBD' }],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+    },
     set_device_config: {
       params: [
         { name: 'self', type: 'ref:PBD' },

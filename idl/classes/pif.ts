@@ -118,6 +118,7 @@ export const PIF = {
       errors: ['CLUSTERING_ENABLED', 'PIF_TUNNEL_STILL_EXISTS'],
     },
     unplug: {
+      doc: 'Detach an interface from its network; the one at which its host is reached stays.',
       params: [{ name: 'self', type: 'ref:PIF' }],
       result: 'void',
       roles: 'pool-operator',
@@ -130,6 +131,7 @@ export const PIF = {
       ],
     },
     set_disallow_unplug: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:PIF' },
         { name: 'value', type: 'bool' },
@@ -140,6 +142,7 @@ export const PIF = {
       errors: ['CLUSTERING_ENABLED', 'OTHER_OPERATION_IN_PROGRESS'],
     },
     plug: {
+      doc: 'Attach an interface to its network.',
       params: [{ name: 'self', type: 'ref:PIF' }],
       result: 'void',
       roles: 'pool-operator',

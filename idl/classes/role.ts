@@ -23,6 +23,7 @@ export const role = {
   messages: {
     get_permissions: { params: [{ name: 'self', type: 'ref:role' }], result: 'set(ref:role)', roles: 'read-only' },
     get_permissions_name_label: {
+      doc: 'The messages that a role may send, by name in lower case.',
       params: [{ name: 'self', type: 'ref:role' }],
       result: 'set(string)',
       roles: 'read-only',
@@ -33,6 +34,7 @@ export const role = {
       roles: 'read-only',
     },
     get_by_permission_name_label: {
+      doc: 'The roles that may send a message, which is named in lower case.',
       params: [{ name: 'label', type: 'string' }],
       result: 'set(ref:role)',
       roles: 'read-only',

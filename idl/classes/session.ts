@@ -84,9 +84,16 @@ export const session = {
       roles: 'local-root',
       async: true,
     },
-    local_logout: { params: [], result: 'void', roles: 'pool-admin' },
-    get_all_subject_identifiers: { params: [], result: 'set(string)', roles: 'read-only', async: true },
+    local_logout: { doc: 'End this session.', params: [], result: 'void', roles: 'pool-admin' },
+    get_all_subject_identifiers: {
+      doc: 'The identifiers of the outside users who have sessions.',
+      params: [],
+      result: 'set(string)',
+      roles: 'read-only',
+      async: true,
+    },
     logout_subject_identifier: {
+      doc: 'End every session of an outside user.',
       params: [{ name: 'subject_identifier', type: 'string' }],
       result: 'void',
       roles: 'pool-operator',

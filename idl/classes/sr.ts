@@ -38,6 +38,7 @@ export const SR = {
   },
   messages: {
     create: {
+      doc: 'Make an SR on a host, and attach it there.',
       params: [
         { name: 'host', type: 'ref:host' },
         { name: 'device_config', type: 'map(string,string)' },
@@ -55,6 +56,7 @@ export const SR = {
       errors: ['SR_UNKNOWN_DRIVER'],
     },
     introduce: {
+      doc: 'Make a record for an SR that is there already; attach it with a PBD.',
       params: [
         { name: 'uuid', type: 'string' },
         { name: 'name_label', type: 'string' },
@@ -84,6 +86,7 @@ export const SR = {
       async: true,
     },
     destroy: {
+      doc: 'Remove an SR, on its host and in the database; it must be empty and detached.',
       params: [{ name: 'sr', type: 'ref:SR' }],
       result: 'void',
       roles: 'pool-operator',
@@ -91,16 +94,35 @@ export const SR = {
       errors: ['SR_HAS_PBD'],
     },
     forget: {
+      doc: 'Remove the records of an SR and its VDIs; what is on the disk stays.',
       params: [{ name: 'sr', type: 'ref:SR' }],
       result: 'void',
       roles: 'pool-operator',
       async: true,
       errors: ['SR_HAS_PBD'],
     },
-    update: { params: [{ name: 'sr', type: 'ref:SR' }], result: 'void', roles: 'pool-operator', async: true },
-    get_supported_types: { params: [], result: 'set(string)', roles: 'read-only' },
-    scan: { params: [{ name: 'sr', type: 'ref:SR' }], result: 'void', roles: 'vm-power-admin', async: true },
+    update: {
+      doc: 'Read anew how large an SR is and what of it is used.',
+      params: [{ name: 'sr', type: 'ref:SR' }],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+    },
+    get_supported_types: {
+      doc: 'The types of SR that can be made.',
+      params: [],
+      result: 'set(string)',
+      roles: 'read-only',
+    },
+    scan: {
+      doc: 'Bring the VDIs of an SR to what is on the disk.',
+      params: [{ name: 'sr', type: 'ref:SR' }],
+      result: 'void',
+      roles: 'vm-power-admin',
+      async: true,
+    },
     probe: {
+      doc: 'The SRs on a host, in XML.',
       params: [
         { name: 'host', type: 'ref:host' },
         { name: 'device_config', type: 'map(string,string)' },
@@ -123,6 +145,7 @@ export const SR = {
       async: true,
     },
     set_shared: {
+      doc: 'Say whether hosts share an SR; those of type file are never shared.',
       params: [
         { name: 'sr', type: 'ref:SR' },
         { name: 'value', type: 'bool' },

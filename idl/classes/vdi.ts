@@ -48,9 +48,22 @@ export const VDI = {
     cbt_enabled: { type: 'bool', qualifier: 'RO/runtime', default: false },
   },
   messages: {
-    create: { params: [{ name: 'args', type: 'record:VDI' }], result: 'ref:VDI', roles: 'vm-admin', async: true },
-    destroy: { params: [{ name: 'self', type: 'ref:VDI' }], result: 'void', roles: 'vm-admin', async: true },
+    create: {
+      doc: 'Make a virtual disk that reads as zeros.',
+      params: [{ name: 'args', type: 'record:VDI' }],
+      result: 'ref:VDI',
+      roles: 'vm-admin',
+      async: true,
+    },
+    destroy: {
+      doc: 'Remove a virtual disk that is not in use, with its content.',
+      params: [{ name: 'self', type: 'ref:VDI' }],
+      result: 'void',
+      roles: 'vm-admin',
+      async: true,
+    },
     snapshot: {
+      doc: 'Copy a virtual disk as it is now.',
       params: [
         { name: 'vdi', type: 'ref:VDI' },
         { name: 'driver_params', type: 'map(string,string)', default: {} },
@@ -60,6 +73,7 @@ export const VDI = {
       async: true,
     },
     clone: {
+      doc: 'Make an independent virtual disk with the content of another.',
       params: [
         { name: 'vdi', type: 'ref:VDI' },
         { name: 'driver_params', type: 'map(string,string)', default: {} },
@@ -69,6 +83,7 @@ export const VDI = {
       async: true,
     },
     resize: {
+      doc: 'Make a virtual disk that is not in use larger.',
       params: [
         { name: 'vdi', type: 'ref:VDI' },
         { name: 'size', type: 'int' },
@@ -87,6 +102,7 @@ export const VDI = {
       async: true,
     },
     introduce: {
+      doc: 'Make a record for a virtual disk that is in an SR already.',
       params: [
         { name: 'uuid', type: 'string' },
         { name: 'name_label', type: 'string' },
@@ -174,6 +190,7 @@ export const VDI = {
       hidden: true,
     },
     update: {
+      doc: 'Read anew how large a virtual disk is.',
       params: [{ name: 'vdi', type: 'ref:VDI' }],
       result: 'void',
       roles: 'vm-admin',
@@ -181,6 +198,7 @@ export const VDI = {
       errors: ['SR_OPERATION_NOT_SUPPORTED'],
     },
     copy: {
+      doc: 'Copy a virtual disk into an SR of the same host.',
       params: [
         { name: 'vdi', type: 'ref:VDI' },
         { name: 'sr', type: 'ref:SR', default: 'OpaqueRef:NULL' },
@@ -208,8 +226,15 @@ export const VDI = {
       roles: 'local-root',
       hidden: true,
     },
-    forget: { params: [{ name: 'vdi', type: 'ref:VDI' }], result: 'void', roles: 'vm-admin', async: true },
+    forget: {
+      doc: 'Remove the record of a virtual disk; its content stays.',
+      params: [{ name: 'vdi', type: 'ref:VDI' }],
+      result: 'void',
+      roles: 'vm-admin',
+      async: true,
+    },
     set_sharable: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VDI' },
         { name: 'value', type: 'bool' },
@@ -218,6 +243,7 @@ export const VDI = {
       roles: 'vm-admin',
     },
     set_read_only: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VDI' },
         { name: 'value', type: 'bool' },

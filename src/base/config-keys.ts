@@ -105,6 +105,11 @@ export const configKeys = {
     atStart: true,
     doc: 'How many operations on VMs run at once.',
   }),
+  'evacuation-batch-size': key({
+    type: integer(1, 1000),
+    default: '10',
+    doc: 'How many VMs leave a host at once when it is evacuated, where the call does not say; set on the coordinator.',
+  }),
   log: key({
     type: logDestination,
     default: 'stderr',

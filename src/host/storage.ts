@@ -55,8 +55,8 @@ export interface HostStorage {
   copyVolume(sr: string, volume: string, toSr: string, copy: string): Promise<Volume>;
 }
 
-/** The largest volume: what every file system that is in use can hold as one file. */
-const largestVolume = 2 ** 44;
+/** The largest volume, in bytes: what every file system that is in use can hold as one file. */
+export const largestVolume = 2 ** 44;
 const suffix = '.raw';
 const partial = '.partial';
 const chunkBytes = 4 * 2 ** 20;

@@ -36,7 +36,7 @@ export async function assertCanTake({ db, members }: ForwardDeps, host: Ref<'hos
 }
 
 /** A network without interfaces is internal, and there on every host. */
-function assertReachesDevices(db: Database, host: Ref<'host'>, vm: Ref<'VM'>): void {
+export function assertReachesDevices(db: Database, host: Ref<'host'>, vm: Ref<'VM'>): void {
   const { VIFs, VBDs } = db.get('VM', vm);
   for (const vif of VIFs) {
     const { network } = db.get('VIF', vif);

@@ -5,6 +5,7 @@ import type { Database } from './database.js';
 import type { Events } from './event.js';
 import type { ForwardDeps } from './forward.js';
 import type { SessionService } from './session.js';
+import type { VolumeGuard } from './storage.js';
 import type { TaskService } from './task.js';
 import type { VmMigrate } from './vm-migrate.js';
 import type { VmReceive } from './vm-receive.js';
@@ -16,6 +17,9 @@ export interface HandlerDeps extends ForwardDeps {
   readonly events: Events;
   readonly vmMigrate: VmMigrate;
   readonly vmReceive: VmReceive;
+  readonly volumes: VolumeGuard;
+  /** How many VMs leave a host at once in host.evacuate, where the caller does not say. */
+  readonly evacuationBatchSize: () => number;
   /** The coordinator. */
   readonly thisHost: () => Ref<'host'>;
   readonly now: () => Date;

@@ -27,6 +27,8 @@ export interface MembersDeps extends ResidenceDeps {
   readonly onEvent: (event: HostEvent) => void;
   /** Called when a host answers for the first time, and again whenever it was lost in between. */
   readonly onConnected: (host: Ref<'host'>, service: HostService) => Promise<void>;
+  /** A host has started: make what it needs, before it is followed. */
+  readonly onJoined: (host: Ref<'host'>, service: HostService) => Promise<void>;
   /** Milliseconds to wait after so many failures in a row. */
   readonly retryAfter?: (failures: number) => number;
 }
@@ -94,7 +96,9 @@ export function createMembers(deps: MembersDeps): Members {
       await table.put(joining.uuid, { url: joining.url });
       deps.log.info(`host ${joining.name} joins the pool`, { uuid: joining.uuid, url: joining.url });
       const known = followed.get(host);
-      follow(host, joining.url, known?.url === joining.url ? known.service : deps.connect(joining.url));
+      const service = known?.url === joining.url ? known.service : deps.connect(joining.url);
+      await deps.onJoined(host, service);
+      follow(host, joining.url, service);
       await db.saved();
       return host;
     },

@@ -9,9 +9,14 @@ import { eventHandlers } from './classes/event.js';
 import { hostHandlers } from './classes/host.js';
 import { messageHandlers } from './classes/message.js';
 import { networkHandlers } from './classes/network.js';
+import { pbdHandlers } from './classes/pbd.js';
+import { pifHandlers } from './classes/pif.js';
+import { roleHandlers } from './classes/role.js';
 import { sessionHandlers } from './classes/session.js';
+import { srHandlers } from './classes/sr.js';
 import { taskHandlers } from './classes/task.js';
 import { vbdHandlers } from './classes/vbd.js';
+import { vdiHandlers } from './classes/vdi.js';
 import { vgpuHandlers } from './classes/vgpu.js';
 import { vifHandlers } from './classes/vif.js';
 import { vmHandlers } from './classes/vm.js';
@@ -19,11 +24,15 @@ import { type Database, openDatabase } from './database.js';
 import { createEvents } from './event.js';
 import { genericAccess } from './generic-access.js';
 import type { HandlerDeps } from './handler-deps.js';
+import { followHostOperations } from './host-operations.js';
+import { provideLocalStorage } from './local-storage.js';
 import { createMembers, type Member, type Members } from './members.js';
 import { type Arrival, createMigrationTable, type Departure } from './migration-table.js';
 import type { PasswordHash } from './password.js';
 import { seed } from './seed.js';
 import { createSessions } from './session.js';
+import { createVolumeGuard } from './storage.js';
+import { followStorageOperations } from './storage-operations.js';
 import { createTasks } from './task.js';
 import { createVmMigrate } from './vm-migrate.js';
 import { createVmReceive } from './vm-receive.js';
@@ -39,6 +48,8 @@ export interface PoolDeps {
   readonly connect: (url: string) => HostService;
   /** xenferry's version. */
   readonly version: string;
+  /** How many VMs leave a host at once in host.evacuate; 10 where absent. */
+  readonly evacuationBatchSize?: () => number;
   readonly now?: () => Date;
   /** Milliseconds until a host that does not answer is asked again, after so many failures in a row. */
   readonly retryAfter?: (failures: number) => number;
@@ -91,7 +102,11 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
       report(vmMigrate.lateEvent(event));
       report(vmReceive.event(event));
     },
-    onConnected: (host, service) => vmMigrate.catchUp(host, service),
+    onConnected: async (host, service) => {
+      await provideLocalStorage(common, host, service.storage);
+      await vmMigrate.catchUp(host, service);
+    },
+    onJoined: (host, service) => provideLocalStorage(common, host, service.storage),
     ...(deps.retryAfter === undefined ? {} : { retryAfter: deps.retryAfter }),
   });
   const vmMigrate = createVmMigrate({ ...common, members, table, tasks, closed: closed.signal });
@@ -105,8 +120,11 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     events: createEvents(db),
     vmMigrate,
     vmReceive,
+    volumes: createVolumeGuard(),
+    evacuationBatchSize: deps.evacuationBatchSize ?? (() => 10),
   };
-  const stopFollowing = followAllowedOperations(db);
+  const stopFollowing = [followAllowedOperations(db), followStorageOperations(db), followHostOperations(db)];
+  await provideLocalStorage(common, thisHost, deps.own.storage);
   members.start();
   vmReceive.resume();
   vmMigrate.resume();
@@ -132,7 +150,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
       clearInterval(collector);
       closed.abort();
       members.close();
-      stopFollowing();
+      for (const stop of stopFollowing) stop();
       for (const [ref] of db.all('session')) sessions.logout(ref);
       await db.saved();
     },
@@ -148,6 +166,11 @@ function handlers(deps: HandlerDeps): DispatchDeps['handlers'] {
     VM: vmHandlers(deps),
     host: hostHandlers(deps),
     network: networkHandlers(deps),
+    PIF: pifHandlers(deps),
+    SR: srHandlers(deps),
+    PBD: pbdHandlers(deps),
+    VDI: vdiHandlers(deps),
+    role: roleHandlers(deps),
     VIF: vifHandlers(deps),
     VBD: vbdHandlers(deps),
     VGPU: vgpuHandlers(deps),

@@ -23,6 +23,7 @@ const relations: readonly Relation[] = [
   { from: 'PIF', field: 'network', to: 'network', set: 'PIFs' },
   { from: 'PBD', field: 'host', to: 'host', set: 'PBDs' },
   { from: 'PBD', field: 'SR', to: 'SR', set: 'PBDs' },
+  { from: 'host_cpu', field: 'host', to: 'host', set: 'host_CPUs' },
   { from: 'VDI', field: 'SR', to: 'SR', set: 'VDIs' },
   { from: 'VDI', field: 'snapshot_of', to: 'VDI', set: 'snapshots' },
   { from: 'VDI', field: 'metadata_of_pool', to: 'pool', set: 'metadata_VDIs' },

@@ -62,6 +62,7 @@ describe('the configuration', () => {
       vmSuspendTimeout: 1200,
       vmSuspendAckTimeout: 30,
       workerPoolSize: 4,
+      evacuationBatchSize: 10,
       log: 'stderr',
       loglevel: 'info',
       pidfile: '',

@@ -1,15 +1,44 @@
 /** host.*: what the coordinator answers of a host, or asks it. */
 import type { ClassHandlers } from '../../base/handlers.js';
+import { nullRef } from '../../base/value.js';
+import { assertCanEvacuate, evacuate, preventers } from '../evacuate.js';
 import type { HandlerDeps } from '../handler-deps.js';
+import { staysDisabledKey } from '../host-rows.js';
 import { urlOn } from '../migration-destination.js';
 
 export function hostHandlers(deps: HandlerDeps): ClassHandlers<'host'> {
   const { db, members, sessions, thisHost, now } = deps;
   return {
+    async enable(_context, host) {
+      db.removeFromMap('host', host, 'other_config', staysDisabledKey);
+      db.update('host', host, { enabled: true });
+      await db.saved();
+    },
+    async disable(_context, host, autoEnable) {
+      if (autoEnable) db.removeFromMap('host', host, 'other_config', staysDisabledKey);
+      else db.putInMap('host', host, 'other_config', staysDisabledKey, 'true');
+      db.update('host', host, { enabled: false });
+      await db.saved();
+    },
+    evacuate: (context, host, network, batchSize) => evacuate(deps, context, host, network, batchSize),
+    assert_can_evacuate: (_context, host) => assertCanEvacuate(deps, host),
+    get_vms_which_prevent_evacuation: (_context, host) => preventers(deps, host),
+    get_uncooperative_resident_VMs(_context, host) {
+      db.get('host', host);
+      return [];
+    },
     compute_free_memory: async (_context, host) => (await members.state(host)).memoryFree,
+    compute_memory_overhead: (_context, host) => db.get('host', host).memory_overhead,
+    get_management_interface: (_context, host) =>
+      db.get('host', host).PIFs.find((pif) => db.get('PIF', pif).management) ?? nullRef,
     get_servertime(_context, host) {
       db.get('host', host);
       return now();
+    },
+    get_server_localtime(_context, host) {
+      db.get('host', host);
+      const time = now();
+      return new Date(time.getTime() - time.getTimezoneOffset() * 60_000);
     },
     migrate_receive(_context, host, network) {
       const url = urlOn(db, members, host, network);

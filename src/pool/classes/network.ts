@@ -19,6 +19,19 @@ export function networkHandlers({ db }: HandlerDeps): ClassHandlers<'network'> {
       db.destroy('network', ref);
       await db.saved();
     },
+    attach(_context, network, host) {
+      const { PIFs } = db.get('network', network);
+      db.get('host', host);
+      const reaches = PIFs.length === 0 || PIFs.some((pif) => db.get('PIF', pif).host === host);
+      if (!reaches) throw new XapiError('HOST_CANNOT_ATTACH_NETWORK', [host, network]);
+    },
+    async add_purpose(_context, network, value) {
+      const { purpose } = db.get('network', network);
+      const conflicting = purpose.find((each) => each !== value);
+      if (conflicting !== undefined) throw new XapiError('NETWORK_INCOMPATIBLE_PURPOSES', [value, conflicting]);
+      db.addToSet('network', network, 'purpose', value);
+      await db.saved();
+    },
   };
 }
 

@@ -1,4 +1,5 @@
 /** session.*: logging in and out. */
+import { XapiError } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
 import type { HandlerDeps } from '../handler-deps.js';
 
@@ -7,6 +8,16 @@ export function sessionHandlers({ db, sessions }: HandlerDeps): ClassHandlers<'s
     login_with_password: (_context, user, password, _version, originator) => sessions.login(user, password, originator),
     logout({ session }) {
       if (session !== undefined) sessions.logout(session);
+    },
+    local_logout({ session }) {
+      if (session !== undefined) sessions.logout(session);
+    },
+    get_all_subject_identifiers: () => [
+      ...new Set(db.all('session').flatMap(([, { auth_user_sid: sid }]) => (sid === '' ? [] : [sid]))),
+    ],
+    logout_subject_identifier(_context, sid) {
+      if (sid === '') throw new XapiError('INVALID_VALUE', ['subject_identifier', '(empty); allowed: an identifier']);
+      for (const [ref, { auth_user_sid }] of db.all('session')) if (auth_user_sid === sid) sessions.logout(ref);
     },
     change_password: ({ session }, oldPassword, newPassword) => {
       const user = session === undefined ? '' : db.get('session', session).auth_user_name;
