@@ -7,7 +7,7 @@ import type { ClassName } from '../../idl/index.js';
 import type { Row } from '../base/dispatch-deps.js';
 import { XapiError } from '../base/errors.js';
 import { fieldsOf, formatDatetime, type Type } from '../base/value.js';
-import { formatFloat } from './json-value.js';
+import { formatFloat } from './typed-value.js';
 
 export type Filter = (row: Row) => boolean;
 

@@ -6,8 +6,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DispatchDeps } from '../base/dispatch-deps.js';
 import type { CallOrigin } from '../base/handlers.js';
+import type { AnswerBody } from './answer.js';
 import { createDispatch, type Dispatch } from './dispatch.js';
-import { type AnswerBody, createJsonRpc } from './jsonrpc.js';
+import { createJsonRpc } from './jsonrpc.js';
+import { createXmlRpc } from './xmlrpc.js';
 
 /** The longest body, in bytes. */
 export const bodyLimit = 300 * 1024;
@@ -15,16 +17,9 @@ export const bodyLimit = 300 * 1024;
 /** How much of an over-long body is read and thrown away, in bytes, so that the caller gets to read the refusal. */
 const drainLimit = 16 * bodyLimit;
 
-/** One protocol of calls. */
-interface RpcProtocol {
-  /** Exactly what the reply's header says; clients compare it as a whole. */
-  readonly contentType: 'application/json' | 'text/xml';
-  readonly answer: AnswerBody;
-}
-
 const commonHeaders = { 'cache-control': 'no-cache, no-store', 'access-control-allow-origin': '*' };
 
-const greeting = 'This is xenferry, a XenAPI toolstack. POST JSON-RPC calls to /jsonrpc.\n';
+const greeting = 'This is xenferry, a XenAPI toolstack. POST JSON-RPC calls to /jsonrpc, XML-RPC calls to /.\n';
 
 /**
  * @param others what answers JSON-RPC on further paths: the host-level calls
@@ -34,13 +29,13 @@ export function createHttpApi(
   deps: DispatchDeps,
   others: Readonly<Record<string, Dispatch>> = {},
 ): (request: IncomingMessage, response: ServerResponse) => void {
-  // XML-RPC's place is '/', which serves every path that has no protocol of its own.
-  const protocols = new Map<string, RpcProtocol>(
-    Object.entries({ '/jsonrpc': createDispatch(deps), ...others }).map(([path, dispatch]) => [
-      path,
-      { contentType: 'application/json', answer: createJsonRpc(dispatch) },
-    ]),
-  );
+  const dispatch = createDispatch(deps);
+  const protocols: Protocols = {
+    byPath: new Map(
+      Object.entries({ '/jsonrpc': dispatch, ...others }).map(([path, each]) => [path, createJsonRpc(each)]),
+    ),
+    other: createXmlRpc(dispatch),
+  };
   return (request, response) => {
     if (request.httpVersion === '1.0') response.shouldKeepAlive = false;
     // A caller that goes away is no failure of ours.
@@ -54,18 +49,17 @@ export function createHttpApi(
   };
 }
 
-async function route(
-  protocols: ReadonlyMap<string, RpcProtocol>,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
+interface Protocols {
+  readonly byPath: ReadonlyMap<string, AnswerBody>;
+  /** On every other path: XML-RPC, whose own are `/` and `/RPC2`. */
+  readonly other: AnswerBody;
+}
+
+async function route(protocols: Protocols, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const path = pathOf(request);
   switch (request.method) {
-    case 'POST': {
-      const protocol = protocols.get(path) ?? protocols.get('/');
-      if (protocol === undefined) return refuse(response, 501, `POST to ${path} is not served: use /jsonrpc`);
-      return await answerCall(protocol, request, response);
-    }
+    case 'POST':
+      return await answerCall(protocols.byPath.get(path) ?? protocols.other, request, response);
     case 'OPTIONS':
       return answerOptions(request, response);
     case 'GET':
@@ -73,7 +67,7 @@ async function route(
       if (path !== '/') return refuse(response, 404, `there is nothing at ${path}`);
       return reply(response, 200, 'text/plain', greeting);
     default:
-      return refuse(response, 405, `${request.method} is not served: POST calls to /jsonrpc`, {
+      return refuse(response, 405, `${request.method} is not served: POST calls to /jsonrpc or /`, {
         allow: 'GET, HEAD, OPTIONS, POST',
       });
   }
@@ -83,7 +77,7 @@ function pathOf(request: IncomingMessage): string {
   return (request.url ?? '/').replace(/[?#].*$/s, '');
 }
 
-async function answerCall(protocol: RpcProtocol, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answerCall(answerBody: AnswerBody, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const length = Number(request.headers['content-length'] ?? Number.NaN);
   if (Number.isNaN(length)) return refuse(response, 500, 'the request needs a Content-Length');
   if (length > bodyLimit) {
@@ -93,9 +87,9 @@ async function answerCall(protocol: RpcProtocol, request: IncomingMessage, respo
   const chunks: Buffer[] = [];
   const complete = await readBody(request, (chunk) => chunks.push(chunk));
   if (!complete) return;
-  const text = await protocol.answer(Buffer.concat(chunks), originOf(request, response));
-  if (text === undefined) return refuse(response, 500, 'the body is not one call');
-  reply(response, 200, protocol.contentType, text);
+  const answer = await answerBody(Buffer.concat(chunks), originOf(request, response));
+  if (answer.status === 500) response.shouldKeepAlive = false;
+  reply(response, answer.status, answer.contentType, answer.text);
 }
 
 /** Read to the end; false where the caller went away before. */

@@ -7,12 +7,9 @@
 import { isUtf8 } from 'node:buffer';
 import jayson from 'jayson';
 import { toXapiError } from '../base/errors.js';
-import type { CallOrigin } from '../base/handlers.js';
+import type { AnswerBody } from './answer.js';
 import type { Call, Dispatch } from './dispatch.js';
 import { encodeJson } from './json-value.js';
-
-/** The answer to one body: its text, or undefined where the body is no call. */
-export type AnswerBody = (body: Buffer, origin: CallOrigin) => Promise<string | undefined>;
 
 type Version = 1 | 2;
 
@@ -35,7 +32,9 @@ interface Response {
   readonly error?: ApiFailure | { readonly code: number; readonly message: string } | null;
 }
 
-/** @returns what answers the body of a request, undefined for bad JSON, a batch, a notification and everything else that is no call */
+const notOneCall = { status: 500, contentType: 'text/plain', text: 'the body is not one call\n' } as const;
+
+/** @returns what answers the body of a request; bad JSON, a batch, a notification and the like are no calls */
 export function createJsonRpc(dispatch: Dispatch): AnswerBody {
   // A router's plain function would get no context, so the one method knows that it wants it.
   const method = new jayson.Method(
@@ -53,9 +52,10 @@ export function createJsonRpc(dispatch: Dispatch): AnswerBody {
   };
   return async (body, origin) => {
     const request = parseRequest(body.toString('utf8'));
-    if (request === undefined) return undefined;
+    if (request === undefined) return notOneCall;
     const call: Call = { name: request.method, params: request.params, validUtf8: isUtf8(body), origin };
-    return respond(request, await callJayson(servers[request.version], request, call));
+    const text = respond(request, await callJayson(servers[request.version], request, call));
+    return text === undefined ? notOneCall : { status: 200, contentType: 'application/json', text };
   };
 }
 

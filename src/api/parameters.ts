@@ -3,15 +3,12 @@
  */
 import { XapiError } from '../base/errors.js';
 import { type Message, surface, underscored } from '../base/surface.js';
-import { decodeJson, describe } from './json-value.js';
-
-/** What XML could not carry: control characters, halves of a surrogate pair, the two that are no characters. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-const forbidden = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/u;
+import { decodeValue, describe } from './typed-value.js';
+import { forbiddenInXml } from './xml-value.js';
 
 /** @throws INVALID_VALUE for a parameter with bytes that are no UTF-8, or with characters that XML cannot carry */
 export function assertText(call: { readonly params: readonly unknown[]; readonly validUtf8: boolean }): void {
-  const isBad = (text: string) => forbidden.test(text) || (!call.validUtf8 && text.includes('\ufffd'));
+  const isBad = (text: string) => forbiddenInXml.test(text) || (!call.validUtf8 && text.includes('\ufffd'));
   const bad = call.params.find((param) => someText(param, isBad));
   if (bad === undefined && call.validUtf8) return;
   throw new XapiError('INVALID_VALUE', ['Invalid UTF-8 string in parameter', describe(bad)]);
@@ -57,11 +54,11 @@ export function bindParams(message: Message, bare: string, params: readonly unkn
   if (given < message.required || (given > length && message.required === length)) {
     throw new XapiError('MESSAGE_PARAMETER_COUNT_MISMATCH', [bare, String(message.required), String(given)]);
   }
-  if (message.session) decodeJson({ kind: 'string' }, params[0]);
+  if (message.session) decodeValue({ kind: 'string' }, params[0]);
   // Nothing but the session is looked at: a removed message has no use for the rest.
   if (message.removed) return [];
   const sent = message.session ? params.slice(1) : params;
   return message.params.map((param, index) =>
-    index < sent.length ? decodeJson(param.type, sent[index]) : param.makeDefault?.(),
+    index < sent.length ? decodeValue(param.type, sent[index]) : param.makeDefault?.(),
   );
 }

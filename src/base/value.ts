@@ -69,6 +69,11 @@ export const fields: ReadonlyMap<string, ReadonlyMap<string, Field>> = new Map(
   ]),
 );
 
+/** The names of the classes, by those in lower case that events have. */
+export const classByLowerCase: ReadonlyMap<string, string> = new Map(
+  [...fields.keys()].map((cls) => [cls.toLowerCase(), cls]),
+);
+
 /** The fields of one class. @throws Error for a class that the model lacks */
 export function fieldsOf(cls: string): ReadonlyMap<string, Field> {
   const found = fields.get(cls);

@@ -130,3 +130,14 @@ export async function errorOf(deps: FakeDeps, name: string, params: unknown[], v
   }
   return [];
 }
+
+/** The XenAPI error that an action throws, as one text. */
+export function failureOf(action: () => unknown): string {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof XapiError) return error.message;
+    throw error;
+  }
+  return 'no failure';
+}

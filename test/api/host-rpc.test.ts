@@ -66,7 +66,7 @@ describe('the host-level calls', function () {
   it('take the member that joins, on a coordinator', async () => {
     const joined: unknown[] = [];
     const rpc = createHostRpc({
-      ...{ service: host.engine.service, destination: host.engine.destination, secret },
+      ...{ service: host.engine.service, destination: host.engine.destination, secrets: () => [secret] },
       join: async (state) => joined.push(state.uuid),
     } satisfies HostRpcDeps);
     const state: HostState = await host.engine.service.state();

@@ -33,6 +33,16 @@ describe('the API over HTTP', () => {
     });
   });
 
+  it('replies to XML-RPC with its own content type, at / and /RPC2 and whatever path no other protocol has', async () => {
+    const xmlCall = '<methodCall><methodName>VM.fly</methodName></methodCall>';
+    for (const path of ['/', '/RPC2', '/nothing', '/?a=b']) {
+      const { status, headers, body } = await api.send('POST', path, xmlCall, { 'content-type': 'text/plain' });
+      expect([path, status, headers['content-type']]).to.deep.equal([path, 200, 'text/xml']);
+      expect(headers).to.include({ 'cache-control': 'no-cache, no-store', 'access-control-allow-origin': '*' });
+      expect(body).to.contain('<value>MESSAGE_METHOD_UNKNOWN</value><value>VM.fly</value>');
+    }
+  });
+
   it('replies with 200 to a failure of the API', async () => {
     const { status, headers } = await api.send('POST', '/jsonrpc', '{"id":1,"method":"VM.fly"}');
     expect(status).to.equal(200);
@@ -45,16 +55,13 @@ describe('the API over HTTP', () => {
   });
 
   const others: [string, string, number, string][] = [
-    ['GET', '/', 200, 'This is xenferry, a XenAPI toolstack. POST JSON-RPC calls to /jsonrpc.\n'],
+    ['GET', '/', 200, 'This is xenferry, a XenAPI toolstack. POST JSON-RPC calls to /jsonrpc, XML-RPC calls to /.\n'],
     ['HEAD', '/', 200, ''],
     ['GET', '/favicon.ico', 404, 'there is nothing at /favicon.ico\n'],
     ['GET', '/jsonrpc', 404, 'there is nothing at /jsonrpc\n'],
     ['GET', '/%ff%00/../..', 404, 'there is nothing at /%ff%00/../..\n'],
-    ['POST', '/', 501, 'POST to / is not served: use /jsonrpc\n'],
-    ['POST', '/RPC2', 501, 'POST to /RPC2 is not served: use /jsonrpc\n'],
-    ['POST', '/nothing', 501, 'POST to /nothing is not served: use /jsonrpc\n'],
-    ['PUT', '/jsonrpc', 405, 'PUT is not served: POST calls to /jsonrpc\n'],
-    ['DELETE', '/', 405, 'DELETE is not served: POST calls to /jsonrpc\n'],
+    ['PUT', '/jsonrpc', 405, 'PUT is not served: POST calls to /jsonrpc or /\n'],
+    ['DELETE', '/', 405, 'DELETE is not served: POST calls to /jsonrpc or /\n'],
   ];
   for (const [method, path, status, body] of others) {
     it(`answers ${method} ${path} with ${status}`, async () => {

@@ -1,0 +1,121 @@
+/**
+ * Parameters by their declared type, whichever protocol they came in by. What a protocol has parsed is a tree of JSON's kinds:
+ * texts, numbers, booleans, null, arrays and objects.
+ */
+import { XapiError } from '../base/errors.js';
+import { defaultOf, fieldsOf, parseDatetime, type Type } from '../base/value.js';
+
+export type Members = Readonly<Record<string, unknown>>;
+
+/**
+ * The typed value of a parsed parameter. Integers may come as numbers or decimal strings and must be exact in a double;
+ * records come out complete.
+ * @throws INTERNAL_ERROR that names what was expected and what came
+ */
+export function decodeValue(type: Type, parsed: unknown): unknown {
+  switch (type.kind) {
+    case 'string':
+    case 'ref':
+      return typeof parsed === 'string' ? parsed : mismatch('string', parsed);
+    case 'int':
+      return decodeInt(parsed);
+    case 'float':
+      return decodeFloat(parsed);
+    case 'bool':
+      return typeof parsed === 'boolean' ? parsed : mismatch('bool', parsed);
+    case 'datetime':
+      return (typeof parsed === 'string' ? parseDatetime(parsed) : undefined) ?? mismatch('DateTime', parsed);
+    case 'enum':
+      if (typeof parsed === 'string' && type.values.includes(parsed)) return parsed;
+      return mismatch(typeof parsed === 'string' ? `one of ${type.values.join(', ')}` : 'string', parsed);
+    case 'set':
+      return Array.isArray(parsed) ? parsed.map((each) => decodeValue(type.element, each)) : mismatch('list', parsed);
+    case 'map':
+      return decodeMap(type.key, type.value, parsed);
+    case 'record':
+      return decodeRecord(type.cls, parsed);
+    case 'option':
+      return parsed === null || parsed === undefined ? undefined : decodeValue(type.element, parsed);
+    case 'void':
+    case 'event_batch':
+      return mismatch('nothing', parsed);
+  }
+}
+
+function decodeInt(parsed: unknown): number {
+  const value = typeof parsed === 'string' && /^-?\d+$/.test(parsed) ? Number(parsed) : parsed;
+  if (typeof value !== 'number' || !Number.isInteger(value)) return mismatch('int64', parsed);
+  const { MAX_SAFE_INTEGER: most } = Number;
+  if (Math.abs(value) > most) return mismatch(`int64 from -${most} to ${most}`, parsed);
+  return value === 0 ? 0 : value;
+}
+
+const decimal = /^-?\d+(\.\d*)?([eE][-+]?\d+)?$/;
+
+function decodeFloat(parsed: unknown): number {
+  if (typeof parsed === 'number') return parsed;
+  if (typeof parsed === 'string' && (decimal.test(parsed) || /^(NaN|-?Infinity)$/.test(parsed))) return Number(parsed);
+  return mismatch('float', parsed);
+}
+
+function decodeMap(key: Type, value: Type, parsed: unknown): Record<string, unknown> {
+  if (!isObject(parsed)) return mismatch('dictionary', parsed);
+  // fromEntries makes a key such as __proto__ one like any other.
+  return Object.fromEntries(
+    Object.entries(parsed).map(([k, v]) => [String(decodeValue(key, k)), decodeValue(value, v)]),
+  );
+}
+
+function decodeRecord(cls: string, parsed: unknown): Record<string, unknown> {
+  if (!isObject(parsed)) return mismatch('dictionary', parsed);
+  const known = fieldsOf(cls);
+  for (const name of Object.keys(parsed)) {
+    if (!known.has(name)) throw new XapiError('INTERNAL_ERROR', [failure(`${cls} has no field '${name}'`)]);
+  }
+  return Object.fromEntries(
+    [...known.values()].map((field) => [
+      field.name,
+      Object.hasOwn(parsed, field.name) ? decodeValue(field.type, parsed[field.name]) : defaultOf(field),
+    ]),
+  );
+}
+
+export function isObject(value: unknown): value is Members {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function mismatch(expected: string, parsed: unknown): never {
+  throw new XapiError('INTERNAL_ERROR', [failure(`Expected ${expected}, got '${describe(parsed)}'`)]);
+}
+
+/** @returns never: a value that is not of its type is an error of ours, not of the caller */
+export function misfit(type: Type, value: unknown): never {
+  throw new XapiError('INTERNAL_ERROR', [`a value of type ${type.kind} was wanted, not ${describe(value)}`]);
+}
+
+function failure(text: string): string {
+  return `Failure(${JSON.stringify(text)})`;
+}
+
+/** How the XenAPI's errors show a value: `I(5)`, `S(text)`, `[I(1);I(2)]`, `{key:B(true)}`. Deep and long ones are cut. */
+export function describe(parsed: unknown, depth = 0): string {
+  if (depth > 8) return '...';
+  if (typeof parsed === 'string') return `S(${parsed.length > 200 ? `${parsed.slice(0, 200)}...` : parsed})`;
+  if (typeof parsed === 'number') return Number.isInteger(parsed) ? `I(${parsed})` : `F(${parsed})`;
+  if (typeof parsed === 'boolean') return `B(${parsed})`;
+  if (Array.isArray(parsed)) return `[${cut(parsed, (each) => describe(each, depth + 1))}]`;
+  if (isObject(parsed)) return `{${cut(Object.entries(parsed), ([k, v]) => `${k}:${describe(v, depth + 1)}`)}}`;
+  return 'N';
+}
+
+function cut<T>(items: readonly T[], show: (item: T) => string): string {
+  const shown = items.slice(0, 8).map(show);
+  return [...shown, ...(items.length > shown.length ? ['...'] : [])].join(';');
+}
+
+/** A float's text, with a point or an exponent always; NaN, Infinity and -Infinity bare. */
+export function formatFloat(value: number): string {
+  if (Object.is(value, -0)) return '-0.0';
+  const text = String(value);
+  return /^-?\d+$/.test(text) ? `${text}.0` : text;
+}
