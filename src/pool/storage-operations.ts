@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Ref, TypeOf } from '../../idl/index.js';
-import { XapiError } from '../base/errors.js';
+import { XapiError, type XapiErrorCode } from '../base/errors.js';
 import type { Database, RecordView } from './database.js';
 
 export type SrOperation = TypeOf<'enum:storage_operations'>;
@@ -62,47 +62,41 @@ const detached: ReadonlySet<SrOperation> = new Set([
 /** They may run while a VM has the VDI. */
 const live: ReadonlySet<VdiOperation> = new Set(['clone', 'snapshot', 'update']);
 
-/**
- * Why an operation on an SR is refused now; undefined where it is accepted.
- * @returns SR_OPERATION_NOT_SUPPORTED, SR_INDESTRUCTIBLE, SR_HAS_PBD, SR_HAS_NO_PBDS [sr], SR_NOT_EMPTY,
- *   OTHER_OPERATION_IN_PROGRESS [class, sr, operation, task]
- */
-function srRefusal(db: Database, ref: Ref<'SR'>, sr: RecordView<'SR'>, operation: SrOperation): XapiError | undefined {
-  if (sr.type !== fileType && !detached.has(operation)) return new XapiError('SR_OPERATION_NOT_SUPPORTED', [ref]);
+/** The error is made only where it is wanted: to make one costs far more than to look. */
+type Refusal = (() => XapiError) | undefined;
+
+/** SR_OPERATION_NOT_SUPPORTED, SR_INDESTRUCTIBLE, SR_HAS_PBD, SR_HAS_NO_PBDS [sr], SR_NOT_EMPTY, OTHER_OPERATION_IN_PROGRESS */
+function srRefusal(db: Database, ref: Ref<'SR'>, sr: RecordView<'SR'>, operation: SrOperation): Refusal {
+  const refuse =
+    (code: XapiErrorCode, params: string[] = [ref]) =>
+    () =>
+      new XapiError(code, params);
+  if (sr.type !== fileType && !detached.has(operation)) return refuse('SR_OPERATION_NOT_SUPPORTED');
   const attached = sr.PBDs.some((pbd) => db.find('PBD', pbd)?.currently_attached);
-  if (!attached && !detached.has(operation)) return new XapiError('SR_HAS_NO_PBDS', [ref]);
-  if (operation === 'destroy' || operation === 'forget') {
-    if (attached) return new XapiError('SR_HAS_PBD', [ref]);
-  }
+  if (!attached && !detached.has(operation)) return refuse('SR_HAS_NO_PBDS');
+  if (attached && (operation === 'destroy' || operation === 'forget')) return refuse('SR_HAS_PBD');
   if (operation === 'destroy') {
-    if (sr.other_config.indestructible === 'true') return new XapiError('SR_INDESTRUCTIBLE', [ref]);
-    if (sr.PBDs.length === 0) return new XapiError('SR_HAS_NO_PBDS', [ref]);
-    if (sr.VDIs.some((vdi) => db.find('VDI', vdi)?.managed)) return new XapiError('SR_NOT_EMPTY');
+    if (sr.other_config.indestructible === 'true') return refuse('SR_INDESTRUCTIBLE');
+    if (sr.PBDs.length === 0) return refuse('SR_HAS_NO_PBDS');
+    if (sr.VDIs.some((vdi) => db.find('VDI', vdi)?.managed)) return refuse('SR_NOT_EMPTY', []);
   }
   const other = Object.entries(sr.current_operations).find(([, op]) => exclusive.has(operation) || exclusive.has(op));
-  return other && new XapiError('OTHER_OPERATION_IN_PROGRESS', ['SR', ref, other[1], other[0]]);
+  return other && refuse('OTHER_OPERATION_IN_PROGRESS', ['SR', ref, other[1], other[0]]);
 }
 
-/**
- * Why an operation on a VDI is refused now; undefined where it is accepted. What its SR refuses is not in it.
- * @returns VDI_NOT_MANAGED [vdi], VDI_IN_USE [vdi, operation], OTHER_OPERATION_IN_PROGRESS [class, vdi, operation, task]
- */
-function vdiRefusal(
-  db: Database,
-  ref: Ref<'VDI'>,
-  vdi: RecordView<'VDI'>,
-  operation: VdiOperation,
-): XapiError | undefined {
-  if (!vdi.managed) return new XapiError('VDI_NOT_MANAGED', [ref]);
+/** VDI_NOT_MANAGED [vdi], VDI_IN_USE [vdi, operation], OTHER_OPERATION_IN_PROGRESS. What its SR refuses is not in it. */
+function vdiRefusal(db: Database, ref: Ref<'VDI'>, vdi: RecordView<'VDI'>, operation: VdiOperation): Refusal {
+  const inProgress = (op: string, task: string) => () =>
+    new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VDI', ref, op, task]);
+  if (!vdi.managed) return () => new XapiError('VDI_NOT_MANAGED', [ref]);
   const busy = Object.entries(vdi.current_operations).find(([, op]) => op !== 'copy' || operation !== 'copy');
-  if (busy !== undefined) return new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VDI', ref, busy[1], busy[0]]);
+  if (busy !== undefined) return inProgress(busy[1], busy[0]);
   for (const vbd of vdi.VBDs.map((each) => db.find('VBD', each))) {
     if (vbd === undefined) continue;
     const blocks = vbd.currently_attached && !live.has(operation) && !(operation === 'copy' && vbd.mode === 'RO');
-    if (blocks) return new XapiError('VDI_IN_USE', [ref, operation]);
+    if (blocks) return () => new XapiError('VDI_IN_USE', [ref, operation]);
     const [changing] = Object.entries(vbd.current_operations);
-    if (changing !== undefined)
-      return new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VDI', ref, changing[1], changing[0]]);
+    if (changing !== undefined) return inProgress(changing[1], changing[0]);
   }
   return undefined;
 }
@@ -165,7 +159,7 @@ export async function withSr<T>(
 ): Promise<T> {
   const sr = db.get('SR', ref);
   const refused = srRefusal(db, ref, sr, operation);
-  if (refused !== undefined) throw refused;
+  if (refused !== undefined) throw refused();
   const key = keyFor(sr.current_operations, task);
   db.putInMap('SR', ref, 'current_operations', key, operation);
   try {
@@ -188,7 +182,7 @@ export async function withVdi<T>(
 ): Promise<T> {
   const vdi = db.get('VDI', ref);
   const refused = vdiRefusal(db, ref, vdi, operation);
-  if (refused !== undefined) throw refused;
+  if (refused !== undefined) throw refused();
   return withSr(db, vdi.SR, vdiOperations[operation], task, async () => {
     const key = keyFor(vdi.current_operations, task);
     db.putInMap('VDI', ref, 'current_operations', key, operation);

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { XapiError } from '../../src/base/errors.js';
 import type { DomainSpec, DomainState } from '../../src/base/hypervisor-protocol.js';
+import type { MachineDescription } from '../../src/host/machine.js';
 import type {
   HostEvent,
   HostService,
@@ -27,6 +28,7 @@ export interface FakeHost {
   readonly received: ReceiveRequest[];
   readonly cancelled: string[];
   readonly paused: string[];
+  readonly machine: MachineDescription;
   reachable: boolean;
   memoryFree: number;
   /** What the next calls of `migrate` or `receive` throw. */
@@ -39,6 +41,11 @@ export interface FakeHost {
 }
 
 export const gib = 2 ** 30;
+
+const machine: MachineDescription = {
+  cpu: { vendor: 'v', modelname: 'm', speed: 2000, family: 6, model: 1, stepping: '2', flags: 'fpu sse' },
+  interface: null,
+};
 
 export function fakeHost(name: string, uuid: string, port: number): FakeHost {
   const dir = mkdtempSync(join(tmpdir(), 'xenferry-fake-host-'));
@@ -151,6 +158,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     received: [],
     cancelled: [],
     paused: [],
+    machine,
     reachable: true,
     memoryFree: 8 * gib,
     refuse: undefined,
@@ -167,6 +175,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       memoryTotal: 16 * gib,
       memoryFree: host.memoryFree,
       cpus: 4,
+      machine,
       domains: [...domains].map(([vm, { state, domid }]) => ({ uuid: vm, state, domid })),
       suspended: [...suspended],
     }),
