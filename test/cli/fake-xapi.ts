@@ -26,7 +26,7 @@ export async function startFakeXapi(db: Database, answers: Record<string, Answer
     const [session, ...rest] = params;
     if (session !== 'OpaqueRef:session') throw ['SESSION_INVALID', String(session)];
     const [cls = '', name = ''] = method.split('.');
-    if (answers[method] === undefined && /^get_(record|all_records|by_uuid)$/.test(name))
+    if (answers[method] === undefined && name.startsWith('get_') && isRead(db, cls, name))
       return read(db, cls, name, rest);
     calls.push({ method, params: rest });
     return answers[method]?.(rest) ?? '';
@@ -58,13 +58,18 @@ function logIn([username, password]: unknown[]): string {
   throw ['SESSION_AUTHENTICATION_FAILED', String(username), 'Authentication failure'];
 }
 
+function isRead(db: Database, cls: string, name: string): boolean {
+  if (/^get_(record|all_records|by_uuid)$/.test(name)) return true;
+  return Object.values(db[cls] ?? {}).some((record) => Object.hasOwn(record, name.slice('get_'.length)));
+}
+
 function read(db: Database, cls: string, name: string, [key]: unknown[]): unknown {
   const objects = db[cls] ?? {};
   if (name === 'get_all_records') return objects;
-  if (name === 'get_record') {
+  if (name !== 'get_by_uuid') {
     const record = objects[String(key)];
     if (record === undefined) throw ['HANDLE_INVALID', cls, String(key)];
-    return record;
+    return name === 'get_record' ? record : record[name.slice('get_'.length)];
   }
   const found = Object.entries(objects).find(([, { uuid }]) => uuid === key);
   if (found === undefined) throw ['UUID_INVALID', cls, String(key)];

@@ -8,6 +8,7 @@ const vm = (uuid: string, name: string, more: Record<string, unknown> = {}) => (
   power_state: 'Running',
   is_a_template: false,
   is_control_domain: false,
+  is_a_snapshot: false,
   resident_on: 'OpaqueRef:h1',
   affinity: 'OpaqueRef:NULL',
   metrics: 'OpaqueRef:m1',
@@ -18,6 +19,7 @@ const vm = (uuid: string, name: string, more: Record<string, unknown> = {}) => (
   allowed_operations: ['start', 'pool_migrate'],
   VIFs: ['OpaqueRef:f1'],
   VBDs: [],
+  suspend_VDI: 'OpaqueRef:NULL',
   tags: ['blue', 'a,b\\c'],
   other_config: { owner: 'ann', cost: '7' },
   platform: {},
@@ -63,6 +65,7 @@ export function database(): Database {
         resident_on: 'OpaqueRef:NULL',
         metrics: 'OpaqueRef:NULL',
         other_config: {},
+        VBDs: ['OpaqueRef:k1'],
       }),
       'OpaqueRef:v3': vm('vm-3', 'db', { power_state: 'Halted', tags: [] }),
       'OpaqueRef:t1': vm('template-1', 'template', { is_a_template: true }),
@@ -77,8 +80,59 @@ export function database(): Database {
         network: 'OpaqueRef:n1',
       },
     },
-    network: { 'OpaqueRef:n1': { uuid: 'net-1', name_label: 'wires', name_description: '', bridge: 'xenbr0' } },
-    PIF: { 'OpaqueRef:i1': { uuid: 'pif-1', host: 'OpaqueRef:h1', network: 'OpaqueRef:n1', management: true } },
+    network: {
+      'OpaqueRef:n1': { uuid: 'net-1', name_label: 'wires', name_description: '', bridge: 'xenbr0', MTU: 1500 },
+    },
+    SR: { 'OpaqueRef:s1': { uuid: 'sr-1', name_label: 'files', PBDs: ['OpaqueRef:b1'] } },
+    PBD: { 'OpaqueRef:b1': { uuid: 'pbd-1', host: 'OpaqueRef:h2', SR: 'OpaqueRef:s1' } },
+    VDI: {
+      'OpaqueRef:d1': {
+        uuid: 'vdi-1',
+        name_label: 'disk',
+        SR: 'OpaqueRef:s1',
+        VBDs: ['OpaqueRef:k1'],
+        virtual_size: 1,
+      },
+    },
+    VBD: {
+      'OpaqueRef:k1': {
+        uuid: 'vbd-1',
+        VM: 'OpaqueRef:v2',
+        VDI: 'OpaqueRef:d1',
+        type: 'Disk',
+        userdevice: '0',
+        other_config: { owner: '' },
+      },
+    },
+    PIF: {
+      'OpaqueRef:i1': {
+        uuid: 'pif-1',
+        host: 'OpaqueRef:h1',
+        network: 'OpaqueRef:n1',
+        management: true,
+        metrics: 'OpaqueRef:pm1',
+      },
+    },
+    PIF_metrics: { 'OpaqueRef:pm1': { speed: 1000, duplex: true, carrier: true } },
+    Host_driver: {
+      'OpaqueRef:w1': {
+        uuid: 'driver-1',
+        name: 'nic',
+        host: 'OpaqueRef:h1',
+        variants: ['OpaqueRef:y1', 'OpaqueRef:y2'],
+        active_variant: 'OpaqueRef:y2',
+      },
+    },
+    Driver_variant: {
+      'OpaqueRef:y1': { uuid: 'variant-1', name: 'old', version: '1', driver: 'OpaqueRef:w1', hardware_present: false },
+      'OpaqueRef:y2': { uuid: 'variant-2', name: 'new', version: '2', driver: 'OpaqueRef:w1', hardware_present: true },
+    },
+    role: {
+      'OpaqueRef:r1': { uuid: 'role-1', name_label: 'read-only', subroles: ['OpaqueRef:r2'] },
+      'OpaqueRef:r2': { uuid: 'role-2', name_label: 'vm.get_all', subroles: [] },
+    },
+    Caller: { 'OpaqueRef:c1': { uuid: 'caller-1', groups: ['a'] } },
+    Observer: { 'OpaqueRef:o1': { uuid: 'observer-1', hosts: ['OpaqueRef:h1'], attributes: { a: '1' } } },
     task: {
       'OpaqueRef:t9': {
         uuid: 'task-9',

@@ -46,6 +46,22 @@ describe('parameters in xe', () => {
       });
     }
 
+    const elsewhere: [command: string, text: string][] = [
+      ['pif-list params=speed', '1000 Mbit/s'],
+      ['pif-list params=duplex', 'full'],
+      ['sr-list params=host', 'two'],
+      ['hostdriver-list params=variants', 'old/1; new/2'],
+      ['hostdriver-list params=variants-hw-present', 'new'],
+      ['hostdriver-list params=active-variant', 'new'],
+      ['hostdriver-variant-list params=active', 'false,true'],
+      ['role-list params=name', 'read-only'],
+      ['template-list', 'template-1'],
+      ['snapshot-list', ''],
+    ];
+    for (const [command, text] of elsewhere) {
+      it(command, async () => expect((await xe([...command.split(' '), '--minimal'])).out).to.equal(`${text}\n`));
+    }
+
     it('columns in the class order, whatever the order asked for', async () => {
       const { out } = await xe(['vif-list', 'params=network-name-label,vm-name-label,uuid']);
       expect(out).to.equal(
@@ -168,6 +184,33 @@ describe('parameters in xe', () => {
     for (const [args, calls] of rows) {
       it(args.join(' '), async () => {
         expect(await xe(args)).to.deep.equal({ status: 0, out: '', err: '' });
+        expect(server.calls.map(({ method, params }) => [method, ...params])).to.deep.equal(calls);
+      });
+    }
+
+    const asTheClassAllows: [args: string, calls: [string, ...unknown[]][]][] = [
+      ['pif-param-set uuid=pif-1 properties:gro=on', [['PIF.set_property', 'OpaqueRef:i1', 'gro', 'on']]],
+      ['vif-param-set uuid=vif-1 ipv4-allowed=a,b', [['VIF.set_ipv4_allowed', 'OpaqueRef:f1', ['a', 'b']]]],
+      ['vif-param-add uuid=vif-1 param-name=trunks param-key=5', [['VIF.add_trunks', 'OpaqueRef:f1', '5']]],
+      ['caller-param-add uuid=caller-1 param-name=groups param-key=b', [['Caller.add_group', 'OpaqueRef:c1', 'b']]],
+      ['caller-param-clear uuid=caller-1 param-name=groups', [['Caller.remove_group', 'OpaqueRef:c1', 'a']]],
+      [
+        'observer-param-add uuid=observer-1 param-name=host-uuids param-key=host-2',
+        [['Observer.set_hosts', 'OpaqueRef:o1', ['OpaqueRef:h1', 'OpaqueRef:h2']]],
+      ],
+      [
+        'observer-param-remove uuid=observer-1 param-name=host-uuids param-key=host-1',
+        [['Observer.set_hosts', 'OpaqueRef:o1', []]],
+      ],
+      [
+        'observer-param-set uuid=observer-1 attributes:b=2',
+        [['Observer.set_attributes', 'OpaqueRef:o1', { a: '1', b: '2' }]],
+      ],
+      ['observer-param-clear uuid=observer-1 param-name=attributes', [['Observer.set_attributes', 'OpaqueRef:o1', {}]]],
+    ];
+    for (const [args, calls] of asTheClassAllows) {
+      it(args, async () => {
+        expect(await xe(args.split(' '))).to.deep.equal({ status: 0, out: '', err: '' });
         expect(server.calls.map(({ method, params }) => [method, ...params])).to.deep.equal(calls);
       });
     }
