@@ -166,7 +166,9 @@ async function followEvents(
     if (batch.next < next) throw new Error('the host has begun to count its events anew');
     next = batch.next;
     for (const event of batch.events) tell(deps, event);
-    if (batch.events.length === 0 || batch.events.some(isAboutDomain)) await look(deps, host, service);
+    // The end of a migration changes what memory is free, on both sides; its progress changes nothing.
+    const onlyProgress = batch.events.length > 0 && batch.events.every(({ kind }) => kind === 'migration-progress');
+    if (!onlyProgress) await look(deps, host, service);
     // A host that is closing answers every poll at once.
     if (batch.events.length === 0 && Date.now() - asked < 1000) await pause(1000, undefined, { signal, ref: false });
   }

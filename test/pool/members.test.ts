@@ -77,6 +77,19 @@ describe('members', () => {
     await f.until(() => f.pool.db.get('VM', vm).power_state === 'Halted');
   });
 
+  it('follows the memory that starts, ends and migrations leave free', async () => {
+    const free = () => metrics(f.hostA).memory_free;
+    f.a.memoryFree = 5 * gib;
+    const vm = await f.runningVm();
+    await f.until(() => free() === 5 * gib);
+    f.a.memoryFree = 6 * gib;
+    await f.pool.dispatch.handlers.VM.hard_shutdown(f.context(), vm);
+    await f.until(() => free() === 6 * gib);
+    f.a.memoryFree = 7 * gib;
+    f.a.emit({ kind: 'receive-ended', migrationId: 'some', taken: false });
+    await f.until(() => free() === 7 * gib);
+  });
+
   it('finds at its start what became of VMs meanwhile', async () => {
     const vm = await f.runningVm();
     const { uuid } = f.pool.db.get('VM', vm);
