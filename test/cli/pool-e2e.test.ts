@@ -34,41 +34,47 @@ function isAlive(pid: number): boolean {
 describe('xenferry-pool', function () {
   this.timeout(60_000);
 
-  const ends: [sign: string, args: string[], end: (child: ReturnType<typeof up>) => void][] = [
-    ['standard input is closed', ['--until-eof'], (child) => child.stdin?.end()],
-    ['SIGTERM comes', [], (child) => child.kill('SIGTERM')],
-    ['Ctrl-C comes', [], (child) => child.kill('SIGINT')],
-  ];
   const up = (...args: string[]) => execa(process.execPath, [program, 'up', ...args], { stdin: 'pipe', reject: false });
+  const firstOutput = (child: ReturnType<typeof up>) =>
+    new Promise<string>((resolve) => child.stdout?.once('data', (data) => resolve(String(data))));
 
-  for (const [sign, args, end] of ends) {
-    it(`starts hosts and VMs, and leaves nothing behind when ${sign}`, async () => {
-      const child = up('--hosts', '2', '--vms', '1', '--memory', '8MiB', '--json', ...args);
-      const line = await new Promise<string>((resolve) => child.stdout?.once('data', (data) => resolve(String(data))));
-      const { pools } = JSON.parse(line) as Printed;
-      const [pool] = pools;
-      expect(pools).to.have.length(1);
-      expect(pool?.hosts.map(({ name }) => name)).to.deep.equal(['host1', 'host2']);
-      expect(pool?.vms.map(({ name }) => name)).to.deep.equal(['vm1']);
-      expect(pool?.coordinator).to.equal(pool?.hosts[0]?.url);
-      const directories = (pool?.hosts ?? []).map(({ config }) => dirname(config));
-      const hypervisors = directories.map((dir) => Number(readFileSync(join(dir, 'hypervisor.pid'), 'utf8')));
-      expect(hypervisors.every(isAlive)).to.equal(true);
-      end(child);
-      const { exitCode, stdout, stderr } = await child;
-      expect({ exitCode, stderr }).to.deep.equal({ exitCode: 0, stderr: '' });
-      expect(stdout).to.equal(line.trimEnd());
-      expect(hypervisors.some(isAlive)).to.equal(false);
-      expect(directories.some((dir) => existsSync(dirname(dir)))).to.equal(false);
-      for (const { url } of pool?.hosts ?? []) expect(await fetch(url).catch(() => 'gone')).to.equal('gone');
-    });
-  }
+  it('starts hosts and VMs, and leaves nothing behind when standard input is closed', async () => {
+    const child = up('--hosts', '2', '--vms', '1', '--memory', '8MiB', '--json', '--until-eof');
+    const line = await firstOutput(child);
+    const { pools } = JSON.parse(line) as Printed;
+    const [pool] = pools;
+    expect(pools).to.have.length(1);
+    expect(pool?.hosts.map(({ name }) => name)).to.deep.equal(['host1', 'host2']);
+    expect(pool?.vms.map(({ name }) => name)).to.deep.equal(['vm1']);
+    expect(pool?.coordinator).to.equal(pool?.hosts[0]?.url);
+    const directories = (pool?.hosts ?? []).map(({ config }) => dirname(config));
+    const hypervisors = directories.map((dir) => Number(readFileSync(join(dir, 'hypervisor.pid'), 'utf8')));
+    expect(hypervisors.every(isAlive)).to.equal(true);
+    child.stdin?.end();
+    const { exitCode, stdout, stderr } = await child;
+    expect({ exitCode, stderr }).to.deep.equal({ exitCode: 0, stderr: '' });
+    expect(stdout).to.equal(line.trimEnd());
+    expect(hypervisors.some(isAlive)).to.equal(false);
+    expect(directories.some((dir) => existsSync(dirname(dir)))).to.equal(false);
+    for (const { url } of pool?.hosts ?? []) expect(await fetch(url).catch(() => 'gone')).to.equal('gone');
+  });
 
-  it('keeps a state directory that it was given, and refuses one that is in use', async () => {
+  it('ends at Ctrl-C, and prints lines to paste for people', async () => {
+    const child = up('--hosts', '1', '--vms', '0');
+    const text = await firstOutput(child);
+    expect(text).to.match(/export XE_SERVER=http:\/\/127\.0\.0\.1:\d+ XE_USER=root XE_PASSWORD=\S+\n/);
+    child.kill('SIGINT');
+    expect((await child).exitCode).to.equal(0);
+    const url = /http:\S+/.exec(text)?.[0] as string;
+    expect(await fetch(url).catch(() => 'gone')).to.equal('gone');
+  });
+
+  it('ends at SIGTERM, keeps a state directory that it was given, and refuses one that is in use', async () => {
     const state = mkdtempSync(join(tmpdir(), 'pool-test-'));
     try {
       const child = up('--hosts', '1', '--vms', '0', '--state', state, '--json');
-      child.stdout?.once('data', () => child.kill('SIGTERM'));
+      await firstOutput(child);
+      child.kill('SIGTERM');
       expect((await child).exitCode).to.equal(0);
       expect(readdirSync(state)).to.include('pool1-host1');
       const { exitCode, stderr } = await up('--state', state);
@@ -92,13 +98,6 @@ describe('xenferry-pool', function () {
       expect({ exitCode, stderr }).to.deep.equal({ exitCode: 1, stderr: `xenferry-pool: ${message}` });
     });
   }
-
-  it('prints lines to paste for people', async () => {
-    const child = up('--hosts', '1', '--vms', '0', '--until-eof');
-    child.stdout?.once('data', () => child.stdin?.end());
-    const { stdout } = await child;
-    expect(stdout).to.match(/export XE_SERVER=http:\/\/127\.0\.0\.1:\d+ XE_USER=root XE_PASSWORD=\S+\n/);
-  });
 });
 
 describe('the demonstration', function () {

@@ -1,83 +1,97 @@
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { execa } from 'execa';
-import { type LocalPool, type LocalPools, startLocalPool } from '../../src/cli/local-pool.js';
+import type { LocalPool } from '../../src/cli/local-pool.js';
+import { type XeClass, xeClasses } from '../../src/cli/xe-fields.js';
+import { type SharedPools, sharedPools, xeIn } from './shared-pools.js';
 
 const program = fileURLToPath(new URL('../../src/cli/xe.js', import.meta.url));
-const memory = 16 * 2 ** 20;
+const done = { status: 0, out: '', err: '' };
 
-async function xe({ credentials }: LocalPool, ...args: string[]) {
-  const env = { XE_SERVER: credentials.url, XE_USER: credentials.username, XE_PASSWORD: credentials.password };
-  const { exitCode, stdout, stderr } = await execa(process.execPath, [program, ...args], { env, reject: false });
-  return { exitCode, stdout, stderr };
-}
-
-const done = { exitCode: 0, stdout: '', stderr: '' };
-
-describe('xe on a pool of two hosts', function () {
+describe('xe on running pools', function () {
   this.timeout(60_000);
-  let running: LocalPools;
+  let pools: SharedPools;
   let pool: LocalPool;
   before(async () => {
-    running = await startLocalPool({ hosts: 2, vms: 2, memory });
-    pool = running.pools[0] as LocalPool;
+    pools = await sharedPools();
+    pool = pools.here;
   });
-  after(() => running?.stop());
 
-  const param = async (uuid: string, name: string) =>
-    (await xe(pool, 'vm-param-get', `uuid=${uuid}`, `param-name=${name}`)).stdout;
+  const xe = (...args: string[]) => xeIn(pool, ...args);
+  /** What xe prints, after a success, without the last line feed. */
+  const printed = async (...args: string[]) => {
+    const { status, out, err } = await xe(...args);
+    expect({ status, err }, args.join(' ')).to.deep.equal({ status: 0, err: '' });
+    return out.replace(/\n$/, '');
+  };
+  const param = (command: string, uuid: string, name: string) =>
+    printed(`${command}-param-get`, `uuid=${uuid}`, `param-name=${name}`);
+
+  it('is a program with exit status, output and errors', async () => {
+    const { url, username, password } = pool.credentials;
+    const env = { XE_SERVER: url, XE_USER: username, XE_PASSWORD: password };
+    const run = (...args: string[]) => execa(process.execPath, [program, ...args], { env, reject: false, input: '' });
+    expect(await run('pool-list', 'params=master', '--minimal')).to.include({
+      exitCode: 0,
+      stdout: pool.hosts[0]?.uuid,
+      stderr: '',
+    });
+    expect(await run('vm-uninstall', `uuid=${pool.vms[0]?.uuid}`)).to.include({
+      exitCode: 1,
+      stderr: "Type 'yes' to continue: Error: Nothing was done; answer yes, or give force=true",
+    });
+  });
 
   it('lists hosts, VMs and the pool', async () => {
-    const hosts = await xe(pool, 'host-list', 'params=name-label', '--minimal');
-    expect(hosts.stdout.split(',').sort()).to.deep.equal(['host1', 'host2']);
-    const vms = await xe(pool, 'vm-list', 'name-label=vm1');
-    expect(vms.stdout).to.match(
+    const hosts = await printed('host-list', 'params=name-label', '--minimal');
+    expect(hosts.split(',').sort()).to.deep.equal(['host1', 'host2']);
+    expect(await printed('vm-list', 'name-label=vm1')).to.match(
       /^uuid \( RO\) {11}: [-0-9a-f]{36}\n {5}name-label \( RW\): vm1\n {4}power-state \( RO\): /,
     );
-    expect((await xe(pool, 'pool-list', 'params=master', '--minimal')).stdout).to.equal(pool.hosts[0]?.uuid);
-    expect((await xe(pool, 'host-list', 'params=all', `uuid=${pool.hosts[1]?.uuid}`)).stdout).to.contain(
+    expect(await printed('host-list', 'params=all', `uuid=${pool.hosts[1]?.uuid}`)).to.contain(
       'host-metrics-live ( RO): true',
     );
   });
 
-  for (const command of ['vm', 'host', 'pool', 'network', 'pif', 'vif', 'sr', 'pbd']) {
-    it(`shows every field of a ${command}`, async () => {
-      const uuid = (await xe(pool, `${command}-list`, '--minimal', 'params=uuid')).stdout.split(',')[0];
-      const { exitCode, stdout, stderr } = await xe(pool, `${command}-param-list`, `uuid=${uuid}`);
-      expect({ exitCode, stderr }).to.deep.equal({ exitCode: 0, stderr: '' });
-      expect(stdout).to.match(/^uuid \( RO\) +: /);
+  for (const { command } of Object.values(xeClasses) as XeClass[]) {
+    it(`shows every field of every ${command}`, async () => {
+      const uuids = (await printed(`${command}-list`, '--minimal', 'params=uuid')).split(',');
+      for (const uuid of uuids.filter((text) => text !== '').slice(0, 3)) {
+        expect(await printed(`${command}-param-list`, `uuid=${uuid}`)).to.match(/^uuid \( RO\) +: /);
+      }
     });
   }
 
   it('sets whether migrations compress', async () => {
-    const uuid = (await xe(pool, 'pool-list', '--minimal')).stdout;
+    const uuid = await printed('pool-list', '--minimal');
     for (const value of ['true', 'false']) {
-      expect(await xe(pool, 'pool-param-set', `uuid=${uuid}`, `migration-compression=${value}`)).to.deep.equal(done);
-      const get = await xe(pool, 'pool-param-get', `uuid=${uuid}`, 'param-name=migration-compression');
-      expect(get.stdout).to.equal(value);
+      expect(await xe('pool-param-set', `uuid=${uuid}`, `migration-compression=${value}`)).to.deep.equal(done);
+      expect(await param('pool', uuid, 'migration-compression')).to.equal(value);
     }
   });
 
   it('changes maps and sets', async () => {
-    const uuid = pool.hosts[1]?.uuid as string;
-    const get = async (name: string) => (await xe(pool, 'host-param-get', `uuid=${uuid}`, `param-name=${name}`)).stdout;
-    expect(await xe(pool, 'host-param-set', `uuid=${uuid}`, 'other-config:owner=ann')).to.deep.equal(done);
-    expect(await xe(pool, 'host-param-set', `uuid=${uuid}`, 'other-config:owner=bob')).to.deep.equal(done);
-    expect((await xe(pool, 'host-list', 'other-config:owner=bob', '--minimal')).stdout).to.equal(uuid);
-    expect(await xe(pool, 'host-param-add', `uuid=${uuid}`, 'param-name=tags', 'param-key=red')).to.deep.equal(done);
-    expect(await get('tags')).to.equal('red');
-    expect(await xe(pool, 'host-param-clear', `uuid=${uuid}`, 'param-name=tags')).to.deep.equal(done);
-    expect(await get('tags')).to.equal('');
+    const uuid = `uuid=${pool.hosts[1]?.uuid}`;
+    const tags = () => param('host', uuid.slice(5), 'tags');
+    expect(await xe('host-param-set', uuid, 'other-config:owner=ann')).to.deep.equal(done);
+    expect(await xe('host-param-set', uuid, 'other-config:owner=bob')).to.deep.equal(done);
+    expect(await printed('host-list', 'other-config:owner=bob', '--minimal')).to.equal(uuid.slice(5));
+    expect(await xe('host-param-add', uuid, 'param-name=tags', 'param-key=red')).to.deep.equal(done);
+    expect(await tags()).to.equal('red');
+    expect(await xe('host-param-set', uuid, 'tags=blue,green')).to.deep.equal(done);
+    expect(await tags()).to.equal('blue; green');
+    expect(await xe('host-param-clear', uuid, 'param-name=tags')).to.deep.equal(done);
+    expect(await tags()).to.equal('');
   });
 
   for (const compress of ['false', 'true']) {
     it(`migrates a running VM, compress=${compress}`, async () => {
       const uuid = pool.vms[0]?.uuid as string;
-      const here = await param(uuid, 'resident-on');
+      const here = await param('vm', uuid, 'resident-on');
       const there = pool.hosts.find((host) => host.uuid !== here);
-      expect(await xe(pool, 'vm-migrate', 'vm=vm1', `host=${there?.name}`, `compress=${compress}`)).to.deep.equal(done);
-      expect(await param(uuid, 'resident-on')).to.equal(there?.uuid);
-      expect(await param(uuid, 'power-state')).to.equal('running');
+      expect(await xe('vm-migrate', 'vm=vm1', `host=${there?.name}`, `compress=${compress}`)).to.deep.equal(done);
+      expect(await param('vm', uuid, 'resident-on')).to.equal(there?.uuid);
+      expect(await param('vm', uuid, 'power-state')).to.equal('running');
     });
   }
 
@@ -92,44 +106,56 @@ describe('xe on a pool of two hosts', function () {
       [['vm-start'], 'running'],
     ];
     for (const [command, state] of steps) {
-      expect(await xe(pool, ...command, `uuid=${uuid}`), command.join(' ')).to.deep.equal(done);
-      expect(await param(uuid, 'power-state')).to.equal(state);
+      expect(await xe(...command, `uuid=${uuid}`), command.join(' ')).to.deep.equal(done);
+      expect(await param('vm', uuid, 'power-state')).to.equal(state);
     }
   });
 
+  it('waits for a change', async () => {
+    const uuid = await printed('vm-create', 'name-label=awaited');
+    try {
+      const waiting = xe('event-wait', 'class=vm', `uuid=${uuid}`, 'name-description=/=', 'tags:contains=there');
+      expect(await xe('vm-param-set', `uuid=${uuid}`, 'name-description=it')).to.deep.equal(done);
+      expect(await xe('vm-param-add', `uuid=${uuid}`, 'param-name=tags', 'param-key=there')).to.deep.equal(done);
+      expect(await waiting).to.deep.equal(done);
+    } finally {
+      expect(await xe('vm-destroy', `uuid=${uuid}`)).to.deep.equal(done);
+    }
+  });
+
+  it('makes a VM on a network of its own, and removes both', async () => {
+    const network = await printed('network-create', 'name-label=own', 'MTU=9000');
+    const vm = await printed('vm-create', 'name-label=made');
+    const vif = await printed('vif-create', `vm-uuid=${vm}`, `network-uuid=${network}`, 'device=0');
+    expect(await param('vif', vif, 'MTU')).to.equal('9000');
+    expect(await printed('vm-vif-list', 'vm=made', 'params=network-name-label', '--minimal')).to.equal('own');
+    expect(await xe('vif-destroy', `uuid=${vif}`)).to.deep.equal(done);
+    expect((await xe('vm-uninstall', 'vm=made', '--force')).status).to.equal(0);
+    expect(await xe('network-destroy', `uuid=${network}`)).to.deep.equal(done);
+    expect(await printed('vm-list', 'name-label=made', '--minimal')).to.equal('');
+  });
+
   it('says what the server refuses', async () => {
-    const { exitCode, stderr } = await xe(pool, 'vm-unpause', 'vm=vm1');
-    expect(exitCode).to.equal(1);
-    expect(stderr).to.match(/^The VM is not in the power state that this needs\.\nvm: [-0-9a-f]{36} \(vm1\)\n/);
-    const [login, member] = [{ ...pool.credentials, password: 'wrong' }, pool.hosts[1]?.url as string];
-    expect((await xe({ ...pool, credentials: login }, 'vm-list')).stderr).to.match(/^Authentication failed\n/);
-    const throughMember = await xe(
-      { ...pool, credentials: { ...pool.credentials, url: member } },
-      'pool-list',
-      '--minimal',
-    );
-    expect(throughMember.stdout).to.equal((await xe(pool, 'pool-list', '--minimal')).stdout);
+    const { status, err } = await xe('vm-unpause', 'vm=vm1');
+    expect(status).to.equal(1);
+    expect(err).to.match(/^The VM is not in the power state that this needs\.\nvm: [-0-9a-f]{36} \(vm1\)\n/);
+    const as = (change: Partial<LocalPool['credentials']>, ...args: string[]) =>
+      xeIn({ ...pool, credentials: { ...pool.credentials, ...change } }, ...args);
+    expect((await as({ password: 'wrong' }, 'vm-list')).err).to.match(/^Authentication failed\n/);
+    const throughMember = await as({ url: pool.hosts[1]?.url as string }, 'pool-list', '--minimal');
+    expect(throughMember.out).to.equal((await xe('pool-list', '--minimal')).out);
   });
-});
 
-describe('xe on two pools', function () {
-  this.timeout(60_000);
-  let running: LocalPools;
-  before(async () => {
-    running = await startLocalPool({ pools: 2, hosts: 1, vms: 1, memory });
-  });
-  after(() => running?.stop());
-
-  it('migrates a VM from one to the other', async () => {
-    const [here, there] = running.pools as [LocalPool, LocalPool];
-    const network = (await xe(there, 'network-list', '--minimal')).stdout.split(',')[0];
-    const vif = (await xe(here, 'vif-list', '--minimal')).stdout;
-    const { url, username, password } = there.credentials;
+  it('migrates a VM from one pool to the other', async () => {
+    const uuid = pools.there.vms[0]?.uuid;
+    expect(await xeIn(pools.there, 'vm-param-set', `uuid=${uuid}`, 'name-label=traveller')).to.deep.equal(done);
+    const network = (await printed('network-list', '--minimal')).split(',')[0];
+    const vif = (await xeIn(pools.there, 'vif-list', `vm-uuid=${uuid}`, '--minimal')).out.trim();
+    const { url, username, password } = pool.credentials;
     const remote = [`remote-master=${url}`, `remote-username=${username}`, `remote-password=${password}`];
-    const { exitCode, stderr } = await xe(here, 'vm-migrate', 'vm=pool1-vm1', ...remote, `vif:${vif}=${network}`);
-    expect({ exitCode, stderr }).to.deep.equal({ exitCode: 0, stderr: '' });
-    expect((await xe(here, 'vm-list', 'name-label=pool1-vm1', '--minimal')).stdout).to.equal('');
-    const arrived = await xe(there, 'vm-list', 'name-label=pool1-vm1', 'params=power-state', '--minimal');
-    expect(arrived.stdout).to.equal('running');
+    const { status, err } = await xeIn(pools.there, 'vm-migrate', 'vm=traveller', ...remote, `vif:${vif}=${network}`);
+    expect({ status, err }).to.deep.equal({ status: 0, err: '' });
+    expect((await xeIn(pools.there, 'vm-list', 'name-label=traveller', '--minimal')).out).to.equal('\n');
+    expect(await printed('vm-list', 'name-label=traveller', 'params=power-state', '--minimal')).to.equal('running');
   });
 });
