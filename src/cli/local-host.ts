@@ -124,16 +124,22 @@ async function endHypervisor(directory: string): Promise<void> {
   const text = await readFile(join(directory, 'hypervisor.pid'), 'utf8').catch(() => '');
   const pid = Number.parseInt(text, 10);
   if (Number.isNaN(pid)) return;
-  const tell = (signal: NodeJS.Signals | 0): boolean => {
-    try {
-      return process.kill(pid, signal);
-    } catch {
-      return false;
-    }
-  };
   const limit = Date.now() + endSeconds * 1000;
-  for (let lives = tell('SIGTERM'); lives; lives = tell(0)) {
-    if (Date.now() > limit) tell('SIGKILL');
-    await sleep(20);
+  for (tell(pid, 'SIGTERM'); await runs(pid); await sleep(20)) {
+    if (Date.now() > limit) tell(pid, 'SIGKILL');
   }
+}
+
+function tell(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It is gone.
+  }
+}
+
+/** A process that has ended but whose end nobody has taken note of still has an entry, with the state Z. */
+async function runs(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  return /\) [^ZX]/.test(stat.slice(stat.lastIndexOf(')')));
 }
