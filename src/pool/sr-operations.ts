@@ -123,14 +123,20 @@ function bringToVolumes(db: Database, sr: SrRef, found: readonly Volume[], chang
     const volume = left.get(location);
     left.delete(location);
     if (changing.has(location)) continue;
-    if (volume === undefined) removeVdi(db, ref);
-    else db.update('VDI', ref, figuresOf(volume));
+    if (volume !== undefined) db.update('VDI', ref, figuresOf(volume));
+    else if (isAttached(db, ref)) db.update('VDI', ref, { missing: true });
+    else removeVdi(db, ref);
   }
   for (const volume of left.values()) {
     if (changing.has(volume.uuid) || db.findByUuid('VDI', volume.uuid) !== undefined) continue;
     const { uuid } = volume;
     db.create('VDI', { uuid, location: uuid, SR: sr, type: 'user', managed: true, ...figuresOf(volume) });
   }
+}
+
+/** The record of a disk that a VM has stays, as the VM's does. */
+function isAttached(db: Database, vdi: Ref<'VDI'>): boolean {
+  return db.get('VDI', vdi).VBDs.some((vbd) => db.get('VBD', vbd).currently_attached);
 }
 
 function figuresOf({ virtualSize, physicalUtilisation }: Volume): Partial<RecordOf<'VDI'>> {

@@ -119,15 +119,18 @@ describe('SR', () => {
   });
 
   it('is brought to the disk by a scan', async () => {
-    const [gone, stays] = [await lab.createVdi(), await lab.createVdi()];
+    const [gone, stays, used] = [await lab.createVdi(), await lab.createVdi(), await lab.createVdi()];
+    lab.attach(used);
+    rmSync(lab.fileOf(used));
     rmSync(lab.fileOf(gone));
     writeFileSync(join(lab.dirOf(sr), `${uuidOf(7)}.raw`), 'x'.repeat(512));
     writeFileSync(join(lab.dirOf(sr), 'notes'), 'mine');
     await lab.handlers.SR.scan(f.context(), sr);
     expect(f.pool.db.find('VDI', gone)).to.equal(undefined);
-    expect(lab.vdiRow(stays).name_label).to.equal('disk');
+    expect(lab.vdiRow(stays)).to.include({ name_label: 'disk', missing: false });
+    expect(lab.vdiRow(used)).to.include({ name_label: 'disk', missing: true });
     expect(lab.vdiRow(f.pool.db.byUuid('VDI', uuidOf(7)))).to.include({ virtual_size: 512, SR: sr, managed: true });
-    expect(lab.srRow(sr).VDIs).to.have.length(2);
+    expect(lab.srRow(sr).VDIs).to.have.length(3);
   });
 
   it('keeps one record for each volume when disks come and go during scans', async () => {
