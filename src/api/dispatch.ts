@@ -133,7 +133,8 @@ function startAsync(work: Work): TypedResult {
   const { deps, call, message, session } = work;
   const task = deps.tasks.create(call.name, session?.ref);
   // The caller does not wait, so the end of its connection ends nothing.
-  const origin = { ...call.origin, closed: new AbortController().signal };
+  const { address, userAgent } = call.origin;
+  const origin = { address, userAgent, closed: new AbortController().signal };
   settle(message, task, perform(work, task, origin)).catch((error: unknown) => {
     logFailure(deps, call, toXapiError(error), task.ref);
   });
@@ -172,7 +173,9 @@ function logFailure(deps: DispatchDeps, call: Call, failure: XapiError, task?: s
 function detachedTask(): CallTask {
   return {
     ref: nullRef as Ref<'task'>,
-    signal: new AbortController().signal,
+    get signal() {
+      return new AbortController().signal;
+    },
     setProgress: () => {},
     putOtherConfig: () => {},
     setCancellable: () => {},

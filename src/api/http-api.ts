@@ -102,13 +102,24 @@ function readBody(request: IncomingMessage, take: (chunk: Buffer) => void): Prom
 }
 
 function originOf(request: IncomingMessage, response: ServerResponse): CallOrigin {
-  const closed = new AbortController();
-  response.on('close', () => closed.abort());
+  let closed: AbortSignal | undefined;
   return {
     address: request.socket.remoteAddress ?? '',
     userAgent: request.headers['user-agent'] ?? '',
-    closed: closed.signal,
+    // Few calls ask for it, and to make and abort one costs as much as the rest of a small call.
+    get closed() {
+      closed ??= closeOf(response);
+      return closed;
+    },
   };
+}
+
+/** Aborted once the response has been sent or can no longer be. */
+function closeOf(response: ServerResponse): AbortSignal {
+  const closed = new AbortController();
+  if (response.closed) closed.abort();
+  else response.on('close', () => closed.abort());
+  return closed.signal;
 }
 
 function answerOptions(request: IncomingMessage, response: ServerResponse): void {
