@@ -30,6 +30,7 @@ const joinPauseMs = 1_000;
 
 /** What a running daemon is to its signals. */
 interface Daemon {
+  readonly url: string;
   reload(): Promise<void>;
   close(): Promise<void>;
 }
@@ -63,11 +64,17 @@ async function main(argv: readonly string[]): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => void stop(signal).catch((error: unknown) => fail(messageOf(error))));
   }
+  log.info(`listening on ${daemon.url}`, { version: ownVersion(), pid: process.pid });
+  print([`xenferryd listening on ${daemon.url}`]);
 }
 
 /** A file with an error is refused as a whole, and the old values stay. */
 function reload(current: LoadedConfig, read: () => ReturnType<typeof reloadConfig>, log: RootLog): LoadedConfig {
-  log.reopen();
+  try {
+    log.reopen();
+  } catch (error) {
+    log.error(`the log goes on in its old file: ${messageOf(error)}`);
+  }
   try {
     const { loaded, changes } = read();
     for (const warning of loaded.warnings) log.warn(warning);
@@ -137,10 +144,9 @@ async function start(config: () => Config, log: RootLog): Promise<Daemon> {
   const rpc = createHostRpc({ service, destination, secret, ...(pool === undefined ? {} : { join: pool.join }) });
   onRequest = createHttpApi(dispatch, { [xenopsPath]: rpc });
   const joining = pool === undefined ? keepJoining(coordinator, secret, service.state, leaving.signal, log) : undefined;
-  log.info(`listening on ${url}`, { version, pid: process.pid });
-  process.stdout.write(`xenferryd listening on ${url}\n`);
 
   return {
+    url,
     reload: engine.reload,
     async close() {
       leaving.abort();

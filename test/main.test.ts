@@ -1,0 +1,361 @@
+import fs from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { expect } from 'chai';
+import { connectHypervisor } from '../src/backend/hypervisor-client.js';
+import { configKeyNames } from '../src/base/config-keys.js';
+import { createRpcClient } from '../src/wire/rpc-client.js';
+import { type Daemon, openSite, type Site } from './daemon.js';
+import { eventually } from './hypervisor/hypervisor-process.js';
+import { testDomain } from './support/hosts.js';
+import { processExists } from './wire/connections.js';
+
+/** A XenAPI call. */
+async function ask(
+  daemon: Daemon,
+  method: string,
+  ...params: unknown[]
+): Promise<{ result?: unknown; error?: unknown }> {
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params });
+  const response = await fetch(`${daemon.url}/jsonrpc`, { method: 'POST', body });
+  return (await response.json()) as { result?: unknown; error?: unknown };
+}
+
+/** A host-level call, with the secret of the pool. */
+async function askHost<T>(daemon: Daemon, site: Site, method: string, ...params: unknown[]): Promise<T> {
+  const secret = fs.readFileSync(path.join(site.stateDir, 'pool-secret'), 'utf8').trim();
+  const client = createRpcClient(`${daemon.url}/services/xenops`);
+  try {
+    return await client.json<T>(method, [secret, ...params]);
+  } finally {
+    client.close();
+  }
+}
+
+describe('the daemon', function () {
+  this.timeout(60_000);
+  let site: Site;
+  const sites: Site[] = [];
+  const another = () => {
+    const opened = openSite();
+    sites.push(opened);
+    return opened;
+  };
+  beforeEach(() => {
+    site = another();
+  });
+  afterEach(async () => {
+    for (const each of sites.splice(0)) await each.close();
+  });
+
+  describe('that is asked about itself', () => {
+    it('prints every option, and starts nothing', async () => {
+      const { status, stdout, stderr } = await site.run('--help');
+      expect({ status, stderr }).to.deep.equal({ status: 0, stderr: '' });
+      expect(stdout).to.match(/^Usage: xenferryd/);
+      for (const key of ['config', 'check-config', 'help', ...configKeyNames]) expect(stdout).to.contain(`--${key}`);
+      expect(fs.existsSync(site.stateDir)).to.equal(false);
+    });
+
+    it('prints what a good configuration comes to, and where from, and starts nothing', async () => {
+      site.configure('migration-compressor = xenguest');
+      const { status, stdout, stderr } = await site.run('--check-config', '--config', site.configFile, '--port=4711');
+      expect({ status, stderr }).to.deep.equal({ status: 0, stderr: '' });
+      const lines = stdout.split('\n');
+      expect(lines).to.include(`migration-compressor = xenguest  # ${site.configFile}:6`);
+      expect(lines).to.include('port = 4711  # command line');
+      expect(lines).to.include('worker-pool-size = 4  # default');
+      expect(fs.existsSync(site.stateDir)).to.equal(false);
+    });
+
+    it('names all that is wrong with a bad configuration', async () => {
+      site.configure('loglevel = shouting', 'no such line', 'worker-pool-size = 0', 'migration-compresor = stream');
+      const { status, stdout } = await site.run('--check-config', `--config=${site.configFile}`, '--port', 'http');
+      expect(status).to.equal(1);
+      const problems = stdout.split('\n').filter((line) => /^(error|warning): /.test(line));
+      expect(problems.join('\n')).to.match(/warning: .*xenopsd\.conf:9: migration-compresor .*migration-compressor\?/);
+      expect(problems.join('\n')).to.match(/error: .*xenopsd\.conf:6: loglevel = shouting: allowed is /);
+      expect(problems.join('\n')).to.match(/error: .*xenopsd\.conf:7: /);
+      expect(problems.join('\n')).to.match(/error: .*xenopsd\.conf:8: worker-pool-size = 0: allowed is /);
+      expect(problems.join('\n')).to.match(/error: command line: port = http: allowed is /);
+    });
+  });
+
+  const unfit: [what: string, prepare: () => string[], said: RegExp][] = [
+    ['an unknown option', () => ['--ports=1'], /^xenferryd: .*--?ports/],
+    [
+      'a bad value',
+      () => {
+        site.configure('loglevel = shouting', 'port = -1');
+        return [];
+      },
+      /^xenferryd: .*:6: loglevel = shouting.*\n.*:7: port = -1/,
+    ],
+    [
+      'no such file',
+      () => ['--config', '/nowhere/xenopsd.conf'],
+      /^xenferryd: \/nowhere\/xenopsd\.conf: cannot be read/,
+    ],
+    [
+      'a log that cannot be opened',
+      () => {
+        site.configure('log = /nowhere/log');
+        return [];
+      },
+      /^xenferryd: .*\/nowhere\/log/,
+    ],
+    [
+      'a member without the secret of its pool',
+      () => {
+        site.configure('coordinator = http://127.0.0.1:1');
+        return [];
+      },
+      /^xenferryd: pool-secret-file .*pool-secret: ENOENT/,
+    ],
+  ];
+  for (const [what, prepare, said] of unfit) {
+    it(`does not start with ${what}, and says why`, async () => {
+      const args = prepare();
+      const { status, stdout, stderr } = await site.run('--config', site.configFile, ...args);
+      expect({ status, stdout }).to.deep.equal({ status: 1, stdout: '' });
+      expect(stderr).to.match(said);
+    });
+  }
+
+  it('does not start on a port that is taken, and says so', async () => {
+    const server = net.createServer();
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as net.AddressInfo;
+    const { status, stderr } = await site.run('--config', site.configFile, `--port=${port}`);
+    server.close();
+    expect(status).to.equal(1);
+    expect(stderr).to.contain(`EADDRINUSE: address already in use 127.0.0.1:${port}`);
+  });
+
+  it('makes a password and a secret for its owner alone at its first start, says where it listens, and keeps both', async () => {
+    const first = await site.start();
+    expect(first.url).to.match(/^http:\/\/127\.0\.0\.1:\d+$/);
+    const files = ['root-password', 'pool-secret'].map((name) => path.join(site.stateDir, name));
+    expect(files.map((file) => fs.statSync(file).mode & 0o777)).to.deep.equal([0o600, 0o600]);
+    expect(fs.statSync(site.stateDir).mode & 0o777).to.equal(0o700);
+    const kept = files.map((file) => fs.readFileSync(file, 'utf8'));
+    const login = ['root', kept[0]?.trim(), '1.0', 'a test'];
+    const { result: session } = await ask(first, 'session.login_with_password', ...login);
+    expect(session).to.match(/^OpaqueRef:/);
+    const { result: pools } = await ask(first, 'pool.get_all', session);
+    expect(pools).to.have.length(1);
+    expect(await ask(first, 'session.login_with_password', 'root', 'guess')).to.have.nested.property(
+      'error.message',
+      'SESSION_AUTHENTICATION_FAILED',
+    );
+    expect(site.log()).not.to.contain(kept[0]?.trim()).and.not.to.contain(kept[1]?.trim());
+    await first.end('SIGTERM');
+    const second = await site.start();
+    expect(files.map((file) => fs.readFileSync(file, 'utf8'))).to.deep.equal(kept);
+    const { result: again } = await ask(second, 'session.login_with_password', ...login);
+    expect((await ask(second, 'pool.get_all', again)).result).to.deep.equal(pools);
+  });
+
+  it('is the only one on its state directory, by whatever path', async () => {
+    const first = await site.start();
+    const link = path.join(site.directory, 'link');
+    fs.symlinkSync(site.stateDir, link);
+    const pidfile = path.join(site.directory, 'pid');
+    for (const stateDir of [site.stateDir, link]) {
+      const args = ['--config', site.configFile, `--state-dir=${stateDir}`, `--pidfile=${pidfile}`];
+      const { status, stdout, stderr } = await site.run(...args);
+      expect({ status, stdout, stderr }).to.deep.equal({
+        ...{ status: 1, stdout: '' },
+        stderr: `xenferryd: another xenferryd runs with the state directory ${stateDir}\n`,
+      });
+    }
+    expect(fs.existsSync(pidfile)).to.equal(false);
+    expect((await fetch(first.url)).status).to.equal(200);
+  });
+
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    it(`ends in order on ${signal}, and leaves its hypervisor`, async () => {
+      const pidfile = path.join(site.directory, 'pid');
+      const daemon = await site.start(`--pidfile=${pidfile}`);
+      expect(fs.readFileSync(pidfile, 'utf8')).to.equal(`${daemon.pid}\n`);
+      const waiting = askHost(daemon, site, 'events', Number.MAX_SAFE_INTEGER, 60);
+      waiting.catch(() => undefined);
+      const { status, stdout, stderr } = await daemon.end(signal);
+      expect({ status, stderr }).to.deep.equal({ status: 0, stderr: '' });
+      expect(stdout).to.equal(`xenferryd listening on ${daemon.url}\n`);
+      expect(site.log()).to.match(new RegExp(`${signal}: stopping\n(.*\n)*.* stopped\n$`));
+      expect(fs.existsSync(pidfile)).to.equal(false);
+      expect(await fetch(daemon.url).catch(() => 'gone')).to.equal('gone');
+      expect(await waiting.catch(() => 'ended')).to.equal('ended');
+      expect(processExists(site.hypervisor() ?? 0)).to.equal(true);
+    });
+  }
+
+  for (const [address, warns] of [
+    ['0.0.0.0', true],
+    ['127.0.0.2', false],
+    ['localhost', false],
+  ] as const) {
+    it(`${warns ? 'logs what is at stake' : 'has nothing to warn of'} when it listens on ${address}`, async () => {
+      const daemon = await site.start(`--listen-address=${address}`, '--address=127.0.0.1');
+      const stakes = /warn .*every address.* without TLS.*passwords.*memory of migrating VMs/;
+      if (warns) expect(site.log()).to.match(stakes);
+      else expect(site.log()).not.to.match(/ warn .*TLS/);
+      expect((await fetch(daemon.url.replace('127.0.0.1', address.replace('0.0.0.0', '127.0.0.1')))).status).to.equal(
+        200,
+      );
+    });
+  }
+
+  describe('that is told to read its configuration again', () => {
+    it('logs each change with file, line, old and new value, and what needs a restart', async () => {
+      site.configure('loglevel = info');
+      const daemon = await site.start();
+      site.configure('', 'migration-compressor = xenguest', 'loglevel = debug', 'worker-pool-size = 9');
+      daemon.reload();
+      await site.logged(/configuration read again, 3 changed/);
+      expect(site.log()).to.contain(`${site.configFile}:7: migration-compressor: stream is now xenguest`);
+      expect(site.log()).to.contain(`${site.configFile}:8: loglevel: info is now debug`);
+      expect(site.log()).to.contain(`${site.configFile}:9: worker-pool-size: 9 needs a restart; 4 stays in effect`);
+      daemon.reload();
+      await site.logged(/configuration read again, 0 changed|configuration read again, 1 changed/);
+    });
+
+    it('refuses a file with an error as a whole, and keeps the old values', async () => {
+      const daemon = await site.start();
+      site.configure('migration-compressor = xenguest', 'loglevel = shouting', 'migration-digest = perhaps');
+      daemon.reload();
+      await site.logged(/refused.*migration-digest = perhaps/);
+      const refused = (what: string) =>
+        `configuration refused, the old one stays: ${site.configFile}:${what}: allowed is`;
+      expect(site.log()).to.contain(refused('7: loglevel = shouting'));
+      expect(site.log()).to.contain(refused('8: migration-digest = perhaps'));
+      expect(site.log()).not.to.contain('is now xenguest');
+      site.configure('migration-compressor = xenguest', 'migration-compresor = stream');
+      daemon.reload();
+      await site.logged(/configuration read again, 1 changed/);
+      expect(site.log()).to.contain(`${site.configFile}:6: migration-compressor: stream is now xenguest`);
+      expect(site.log()).to.match(/ warn .*:7: migration-compresor is not a known key/);
+      expect((await fetch(daemon.url)).status).to.equal(200);
+    });
+
+    it('refuses to lose its file, and keeps the old values', async () => {
+      const daemon = await site.start();
+      fs.rmSync(site.configFile);
+      daemon.reload();
+      await site.logged(/configuration refused, the old one stays: .*xenopsd\.conf: cannot be read/);
+      expect((await fetch(daemon.url)).status).to.equal(200);
+    });
+
+    it('takes the fragments of its config-dir in the order of their names, over the file', async () => {
+      const fragments = path.join(site.directory, 'conf.d');
+      fs.mkdirSync(fragments);
+      site.configure(`config-dir = ${fragments}`, 'migration-step-timeout = 10');
+      const daemon = await site.start();
+      fs.writeFileSync(path.join(fragments, '20-b.conf'), 'migration-compressor = xenguest\n');
+      fs.writeFileSync(
+        path.join(fragments, '10-a.conf'),
+        '# a\nmigration-compressor = stream\nmigration-step-timeout = 20\n',
+      );
+      fs.writeFileSync(path.join(fragments, 'ignored.txt'), 'loglevel = debug\n');
+      daemon.reload();
+      await site.logged(/configuration read again, 2 changed/);
+      expect(site.log()).to.contain(`${fragments}/20-b.conf:1: migration-compressor: stream is now xenguest`);
+      expect(site.log()).to.contain(`${fragments}/10-a.conf:3: migration-step-timeout: 10 is now 20`);
+      fs.rmSync(path.join(fragments, '20-b.conf'));
+      daemon.reload();
+      await site.logged(/configuration read again, 1 changed/);
+      expect(site.log()).to.contain(`${fragments}/10-a.conf:2: migration-compressor: xenguest is now stream`);
+    });
+
+    it('opens its log anew after that was renamed, and lives on when it cannot', async () => {
+      const logs = path.join(site.directory, 'logs');
+      fs.mkdirSync(logs);
+      const log = path.join(logs, 'daemon');
+      const daemon = await site.start(`--log=${log}`);
+      fs.renameSync(log, `${log}.1`);
+      daemon.reload();
+      await eventually(() => (fs.existsSync(log) && fs.readFileSync(log, 'utf8').includes('read again')) || undefined);
+      expect(fs.readFileSync(`${log}.1`, 'utf8')).to.contain('listening on');
+      fs.renameSync(logs, `${logs}.moved`);
+      daemon.reload();
+      await eventually(
+        () =>
+          fs
+            .readFileSync(path.join(`${logs}.moved`, 'daemon'), 'utf8')
+            .includes('the log goes on in its old file: ENOENT') || undefined,
+      );
+      expect((await fetch(daemon.url)).status).to.equal(200);
+    });
+  });
+
+  describe('that dies', () => {
+    it('leaves its domains running: the next one finds them, and they have gone on counting', async () => {
+      const first = await site.start();
+      const spec = testDomain();
+      await askHost(first, site, 'start', spec, false);
+      const hypervisor = site.hypervisor();
+      const helper = await connectHypervisor(path.join(site.stateDir, 'hypervisor.sock'), 'helper');
+      const domain = async () => {
+        const { result } = await helper.call('list', {});
+        return result.find(({ uuid }) => uuid === spec.uuid);
+      };
+      const before = await domain();
+      expect((await first.end('SIGKILL')).status).to.equal(null);
+      const during = await eventually(async () => {
+        const now = await domain();
+        return now !== undefined && now.ticks > (before?.ticks ?? 0) ? now : undefined;
+      });
+      const second = await site.start();
+      const { domains } = await askHost<{ domains: unknown[] }>(second, site, 'state');
+      expect(domains).to.deep.equal([{ uuid: spec.uuid, state: 'running', domid: before?.handle.domid }]);
+      await eventually(async () => ((await domain())?.ticks ?? 0) > during.ticks || undefined);
+      expect((await domain())?.handle).to.deep.equal(before?.handle);
+      expect(site.hypervisor()).to.equal(hypervisor);
+      await helper.close();
+    });
+
+    it('can be started again at once, also behind its own pidfile', async () => {
+      const pidfile = path.join(site.directory, 'pid');
+      for (let time = 0; time < 3; time += 1) {
+        const daemon = await site.start(`--pidfile=${pidfile}`);
+        expect(fs.readFileSync(pidfile, 'utf8')).to.equal(`${daemon.pid}\n`);
+        await daemon.end('SIGKILL');
+      }
+    });
+  });
+
+  describe('of a member', () => {
+    it('joins its coordinator, and answers XenAPI calls with where that is', async () => {
+      const coordinator = await site.start();
+      const member = another();
+      member.configure(
+        `coordinator = ${coordinator.url}`,
+        `pool-secret-file = ${path.join(site.stateDir, 'pool-secret')}`,
+        'host-name = two',
+      );
+      const daemon = await member.start();
+      await member.logged(/joined the pool of http/);
+      expect(await ask(daemon, 'session.login_with_password', 'root', 'x'))
+        .to.have.nested.property('error')
+        .that.includes({
+          message: 'HOST_IS_SLAVE',
+        });
+      const password = fs.readFileSync(path.join(site.stateDir, 'root-password'), 'utf8').trim();
+      const { result: session } = await ask(coordinator, 'session.login_with_password', 'root', password);
+      const { result: hosts } = await ask(coordinator, 'host.get_all_records', session);
+      const names = Object.values(hosts as Record<string, { name_label: string }>).map((host) => host.name_label);
+      expect(names).to.include('two').and.to.have.length(2);
+      expect((await daemon.end('SIGTERM')).status).to.equal(0);
+    });
+
+    it('waits for a coordinator that is not there yet, and ends when it is told to', async () => {
+      const secret = path.join(site.directory, 'secret');
+      fs.writeFileSync(secret, 'a secret of twenty-odd letters\n');
+      site.configure('coordinator = http://127.0.0.1:1', `pool-secret-file = ${secret}`);
+      const daemon = await site.start();
+      await site.logged(/the coordinator does not answer yet: .*ECONNREFUSED/);
+      expect((await daemon.end('SIGTERM')).status).to.equal(0);
+    });
+  });
+});
