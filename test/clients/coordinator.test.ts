@@ -17,8 +17,7 @@ describe("Xen Orchestra's client and the coordinator of a pool", function () {
   });
 
   after(async () => {
-    await clients.close();
-    await pool?.stop();
+    await clients.close(async () => pool?.stop());
   });
 
   it('finds it from a member', async () => {

@@ -41,8 +41,8 @@ export interface Clients {
   connect(to: Credentials, options?: Partial<XapiOptions>): Promise<Xapi>;
   /** What the clients have warned of on the console, which is where they tell of calls that failed behind the scenes. */
   readonly warnings: readonly string[];
-  /** Disconnect them all; the console is as it was. */
-  close(): Promise<void>;
+  /** Disconnect them all and stop their servers; then the console is as it was. */
+  close(stopServers: () => Promise<unknown>): Promise<void>;
 }
 
 /** Clients of one test file, whose warnings go to a list. */
@@ -66,8 +66,9 @@ export function openClients(): Clients {
       return client;
     },
     warnings,
-    async close() {
+    async close(stopServers) {
       await Promise.all(open.map((client) => client.disconnect()));
+      await stopServers();
       console.warn = warn;
     },
   };

@@ -1,16 +1,17 @@
 import { once } from 'node:events';
 import { expect } from 'chai';
 import type { Xapi, XapiObject } from 'xen-api';
-import { type LocalPool, type LocalPools, startLocalPool } from '../../src/cli/local-pool.js';
+import { type LocalPool, type LocalPoolOptions, type LocalPools, startLocalPool } from '../../src/cli/local-pool.js';
 import { createVm } from '../../src/cli/local-vm.js';
 import { login, type XapiSession } from '../../src/cli/xapi-client.js';
 import { createRpcClient } from '../../src/wire/rpc-client.js';
 import { type Clients, failureOf, type Host, objectState, openClients, type Task, type Vm } from './harness.js';
+import { startOldServer } from './old-server.js';
 import { faultsOf, type Records, recordAsSeen, referencesOf } from './record-types.js';
 
 const mib = 1024 * 1024;
 
-const transports = ['json-rpc'] as const;
+const transports = ['json-rpc', 'xml-rpc'] as const;
 
 /** Messages that the surface keeps of classes that are gone. */
 const removed = ['VBD_metrics.get_all_records', 'VIF_metrics.get_all_records', 'VMPP.get_all_records'];
@@ -21,26 +22,32 @@ const restless: ReadonlySet<string> = new Set(['host_metrics', 'pool', 'task']);
 describe("Xen Orchestra's client", function () {
   this.timeout(60_000);
 
-  let pools: readonly LocalPools[] = [];
+  const pools: LocalPools[] = [];
   let first: LocalPool;
   let second: LocalPool;
   let raw: XapiSession;
   let clients: Clients;
 
+  const startOne = async (options: LocalPoolOptions): Promise<LocalPool> => {
+    const started = await startLocalPool(options);
+    pools.push(started);
+    return started.pools[0] as LocalPool;
+  };
+
   before(async () => {
     clients = openClients();
-    pools = await Promise.all([
-      startLocalPool({ hosts: 2, vms: 1 + transports.length, memory: 8 * mib }),
-      startLocalPool({ hosts: 1, vms: 0, memory: 8 * mib }),
-    ]);
-    [first, second] = pools.map((started) => started.pools[0]) as [LocalPool, LocalPool];
+    const starting = [
+      startOne({ hosts: 2, vms: 1 + transports.length, memory: 8 * mib }),
+      startOne({ hosts: 1, vms: 0, memory: 8 * mib }),
+    ];
+    await Promise.allSettled(starting);
+    [first, second] = (await Promise.all(starting)) as [LocalPool, LocalPool];
     raw = await login(first.credentials, 'test');
   });
 
   after(async () => {
-    await clients.close();
     await raw?.logout();
-    await Promise.all(pools.map((started) => started.stop()));
+    await clients.close(() => Promise.all(pools.map((started) => started.stop())));
   });
 
   /** The records of every class that a client can ask for all of. */
@@ -227,4 +234,24 @@ describe("Xen Orchestra's client", function () {
       });
     });
   }
+
+  it('goes over to XML-RPC at a server without JSON-RPC, and stays there', async () => {
+    const old = await startOldServer(first.credentials.url);
+    const client = clients.create({ ...first.credentials, url: old.url });
+    try {
+      await client.connect();
+      await client.objectsFetched;
+      const vm = client.getObject<Vm>(first.vms[0]?.uuid ?? '');
+      const host = vm.resident_on;
+      expect(await client.callAsync('VM.pool_migrate', vm.$ref, host, { force: 'true' })).to.equal('');
+      expect((await client.barrier<Vm>(vm.$ref)).resident_on).to.equal(host);
+      const [asked, ...then] = old.paths;
+      expect(asked).to.equal('/jsonrpc');
+      expect([...new Set(then)]).to.deep.equal(['/xmlrpc']);
+      expect(clients.warnings).to.deep.equal([]);
+    } finally {
+      await client.disconnect();
+      await old.close();
+    }
+  });
 });
