@@ -12,7 +12,6 @@ import {
   runEmuSave,
 } from '../../src/backend/emu-manager.js';
 import { XapiError } from '../../src/base/errors.js';
-import { type Lab, openLab } from '../emu-manager/harness.js';
 import { captureLog } from '../support/log.js';
 import {
   messageOfFailure,
@@ -318,46 +317,6 @@ describe('running an emu-manager', function () {
       const { init } = await common(program);
       const signal = AbortSignal.abort(new XapiError('TASK_CANCELLED', ['OpaqueRef:7']));
       expect(await messageOfFailure(runEmuSave({ ...init, ...saving, signal }))).to.equal('TASK_CANCELLED OpaqueRef:7');
-    });
-  });
-
-  describe('that comes with xenferry', () => {
-    let lab: Lab;
-    beforeEach(async () => {
-      lab = await openLab();
-    });
-    afterEach(() => lab.close());
-
-    it('saves a running domain and restores it elsewhere, memory and vGPUs', async () => {
-      const from = await lab.createDomain({ vgpus: ['0'] });
-      const to = await lab.createDomain({ vgpus: ['0'] });
-      await lab.simulator.build(from);
-      await lab.simulator.unpause(from, 'once');
-      const streams = [await connections.socketPair(), await connections.socketPair()] as const;
-      for (const end of streams.flat()) end.setBlocking(true);
-      const [memory, vgpu] = streams;
-      const base = {
-        ...{ program: emuProgram(''), environment: lab.simulator.emuEnvironment() },
-        ...{ signal: new AbortController().signal, log: captureLog().log, onProgress: () => undefined },
-      };
-      const save = runEmuSave({
-        ...{ ...base, ...saving, domid: from.domid, fd: memory[0].fd, vgpus: [{ device: '0', fd: vgpu[0].fd }] },
-        onSuspend: () => lab.simulator.pause(from),
-      });
-      const restore = runEmuRestore({
-        ...{ ...base, ...restoring, domid: to.domid, fd: memory[1].fd, vgpus: [{ device: '0', fd: vgpu[1].fd }] },
-      });
-      const [{ statistics }] = await Promise.all([save, restore]);
-      expect(statistics.rounds).to.be.above(0);
-      expect((await lab.memoryOf(to)).equals(await lab.memoryOf(from))).to.equal(true);
-      expect(await lab.info(to)).to.include({ state: 'paused', everRan: false });
-    });
-
-    it('fails with its reason where there is no such domain', async () => {
-      const { init } = await common(emuProgram(''));
-      const environment = lab.simulator.emuEnvironment();
-      const failure = runEmuSave({ ...init, ...saving, environment, domid: 12_345 });
-      expect(await messageOfFailure(failure)).to.match(/emu-manager: .*12345/);
     });
   });
 });
