@@ -35,6 +35,8 @@ const descriptions: Readonly<Record<string, string>> = {
   MAC_INVALID: 'That is no MAC address.',
   MAP_DUPLICATE_KEY: 'The map has the key already.',
   MEMORY_CONSTRAINT_VIOLATION: 'The memory limits do not fit one another.',
+  MEMORY_CONSTRAINT_VIOLATION_ORDER:
+    'The memory limits are not in order: static-min, dynamic-min, dynamic-max, static-max.',
   MESSAGE_METHOD_UNKNOWN: 'The server does not know the message.',
   MESSAGE_PARAMETER_COUNT_MISMATCH: 'The message takes another number of parameters.',
   MESSAGE_REMOVED: 'The message is no longer part of the API.',

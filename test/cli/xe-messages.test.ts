@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { surface } from '../../src/base/surface.js';
 import { type Answer, type FakeXapi, startFakeXapi } from './fake-xapi.js';
 import { database, endedTask, xeAt } from './xe-harness.js';
 
@@ -190,6 +191,14 @@ const rows: [args: string, calls: Call[], out?: string][] = [
   ['user-password-change old=a new=b', [['session.change_password', 'a', 'b']]],
 ];
 
+/** The model has the message, as a task where it is called so, and with that many parameters. */
+function assertInModel([name, ...params]: Call): void {
+  const message = surface.get(name.replace(/^Async\./, ''));
+  expect(message, name).not.to.equal(undefined);
+  if (name.startsWith('Async.')) expect(message?.async, name).to.equal(true);
+  expect(params.length, name).to.be.within(message?.required ?? 0, message?.params.length ?? 0);
+}
+
 const refused: [args: string, message: string][] = [
   ['vm-reset-powerstate vm=web', 'This is dangerous if the VM still runs anywhere; give force=true if it does not'],
   ['vm-copy new-name-label=x vm=db', '2 VMs match, and this is done for one at a time'],
@@ -228,6 +237,7 @@ describe('what commands of xe send', () => {
   for (const [args, calls, out = ''] of rows) {
     it(args, async () => {
       await start();
+      for (const call of calls) assertInModel(call);
       expect(await xeAt(server, args.split(' '))).to.deep.equal({ status: 0, out, err: '' });
       expect(sent()).to.deep.equal(calls);
     });

@@ -39,7 +39,12 @@ export const vmMemoryCommands: readonly Command[] = [
     'VM.set_memory_dynamic_range',
     'Set between what limits the memory of the selected VMs may be now.',
   ),
-  sizes('vm-memory-set', ['memory'], 'VM.set_memory', 'Set all memory limits of the selected VMs to one size.'),
+  sizes(
+    'vm-memory-set',
+    ['memory'],
+    'VM.set_memory',
+    'Set the memory of the selected VMs: every limit but the static minimum.',
+  ),
   onVms({
     name: 'vm-memory-target-set',
     required: ['target'],
