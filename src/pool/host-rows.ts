@@ -3,6 +3,7 @@ import { apiVersion, type Ref } from '../../idl/index.js';
 import type { HostState } from '../host/service.js';
 import type { Database } from './database.js';
 import { cpuInfo, putCpus, putInterface } from './host-devices.js';
+import { putPoolCpus } from './pool-cpus.js';
 
 /** The key of other_config of a host that was disabled for longer than its daemon runs. */
 export const staysDisabledKey = 'xenferry:stays-disabled';
@@ -25,6 +26,7 @@ export async function putHost(db: Database, state: HostState, version: string, n
   db.update('host', host, { ...said, enabled });
   putMetrics(db, host, state, now);
   putCpus(db, host, state);
+  putPoolCpus(db);
   await putInterface(db, host, state, now);
   return host;
 }
@@ -52,6 +54,9 @@ export function isLive(db: Database, host: Ref<'host'>): boolean {
   return db.find('host_metrics', db.get('host', host).metrics)?.live ?? false;
 }
 
+/** Graphical clients take a feature whose restriction is absent for one that is not licensed. */
+const unrestricted = { restrict_pooling: 'false', restrict_xen_motion: 'false', restrict_storage_xen_motion: 'false' };
+
 function createHost(db: Database, state: HostState, version: string): Ref<'host'> {
   return db.create('host', {
     uuid: state.uuid,
@@ -65,7 +70,7 @@ function createHost(db: Database, state: HostState, version: string): Ref<'host'
     ssl_legacy: false,
     edition: 'free',
     editions: ['free'],
-    license_params: { sku_type: 'free', version },
+    license_params: { sku_type: 'free', version, ...unrestricted },
   });
 }
 

@@ -4,6 +4,7 @@ import type { HostState } from '../host/service.js';
 import type { Database } from './database.js';
 import { putHost } from './host-rows.js';
 import { seedDriver } from './local-storage.js';
+import { putPoolCpus } from './pool-cpus.js';
 import { seedRoles } from './roles.js';
 
 /**
@@ -20,5 +21,6 @@ export async function seed(db: Database, own: HostState, version: string, now: D
     return master;
   }
   db.create('pool', { master });
+  putPoolCpus(db);
   return master;
 }

@@ -19,6 +19,11 @@ const removed = ['VBD_metrics.get_all_records', 'VIF_metrics.get_all_records', '
 /** Classes whose records change by themselves, or with every call. */
 const restless: ReadonlySet<string> = new Set(['host_metrics', 'pool', 'task']);
 
+interface HostRecord {
+  readonly cpu_info: Readonly<Record<string, string>>;
+  readonly license_params: Readonly<Record<string, string>>;
+}
+
 describe("Xen Orchestra's client", function () {
   this.timeout(60_000);
 
@@ -64,6 +69,17 @@ describe("Xen Orchestra's client", function () {
     const references = [...all].flatMap(([cls, records]) => referencesOf(cls, records));
     expect(references.filter(([cls, ref]) => all.has(cls) && !(ref in (all.get(cls) ?? {})))).to.deep.equal([]);
     expect(references.length).to.be.greaterThan(10);
+  });
+
+  it('finds the CPUs of all hosts at the pool, and hosts that may migrate', async () => {
+    const hosts = Object.values(await raw.call<Records>('host.get_all_records')) as unknown as HostRecord[];
+    const [pool] = Object.values(await raw.call<Records>('pool.get_all_records')) as unknown as HostRecord[];
+    const count = hosts.reduce((sum, { cpu_info }) => sum + Number(cpu_info.cpu_count), 0);
+    expect(Number(pool?.cpu_info.cpu_count)).to.equal(count).and.to.be.greaterThan(1);
+    expect(Number(pool?.cpu_info.socket_count)).to.equal(hosts.length);
+    for (const { license_params } of hosts) {
+      expect(license_params).to.include({ restrict_xen_motion: 'false', restrict_storage_xen_motion: 'false' });
+    }
   });
 
   for (const [number, transport] of transports.entries()) {
