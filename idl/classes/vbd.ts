@@ -31,20 +31,21 @@ export const VBD = {
   },
   messages: {
     create: {
-      doc: 'Connect a disk image, or an empty drive, to a halted VM.',
+      doc: 'Connect a disk, or a drive, to a VM, which has it from its next start or from VBD.plug on.',
       params: [{ name: 'args', type: 'record:VBD' }],
       result: 'ref:VBD',
       roles: 'vm-admin',
       async: true,
     },
     destroy: {
-      doc: 'Remove the connection of a disk image to a VM.',
+      doc: 'Remove the connection of a disk or a drive to a VM; no running VM may have it.',
       params: [{ name: 'self', type: 'ref:VBD' }],
       result: 'void',
       roles: 'vm-admin',
       async: true,
     },
     eject: {
+      doc: 'Take the CD out of a drive.',
       params: [{ name: 'vbd', type: 'ref:VBD' }],
       result: 'void',
       roles: 'vm-operator',
@@ -52,6 +53,7 @@ export const VBD = {
       errors: ['VBD_IS_EMPTY', 'VBD_NOT_REMOVABLE_MEDIA'],
     },
     insert: {
+      doc: 'Put a CD into an empty drive.',
       params: [
         { name: 'vbd', type: 'ref:VBD' },
         { name: 'vdi', type: 'ref:VDI' },
@@ -61,15 +63,28 @@ export const VBD = {
       async: true,
       errors: ['VBD_NOT_EMPTY', 'VBD_NOT_REMOVABLE_MEDIA'],
     },
-    plug: { params: [{ name: 'self', type: 'ref:VBD' }], result: 'void', roles: 'vm-admin', async: true },
+    plug: {
+      doc: 'Give a running VM the disk.',
+      params: [{ name: 'self', type: 'ref:VBD' }],
+      result: 'void',
+      roles: 'vm-admin',
+      async: true,
+    },
     unplug: {
+      doc: 'Take the disk from a running VM.',
       params: [{ name: 'self', type: 'ref:VBD' }],
       result: 'void',
       roles: 'vm-admin',
       async: true,
       errors: ['DEVICE_ALREADY_DETACHED', 'DEVICE_DETACH_REJECTED'],
     },
-    unplug_force: { params: [{ name: 'self', type: 'ref:VBD' }], result: 'void', roles: 'vm-admin', async: true },
+    unplug_force: {
+      doc: 'Take the disk from a running VM, whatever it does with it.',
+      params: [{ name: 'self', type: 'ref:VBD' }],
+      result: 'void',
+      roles: 'vm-admin',
+      async: true,
+    },
     unplug_force_no_safety_check: {
       params: [{ name: 'self', type: 'ref:VBD' }],
       result: 'void',
@@ -77,7 +92,13 @@ export const VBD = {
       async: true,
       hidden: true,
     },
-    assert_attachable: { params: [{ name: 'self', type: 'ref:VBD' }], result: 'void', roles: 'vm-admin', async: true },
+    assert_attachable: {
+      doc: 'Check that the disk could be attached to its VM.',
+      params: [{ name: 'self', type: 'ref:VBD' }],
+      result: 'void',
+      roles: 'vm-admin',
+      async: true,
+    },
     pause: {
       params: [{ name: 'self', type: 'ref:VBD' }],
       result: 'string',
@@ -96,6 +117,7 @@ export const VBD = {
       hidden: true,
     },
     set_mode: {
+      doc: 'Set whether a halted VM may write to the disk.',
       params: [
         { name: 'self', type: 'ref:VBD' },
         { name: 'value', type: 'enum:vbd_mode' },

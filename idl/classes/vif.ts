@@ -37,23 +37,42 @@ export const VIF = {
   },
   messages: {
     create: {
-      doc: 'Create a virtual network interface on a halted VM.',
+      doc: 'Create a virtual network interface of a VM, which has it from its next start or from VIF.plug on.',
       params: [{ name: 'args', type: 'record:VIF' }],
       result: 'ref:VIF',
       roles: 'vm-admin',
       async: true,
     },
     destroy: {
-      doc: 'Remove a virtual network interface.',
+      doc: 'Remove a virtual network interface that no running VM has.',
       params: [{ name: 'self', type: 'ref:VIF' }],
       result: 'void',
       roles: 'vm-admin',
       async: true,
     },
-    plug: { params: [{ name: 'self', type: 'ref:VIF' }], result: 'void', roles: 'vm-admin', async: true },
-    unplug: { params: [{ name: 'self', type: 'ref:VIF' }], result: 'void', roles: 'vm-admin', async: true },
-    unplug_force: { params: [{ name: 'self', type: 'ref:VIF' }], result: 'void', roles: 'vm-admin', async: true },
+    plug: {
+      doc: 'Give a running VM the interface.',
+      params: [{ name: 'self', type: 'ref:VIF' }],
+      result: 'void',
+      roles: 'vm-admin',
+      async: true,
+    },
+    unplug: {
+      doc: 'Take the interface from a running VM.',
+      params: [{ name: 'self', type: 'ref:VIF' }],
+      result: 'void',
+      roles: 'vm-admin',
+      async: true,
+    },
+    unplug_force: {
+      doc: 'Take the interface from a running VM, whatever it does with it.',
+      params: [{ name: 'self', type: 'ref:VIF' }],
+      result: 'void',
+      roles: 'vm-admin',
+      async: true,
+    },
     move: {
+      doc: 'Connect the interface to another network, while it is attached as well.',
       params: [
         { name: 'self', type: 'ref:VIF' },
         { name: 'network', type: 'ref:network' },
@@ -63,6 +82,7 @@ export const VIF = {
       async: true,
     },
     set_locking_mode: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VIF' },
         { name: 'value', type: 'enum:vif_locking_mode' },
@@ -72,6 +92,7 @@ export const VIF = {
       async: true,
     },
     set_ipv4_allowed: {
+      doc: 'Set the IPv4 addresses that the interface may use when it is locked.',
       params: [
         { name: 'self', type: 'ref:VIF' },
         { name: 'value', type: 'set(string)' },
@@ -81,6 +102,7 @@ export const VIF = {
       async: true,
     },
     add_ipv4_allowed: {
+      doc: 'Add an IPv4 address that the interface may use when it is locked.',
       params: [
         { name: 'self', type: 'ref:VIF' },
         { name: 'value', type: 'string' },
@@ -90,6 +112,7 @@ export const VIF = {
       async: true,
     },
     remove_ipv4_allowed: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VIF' },
         { name: 'value', type: 'string' },
@@ -99,6 +122,7 @@ export const VIF = {
       async: true,
     },
     set_ipv6_allowed: {
+      doc: 'Set the IPv6 addresses that the interface may use when it is locked.',
       params: [
         { name: 'self', type: 'ref:VIF' },
         { name: 'value', type: 'set(string)' },
@@ -108,6 +132,7 @@ export const VIF = {
       async: true,
     },
     add_ipv6_allowed: {
+      doc: 'Add an IPv6 address that the interface may use when it is locked.',
       params: [
         { name: 'self', type: 'ref:VIF' },
         { name: 'value', type: 'string' },
@@ -117,6 +142,7 @@ export const VIF = {
       async: true,
     },
     remove_ipv6_allowed: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VIF' },
         { name: 'value', type: 'string' },
@@ -148,6 +174,7 @@ export const VIF = {
       async: true,
     },
     add_trunks: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VIF' },
         { name: 'value', type: 'int' },
@@ -157,6 +184,7 @@ export const VIF = {
       async: true,
     },
     remove_trunks: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VIF' },
         { name: 'value', type: 'int' },
@@ -166,6 +194,7 @@ export const VIF = {
       async: true,
     },
     set_trunks: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VIF' },
         { name: 'value', type: 'set(int)' },

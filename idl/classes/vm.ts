@@ -162,6 +162,7 @@ export const VM = {
       ],
     },
     clone: {
+      doc: 'Make a VM of another one, with clones of its disks beside them and interfaces of its own.',
       params: [
         { name: 'vm', type: 'ref:VM' },
         { name: 'new_name', type: 'string' },
@@ -172,6 +173,7 @@ export const VM = {
       errors: ['LICENCE_RESTRICTION', 'OPERATION_NOT_ALLOWED', 'SR_FULL', 'VM_BAD_POWER_STATE'],
     },
     copy: {
+      doc: 'Make a VM of another one, with copies of its disks in the given SR, or each in its own where that is null.',
       params: [
         { name: 'vm', type: 'ref:VM' },
         { name: 'new_name', type: 'string' },
@@ -206,6 +208,7 @@ export const VM = {
       ],
     },
     provision: {
+      doc: 'Make the disks that other_config:disks of a template asks for, and make the template a VM.',
       params: [{ name: 'vm', type: 'ref:VM' }],
       result: 'void',
       roles: 'vm-admin',
@@ -287,6 +290,7 @@ export const VM = {
       errors: ['OPERATION_NOT_ALLOWED', 'OTHER_OPERATION_IN_PROGRESS', 'VM_BAD_POWER_STATE', 'VM_IS_TEMPLATE'],
     },
     clean_reboot: {
+      doc: 'Ask the guest to shut down, and start the VM anew.',
       params: [{ name: 'vm', type: 'ref:VM' }],
       result: 'void',
       roles: 'vm-operator',
@@ -302,12 +306,14 @@ export const VM = {
       errors: ['OPERATION_NOT_ALLOWED', 'OTHER_OPERATION_IN_PROGRESS', 'VM_BAD_POWER_STATE', 'VM_IS_TEMPLATE'],
     },
     power_state_reset: {
+      doc: 'Show a VM as halted whose host is gone, or has lost its domain.',
       params: [{ name: 'vm', type: 'ref:VM' }],
       result: 'void',
       roles: 'pool-operator',
       async: true,
     },
     hard_reboot: {
+      doc: "Destroy the VM's domain at once, and start it anew.",
       params: [{ name: 'vm', type: 'ref:VM' }],
       result: 'void',
       roles: 'vm-operator',
@@ -315,6 +321,7 @@ export const VM = {
       errors: ['OPERATION_NOT_ALLOWED', 'OTHER_OPERATION_IN_PROGRESS', 'VM_BAD_POWER_STATE', 'VM_IS_TEMPLATE'],
     },
     suspend: {
+      doc: "Save the VM's memory on its host, and give up its domain.",
       params: [{ name: 'vm', type: 'ref:VM' }],
       result: 'void',
       roles: 'vm-operator+cert',
@@ -330,6 +337,7 @@ export const VM = {
       errors: ['LICENCE_RESTRICTION', 'OPERATION_NOT_ALLOWED', 'SR_FULL', 'VM_BAD_POWER_STATE'],
     },
     resume: {
+      doc: 'Let a suspended VM go on, on the host that has its memory.',
       params: [
         { name: 'vm', type: 'ref:VM' },
         { name: 'start_paused', type: 'bool' },
@@ -341,6 +349,7 @@ export const VM = {
       errors: ['OPERATION_NOT_ALLOWED', 'VM_BAD_POWER_STATE', 'VM_IS_TEMPLATE'],
     },
     set_is_default_template: {
+      doc: 'Make a VM a default template, or a default template one like any other.',
       params: [
         { name: 'vm', type: 'ref:VM' },
         { name: 'value', type: 'bool' },
@@ -359,6 +368,7 @@ export const VM = {
       poolInternal: true,
     },
     resume_on: {
+      doc: 'Let a suspended VM go on, on the given host, which has to have its memory.',
       params: [
         { name: 'vm', type: 'ref:VM' },
         { name: 'host', type: 'ref:host' },
@@ -413,6 +423,7 @@ export const VM = {
       async: true,
     },
     set_NVRAM: {
+      doc: 'Set the NVRAM of a halted VM.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'map(string,string)' },
@@ -421,6 +432,7 @@ export const VM = {
       roles: 'vm-admin',
     },
     add_to_NVRAM: {
+      doc: 'Add a key to the NVRAM of a halted VM.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'key', type: 'string' },
@@ -430,6 +442,7 @@ export const VM = {
       roles: 'vm-admin',
     },
     remove_from_NVRAM: {
+      doc: 'Remove a key from the NVRAM of a halted VM.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'key', type: 'string' },
@@ -438,6 +451,7 @@ export const VM = {
       roles: 'vm-admin',
     },
     set_ha_restart_priority: {
+      doc: 'Set how the VM is to be treated when its host fails: restart, best-effort or empty.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'string' },
@@ -446,6 +460,7 @@ export const VM = {
       roles: 'pool-operator',
     },
     set_ha_always_run: {
+      doc: 'Set ha_restart_priority to restart, or to nothing.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'bool' },
@@ -454,12 +469,14 @@ export const VM = {
       roles: 'pool-operator',
     },
     compute_memory_overhead: {
+      doc: 'The memory, in bytes, that the VM takes beyond its own.',
       params: [{ name: 'vm', type: 'ref:VM' }],
       result: 'int',
       roles: 'read-only',
       async: true,
     },
     set_memory_dynamic_max: {
+      doc: 'Set the upper dynamic limit of memory, in bytes.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'int' },
@@ -468,6 +485,7 @@ export const VM = {
       roles: 'vm-power-admin',
     },
     set_memory_dynamic_min: {
+      doc: 'Set the lower dynamic limit of memory, in bytes.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'int' },
@@ -476,6 +494,7 @@ export const VM = {
       roles: 'vm-power-admin',
     },
     set_memory_dynamic_range: {
+      doc: 'Set both dynamic limits of memory, in bytes.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'min', type: 'int' },
@@ -486,6 +505,7 @@ export const VM = {
       async: true,
     },
     set_memory_static_max: {
+      doc: "Set the upper static limit of a halted VM's memory, in bytes: what its domain gets.",
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'int' },
@@ -495,6 +515,7 @@ export const VM = {
       errors: ['HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN'],
     },
     set_memory_static_min: {
+      doc: "Set the lower static limit of a halted VM's memory, in bytes.",
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'int' },
@@ -503,6 +524,7 @@ export const VM = {
       roles: 'vm-power-admin',
     },
     set_memory_static_range: {
+      doc: "Set both static limits of a halted VM's memory, in bytes.",
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'min', type: 'int' },
@@ -513,6 +535,7 @@ export const VM = {
       async: true,
     },
     set_memory_limits: {
+      doc: "Set all limits of a halted VM's memory, in bytes.",
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'static_min', type: 'int' },
@@ -525,6 +548,7 @@ export const VM = {
       async: true,
     },
     set_memory: {
+      doc: 'Set the memory of a halted VM, in bytes: all limits but the lower static one.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'int' },
@@ -548,8 +572,15 @@ export const VM = {
       roles: 'read-only',
       async: true,
     },
-    get_cooperative: { params: [{ name: 'self', type: 'ref:VM' }], result: 'bool', roles: 'read-only', async: true },
+    get_cooperative: {
+      doc: 'Always true.',
+      params: [{ name: 'self', type: 'ref:VM' }],
+      result: 'bool',
+      roles: 'read-only',
+      async: true,
+    },
     set_HVM_shadow_multiplier: {
+      doc: 'Set the shadow multiplier of a halted VM.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'float' },
@@ -567,6 +598,7 @@ export const VM = {
       async: true,
     },
     set_VCPUs_max: {
+      doc: 'Set how many virtual CPUs a halted VM has at most.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'int' },
@@ -575,6 +607,7 @@ export const VM = {
       roles: 'vm-admin',
     },
     set_VCPUs_at_startup: {
+      doc: 'Set how many virtual CPUs a halted VM starts with.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'int' },
@@ -603,6 +636,7 @@ export const VM = {
       errors: ['VM_BAD_POWER_STATE'],
     },
     maximise_memory: {
+      doc: 'The greatest static_max, in bytes, with which the VM fits into so much memory.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'total', type: 'int' },
@@ -660,8 +694,14 @@ export const VM = {
       async: true,
       hidden: true,
     },
-    get_boot_record: { params: [{ name: 'self', type: 'ref:VM' }], result: 'record:VM', roles: 'read-only' },
+    get_boot_record: {
+      doc: "The VM's record as it is.",
+      params: [{ name: 'self', type: 'ref:VM' }],
+      result: 'record:VM',
+      roles: 'read-only',
+    },
     get_data_sources: {
+      doc: 'What is measured of the VM: nothing.',
       params: [{ name: 'self', type: 'ref:VM' }],
       result: 'set(record:data_source)',
       roles: 'read-only',
@@ -691,6 +731,7 @@ export const VM = {
       roles: 'vm-admin',
     },
     assert_operation_valid: {
+      doc: 'Check that an operation would be accepted now.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'op', type: 'enum:vm_operations' },
@@ -706,8 +747,18 @@ export const VM = {
       roles: 'pool-admin',
       async: true,
     },
-    get_allowed_VBD_devices: { params: [{ name: 'vm', type: 'ref:VM' }], result: 'set(string)', roles: 'read-only' },
-    get_allowed_VIF_devices: { params: [{ name: 'vm', type: 'ref:VM' }], result: 'set(string)', roles: 'read-only' },
+    get_allowed_VBD_devices: {
+      doc: 'The device numbers that a new VBD could have.',
+      params: [{ name: 'vm', type: 'ref:VM' }],
+      result: 'set(string)',
+      roles: 'read-only',
+    },
+    get_allowed_VIF_devices: {
+      doc: 'The device numbers that a new VIF could have.',
+      params: [{ name: 'vm', type: 'ref:VM' }],
+      result: 'set(string)',
+      roles: 'read-only',
+    },
     get_possible_hosts: {
       doc: 'The hosts on which the VM could run now.',
       params: [{ name: 'vm', type: 'ref:VM' }],
@@ -716,6 +767,7 @@ export const VM = {
       async: true,
     },
     assert_can_boot_here: {
+      doc: 'Check that the VM could start, or go on, on the host.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'host', type: 'ref:host' },
@@ -781,7 +833,13 @@ export const VM = {
       async: true,
       hidden: true,
     },
-    assert_agile: { params: [{ name: 'self', type: 'ref:VM' }], result: 'void', roles: 'read-only', async: true },
+    assert_agile: {
+      doc: 'Check that every host of the pool has what the VM needs.',
+      params: [{ name: 'self', type: 'ref:VM' }],
+      result: 'void',
+      roles: 'read-only',
+      async: true,
+    },
     update_snapshot_metadata: {
       params: [
         { name: 'vm', type: 'ref:VM' },
@@ -795,6 +853,7 @@ export const VM = {
       hidden: true,
     },
     retrieve_wlb_recommendations: {
+      doc: 'What workload balancing recommends: nothing.',
       params: [{ name: 'vm', type: 'ref:VM' }],
       result: 'map(ref:host,set(string))',
       roles: 'read-only',
@@ -936,6 +995,7 @@ export const VM = {
       errors: ['OPERATION_NOT_ALLOWED'],
     },
     query_services: {
+      doc: 'The services that the VM offers to the pool: none.',
       params: [{ name: 'self', type: 'ref:VM' }],
       result: 'map(string,string)',
       roles: 'pool-admin',
@@ -964,6 +1024,7 @@ export const VM = {
       async: true,
     },
     set_has_vendor_device: {
+      doc: 'Set whether a halted VM has the device for which Windows finds drivers by itself.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'bool' },
@@ -984,6 +1045,7 @@ export const VM = {
       async: true,
     },
     set_actions_after_crash: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'enum:on_crash_behaviour' },
@@ -993,6 +1055,7 @@ export const VM = {
       async: true,
     },
     set_domain_type: {
+      doc: 'Set the type of a halted VM: hvm is the one there is.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'enum:domain_type' },
@@ -1001,6 +1064,7 @@ export const VM = {
       roles: 'vm-admin',
     },
     set_HVM_boot_policy: {
+      accessor: true,
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'string' },

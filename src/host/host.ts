@@ -1,6 +1,7 @@
 /** One host: its domains, the migrations that leave it and those that arrive, for its coordinator (host/service). */
 import { availableParallelism } from 'node:os';
 import type { Backend } from '../backend/backend.js';
+import type { DomainHandle } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
 import type { MigrationDestination } from '../migrate/destination.js';
 import { oldCopyUuid, temporaryUuid } from '../migrate/protocol.js';
@@ -32,11 +33,15 @@ export interface HostDeps {
 /** Make the host's service; its domains' changes are events from now on. */
 export function createHost(deps: HostDeps): HostService {
   const { backend, events, migrations } = deps;
+  const outdate = (uuid: string, handle: DomainHandle): void => {
+    deps.suspended.outdate(uuid, handle).catch((error: unknown) => deps.log.error('an old image stays', { err: error }));
+  };
   backend.onDomainChange((change) => {
     if ('gone' in change) {
       if (!isPassing(change.gone)) events.emit({ kind: 'domain-gone', uuid: change.gone });
     } else if (change.state !== 'building' && !isPassing(change.uuid)) {
       events.emit({ kind: 'domain', uuid: change.uuid, state: change.state, handle: change.handle });
+      if (change.state === 'running') outdate(change.uuid, change.handle);
     }
   });
   const run = (operation: Operation) =>

@@ -2,55 +2,58 @@
  * Which operations a VM allows now, and the hold that a running one has on it. Clients offer what allowed_operations names,
  * so it names what is implemented and would be accepted now, and nothing else.
  */
-import type { RecordOf, Ref, TypeOf } from '../../idl/index.js';
+import type { Ref } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
 import type { Database, RecordView } from './database.js';
+import { updateVbdOperations, updateVifOperations } from './device-operations.js';
+import { type PowerState, type VmOperation, type VmRule, vmRules } from './vm-operations.js';
 
-export type VmOperation = TypeOf<'enum:vm_operations'>;
-type VM = RecordOf<'VM'>;
-type PowerState = VM['power_state'];
+export type { VmOperation } from './vm-operations.js';
 
 /** The key of other_config that says why a VM is in doubt: nobody knows yet on which of two hosts it will run. */
 export const inDoubtKey = 'xenferry:in-doubt';
 
-/** The implemented operations with the power states in which each is accepted. */
-const powerStates: Partial<Record<VmOperation, readonly PowerState[]>> = {
-  start: ['Halted'],
-  start_on: ['Halted'],
-  destroy: ['Halted'],
-  pause: ['Running'],
-  unpause: ['Paused'],
-  clean_shutdown: ['Running'],
-  hard_shutdown: ['Running', 'Paused'],
-  shutdown: ['Running', 'Paused'],
-  pool_migrate: ['Running', 'Paused'],
-  migrate_send: ['Running', 'Paused'],
-};
-
-const onTemplates: ReadonlySet<VmOperation> = new Set(['destroy']);
+/** The key of other_config by which clients of old know a default template. */
+export const defaultTemplateKey = 'default_template';
 
 /**
  * Why an operation is refused now; undefined where it is accepted.
- * @returns OPERATION_BLOCKED [vm, reason], VM_IS_TEMPLATE [vm], VM_BAD_POWER_STATE [vm, expected, actual],
- *   OTHER_OPERATION_IN_PROGRESS [class, vm, operation, task], OPERATION_NOT_ALLOWED [reason]
+ * @returns NOT_IMPLEMENTED [operation], OPERATION_BLOCKED [vm, reason], VM_BAD_POWER_STATE [vm, expected, actual],
+ *   OTHER_OPERATION_IN_PROGRESS [class, vm, operation, task], VM_IS_TEMPLATE [vm, operation], PROVISION_ONLY_ALLOWED_ON_TEMPLATE,
+ *   OPERATION_NOT_ALLOWED [reason]
  */
 export function refusal(ref: Ref<'VM'>, vm: RecordView<'VM'>, operation: VmOperation): XapiError | undefined {
-  return whyNot(ref, vm, operation)?.();
+  const blocked = vm.blocked_operations[operation];
+  if (blocked !== undefined) return new XapiError('OPERATION_BLOCKED', [ref, blocked]);
+  const rule = vmRules[operation];
+  if (rule === undefined) return new XapiError('NOT_IMPLEMENTED', [operation]);
+  if (!rule.states.includes(vm.power_state)) return badPowerState(ref, vm, rule.states);
+  const other = conflict(vm, rule);
+  if (other !== undefined) return new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', ref, other[1], other[0]]);
+  if (vm.is_a_template && !fitsTemplate(vm, rule)) return new XapiError('VM_IS_TEMPLATE', [ref, operation]);
+  if (!vm.is_a_template && rule.templates === 'alone') return new XapiError('PROVISION_ONLY_ALLOWED_ON_TEMPLATE');
+  if (vm.is_control_domain) {
+    return new XapiError('OPERATION_NOT_ALLOWED', [`${operation}: ${vm.name_label} is a control domain`]);
+  }
+  const doubt = vm.other_config[inDoubtKey];
+  if (doubt === undefined || rule.inDoubt === true) return undefined;
+  return new XapiError('OPERATION_NOT_ALLOWED', [`${ref} (${vm.name_label}) is in doubt after a migration: ${doubt}`]);
 }
 
-/** The error is made only where it is wanted: to make one costs far more than to look. */
-function whyNot(ref: Ref<'VM'>, vm: RecordView<'VM'>, operation: VmOperation): (() => XapiError) | undefined {
-  const blocked = vm.blocked_operations[operation];
-  if (blocked !== undefined) return () => new XapiError('OPERATION_BLOCKED', [ref, blocked]);
-  if (vm.is_a_template && !onTemplates.has(operation)) return () => new XapiError('VM_IS_TEMPLATE', [ref]);
-  const expected = powerStates[operation] ?? [];
-  if (!expected.includes(vm.power_state)) return () => badPowerState(ref, vm, expected);
-  const [other] = Object.entries(vm.current_operations);
-  if (other !== undefined) return () => new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', ref, other[1], other[0]]);
-  const doubt = vm.other_config[inDoubtKey];
-  if (doubt === undefined) return undefined;
-  const reason = `${ref} (${vm.name_label}) is in doubt after a migration: ${doubt}`;
-  return () => new XapiError('OPERATION_NOT_ALLOWED', [reason]);
+/** What runs on the VM and does not go with the operation. */
+function conflict(vm: RecordView<'VM'>, rule: VmRule): [task: string, operation: string] | undefined {
+  return Object.entries(vm.current_operations).find(([, running]) => !rule.beside?.includes(running));
+}
+
+function fitsTemplate(vm: RecordView<'VM'>, rule: VmRule): boolean {
+  if (rule.templates !== 'own') return rule.templates !== undefined;
+  return !vm.is_default_template && vm.other_config[defaultTemplateKey] !== 'true';
+}
+
+/** @throws HANDLE_INVALID, what `refusal` says */
+export function assertAllowed(db: Database, ref: Ref<'VM'>, operation: VmOperation): void {
+  const refused = refusal(ref, db.get('VM', ref), operation);
+  if (refused !== undefined) throw refused;
 }
 
 /** @param expected the states in which the call would be accepted */
@@ -59,19 +62,43 @@ export function badPowerState(ref: Ref<'VM'>, vm: RecordView<'VM'>, expected: re
   return new XapiError('VM_BAD_POWER_STATE', [ref, names, vm.power_state.toLowerCase()]);
 }
 
+const listed = (Object.entries(vmRules) as [VmOperation, VmRule][])
+  .filter(([, { unlisted }]) => unlisted !== true)
+  .map(([operation]) => operation);
+
 /** Compute allowed_operations anew. @throws HANDLE_INVALID */
 export function updateAllowedOperations(db: Database, ref: Ref<'VM'>): void {
   const vm = db.get('VM', ref);
-  const operations = Object.keys(powerStates) as VmOperation[];
-  db.update('VM', ref, { allowed_operations: operations.filter((op) => whyNot(ref, vm, op) === undefined) });
+  db.update('VM', ref, { allowed_operations: listed.filter((op) => refusal(ref, vm, op) === undefined) });
 }
 
-/** Keep allowed_operations of every VM right whenever its row changes. @returns stops it */
+/** Keep allowed_operations of every VM, VIF and VBD right whenever something changes that counts for them. @returns stops it */
 export function followAllowedOperations(db: Database): () => void {
-  for (const [ref] of db.all('VM')) updateAllowedOperations(db, ref);
+  for (const [ref] of db.all('VM')) updateVm(db, ref);
   return db.onChange((cls, ref) => {
-    if (cls === 'VM' && db.find('VM', ref as Ref<'VM'>) !== undefined) updateAllowedOperations(db, ref as Ref<'VM'>);
+    if (cls === 'VM') updateVm(db, ref as Ref<'VM'>);
+    if (cls === 'VIF') updateVifOperations(db, ref as Ref<'VIF'>);
+    if (cls === 'VBD') {
+      updateVbdOperations(db, ref as Ref<'VBD'>);
+      updateSiblings(db, ref as Ref<'VBD'>);
+    }
+    if (cls === 'VDI') for (const vbd of db.find('VDI', ref as Ref<'VDI'>)?.VBDs ?? []) updateVbdOperations(db, vbd);
   });
+}
+
+function updateVm(db: Database, ref: Ref<'VM'>): void {
+  const vm = db.find('VM', ref);
+  if (vm === undefined) return;
+  updateAllowedOperations(db, ref);
+  for (const vif of vm.VIFs) updateVifOperations(db, vif);
+  for (const vbd of vm.VBDs) updateVbdOperations(db, vbd);
+}
+
+/** What one VM has of a disk counts for the others. A CD is for everyone, and may be in very many drives. */
+function updateSiblings(db: Database, ref: Ref<'VBD'>): void {
+  const vbd = db.find('VBD', ref);
+  if (vbd === undefined || vbd.type === 'CD') return;
+  for (const other of db.find('VDI', vbd.VDI)?.VBDs ?? []) if (other !== ref) updateVbdOperations(db, other);
 }
 
 /**
@@ -80,8 +107,7 @@ export function followAllowedOperations(db: Database): () => void {
  * @throws what `refusal` says, HANDLE_INVALID
  */
 function holdVm(db: Database, ref: Ref<'VM'>, operation: VmOperation, task: string): { release(): void } {
-  const refused = refusal(ref, db.get('VM', ref), operation);
-  if (refused !== undefined) throw refused;
+  assertAllowed(db, ref, operation);
   db.putInMap('VM', ref, 'current_operations', task, operation);
   return {
     release() {

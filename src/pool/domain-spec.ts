@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import type { RecordOf } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
-import { type DomainSpec, type MemoryProfile, pageSize, type Workload } from '../base/hypervisor-protocol.js';
+import type { DomainSpec, MemoryProfile, Workload } from '../base/hypervisor-protocol.js';
+import { assertDomainMemory } from './vm-memory.js';
 
 /** The keys of VM.other_config that say what the simulator's guest has in its memory and does. */
 const simulatorKeys = {
@@ -24,9 +25,7 @@ type VmFields = Pick<RecordOf<'VM'>, 'uuid' | 'name_label' | 'memory_static_max'
  */
 export function domainSpec(vm: Readonly<VmFields>, vgpus: readonly string[]): DomainSpec {
   const memory = vm.memory_static_max;
-  if (memory <= 0 || memory % pageSize !== 0) {
-    throw invalid('memory_static_max', memory, `a positive multiple of ${pageSize} bytes`);
-  }
+  assertDomainMemory(memory);
   const config = vm.other_config;
   return {
     uuid: vm.uuid,

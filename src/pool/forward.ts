@@ -35,14 +35,11 @@ export async function assertCanTake({ db, members }: ForwardDeps, host: Ref<'hos
   if (memoryFree < needed) throw new XapiError('HOST_NOT_ENOUGH_FREE_MEMORY', [String(needed), String(memoryFree)]);
 }
 
-/** A network without interfaces is internal, and there on every host. */
 export function assertReachesDevices(db: Database, host: Ref<'host'>, vm: Ref<'VM'>): void {
   const { VIFs, VBDs } = db.get('VM', vm);
   for (const vif of VIFs) {
     const { network } = db.get('VIF', vif);
-    const pifs = (db.find('network', network)?.PIFs ?? []).map((pif) => db.get('PIF', pif));
-    const there = pifs.length === 0 || pifs.some((pif) => pif.host === host && pif.currently_attached);
-    if (!there) throw new XapiError('VM_REQUIRES_NETWORK', [vm, network]);
+    if (!hasNetwork(db, host, network)) throw new XapiError('VM_REQUIRES_NETWORK', [vm, network]);
   }
   for (const vbd of VBDs) {
     const vdi = db.find('VDI', db.get('VBD', vbd).VDI);
@@ -52,6 +49,12 @@ export function assertReachesDevices(db: Database, host: Ref<'host'>, vm: Ref<'V
       throw new XapiError('VM_REQUIRES_SR', [vm, vdi.SR]);
     }
   }
+}
+
+/** Whether a host is on a network. One without interfaces is internal, and there on every host. */
+export function hasNetwork(db: Database, host: Ref<'host'>, network: Ref<'network'>): boolean {
+  const pifs = (db.find('network', network)?.PIFs ?? []).map((pif) => db.get('PIF', pif));
+  return pifs.length === 0 || pifs.some((pif) => pif.host === host && pif.currently_attached);
 }
 
 /** The hosts that could take the VM now. */

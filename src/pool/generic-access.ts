@@ -1,8 +1,8 @@
 /** The rows as the XenAPI's front reads and writes them: by names that come from the model, references that come from anywhere. */
 import type { ClassName, Ref } from '../../idl/index.js';
 import type { Rows } from '../base/dispatch-deps.js';
-import { badPowerState } from './allowed-operations.js';
 import type { Database } from './database.js';
+import { setIsATemplate } from './vm-template.js';
 
 /** A change is answered when it is durable. */
 export function genericAccess(db: Database): Rows {
@@ -12,8 +12,8 @@ export function genericAccess(db: Database): Rows {
     byNameLabel: (cls, label) => db.byNameLabel(cls, label),
     all: (cls) => db.all(cls),
     set(cls, ref, field, value) {
-      if (cls === 'VM' && field === 'is_a_template') assertHalted(db, ref as Ref<'VM'>);
-      db.update(cls, ref as Ref<ClassName>, { [field]: value });
+      if (cls === 'VM' && field === 'is_a_template') setIsATemplate(db, ref as Ref<'VM'>, value === true, new Date());
+      else db.update(cls, ref as Ref<ClassName>, { [field]: value });
       return db.saved();
     },
     addToMap(cls, ref, field, key, value) {
@@ -33,10 +33,4 @@ export function genericAccess(db: Database): Rows {
       return db.saved();
     },
   };
-}
-
-/** A running VM must not become a template, on which no operation could end it. */
-function assertHalted(db: Database, ref: Ref<'VM'>): void {
-  const vm = db.get('VM', ref);
-  if (vm.power_state !== 'Halted') throw badPowerState(ref, vm, ['Halted']);
 }

@@ -1,6 +1,7 @@
 /** A host's rows: itself, its metrics and what it has; from what the host says of itself. */
 import { apiVersion, type Ref } from '../../idl/index.js';
 import type { HostState } from '../host/service.js';
+import { putControlDomain } from './control-domain.js';
 import type { Database } from './database.js';
 import { cpuInfo, putCpus, putInterface } from './host-devices.js';
 import { putPoolCpus } from './pool-cpus.js';
@@ -27,6 +28,7 @@ export async function putHost(db: Database, state: HostState, version: string, n
   putMetrics(db, host, state, now);
   putCpus(db, host, state);
   putPoolCpus(db);
+  putControlDomain(db, host, state, now);
   await putInterface(db, host, state, now);
   return host;
 }

@@ -106,15 +106,8 @@ export function createMembers(deps: MembersDeps): Members {
     url: (host) => find(host).url,
     state,
     async settle(vm, host) {
-      const { domains } = await state(host);
-      if (db.find('VM', vm) === undefined) return;
-      const { uuid } = db.get('VM', vm);
-      settle(
-        deps,
-        vm,
-        host,
-        domains.find((domain) => domain.uuid === uuid),
-      );
+      const now = await state(host);
+      if (db.find('VM', vm) !== undefined) settle(deps, vm, host, now);
     },
     close() {
       for (const { stop } of followed.values()) stop.abort();

@@ -12,12 +12,12 @@ export interface Residence {
 /** The VM has a domain on a host. */
 export function setResident(db: Database, ref: Ref<'VM'>, residence: Residence, now: Date): void {
   const vm = db.get('VM', ref);
-  const booted = vm.power_state === 'Halted';
   db.update('VM', ref, {
     power_state: residence.powerState,
     resident_on: residence.host,
     scheduled_to_be_resident_on: nullRef,
     domid: residence.domid,
+    domarch: 'x86_64',
     memory_target: vm.memory_dynamic_max,
   });
   setMetrics(
@@ -29,24 +29,89 @@ export function setResident(db: Database, ref: Ref<'VM'>, residence: Residence, 
       state: [residence.powerState.toLowerCase()],
       hvm: true,
       current_domain_type: 'hvm',
-      ...(booted ? { start_time: now } : {}),
     },
     now,
   );
-  attachDevices(db, ref, true);
+  if (vm.power_state === 'Halted') setBooted(db, ref, now);
+}
+
+/** The VM has begun anew, with all of its devices and a guest that tells of itself. */
+export function setBooted(db: Database, ref: Ref<'VM'>, now: Date): void {
+  const { VIFs, VBDs, VGPUs, metrics } = db.get('VM', ref);
+  setMetrics(db, metrics, { start_time: now }, now);
+  for (const vif of VIFs) db.update('VIF', vif, { currently_attached: true });
+  for (const vbd of VBDs) attachVbd(db, vbd);
+  for (const vgpu of VGPUs) db.update('VGPU', vgpu, { currently_attached: true });
+  removeGuestMetrics(db, ref);
+  db.update('VM', ref, { guest_metrics: db.create('VM_guest_metrics', { ...simulatedGuest, last_updated: now }) });
+}
+
+/** What the simulated guest tells: it has drivers for its devices, and does what it is asked to. */
+const simulatedGuest: Partial<RecordOf<'VM_guest_metrics'>> = {
+  os_version: { name: 'xenferry simulated guest', distro: 'simulated', major: '1', minor: '0' },
+  PV_drivers_version: { major: '1', minor: '0', micro: '0', build: '0' },
+  PV_drivers_up_to_date: true,
+  PV_drivers_detected: true,
+  other: {
+    'feature-poweroff': '1',
+    'feature-reboot': '1',
+    'feature-shutdown': '1',
+    'feature-suspend': '1',
+  },
+  live: true,
+  can_use_hotplug_vbd: 'yes',
+  can_use_hotplug_vif: 'yes',
+};
+
+function removeGuestMetrics(db: Database, ref: Ref<'VM'>): void {
+  const { guest_metrics } = db.get('VM', ref);
+  if (db.find('VM_guest_metrics', guest_metrics) !== undefined) db.destroy('VM_guest_metrics', guest_metrics);
+  db.update('VM', ref, { guest_metrics: nullRef });
+}
+
+/** The guest has the device, under the name that a Linux guest gives it. */
+export function attachVbd(db: Database, ref: Ref<'VBD'>): void {
+  const number = Number(db.get('VBD', ref).userdevice);
+  db.update('VBD', ref, { currently_attached: true, device: `xvd${lettersOf(number)}` });
+}
+
+export function detachVbd(db: Database, ref: Ref<'VBD'>): void {
+  db.update('VBD', ref, { currently_attached: false, device: '' });
+}
+
+/** a to z, then aa, ab and so on. */
+function lettersOf(number: number): string {
+  const letter = String.fromCharCode(97 + (number % 26));
+  return number < 26 ? letter : `${lettersOf(Math.floor(number / 26) - 1)}${letter}`;
 }
 
 /** The VM has no domain anywhere. */
 export function setHalted(db: Database, ref: Ref<'VM'>, now: Date): void {
+  leaveHost(db, ref, 'Halted');
+  const metrics = { memory_actual: 0, VCPUs_number: 0, state: ['halted'], hvm: false };
+  setMetrics(db, db.get('VM', ref).metrics, { ...metrics, current_domain_type: 'unspecified' }, now);
+  removeGuestMetrics(db, ref);
+  const { VIFs, VBDs, VGPUs } = db.get('VM', ref);
+  for (const vif of VIFs) db.update('VIF', vif, { currently_attached: false });
+  for (const vbd of VBDs) detachVbd(db, vbd);
+  for (const vgpu of VGPUs) db.update('VGPU', vgpu, { currently_attached: false });
+}
+
+/** The VM's memory is in a suspend image. It keeps its devices, and what its guest has told. */
+export function setSuspended(db: Database, ref: Ref<'VM'>, now: Date): void {
+  leaveHost(db, ref, 'Suspended');
+  const metrics = { memory_actual: 0, VCPUs_number: 0, state: ['suspended'] };
+  setMetrics(db, db.get('VM', ref).metrics, metrics, now);
+}
+
+function leaveHost(db: Database, ref: Ref<'VM'>, power_state: 'Halted' | 'Suspended'): void {
   db.update('VM', ref, {
-    power_state: 'Halted',
+    power_state,
     resident_on: nullRef,
     scheduled_to_be_resident_on: nullRef,
     domid: -1,
+    domarch: '',
   });
-  const metrics = { memory_actual: 0, VCPUs_number: 0, state: ['halted'], hvm: false };
-  setMetrics(db, db.get('VM', ref).metrics, { ...metrics, current_domain_type: 'unspecified' }, now);
-  attachDevices(db, ref, false);
 }
 
 type Metrics = RecordOf<'VM_metrics'>;
@@ -58,13 +123,6 @@ function setMetrics(db: Database, ref: Ref<'VM_metrics'>, patch: Partial<Metrics
   if (db.generation() > generation) db.update('VM_metrics', ref, { last_updated: now });
 }
 
-function attachDevices(db: Database, ref: Ref<'VM'>, currently_attached: boolean): void {
-  const { VIFs, VBDs, VGPUs } = db.get('VM', ref);
-  for (const vif of VIFs) db.update('VIF', vif, { currently_attached });
-  for (const vbd of VBDs) db.update('VBD', vbd, { currently_attached });
-  for (const vgpu of VGPUs) db.update('VGPU', vgpu, { currently_attached });
-}
-
 /** Remove a VM's record with those of its metrics and devices. */
 export function removeVm(db: Database, ref: Ref<'VM'>): void {
   const vm = db.find('VM', ref);
@@ -73,6 +131,7 @@ export function removeVm(db: Database, ref: Ref<'VM'>): void {
   for (const vbd of vm.VBDs) db.destroy('VBD', vbd);
   for (const vgpu of vm.VGPUs) db.destroy('VGPU', vgpu);
   for (const console of vm.consoles) db.destroy('console', console);
+  removeGuestMetrics(db, ref);
   if (db.find('VM_metrics', vm.metrics) !== undefined) db.destroy('VM_metrics', vm.metrics);
   db.destroy('VM', ref);
 }

@@ -6,7 +6,7 @@ import type { Ref } from '../../idl/index.js';
 import type { Log } from '../base/log.js';
 import type { HostState } from '../host/service.js';
 import type { Database, RecordView } from './database.js';
-import { setHalted, setResident } from './power.js';
+import { setHalted, setResident, setSuspended } from './power.js';
 
 export interface ResidenceDeps {
   readonly db: Database;
@@ -40,25 +40,34 @@ export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostSta
   const ended: string[] = [];
   let stale = false;
   for (const [ref, vm] of db.all('VM')) {
+    if (vm.is_control_domain) continue;
     const domain = domains.get(vm.uuid);
     const here = vm.resident_on === host;
     if (domain === undefined && !here) continue;
-    if (deps.destinationOf(ref) !== undefined) followMigration(deps, ref, host, domain);
+    if (deps.destinationOf(ref) !== undefined) followMigration(deps, ref, host, state, domain);
     else if (Object.keys(vm.current_operations).length > 0) continue;
     else if (db.modified('VM', ref) > readAt) stale = true;
-    else if (domain === undefined) lost(deps, ref, vm, state);
+    else if (domain === undefined) lost(deps, ref, vm, host, state);
     else if (domain.state === 'shutdown') ended.push(vm.uuid);
-    else if (here || vm.power_state === 'Halted') settle(deps, ref, host, domain);
+    else if (here || isAtRest(vm)) settle(deps, ref, host, state);
     else if (domain.state === 'running') doubles.push(vm.uuid);
   }
   return { stale, doubles, ended };
 }
 
-/** Bring one VM's record to its domain on the host where it is meant to be. */
-export function settle(deps: ResidenceDeps, ref: Ref<'VM'>, host: Ref<'host'>, domain: Domain | undefined): void {
+function isAtRest({ power_state }: RecordView<'VM'>): boolean {
+  return power_state === 'Halted' || power_state === 'Suspended';
+}
+
+/** Bring one VM's record to its domain, or its suspend image, on the host where it is meant to be. */
+export function settle(deps: ResidenceDeps, ref: Ref<'VM'>, host: Ref<'host'>, state: HostState): void {
   const { db, now } = deps;
+  const { uuid, resident_on } = db.get('VM', ref);
+  const domain = state.domains.find((each) => each.uuid === uuid);
   if (domain === undefined) {
-    if (db.get('VM', ref).resident_on === host) setHalted(db, ref, now());
+    if (resident_on !== host) return;
+    if (state.suspended?.includes(uuid)) setSuspended(db, ref, now());
+    else setHalted(db, ref, now());
     return;
   }
   if (domain.state !== 'running' && domain.state !== 'paused') return;
@@ -67,15 +76,22 @@ export function settle(deps: ResidenceDeps, ref: Ref<'VM'>, host: Ref<'host'>, d
 }
 
 /** While a VM migrates one thing counts: that it runs at the destination. What else happens there the migration's end tells. */
-function followMigration(deps: ResidenceDeps, ref: Ref<'VM'>, host: Ref<'host'>, domain: Domain | undefined): void {
+function followMigration(
+  deps: ResidenceDeps,
+  ref: Ref<'VM'>,
+  host: Ref<'host'>,
+  state: HostState,
+  domain: Domain | undefined,
+): void {
   if (deps.destinationOf(ref) !== host || domain?.state !== 'running') return;
   // To the same host: the old copy runs there under the same name until its end.
   if (deps.db.get('VM', ref).resident_on === host) return;
-  settle(deps, ref, host, domain);
+  settle(deps, ref, host, state);
   deps.arrived(ref);
 }
 
-function lost(deps: ResidenceDeps, ref: Ref<'VM'>, vm: RecordView<'VM'>, state: HostState): void {
-  deps.log.warn(`the domain of VM ${vm.uuid} is gone from host ${state.name}: the VM is halted`);
-  setHalted(deps.db, ref, deps.now());
+function lost(deps: ResidenceDeps, ref: Ref<'VM'>, vm: RecordView<'VM'>, host: Ref<'host'>, state: HostState): void {
+  settle(deps, ref, host, state);
+  const became = deps.db.get('VM', ref).power_state.toLowerCase();
+  deps.log.warn(`the domain of VM ${vm.uuid} is gone from host ${state.name}: the VM is ${became}`);
 }

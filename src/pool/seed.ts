@@ -6,6 +6,7 @@ import { putHost } from './host-rows.js';
 import { seedDriver } from './local-storage.js';
 import { putPoolCpus } from './pool-cpus.js';
 import { seedRoles } from './roles.js';
+import { provideDefaultTemplate } from './vm-template.js';
 
 /**
  * Make the pool's first rows where the database is empty, and bring the coordinator's up to date.
@@ -15,6 +16,7 @@ export async function seed(db: Database, own: HostState, version: string, now: D
   seedRoles(db);
   seedDriver(db, version);
   const master = await putHost(db, own, version, now);
+  provideDefaultTemplate(db, now);
   const [pool] = db.all('pool');
   if (pool !== undefined) {
     db.update('pool', pool[0], { master });

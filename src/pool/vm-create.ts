@@ -3,8 +3,11 @@ import type { RecordOf, Ref } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
 import type { Database } from './database.js';
 import { domainSpec } from './domain-spec.js';
+import { assertMemoryLimits } from './vm-memory.js';
 
 type VM = RecordOf<'VM'>;
+
+export const mostVcpus = 1024;
 
 /** The fields of VM.create's record that are taken from it; the server sets the others. */
 const given = [
@@ -60,7 +63,7 @@ const given = [
  * @throws MEMORY_CONSTRAINT_VIOLATION_ORDER, INVALID_VALUE [field, value with what is allowed]
  */
 export function createVm(db: Database, args: Readonly<VM>, now: Date): Ref<'VM'> {
-  assertMemory(args);
+  assertMemoryLimits(args);
   assertNumbers(args);
   if (!args.is_a_template) domainSpec({ ...args, uuid: '' }, []);
   const fields = Object.fromEntries(given.map((name) => [name, args[name]])) as Partial<VM>;
@@ -69,22 +72,14 @@ export function createVm(db: Database, args: Readonly<VM>, now: Date): Ref<'VM'>
   return db.create('VM', { ...fields, domain_type, metrics, domid: -1, memory_target: args.memory_dynamic_max });
 }
 
-function assertMemory(vm: Readonly<VM>): void {
-  const ordered =
-    0 <= vm.memory_static_min &&
-    vm.memory_static_min <= vm.memory_dynamic_min &&
-    vm.memory_dynamic_min <= vm.memory_dynamic_max &&
-    vm.memory_dynamic_max <= vm.memory_static_max;
-  if (!ordered) throw new XapiError('MEMORY_CONSTRAINT_VIOLATION_ORDER');
-}
-
 function assertNumbers(vm: Readonly<VM>): void {
-  assertRange('VCPUs_max', vm.VCPUs_max, 1, 1024);
+  assertRange('VCPUs_max', vm.VCPUs_max, 1, mostVcpus);
   assertRange('VCPUs_at_startup', vm.VCPUs_at_startup, 1, vm.VCPUs_max);
   assertRange('HVM_shadow_multiplier', vm.HVM_shadow_multiplier, 0, 1024);
 }
 
-function assertRange(field: string, value: number, least: number, most: number): void {
+/** @throws INVALID_VALUE [field, value with what is allowed] */
+export function assertRange(field: string, value: number, least: number, most: number): void {
   if (value >= least && value <= most) return;
   throw new XapiError('INVALID_VALUE', [field, `${value} (allowed: ${least} to ${most})`]);
 }

@@ -43,6 +43,8 @@ export interface Suspended {
   restore(uuid: string): Promise<DomainHandle>;
   /** Remove an image; fine where there is none. */
   discard(uuid: string): Promise<void>;
+  /** A domain of a VM runs here: an image of another domain is of no use any more. */
+  outdate(uuid: string, running: DomainHandle): Promise<void>;
   /** The uuids of the VMs whose image is whole. */
   list(): string[];
   /** Once, before anything else: end what an earlier run left half done. */
@@ -171,6 +173,10 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
     save: (domain) => follow(save(domain)),
     restore: (uuid) => follow(restore(uuid)),
     discard,
+    async outdate(uuid, running) {
+      const row = rows.get(uuid);
+      if (row?.state === 'whole' && !sameDomain(row.handle, running)) await discard(uuid);
+    },
     list: () => [...rows.entries()].filter(([, { state }]) => state === 'whole').map(([uuid]) => uuid),
     async recover() {
       for (const [, row] of [...rows.entries()]) {

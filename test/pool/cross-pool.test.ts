@@ -6,6 +6,7 @@ import type { MigrateRequest } from '../../src/host/service.js';
 import { decodeReply, encodeMetadata } from '../../src/migrate/metadata.js';
 import { fakeHost, report } from './fake-host.js';
 import { type Fixture, openFixture, uuidOf } from './fixture.js';
+import { ownVms } from './own-vms.js';
 
 /** Two pools of one host each; the test itself is what the two hosts say to each other. */
 describe('a migration to another pool', () => {
@@ -74,7 +75,7 @@ describe('a migration to another pool', () => {
   });
 
   it('moves the record: it is made there before, and goes here after', async () => {
-    const { uuid } = here.pool.db.get('VM', vm);
+    const { uuid, metrics, guest_metrics } = here.pool.db.get('VM', vm);
     const call = send({ [vif]: networkThere() });
     const request = await asked();
     expect(request.destination).to.deep.include({
@@ -92,16 +93,19 @@ describe('a migration to another pool', () => {
     expect(there.pool.db.get('VIF', newVif)).to.include({ network: networkThere(), MTU: 1400 });
     expect(there.a.received[0]?.metadata).not.to.have.property('records');
     expect((await receive(request)).vm).to.equal(arriving);
-    expect(there.pool.db.count('VM')).to.equal(1);
+    expect(ownVms(there.pool.db)).to.deep.equal([arriving]);
 
     there.a.domain(uuid, 'running');
     await there.until(() => row().power_state === 'Running');
     here.a.domain(uuid, undefined);
     here.a.end(request.migrationId, { status: 'success', report: { ...report, vm: arriving } });
     expect(await call).to.equal(arriving);
-    expect([here.pool.db.count('VM'), here.pool.db.count('VIF'), here.pool.db.count('VM_metrics')]).to.deep.equal([
-      0, 0, 0,
-    ]);
+    expect([
+      ownVms(here.pool.db).length,
+      here.pool.db.count('VIF'),
+      here.pool.db.find('VM_metrics', metrics),
+    ]).to.deep.equal([0, 0, undefined]);
+    expect(here.pool.db.find('VM_guest_metrics', guest_metrics)).to.equal(undefined);
     await there.until(() => row().allowed_operations.includes('pause'));
     expect(row()).to.deep.include({ resident_on: there.hostA, current_operations: {} });
   });
@@ -125,7 +129,7 @@ describe('a migration to another pool', () => {
     const request = await asked();
     await receive(request);
     there.a.emit({ kind: 'receive-ended', migrationId: request.migrationId, taken: false });
-    await there.until(() => there.pool.db.count('VM') === 0);
+    await there.until(() => ownVms(there.pool.db).length === 0);
     expect(there.pool.db.count('VIF')).to.equal(0);
     here.a.end(request.migrationId, { status: 'failure', error: { code: 'VM_MIGRATE_FAILED', params: [] } });
     expect(await here.failure(() => call)).to.deep.equal(['VM_MIGRATE_FAILED']);
@@ -137,7 +141,7 @@ describe('a migration to another pool', () => {
     const request = await asked();
     there.a.refuse = new XapiError('HOST_NOT_ENOUGH_FREE_MEMORY', ['2', '1']);
     expect((await there.failure(() => receive(request)))[0]).to.equal('HOST_NOT_ENOUGH_FREE_MEMORY');
-    expect(there.pool.db.count('VM')).to.equal(0);
+    expect(ownVms(there.pool.db)).to.deep.equal([]);
     here.a.end(request.migrationId, { status: 'failure', error: { code: 'HOST_NOT_ENOUGH_FREE_MEMORY', params: [] } });
     await here.failure(() => call);
   });
@@ -150,7 +154,7 @@ describe('a migration to another pool', () => {
     expect((await receive(again)).vm).to.equal(first.vm);
     there.a.emit({ kind: 'receive-ended', migrationId: request.migrationId, taken: false });
     there.a.emit({ kind: 'receive-ended', migrationId: 'second', taken: false });
-    await there.until(() => there.pool.db.count('VM') === 0);
+    await there.until(() => ownVms(there.pool.db).length === 0);
     here.a.end(request.migrationId, { status: 'failure', error: { code: 'VM_MIGRATE_FAILED', params: [] } });
     await here.failure(() => call);
   });

@@ -4,6 +4,7 @@ import { XapiError } from '../../src/base/errors.js';
 import { nullRef, recordWithDefaults } from '../../src/base/value.js';
 import { gib } from './fake-host.js';
 import { type Fixture, openFixture } from './fixture.js';
+import { ownVms } from './own-vms.js';
 
 describe('VM', () => {
   let f: Fixture;
@@ -14,6 +15,9 @@ describe('VM', () => {
   const vm = (ref: Ref<'VM'>) => f.pool.db.get('VM', ref);
   const handlers = () => f.pool.dispatch.handlers.VM;
 
+  const settings = ['changing_dynamic_range', 'changing_static_range', 'changing_shadow_memory', 'changing_NVRAM'];
+  const halted = ['start', 'start_on', 'destroy', 'clone', 'copy', 'make_into_template', ...settings];
+
   it('is created halted, with metrics, a uuid and what it allows', async () => {
     const ref = await f.createVm({ name_label: 'new', other_config: { a: 'b' }, tags: ['t'] });
     expect(vm(ref)).to.deep.include({
@@ -23,7 +27,7 @@ describe('VM', () => {
       tags: ['t'],
     });
     expect(vm(ref)).to.deep.include({ domid: -1, resident_on: nullRef, domain_type: 'hvm' });
-    expect(vm(ref).allowed_operations).to.have.members(['start', 'start_on', 'destroy']);
+    expect(vm(ref).allowed_operations).to.have.members(halted);
     expect(f.pool.db.get('VM_metrics', vm(ref).metrics).state).to.deep.equal(['halted']);
   });
 
@@ -40,7 +44,7 @@ describe('VM', () => {
   for (const [what, given, expected] of wrong) {
     it(`is not created with ${what}`, async () => {
       expect(await f.failure(() => f.createVm(given))).to.deep.equal(expected);
-      expect(f.pool.db.count('VM')).to.equal(0);
+      expect(ownVms(f.pool.db)).to.deep.equal([]);
     });
   }
 
@@ -50,19 +54,23 @@ describe('VM', () => {
     await start(f.context(), ref, false, false);
     expect(vm(ref)).to.deep.include({ power_state: 'Running', resident_on: f.hostA, domid: 1, current_operations: {} });
     expect(f.a.started[0]).to.include({ uuid: vm(ref).uuid, memoryBytes: gib, vcpus: 1 });
-    expect(f.pool.db.get('host', f.hostA).resident_VMs).to.deep.equal([ref]);
+    const { control_domain } = f.pool.db.get('host', f.hostA);
+    expect(f.pool.db.get('host', f.hostA).resident_VMs).to.deep.equal([control_domain, ref]);
     const moving = ['pool_migrate', 'migrate_send'];
-    const running = ['pause', 'clean_shutdown', 'hard_shutdown', 'shutdown', ...moving];
+    const stopping = ['clean_shutdown', 'clean_reboot', 'hard_shutdown', 'hard_reboot', 'suspend'];
+    const running = ['pause', 'changing_dynamic_range', ...stopping, ...moving];
     expect(vm(ref).allowed_operations).to.have.members(running);
     await pause(f.context(), ref);
     expect(vm(ref).power_state).to.equal('Paused');
-    expect(vm(ref).allowed_operations).to.have.members(['unpause', 'hard_shutdown', 'shutdown', ...moving]);
+    expect(vm(ref).allowed_operations).to.have.members(['unpause', 'hard_shutdown', 'hard_reboot', ...moving]);
     await unpause(f.context(), ref);
     await clean_shutdown(f.context(), ref);
     expect(vm(ref)).to.deep.include({ power_state: 'Halted', resident_on: nullRef, domid: -1 });
-    expect(f.pool.db.get('host', f.hostA).resident_VMs).to.deep.equal([]);
+    expect(f.pool.db.get('host', f.hostA).resident_VMs).to.deep.equal([control_domain]);
+    const { metrics } = vm(ref);
     await destroy(f.context(), ref);
-    expect([f.pool.db.count('VM'), f.pool.db.count('VM_metrics')]).to.deep.equal([0, 0]);
+    expect([ownVms(f.pool.db), f.pool.db.find('VM_metrics', metrics)]).to.deep.equal([[], undefined]);
+    expect(f.pool.db.count('VM_guest_metrics')).to.equal(0);
   });
 
   it('refuses what its state, its owner or another operation forbids', async () => {
@@ -80,6 +88,7 @@ describe('VM', () => {
     expect(await f.failure(() => start(f.context(), template, false, false))).to.deep.equal([
       'VM_IS_TEMPLATE',
       template,
+      'start',
     ]);
     const task = f.task();
     const starting = start(f.context(task), ref, false, false);
@@ -151,7 +160,7 @@ describe('VM', () => {
       expect(f.a.started[0]?.vgpus).to.deep.equal(['0']);
       expect(f.pool.db.get('VIF', first).currently_attached).to.equal(true);
       const running = await f.failure(() => VIF.destroy(f.context(), first));
-      expect(running).to.deep.equal(['VM_BAD_POWER_STATE', VM, 'halted', 'running']);
+      expect(running).to.deep.equal(['OPERATION_NOT_ALLOWED', 'the VIF is attached to a VM that is running']);
       await handlers().hard_shutdown(f.context(), VM);
       await VIF.destroy(f.context(), first);
       expect(vm(VM).VIFs).to.deep.equal([second]);

@@ -1,17 +1,34 @@
-/** VBD.*: disk images, and empty drives, of halted VMs. */
+/** VBD.*: disks, and CD drives with and without a CD. A VM has those that are there when it starts, and those that are plugged. */
+import type { Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
-import type { ClassHandlers } from '../../base/handlers.js';
+import type { CallContext, ClassHandlers } from '../../base/handlers.js';
 import { nullRef } from '../../base/value.js';
+import { vbdRefusal, withVbd } from '../device-operations.js';
+import { assertReachesDevices } from '../forward.js';
 import type { HandlerDeps } from '../handler-deps.js';
-import { assertDevicesMayChange, deviceNumber } from '../vm-devices.js';
+import { attachVbd, detachVbd } from '../power.js';
+import { assertDevicesFree, assertDevicesMayChange, assertMayRemove, deviceNumber } from '../vm-devices.js';
 
 export function vbdHandlers({ db }: HandlerDeps): ClassHandlers<'VBD'> {
+  const unplug =
+    (operation: 'unplug' | 'unplug_force') =>
+    async ({ task }: CallContext, vbd: Ref<'VBD'>): Promise<void> => {
+      await withVbd(db, vbd, operation, task.ref, async () => detachVbd(db, vbd));
+      await db.saved();
+    };
+  const assertAttachable = (vbd: Ref<'VBD'>): void => {
+    const refused = vbdRefusal(db, vbd, db.get('VBD', vbd), 'attach');
+    if (refused !== undefined) throw refused;
+  };
   return {
     async create(_context, args) {
-      assertDevicesMayChange(db, args.VM);
-      if (!args.empty) db.get('VDI', args.VDI);
-      else if (args.type === 'Disk') {
-        throw new XapiError('INVALID_VALUE', ['empty', 'true for a VBD of type Disk (allowed: CD, Floppy)']);
+      assertDevicesFree(db, args.VM);
+      if (args.type === 'CD' && args.mode !== 'RO') throw new XapiError('VBD_CDS_MUST_BE_READONLY');
+      if (args.type !== 'CD' && args.empty) {
+        throw new XapiError('INVALID_VALUE', ['empty', `true for a VBD of type ${args.type} (allowed: CD)`]);
+      }
+      if (!args.empty && db.get('VDI', args.VDI).read_only && args.mode === 'RW') {
+        throw new XapiError('VDI_READONLY', [args.VDI]);
       }
       const taken = db.get('VM', args.VM).VBDs.map((vbd) => db.get('VBD', vbd).userdevice);
       const ref = db.create('VBD', {
@@ -31,8 +48,35 @@ export function vbdHandlers({ db }: HandlerDeps): ClassHandlers<'VBD'> {
       return ref;
     },
     async destroy(_context, ref) {
-      assertDevicesMayChange(db, db.get('VBD', ref).VM);
+      assertMayRemove(db, 'VBD', db.get('VBD', ref));
       db.destroy('VBD', ref);
+      await db.saved();
+    },
+    async plug({ task }, ref) {
+      await withVbd(db, ref, 'plug', task.ref, async () => {
+        const { VM } = db.get('VBD', ref);
+        assertReachesDevices(db, db.get('VM', VM).resident_on, VM);
+        attachVbd(db, ref);
+      });
+      await db.saved();
+    },
+    unplug: unplug('unplug'),
+    unplug_force: unplug('unplug_force'),
+    async insert({ task }, ref, VDI) {
+      db.get('VDI', VDI);
+      await withVbd(db, ref, 'insert', task.ref, async () => db.update('VBD', ref, { VDI, empty: false }));
+      await db.saved();
+    },
+    async eject({ task }, ref) {
+      await withVbd(db, ref, 'eject', task.ref, async () => db.update('VBD', ref, { VDI: nullRef, empty: true }));
+      await db.saved();
+    },
+    assert_attachable: (_context, ref) => assertAttachable(ref),
+    async set_mode(_context, ref, mode) {
+      const { VM, type } = db.get('VBD', ref);
+      assertDevicesMayChange(db, VM);
+      if (type === 'CD' && mode !== 'RO') throw new XapiError('VBD_CDS_MUST_BE_READONLY');
+      db.update('VBD', ref, { mode });
       await db.saved();
     },
   };

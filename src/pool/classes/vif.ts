@@ -1,20 +1,30 @@
-/** VIF.*: virtual network interfaces of halted VMs. */
-import { randomBytes } from 'node:crypto';
+/** VIF.*: virtual network interfaces. A VM has those that are there when it starts, and those that are plugged. */
+import { isIPv4, isIPv6 } from 'node:net';
+import type { Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
-import type { ClassHandlers } from '../../base/handlers.js';
+import type { CallContext, ClassHandlers } from '../../base/handlers.js';
+import { withVif } from '../device-operations.js';
+import { hasNetwork } from '../forward.js';
 import type { HandlerDeps } from '../handler-deps.js';
-import { assertDevicesMayChange, deviceNumber } from '../vm-devices.js';
+import { assertDevicesFree, assertMayRemove, deviceNumber, randomMac } from '../vm-devices.js';
 
 const macPattern = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i;
 
-export function vifHandlers({ db }: HandlerDeps): ClassHandlers<'VIF'> {
+export function vifHandlers(deps: HandlerDeps): ClassHandlers<'VIF'> {
+  const { db } = deps;
+  const unplug = async ({ task }: CallContext, vif: Ref<'VIF'>): Promise<void> => {
+    await withVif(db, vif, 'unplug', task.ref, async () => db.update('VIF', vif, { currently_attached: false }));
+    await db.saved();
+  };
   return {
     async create(_context, args) {
-      assertDevicesMayChange(db, args.VM);
+      assertDevicesFree(db, args.VM);
       db.get('network', args.network);
       const taken = db.get('VM', args.VM).VIFs.map((vif) => db.get('VIF', vif).device);
       const device = deviceNumber(args.device, taken);
       if (args.MAC !== '' && !macPattern.test(args.MAC)) throw new XapiError('MAC_INVALID', [args.MAC]);
+      for (const address of args.ipv4_allowed) assertAddress('ipv4_allowed', address);
+      for (const address of args.ipv6_allowed) assertAddress('ipv6_allowed', address);
       const ref = db.create('VIF', {
         VM: args.VM,
         network: args.network,
@@ -34,15 +44,57 @@ export function vifHandlers({ db }: HandlerDeps): ClassHandlers<'VIF'> {
       return ref;
     },
     async destroy(_context, ref) {
-      assertDevicesMayChange(db, db.get('VIF', ref).VM);
+      assertMayRemove(db, 'VIF', db.get('VIF', ref));
       db.destroy('VIF', ref);
       await db.saved();
     },
+    async plug({ task }, ref) {
+      await withVif(db, ref, 'plug', task.ref, async () => {
+        const { VM, network } = db.get('VIF', ref);
+        if (!hasNetwork(db, db.get('VM', VM).resident_on, network)) {
+          throw new XapiError('VM_REQUIRES_NETWORK', [VM, network]);
+        }
+        db.update('VIF', ref, { currently_attached: true });
+      });
+      await db.saved();
+    },
+    unplug,
+    unplug_force: unplug,
+    async move(_context, ref, network) {
+      const { VM, currently_attached } = db.get('VIF', ref);
+      db.get('network', network);
+      assertDevicesFree(db, VM);
+      const { resident_on: host } = db.get('VM', VM);
+      if (currently_attached && db.find('host', host) !== undefined && !hasNetwork(db, host, network)) {
+        throw new XapiError('HOST_CANNOT_ATTACH_NETWORK', [host, network]);
+      }
+      db.update('VIF', ref, { network });
+      await db.saved();
+    },
+    ...addressHandlers(deps),
   };
 }
 
-/** An address that is locally administered. */
-function randomMac(): string {
-  const bytes = [...randomBytes(5)].map((byte) => byte.toString(16).padStart(2, '0'));
-  return ['02', ...bytes].join(':');
+type AddressMessage = 'set_ipv4_allowed' | 'add_ipv4_allowed' | 'set_ipv6_allowed' | 'add_ipv6_allowed';
+
+function addressHandlers({ db }: HandlerDeps): Pick<ClassHandlers<'VIF'>, AddressMessage> {
+  type Field = 'ipv4_allowed' | 'ipv6_allowed';
+  const set = async (vif: Ref<'VIF'>, field: Field, addresses: string[]): Promise<void> => {
+    for (const address of addresses) assertAddress(field, address);
+    db.update('VIF', vif, { [field]: [...new Set(addresses)] });
+    await db.saved();
+  };
+  const add = (vif: Ref<'VIF'>, field: Field, address: string) =>
+    set(vif, field, [...db.get('VIF', vif)[field], address]);
+  return {
+    set_ipv4_allowed: (_context, vif, addresses) => set(vif, 'ipv4_allowed', addresses),
+    add_ipv4_allowed: (_context, vif, address) => add(vif, 'ipv4_allowed', address),
+    set_ipv6_allowed: (_context, vif, addresses) => set(vif, 'ipv6_allowed', addresses),
+    add_ipv6_allowed: (_context, vif, address) => add(vif, 'ipv6_allowed', address),
+  };
+}
+
+function assertAddress(field: 'ipv4_allowed' | 'ipv6_allowed', address: string): void {
+  const good = field === 'ipv4_allowed' ? isIPv4(address) : isIPv6(address);
+  if (!good) throw new XapiError('INVALID_IP_ADDRESS_SPECIFIED', [field]);
 }

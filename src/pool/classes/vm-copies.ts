@@ -1,0 +1,35 @@
+/** VM.*: VMs that are made, from nothing or from another one, and templates. */
+import type { ClassHandlers } from '../../base/handlers.js';
+import { assertAllowed, withVm } from '../allowed-operations.js';
+import type { HandlerDeps } from '../handler-deps.js';
+import { makeDisks } from '../provision.js';
+import { duplicateVm } from '../vm-clone.js';
+import { createVm } from '../vm-create.js';
+import { becomeVm } from '../vm-template.js';
+
+type CopyMessage = 'create' | 'clone' | 'copy' | 'provision' | 'set_is_default_template';
+
+export function vmCopyHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, CopyMessage> {
+  const { db, now } = deps;
+  return {
+    async create(_context, args) {
+      const ref = createVm(db, args, now());
+      await db.saved();
+      return ref;
+    },
+    clone: ({ task }, vm, name) => withVm(db, vm, 'clone', task.ref, () => duplicateVm(deps, task, vm, name, 'beside')),
+    copy: ({ task }, vm, name, sr) => withVm(db, vm, 'copy', task.ref, () => duplicateVm(deps, task, vm, name, { sr })),
+    async provision({ task }, vm) {
+      await withVm(db, vm, 'provision', task.ref, async () => {
+        await makeDisks(deps, task, vm);
+        becomeVm(db, vm, now());
+      });
+      await db.saved();
+    },
+    async set_is_default_template(_context, vm, value) {
+      if (value && !db.get('VM', vm).is_a_template) assertAllowed(db, vm, 'make_into_template');
+      db.update('VM', vm, value ? { is_default_template: true, is_a_template: true } : { is_default_template: false });
+      await db.saved();
+    },
+  };
+}

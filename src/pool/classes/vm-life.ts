@@ -1,0 +1,177 @@
+/** VM.*: starting, stopping, and what is between. The VM is held, its host does it, and its record follows. */
+import type { Ref } from '../../../idl/index.js';
+import { XapiError } from '../../base/errors.js';
+import type { CallContext, ClassHandlers } from '../../base/handlers.js';
+import { nullRef } from '../../base/value.js';
+import { inDoubtKey, type VmOperation, withVm } from '../allowed-operations.js';
+import { vbdRefusal } from '../device-operations.js';
+import { assertCanTake, chooseHost, hostOf } from '../forward.js';
+import type { HandlerDeps } from '../handler-deps.js';
+import { isLive } from '../host-rows.js';
+import { vmDomain } from '../migration-plan.js';
+import { removeVm, setBooted, setHalted } from '../power.js';
+import { assertImageOn, discardImage, imageHost } from '../suspended-vm.js';
+
+type VmRef = Ref<'VM'>;
+type HostRef = Ref<'host'>;
+
+type LifeMessage =
+  | 'start'
+  | 'start_on'
+  | 'pause'
+  | 'unpause'
+  | 'suspend'
+  | 'resume'
+  | 'resume_on'
+  | 'clean_shutdown'
+  | 'hard_shutdown'
+  | 'shutdown'
+  | 'clean_reboot'
+  | 'hard_reboot'
+  | 'power_state_reset'
+  | 'destroy';
+
+export function vmLifeHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, LifeMessage> {
+  const { db } = deps;
+  /** Hold a VM for an operation; what it did is durable when it is answered. */
+  const hold = async (
+    { task }: CallContext,
+    vm: VmRef,
+    operation: VmOperation,
+    run: () => Promise<void>,
+  ): Promise<void> => {
+    await withVm(db, vm, operation, task.ref, run);
+    await db.saved();
+  };
+  return {
+    start: (context, vm, paused) =>
+      hold(context, vm, 'start', async () => startOn(deps, vm, await chooseHost(deps, vm), paused)),
+    start_on: (context, vm, host, paused) =>
+      hold(context, vm, 'start_on', async () => {
+        await assertCanTake(deps, host, vm);
+        await startOn(deps, vm, host, paused);
+      }),
+    pause: (context, vm) => hold(context, vm, 'pause', () => onItsHost(deps, vm, 'pause')),
+    unpause: (context, vm) => hold(context, vm, 'unpause', () => onItsHost(deps, vm, 'unpause')),
+    suspend: (context, vm) => hold(context, vm, 'suspend', () => onItsHost(deps, vm, 'suspend')),
+    resume: (context, vm, paused) =>
+      hold(context, vm, 'resume', async () => resumeOn(deps, vm, await imageHost(deps, vm), paused)),
+    resume_on: (context, vm, host, paused) =>
+      hold(context, vm, 'resume_on', async () => {
+        await assertImageOn(deps, vm, host);
+        await resumeOn(deps, vm, host, paused);
+      }),
+    clean_shutdown: (context, vm) => hold(context, vm, 'clean_shutdown', () => shutDown(deps, vm, true)),
+    hard_shutdown: (context, vm) => hold(context, vm, 'hard_shutdown', () => shutDown(deps, vm, false)),
+    shutdown: (context, vm) =>
+      hold(context, vm, 'shutdown', async () => {
+        if (db.get('VM', vm).power_state !== 'Running') return shutDown(deps, vm, false);
+        await shutDown(deps, vm, true).catch((error: unknown) => {
+          deps.log.warn(`VM ${vm} does not shut down cleanly: its domain is destroyed`, { error });
+          return shutDown(deps, vm, false);
+        });
+      }),
+    clean_reboot: (context, vm) => hold(context, vm, 'clean_reboot', () => reboot(deps, vm, true)),
+    hard_reboot: (context, vm) => hold(context, vm, 'hard_reboot', () => reboot(deps, vm, false)),
+    power_state_reset: (context, vm) => reset(deps, context, vm, hold),
+    destroy: (context, vm) =>
+      hold(context, vm, 'destroy', async () => {
+        if (db.get('VM', vm).power_state === 'Suspended') await discardImage(deps, vm);
+        removeVm(db, vm);
+      }),
+  };
+}
+
+/** Start a VM that the caller holds. */
+function startOn(deps: HandlerDeps, vm: VmRef, host: HostRef, paused: boolean): Promise<void> {
+  const { db, members } = deps;
+  assertDisksFree(deps, vm);
+  const spec = vmDomain(db, db.get('VM', vm));
+  return bringUp(deps, vm, host, () => members.service(host).start(spec, paused));
+}
+
+async function resumeOn(deps: HandlerDeps, vm: VmRef, host: HostRef, paused: boolean): Promise<void> {
+  const { db, members } = deps;
+  await assertCanTake(deps, host, vm);
+  await bringUp(deps, vm, host, () => members.service(host).resume(db.get('VM', vm).uuid, paused));
+}
+
+/** @throws what keeps a disk of the VM from being attached: VDI_IN_USE, VDI_READONLY and the like */
+function assertDisksFree({ db }: HandlerDeps, vm: VmRef): void {
+  for (const ref of db.get('VM', vm).VBDs) {
+    const refused = vbdRefusal(db, ref, db.get('VBD', ref), 'attach');
+    if (refused !== undefined) throw refused;
+  }
+}
+
+async function bringUp(deps: HandlerDeps, vm: VmRef, host: HostRef, run: () => Promise<void>): Promise<void> {
+  const { db } = deps;
+  db.update('VM', vm, { scheduled_to_be_resident_on: host });
+  try {
+    await onDomain(deps, vm, host, run);
+  } finally {
+    db.update('VM', vm, { scheduled_to_be_resident_on: nullRef });
+  }
+}
+
+async function onItsHost(deps: HandlerDeps, vm: VmRef, what: 'pause' | 'unpause' | 'suspend'): Promise<void> {
+  const { host, service } = hostOf(deps, vm);
+  const { uuid } = deps.db.get('VM', vm);
+  await onDomain(deps, vm, host, () => service[what](uuid));
+}
+
+async function shutDown(deps: HandlerDeps, vm: VmRef, clean: boolean): Promise<void> {
+  const { db, now } = deps;
+  const { power_state, uuid } = db.get('VM', vm);
+  if (power_state === 'Suspended') {
+    await discardImage(deps, vm);
+    return setHalted(db, vm, now());
+  }
+  const { host, service } = hostOf(deps, vm);
+  await onDomain(deps, vm, host, () => service.shutdown(uuid, clean));
+}
+
+async function reboot(deps: HandlerDeps, vm: VmRef, clean: boolean): Promise<void> {
+  const { db, now } = deps;
+  const { host, service } = hostOf(deps, vm);
+  const spec = vmDomain(db, db.get('VM', vm));
+  await onDomain(deps, vm, host, () => service.reboot(spec, clean));
+  if (db.get('VM', vm).power_state !== 'Halted') setBooted(db, vm, now());
+}
+
+/** Change a domain, and bring the VM's record to what came of it. */
+async function onDomain(deps: HandlerDeps, vm: VmRef, host: HostRef, run: () => Promise<void>): Promise<void> {
+  try {
+    await run();
+  } catch (error) {
+    await deps.members.settle(vm, host).catch(() => undefined);
+    throw error;
+  }
+  await deps.members.settle(vm, host);
+}
+
+type Hold = (context: CallContext, vm: VmRef, operation: VmOperation, run: () => Promise<void>) => Promise<void>;
+
+/**
+ * Show a VM as halted whose host is gone for good, or has lost its domain.
+ * @throws CANNOT_RESET_CONTROL_DOMAIN [vm], DOMAIN_EXISTS [vm, domid] where a host that answers has its domain
+ */
+async function reset(deps: HandlerDeps, context: CallContext, vm: VmRef, hold: Hold): Promise<void> {
+  const { db, members, now } = deps;
+  if (db.get('VM', vm).is_control_domain) throw new XapiError('CANNOT_RESET_CONTROL_DOMAIN', [vm]);
+  await hold(context, vm, 'power_state_reset', async () => {
+    const { resident_on, uuid, power_state } = db.get('VM', vm);
+    if (db.find('host', resident_on) !== undefined && isLive(db, resident_on)) {
+      const { domains } = await members.state(resident_on);
+      const domain = domains.find((each) => each.uuid === uuid);
+      if (domain !== undefined) throw new XapiError('DOMAIN_EXISTS', [vm, String(domain.domid)]);
+    }
+    if (power_state === 'Suspended') {
+      await discardImage(deps, vm).catch((error: unknown) => {
+        deps.log.warn(`the suspend image of VM ${vm} stays where it is`, { error });
+      });
+    }
+    db.removeFromMap('VM', vm, 'other_config', inDoubtKey);
+    setHalted(db, vm, now());
+  });
+}

@@ -1,0 +1,53 @@
+/** The memory limits of a VM: their order, and what a domain can be made of. */
+import type { RecordOf, Ref } from '../../idl/index.js';
+import { XapiError } from '../base/errors.js';
+import { pageSize } from '../base/hypervisor-protocol.js';
+import { assertAllowed } from './allowed-operations.js';
+import type { Database } from './database.js';
+import type { VmOperation } from './vm-operations.js';
+
+/** Bytes. */
+export type MemoryLimits = Pick<
+  RecordOf<'VM'>,
+  'memory_static_min' | 'memory_dynamic_min' | 'memory_dynamic_max' | 'memory_static_max'
+>;
+
+/**
+ * @throws MEMORY_CONSTRAINT_VIOLATION_ORDER unless 0 <= static_min <= dynamic_min <= dynamic_max <= static_max,
+ *   INVALID_VALUE [field, value with what is allowed]
+ */
+export function assertMemoryLimits(limits: Readonly<MemoryLimits>): void {
+  const { memory_static_min, memory_dynamic_min, memory_dynamic_max, memory_static_max } = limits;
+  const ordered =
+    0 <= memory_static_min &&
+    memory_static_min <= memory_dynamic_min &&
+    memory_dynamic_min <= memory_dynamic_max &&
+    memory_dynamic_max <= memory_static_max;
+  if (!ordered) throw new XapiError('MEMORY_CONSTRAINT_VIOLATION_ORDER');
+  assertDomainMemory(memory_static_max);
+}
+
+/** @throws INVALID_VALUE for memory that no domain can have */
+export function assertDomainMemory(bytes: number): void {
+  if (bytes > 0 && bytes % pageSize === 0) return;
+  const allowed = `a positive multiple of ${pageSize} bytes`;
+  throw new XapiError('INVALID_VALUE', ['memory_static_max', `${bytes} (allowed: ${allowed})`]);
+}
+
+/**
+ * Change some of a VM's limits.
+ * @param operation what the change counts as
+ * @throws what `refusal` of allowed-operations and `assertMemoryLimits` say
+ */
+export async function setMemoryLimits(
+  db: Database,
+  vm: Ref<'VM'>,
+  operation: VmOperation,
+  change: Partial<MemoryLimits>,
+): Promise<void> {
+  assertAllowed(db, vm, operation);
+  const limits = { ...db.get('VM', vm), ...change };
+  assertMemoryLimits(limits);
+  db.update('VM', vm, { ...change, memory_target: limits.memory_dynamic_max });
+  await db.saved();
+}
