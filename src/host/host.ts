@@ -34,7 +34,9 @@ export interface HostDeps {
 export function createHost(deps: HostDeps): HostService {
   const { backend, events, migrations } = deps;
   const outdate = (uuid: string, handle: DomainHandle): void => {
-    deps.suspended.outdate(uuid, handle).catch((error: unknown) => deps.log.error('an old image stays', { err: error }));
+    deps.suspended
+      .outdate(uuid, handle)
+      .catch((error: unknown) => deps.log.error('an old image stays', { err: error }));
   };
   backend.onDomainChange((change) => {
     if ('gone' in change) {
