@@ -4,29 +4,19 @@
  * layers together, opens the port, and ends in order on SIGTERM and SIGINT. SIGHUP rereads the configuration.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { setTimeout } from 'node:timers/promises';
-import { createHostRpc } from './api/host-rpc.js';
-import { createHttpApi } from './api/http-api.js';
 import { createSimulator } from './backend/simulator.js';
 import { type Config, ConfigError, type LoadedConfig, readConfig } from './base/config.js';
 import { optionsHelp, readCommandLine } from './base/config-command-line.js';
 import { isEveryAddress } from './base/config-keys.js';
 import { checkConfig, describeChange, reloadConfig } from './base/config-report.js';
-import type { DispatchDeps } from './base/dispatch-deps.js';
 import { messageOf } from './base/errors.js';
 import { directoryKeyOf, takeLock } from './base/lock.js';
 import { createLog, type RootLog } from './base/log.js';
 import { openStore } from './base/store.js';
 import { openHostEngine } from './host/engine.js';
-import { hostUuid, poolSecret } from './host/identity.js';
-import { xenopsPath } from './host/peers.js';
-import { connectHost, joinCoordinator } from './host/remote.js';
-import type { HostState } from './host/service.js';
-import { createPool } from './pool/pool.js';
+import { openIdentity } from './host/identity.js';
+import { takeRole } from './role.js';
 import { createFront, type FrontDeps } from './wire/front.js';
-
-/** How long to wait between attempts to reach the coordinator, in milliseconds. */
-const joinPauseMs = 1_000;
 
 /** What a running daemon is to its signals. */
 interface Daemon {
@@ -97,7 +87,7 @@ async function start(config: () => Config, log: RootLog): Promise<Daemon> {
   if (pidfile !== '') writeFileSync(pidfile, `${process.pid}\n`);
   if (!isLoopback(listenAddress)) warnOfListening(listenAddress, log);
   const store = openStore(config().databasePath);
-  const secret = await poolSecret(config().poolSecretFile, coordinator === '');
+  const identity = await openIdentity({ store, coordinator, secretFile: config().poolSecretFile, log });
   const backend = await createSimulator({
     stateDir,
     memoryBytes: config().simulatorMemory,
@@ -105,13 +95,13 @@ async function start(config: () => Config, log: RootLog): Promise<Daemon> {
   });
   let url = '';
   const engine = await openHostEngine({
-    uuid: await hostUuid(store),
+    uuid: identity.uuid,
     name: hostName,
     url: () => url,
     config,
     store,
     backend,
-    secret,
+    secrets: identity.secrets,
     log,
   });
   await engine.recover();
@@ -125,79 +115,19 @@ async function start(config: () => Config, log: RootLog): Promise<Daemon> {
   const port = await front.listen(config().port, listenAddress);
   url = `http://${address.includes(':') ? `[${address}]` : address}:${port}`;
 
-  const version = ownVersion();
-  const { service, destination } = engine;
-  const leaving = new AbortController();
-  const pool =
-    coordinator === ''
-      ? await createPool({
-          store,
-          stateDir,
-          log,
-          own: service,
-          connect: (at) => connectHost(at, secret),
-          version,
-          evacuationBatchSize: () => config().evacuationBatchSize,
-        })
-      : undefined;
-  const dispatch = pool?.dispatch ?? memberDispatch(addressForClients(new URL(coordinator), port), log);
-  const rpc = createHostRpc({ service, destination, secret, ...(pool === undefined ? {} : { join: pool.join }) });
-  onRequest = createHttpApi(dispatch, { [xenopsPath]: rpc });
-  const joining = pool === undefined ? keepJoining(coordinator, secret, service.state, leaving.signal, log) : undefined;
+  const role = await takeRole({ config, log, store, engine, identity, port, version: ownVersion() });
+  onRequest = role.onRequest;
 
   return {
     url,
     reload: engine.reload,
     async close() {
-      leaving.abort();
-      await joining;
       await engine.close();
-      await pool?.close();
+      await role.close();
       await front.close();
       await backend.close();
       await store.close();
     },
-  };
-}
-
-/** A member tells its coordinator that it is there, until the coordinator has heard. */
-async function keepJoining(
-  coordinator: string,
-  secret: string,
-  state: () => Promise<HostState>,
-  signal: AbortSignal,
-  log: RootLog,
-): Promise<void> {
-  for (let failures = 0; !signal.aborted; failures += 1) {
-    try {
-      await joinCoordinator(coordinator, secret, await state());
-      return log.info(`joined the pool of ${coordinator}`);
-    } catch (error) {
-      if (failures === 0) log.warn(`the coordinator does not answer yet: ${messageOf(error)}`);
-      await setTimeout(joinPauseMs, undefined, { signal }).catch(() => undefined);
-    }
-  }
-}
-
-/** Clients ask the coordinator at the port at which they asked this member, so only another one is named. */
-function addressForClients(coordinator: URL, ownPort: number): string {
-  return Number(coordinator.port || 80) === ownPort ? coordinator.hostname : coordinator.host;
-}
-
-/** A member answers every XenAPI call with where its coordinator is. */
-function memberDispatch(coordinator: string, log: RootLog): DispatchDeps {
-  const refuse = () => {
-    throw new Error('a member has no database');
-  };
-  const nothing = new Proxy({}, { get: refuse });
-  return {
-    log,
-    coordinatorAddress: () => coordinator,
-    isHostLevel: () => false,
-    ...({ rows: nothing, sessions: nothing, tasks: nothing, handlers: nothing } as Pick<
-      DispatchDeps,
-      'rows' | 'sessions' | 'tasks' | 'handlers'
-    >),
   };
 }
 

@@ -75,6 +75,7 @@ export const pool = {
   },
   messages: {
     join: {
+      doc: 'Make this host, the only one of its pool, a member of the pool of another coordinator. What this pool knew is dropped.',
       params: [
         { name: 'master_address', type: 'string' },
         { name: 'master_username', type: 'string' },
@@ -86,6 +87,7 @@ export const pool = {
       errors: ['JOINING_HOST_CANNOT_CONTAIN_SHARED_SRS'],
     },
     join_force: {
+      doc: 'As join, where the CPUs of the hosts differ, too.',
       params: [
         { name: 'master_address', type: 'string' },
         { name: 'master_username', type: 'string' },
@@ -95,8 +97,21 @@ export const pool = {
       roles: 'pool-operator',
       async: true,
     },
-    eject: { params: [{ name: 'host', type: 'ref:host' }], result: 'void', roles: 'pool-operator', async: true },
-    initial_auth: { params: [], result: 'secretstring', roles: 'pool-operator', async: true, hidden: true },
+    eject: {
+      doc: 'Let a host, on which no VM is, leave the pool. It becomes the coordinator of an empty pool of its own.',
+      params: [{ name: 'host', type: 'ref:host' }],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+    },
+    initial_auth: {
+      doc: "The pool's secret, for a host that joins.",
+      params: [],
+      result: 'secretstring',
+      roles: 'pool-operator',
+      async: true,
+      hidden: true,
+    },
     exchange_certificates_on_join: {
       params: [
         { name: 'uuid', type: 'string' },
@@ -123,8 +138,15 @@ export const pool = {
       result: 'void',
       roles: 'pool-operator',
     },
-    recover_slaves: { params: [], result: 'set(ref:host)', roles: 'pool-operator', async: true },
+    recover_slaves: {
+      doc: 'Ask every member that does not answer once more; gives those that do now.',
+      params: [],
+      result: 'set(ref:host)',
+      roles: 'pool-operator',
+      async: true,
+    },
     hello: {
+      doc: 'Whether the pool knows a host, and reaches it.',
       params: [
         { name: 'host_uuid', type: 'string' },
         { name: 'host_address', type: 'string' },
@@ -134,7 +156,13 @@ export const pool = {
       async: true,
       hidden: true,
     },
-    is_slave: { params: [{ name: 'host', type: 'ref:host' }], result: 'bool', roles: 'pool-admin', hidden: true },
+    is_slave: {
+      doc: 'Whether a host is a member, not the coordinator.',
+      params: [{ name: 'host', type: 'ref:host' }],
+      result: 'bool',
+      roles: 'pool-admin',
+      hidden: true,
+    },
     create_VLAN: {
       params: [
         { name: 'device', type: 'string' },
@@ -181,7 +209,13 @@ export const pool = {
       async: true,
     },
     disable_ha: { params: [], result: 'void', roles: 'pool-operator+cert', async: true },
-    sync_database: { params: [], result: 'void', roles: 'pool-operator', async: true },
+    sync_database: {
+      doc: 'Wait until everything that was written so far is durable.',
+      params: [],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+    },
     designate_new_master: {
       params: [{ name: 'host', type: 'ref:host' }],
       result: 'void',
@@ -446,6 +480,7 @@ export const pool = {
       async: true,
     },
     rotate_secret: {
+      doc: 'Give the pool a new secret. The old one counts until every host has the new one.',
       params: [],
       result: 'void',
       roles: 'pool-admin',

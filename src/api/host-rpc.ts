@@ -5,6 +5,8 @@
  */
 import { XapiError } from '../base/errors.js';
 import type { Type } from '../base/value.js';
+import type { MemberControl } from '../host/remote.js';
+import type { Secrets } from '../host/secrets.js';
 import type { HostService, HostState } from '../host/service.js';
 import { checkHostState } from '../host/state.js';
 import type { MigrationDestination } from '../migrate/destination.js';
@@ -16,9 +18,11 @@ import type { Dispatch } from './dispatch.js';
 export interface HostRpcDeps {
   readonly service: HostService;
   readonly destination: MigrationDestination;
-  readonly secret: string;
+  readonly secrets: Secrets;
   /** A member reports itself; on the coordinator alone. */
   readonly join?: (state: HostState) => Promise<unknown>;
+  /** What the coordinator asks of this host as a member; on a member alone. */
+  readonly control?: MemberControl;
 }
 
 type Call = (...params: never[]) => Promise<unknown>;
@@ -26,7 +30,7 @@ type Call = (...params: never[]) => Promise<unknown>;
 const text: Type = { kind: 'string' };
 
 /** @returns what answers the host-level calls */
-export function createHostRpc({ service, destination, secret, join }: HostRpcDeps): Dispatch {
+export function createHostRpc({ service, destination, secrets, join, control }: HostRpcDeps): Dispatch {
   const withSecret: Readonly<Record<string, Call>> = {
     state: service.state,
     start: (spec: unknown, paused: unknown) => service.start(checkDomain(spec), paused === true),
@@ -44,6 +48,12 @@ export function createHostRpc({ service, destination, secret, join }: HostRpcDep
     events: service.events,
     ...Object.fromEntries(Object.entries(service.storage).map(([name, call]) => [`storage.${name}`, call as Call])),
     ...(join === undefined ? {} : { join: (state: unknown) => join(checkHostState(state)) }),
+    ...(control === undefined
+      ? {}
+      : {
+          takeSecrets: (taken: unknown) => control.takeSecrets(checkSecrets(taken)),
+          leave: control.leave,
+        }),
     'VM.receive': async (migrationId: string, metadata: unknown) =>
       encodeReply(await service.receive({ migrationId, metadata: decodeMetadata(String(metadata)) })),
   };
@@ -60,9 +70,15 @@ export function createHostRpc({ service, destination, secret, join }: HostRpcDep
     if (Object.hasOwn(withToken, name)) return answer(withToken[name] as Call, params.slice(0, 2).map(String));
     if (!Object.hasOwn(withSecret, name)) throw new XapiError('MESSAGE_METHOD_UNKNOWN', [name]);
     const [shown, ...args] = params;
-    if (typeof shown !== 'string' || !sameSecret(shown, secret)) {
+    if (typeof shown !== 'string' || !secrets().some((secret) => sameSecret(shown, secret))) {
       throw new XapiError('SESSION_AUTHENTICATION_FAILED', ['host', 'this is not the secret of the pool']);
     }
     return answer(withSecret[name] as Call, args);
   };
+}
+
+function checkSecrets(value: unknown): string[] {
+  const isSecret = (each: unknown) => typeof each === 'string' && each.length >= 16;
+  if (Array.isArray(value) && value.length > 0 && value.every(isSecret)) return value;
+  throw new XapiError('INVALID_VALUE', ['secrets', 'allowed: a list of one or more texts of 16 characters or more']);
 }

@@ -67,19 +67,22 @@ export function openInFormat(path: string, format: StoreFormat): StoreDatabase {
  */
 export async function backupDatabase(path: string, to: string): Promise<void> {
   if (examine(path) === undefined) throw unusable(path, 'is not there.', 'Set the database-path of the daemon.');
+  const database = open<unknown, string[]>({ path, noSubdir: false, readOnly: true });
+  try {
+    await copyDatabase(database, to);
+  } finally {
+    await database.close();
+  }
+}
+
+/** Copy an open database. @throws INTERNAL_ERROR for a directory that is not empty or cannot be written */
+export async function copyDatabase(database: StoreDatabase, to: string): Promise<void> {
   try {
     mkdirSync(to, { recursive: true, mode: 0o700 });
     if (readdirSync(to).length > 0) throw new Error('it is not empty');
-  } catch (error) {
-    throw new XapiError('INTERNAL_ERROR', [`The backup cannot be written to ${to}: ${messageOf(error)}`], error);
-  }
-  const database = open<unknown, string[]>({ path, noSubdir: false, readOnly: true });
-  try {
     await database.backup(to, true);
   } catch (error) {
-    throw new XapiError('INTERNAL_ERROR', [`The backup to ${to} failed: ${messageOf(error)}`], error);
-  } finally {
-    await database.close();
+    throw new XapiError('INTERNAL_ERROR', [`The database cannot be copied to ${to}: ${messageOf(error)}`], error);
   }
 }
 

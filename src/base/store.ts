@@ -5,7 +5,14 @@
  * A database that this version cannot use, newer or damaged, is refused as it is and never emptied.
  */
 import { messageOf, XapiError } from './errors.js';
-import { currentFormat, openInFormat, rowsIn, type StoreDatabase, type StoreFormat } from './store-format.js';
+import {
+  copyDatabase,
+  currentFormat,
+  openInFormat,
+  rowsIn,
+  type StoreDatabase,
+  type StoreFormat,
+} from './store-format.js';
 
 /** One table of the store. Rows are plain JSON-like values; dates and byte arrays are kept as such. */
 export interface Table<T> {
@@ -32,6 +39,8 @@ export interface Store {
   putMany(changes: readonly RowChange[]): Promise<void>;
   /** Resolves when everything acknowledged so far outlives a loss of power. */
   flushed(): Promise<void>;
+  /** Copy everything that is there now to a directory, which is made or is empty. */
+  copy(to: string): Promise<void>;
   /** Waits for writes under way. */
   close(): Promise<void>;
 }
@@ -50,6 +59,7 @@ export function openStore(path: string, format: StoreFormat = currentFormat): St
     async flushed() {
       await database.flushed;
     },
+    copy: (to) => copyDatabase(database, to),
     close: () => database.close(),
   };
 }

@@ -23,6 +23,7 @@ import { createHostEvents } from './events.js';
 import { createHost } from './host.js';
 import { createMigrations } from './migrations.js';
 import { createPeers, xenopsPath } from './peers.js';
+import type { Secrets } from './secrets.js';
 import type { HostService } from './service.js';
 import { createHostStorage } from './storage.js';
 
@@ -35,8 +36,7 @@ export interface HostEngineInit {
   readonly config: () => Config;
   readonly store: Store;
   readonly backend: Backend;
-  /** The pool's secret. */
-  readonly secret: string;
+  readonly secrets: Secrets;
   readonly log: Log;
   /** What this destination announces in VM.receive's reply; everything that this version can do where absent. */
   readonly announce?: DestinationDeps['announce'];
@@ -61,7 +61,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
   const journal = openJournal(store);
   const events = createHostEvents();
   const rendezvous = createRendezvous(log);
-  const peers = createPeers(init.secret, log);
+  const peers = createPeers(init.secrets, log);
   let zstd: ZstdCommand = await findZstd(config().zstd);
   if (zstd.standIn) log.warn(`no program ${config().zstd} in PATH: the zstd that comes with xenferry stands in`);
   const queue = createQueue(config().workerPoolSize);

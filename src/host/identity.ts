@@ -1,8 +1,94 @@
-/** Who this host is, and the secret that the hosts of its pool share; both outlive the daemon. */
-import { randomBytes, randomUUID } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+/**
+ * Who this host is, which pool it belongs to, and the secret that the hosts of its pool share; all of it outlives the daemon.
+ *
+ * At first the configuration says it: the coordinator's URL, or none for a coordinator, and the file with the secret. Once the
+ * host has joined or left a pool, or its pool's secret was rotated, a row in the store says it, and the configuration is heard
+ * again only when its key `coordinator` is changed.
+ */
+import { randomUUID } from 'node:crypto';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { messageOf } from '../base/errors.js';
+import type { Log } from '../base/log.js';
 import type { Store } from '../base/store.js';
+import { newSecret, type Secrets } from './secrets.js';
+
+export interface Identity {
+  readonly uuid: string;
+  readonly secrets: Secrets;
+  /** The coordinator's URL; undefined where this host is the coordinator. */
+  coordinator(): string | undefined;
+  /** Whether the store still has the rows of a pool that this host has left. */
+  hasLeft(): boolean;
+  /** Those rows are gone. */
+  forgotten(): Promise<void>;
+  /** Share these secrets from now on. Resolves when that is durable, as the others do. */
+  takeSecrets(secrets: readonly string[]): Promise<void>;
+  /** Be a member of the pool of a coordinator. @returns takes it back */
+  join(coordinator: string, secrets: readonly string[]): Promise<() => Promise<void>>;
+  /** Be the coordinator of a pool of one's own, with a secret that nobody else has. */
+  leave(): Promise<void>;
+}
+
+export interface IdentityInit {
+  readonly store: Store;
+  /** What the configuration says: the coordinator's URL, empty on a coordinator. */
+  readonly coordinator: string;
+  readonly secretFile: string;
+  readonly log: Log;
+}
+
+/** What the host has become since it was configured. */
+interface Membership {
+  /** What the configuration said then. */
+  readonly configured: string;
+  /** The coordinator's URL; empty on a coordinator. */
+  readonly coordinator: string;
+  readonly secrets: readonly string[];
+  readonly hasLeft: boolean;
+}
+
+/** @throws an Error that names the file of the secret, where that is needed and cannot be used */
+export async function openIdentity({ store, coordinator, secretFile, log }: IdentityInit): Promise<Identity> {
+  const uuid = await hostUuid(store);
+  const table = store.table<Membership>('membership');
+  const known = table.get('own');
+  let membership: Membership;
+  if (known === undefined || known.configured !== coordinator) {
+    const secrets = [await poolSecret(secretFile, coordinator === '')];
+    membership = { configured: coordinator, coordinator, secrets, hasLeft: known?.hasLeft ?? false };
+    if (known !== undefined) await table.remove('own');
+  } else {
+    membership = known;
+    log.info('what joining, leaving or rotation of the secret made of this host counts, not its configuration', {
+      coordinator: known.coordinator === '' ? 'this host' : known.coordinator,
+    });
+  }
+  const put = async (change: Partial<Membership>): Promise<void> => {
+    const changed = { ...membership, ...change };
+    await table.put('own', changed);
+    await store.flushed();
+    membership = changed;
+  };
+  return {
+    uuid,
+    secrets: () => membership.secrets,
+    coordinator: () => membership.coordinator || undefined,
+    hasLeft: () => membership.hasLeft,
+    forgotten: () => put({ hasLeft: false }),
+    async takeSecrets(secrets) {
+      if (secrets.join() === membership.secrets.join()) return;
+      const [old = ''] = membership.secrets;
+      await put({ secrets });
+      await renewFile(secretFile, old, secrets[0] ?? '', log);
+    },
+    async join(url, secrets) {
+      const { coordinator: before, secrets: old, hasLeft } = membership;
+      await put({ coordinator: url, secrets, hasLeft: true });
+      return () => put({ coordinator: before, secrets: old, hasLeft });
+    },
+    leave: () => put({ coordinator: '', secrets: [newSecret()], hasLeft: true }),
+  };
+}
 
 /** The host's uuid, made at the first start. */
 export async function hostUuid(store: Store): Promise<string> {
@@ -15,7 +101,7 @@ export async function hostUuid(store: Store): Promise<string> {
 }
 
 /**
- * The pool's secret.
+ * The pool's secret as it is in its file.
  *
  * @param path of the file, which only its owner may read
  * @param make whether to make one where there is none: on a coordinator
@@ -31,7 +117,18 @@ export async function poolSecret(path: string, make: boolean): Promise<string> {
       throw new Error(`pool-secret-file ${path}: ${messageOf(error)}`, { cause: error });
     }
   }
-  const secret = randomBytes(32).toString('hex');
+  const secret = newSecret();
   await writeFile(path, `${secret}\n`, { mode: 0o600, flag: 'wx' });
   return secret;
+}
+
+/** Hosts that are configured later read the file, so it follows, where it has this pool's secret and can be written. */
+async function renewFile(path: string, old: string, secret: string, log: Log): Promise<void> {
+  try {
+    if ((await readFile(path, 'utf8')).trim() !== old) return;
+    await writeFile(`${path}.new`, `${secret}\n`, { mode: 0o600 });
+    await rename(`${path}.new`, path);
+  } catch (error) {
+    log.warn(`pool-secret-file ${path} keeps the old secret: ${messageOf(error)}`);
+  }
 }

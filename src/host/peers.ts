@@ -4,6 +4,7 @@ import { decodeReply, encodeMetadata } from '../migrate/metadata.js';
 import type { Settlement } from '../migrate/protocol.js';
 import type { Peers } from '../migrate/settle.js';
 import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
+import { type Secrets, withSecret } from './secrets.js';
 
 /** The path of a host's own RPC, below which its migration channels are. */
 export const xenopsPath = '/services/xenops';
@@ -13,8 +14,8 @@ const settleTimeoutMs = 15_000;
 /** A digest waits until the whole memory was hashed. */
 const digestTimeoutMs = 600_000;
 
-/** @param secret the pool's, which hosts of one pool show each other */
-export function createPeers(secret: string, log: Log): Peers {
+/** @param secrets the pool's, which hosts of one pool show each other */
+export function createPeers(secrets: Secrets, log: Log): Peers {
   async function ask<T>(url: string, work: (client: RpcClient) => Promise<T>): Promise<T> {
     const client = createRpcClient(url);
     try {
@@ -33,7 +34,9 @@ export function createPeers(secret: string, log: Log): Peers {
       if (destination.kind === 'pool') {
         const url = `${destination.url}${xenopsPath}`;
         return decodeReply(
-          await ask(url, (host) => host.json('VM.receive', [secret, migrationId, text], receiveTimeoutMs)),
+          await ask(url, (host) =>
+            withSecret(secrets, (secret) => host.json('VM.receive', [secret, migrationId, text], receiveTimeoutMs)),
+          ),
         );
       }
       const params = [destination.session, destination.hostRef, migrationId, text, {}];

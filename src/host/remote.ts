@@ -1,6 +1,7 @@
 /** A host of the pool as its coordinator reaches it: HostService over RPC, authenticated by the pool's secret. */
 import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
 import { xenopsPath } from './peers.js';
+import { type Secrets, withSecret } from './secrets.js';
 import type { HostService, HostState } from './service.js';
 import { checkHostState } from './state.js';
 import type { HostStorage, Volume } from './storage.js';
@@ -15,10 +16,10 @@ const imageTimeoutMs = 24 * 3600 * 1000;
 const copyTimeoutMs = 24 * 3600 * 1000;
 
 /** @param url the http URL of the host's port */
-export function connectHost(url: string, secret: string): HostService {
+export function connectHost(url: string, secrets: Secrets): HostService {
   const client = createRpcClient(`${url}${xenopsPath}`);
   const call = <T>(method: keyof HostService, params: readonly unknown[], timeoutMs = callTimeoutMs) =>
-    client.json<T>(method, [secret, ...params], timeoutMs);
+    withSecret(secrets, (secret) => client.json<T>(method, [secret, ...params], timeoutMs));
   return {
     state: async () => checkHostState(await call('state', [])),
     start: (spec, paused) => call('start', [spec, paused]),
@@ -33,14 +34,14 @@ export function connectHost(url: string, secret: string): HostService {
     outcome: async (id) =>
       (await call<Awaited<ReturnType<HostService['outcome']>> | null>('outcome', [id])) ?? undefined,
     receive: (request) => call('receive', [request]),
-    storage: remoteStorage(client.json, secret),
+    storage: remoteStorage(client.json, secrets),
     events: (since, seconds) => call('events', [since, seconds], seconds * 1000 + 10_000),
   };
 }
 
-function remoteStorage(json: RpcClient['json'], secret: string): HostStorage {
+function remoteStorage(json: RpcClient['json'], secrets: Secrets): HostStorage {
   const call = <T>(method: keyof HostStorage, params: readonly unknown[], timeoutMs = callTimeoutMs) =>
-    json<T>(`storage.${method}`, [secret, ...params], timeoutMs);
+    withSecret(secrets, (secret) => json<T>(`storage.${method}`, [secret, ...params], timeoutMs));
   return {
     createSr: (sr) => call('createSr', [sr]),
     statSr: (sr) => call('statSr', [sr]),
@@ -56,10 +57,30 @@ function remoteStorage(json: RpcClient['json'], secret: string): HostStorage {
 }
 
 /** Tell the coordinator that this host is there. */
-export async function joinCoordinator(coordinator: string, secret: string, state: HostState): Promise<void> {
-  const client = createRpcClient(`${coordinator}${xenopsPath}`);
+export async function joinCoordinator(coordinator: string, secrets: Secrets, state: HostState): Promise<void> {
+  await ask(coordinator, secrets, 'join', [state]);
+}
+
+/** What a coordinator asks of a member as a host of its pool. */
+export interface MemberControl {
+  /** The pool's secrets, the newest first. Resolves when the member has them durably. */
+  takeSecrets(secrets: readonly string[]): Promise<void>;
+  /** Leave the pool. @throws HOST_HAS_RESIDENT_VMS */
+  leave(): Promise<void>;
+}
+
+/** @param url the http URL of the member's port */
+export function controlMember(url: string, secrets: Secrets): MemberControl {
+  return {
+    takeSecrets: (taken) => ask(url, secrets, 'takeSecrets', [taken]),
+    leave: () => ask(url, secrets, 'leave', []),
+  };
+}
+
+async function ask(url: string, secrets: Secrets, method: string, params: readonly unknown[]): Promise<void> {
+  const client = createRpcClient(`${url}${xenopsPath}`);
   try {
-    await client.json('join', [secret, state], joinTimeoutMs);
+    await withSecret(secrets, (secret) => client.json(method, [secret, ...params], joinTimeoutMs));
   } finally {
     client.close();
   }

@@ -45,6 +45,10 @@ export interface Members {
   state(host: Ref<'host'>): Promise<HostState>;
   /** Bring a VM's record, which the caller holds, to its domain on a host. @throws HOST_OFFLINE */
   settle(vm: Ref<'VM'>, host: Ref<'host'>): Promise<void>;
+  /** Ask a host anew that is shown as not live. @returns whether it answers */
+  revive(host: Ref<'host'>): Promise<boolean>;
+  /** Follow a host no more; it is no longer of the pool. */
+  forget(host: Ref<'host'>): Promise<void>;
   close(): void;
 }
 
@@ -54,9 +58,10 @@ interface Followed {
   readonly stop: AbortController;
 }
 
-const pollSeconds = 30;
-const stateMs = 15_000;
-const longestPause = 10_000;
+/** A host that goes away without a word is seen when it does not answer a poll, or a look at its state, in time. */
+const pollSeconds = 4;
+const answerMs = 5_000;
+const longestPause = 4_000;
 
 export function createMembers(deps: MembersDeps): Members {
   const { db, own, table } = deps;
@@ -109,6 +114,20 @@ export function createMembers(deps: MembersDeps): Members {
       const now = await state(host);
       if (db.find('VM', vm) !== undefined) settle(deps, vm, host, now);
     },
+    async revive(host) {
+      const { service, url } = find(host);
+      const answers = await readState(service).then(
+        () => true,
+        () => false,
+      );
+      if (answers) follow(host, url, service);
+      return answers;
+    },
+    async forget(host) {
+      followed.get(host)?.stop.abort();
+      followed.delete(host);
+      await table.remove(db.get('host', host).uuid);
+    },
     close() {
       for (const { stop } of followed.values()) stop.abort();
       followed.clear();
@@ -117,7 +136,7 @@ export function createMembers(deps: MembersDeps): Members {
 }
 
 function readState(service: HostService): Promise<HostState> {
-  return within(service.state(), stateMs, 'no state');
+  return within(service.state(), answerMs, 'no state');
 }
 
 /** Follow a host until it is let go of. */
@@ -132,12 +151,18 @@ async function watch(deps: MembersDeps, host: Ref<'host'>, { service, stop, url 
       });
     } catch (error) {
       if (signal.aborted) return;
-      if (failures === 0) deps.log.warn(`host at ${url} cannot be followed: ${messageOf(error)}`, { error });
+      if (failures === 0) tellOfLoss(deps, url, error);
       if (deps.db.find('host', host) !== undefined) markNotLive(deps.db, host, deps.now());
       await pause(retryAfter(failures), undefined, { signal, ref: false }).catch(() => undefined);
       failures += 1;
     }
   }
+}
+
+/** A daemon that stops says so to those who follow it. */
+function tellOfLoss({ log }: MembersDeps, url: string, error: unknown): void {
+  if (error instanceof XapiError && error.code === 'HOST_OFFLINE') log.info(`the daemon of the host at ${url} stops`);
+  else log.warn(`host at ${url} cannot be followed: ${messageOf(error)}`, { error });
 }
 
 async function followEvents(
@@ -147,7 +172,7 @@ async function followEvents(
   signal: AbortSignal,
   answered: () => void,
 ): Promise<never> {
-  const first = await answer(service.events(0, 0), stateMs, signal);
+  const first = await answer(service.events(0, 0), answerMs, signal);
   await look(deps, host, service);
   answered();
   await deps.onConnected(host, service);
@@ -155,7 +180,7 @@ async function followEvents(
   let next = first.next;
   for (;;) {
     const asked = Date.now();
-    const batch = await answer(service.events(next, pollSeconds), (pollSeconds + 15) * 1000, signal);
+    const batch = await answer(service.events(next, pollSeconds), pollSeconds * 1000 + answerMs, signal);
     if (batch.next < next) throw new Error('the host has begun to count its events anew');
     next = batch.next;
     for (const event of batch.events) tell(deps, event);

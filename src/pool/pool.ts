@@ -3,6 +3,8 @@ import type { Ref } from '../../idl/index.js';
 import type { DispatchDeps } from '../base/dispatch-deps.js';
 import type { Log } from '../base/log.js';
 import type { Store } from '../base/store.js';
+import type { MemberControl } from '../host/remote.js';
+import type { Secrets } from '../host/secrets.js';
 import type { HostEvent, HostService, HostState } from '../host/service.js';
 import { followAllowedOperations } from './allowed-operations.js';
 import { eventHandlers } from './classes/event.js';
@@ -11,6 +13,7 @@ import { messageHandlers } from './classes/message.js';
 import { networkHandlers } from './classes/network.js';
 import { pbdHandlers } from './classes/pbd.js';
 import { pifHandlers } from './classes/pif.js';
+import { poolHandlers } from './classes/pool.js';
 import { roleHandlers } from './classes/role.js';
 import { sessionHandlers } from './classes/session.js';
 import { srHandlers } from './classes/sr.js';
@@ -20,8 +23,9 @@ import { vdiHandlers } from './classes/vdi.js';
 import { vgpuHandlers } from './classes/vgpu.js';
 import { vifHandlers } from './classes/vif.js';
 import { vmHandlers } from './classes/vm.js';
-import { type Database, openDatabase } from './database.js';
+import { clearRows, type Database, openDatabase } from './database.js';
 import { createEvents } from './event.js';
+import { createEventQueue } from './event-queue.js';
 import { genericAccess } from './generic-access.js';
 import type { HandlerDeps } from './handler-deps.js';
 import { followHostOperations } from './host-operations.js';
@@ -29,6 +33,7 @@ import { provideLocalStorage } from './local-storage.js';
 import { createMembers, type Member, type Members } from './members.js';
 import { type Arrival, createMigrationTable, type Departure } from './migration-table.js';
 import type { PasswordHash } from './password.js';
+import { createSecretRotation } from './secret-rotation.js';
 import { seed } from './seed.js';
 import { createSessions } from './session.js';
 import { createVolumeGuard } from './storage.js';
@@ -46,6 +51,7 @@ export interface PoolDeps {
   readonly own: HostService;
   /** A member's service at its URL. */
   readonly connect: (url: string) => HostService;
+  readonly membership: PoolMembership;
   /** xenferry's version. */
   readonly version: string;
   /** How many VMs leave a host at once in host.evacuate; 10 where absent. */
@@ -53,6 +59,16 @@ export interface PoolDeps {
   readonly now?: () => Date;
   /** Milliseconds until a host that does not answer is asked again, after so many failures in a row. */
   readonly retryAfter?: (failures: number) => number;
+}
+
+/** What the pool's hosts have in common, and how one of them joins or leaves. */
+export interface PoolMembership {
+  readonly secrets: Secrets;
+  /** Make them the pool's secrets, durably; for other hosts `control` does it. */
+  takeSecrets(secrets: readonly string[]): Promise<void>;
+  control(url: string): MemberControl;
+  /** Become a member of the pool of another coordinator, durably. This pool ends soon after. */
+  join(coordinator: string, secrets: readonly string[]): Promise<void>;
 }
 
 export interface Pool {
@@ -104,11 +120,13 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     },
     onConnected: async (host, service) => {
       await provideLocalStorage(common, host, service.storage);
+      await rotation.connected(host);
       await vmMigrate.catchUp(host, service);
     },
     onJoined: (host, service) => provideLocalStorage(common, host, service.storage),
     ...(deps.retryAfter === undefined ? {} : { retryAfter: deps.retryAfter }),
   });
+  const rotation = createSecretRotation({ ...common, members, membership: deps.membership });
   const vmMigrate = createVmMigrate({ ...common, members, table, tasks, closed: closed.signal });
   const vmReceive = createVmReceive({ ...common, members, table });
 
@@ -120,6 +138,9 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     events: createEvents(db),
     vmMigrate,
     vmReceive,
+    membership: deps.membership,
+    rotation,
+    eventQueue: createEventQueue(db),
     volumes: createVolumeGuard(),
     evacuationBatchSize: deps.evacuationBatchSize ?? (() => 10),
   };
@@ -157,11 +178,28 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
   };
 }
 
+/**
+ * Remove what the store holds of a pool, once this host is no longer in it.
+ * @param copy where a copy of the whole store is put before, if there are VMs
+ * @returns whether there were
+ */
+export async function forgetPool(store: Store, copy: string): Promise<boolean> {
+  const hadVms = [...store.table('rows.VM').entries()].length > 0;
+  if (hadVms) await store.copy(copy);
+  await clearRows(store);
+  for (const name of ['passwords', 'migrations', 'arrivals', 'members']) {
+    const table = store.table(name);
+    await store.putMany([...table.entries()].map(([id]) => table.change(id, undefined)));
+  }
+  return hadVms;
+}
+
 function handlers(deps: HandlerDeps): DispatchDeps['handlers'] {
   return {
     session: sessionHandlers(deps),
     task: taskHandlers(deps),
     event: eventHandlers(deps),
+    pool: poolHandlers(deps),
     message: messageHandlers(),
     VM: vmHandlers(deps),
     host: hostHandlers(deps),

@@ -253,7 +253,7 @@ describe('the store', () => {
     const failure = (to: string) => backupDatabase(path, to).then(String, (error: XapiError) => error.message);
     expect(await failure(join(directory, 'copy'))).to.contain(`The database ${path} is not there.`);
     await fill(1);
-    expect(await failure(directory)).to.contain(`The backup cannot be written to ${directory}: it is not empty`);
+    expect(await failure(directory)).to.contain(`The database cannot be copied to ${directory}: it is not empty`);
   });
 
   it('refuses the database of another program', async () => {

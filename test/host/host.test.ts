@@ -17,7 +17,7 @@ const failureOf = (promise: Promise<unknown>) =>
 /** The same interface in process and over RPC. */
 const ways: [way: string, reach: (host: TestHost) => HostService][] = [
   ['in process', (host) => host.engine.service],
-  ['over RPC', (host) => connectHost(host.url, secret)],
+  ['over RPC', (host) => connectHost(host.url, () => [secret])],
 ];
 
 for (const [way, reach] of ways) {
@@ -152,14 +152,14 @@ describe('a host over RPC', function () {
 
   it('serves nobody without the secret of the pool', async () => {
     for (const shown of ['', 'another secret', `${secret} `]) {
-      const failure = await failureOf(connectHost(host.url, shown).state());
+      const failure = await failureOf(connectHost(host.url, () => [shown]).state());
       expect(failure).to.have.property('code', 'SESSION_AUTHENTICATION_FAILED');
     }
   });
 
   it('ends the wait of its followers when it stops', async () => {
     const other = await openTestHost();
-    const service = connectHost(other.url, secret);
+    const service = connectHost(other.url, () => [secret]);
     const { next } = await service.events(0, 0);
     const waiting = failureOf(service.events(next, 60));
     await service.state();
@@ -169,7 +169,7 @@ describe('a host over RPC', function () {
   });
 
   it('says that the domains are gone when their hypervisor is lost, and starts others', async () => {
-    const service = connectHost(host.url, secret);
+    const service = connectHost(host.url, () => [secret]);
     const spec = testDomain();
     await service.start(spec, false);
     const { next } = await service.events(0, 0);

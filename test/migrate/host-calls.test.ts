@@ -20,7 +20,7 @@ describe('The host-level calls', () => {
   const methods = Object.fromEntries(names.map((name) => [name, take(name)]));
   const service = { ...methods, storage: {} } as unknown as HostService;
   const destination = {} as MigrationDestination;
-  const rpc = createHostRpc({ service, destination, secret, join: take('join') });
+  const rpc = createHostRpc({ service, destination, secrets: () => [secret], join: take('join') });
   const call = (name: string, ...params: unknown[]) =>
     rpc({ name, params: [secret, ...params], validUtf8: true, origin });
 

@@ -11,6 +11,7 @@ import { openStore, type Store } from '../../src/base/store.js';
 import { recordWithDefaults } from '../../src/base/value.js';
 import { createPool, type Pool } from '../../src/pool/pool.js';
 import { type FakeHost, fakeHost, gib } from './fake-host.js';
+import { type FakeMembership, fakeMembership } from './fake-membership.js';
 
 export const uuidOf = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
 
@@ -22,6 +23,7 @@ export interface Fixture {
   /** A member; joined by `joinB`. */
   readonly b: FakeHost;
   readonly hostA: Ref<'host'>;
+  readonly membership: FakeMembership;
   joinB(): Promise<Ref<'host'>>;
   task(label?: string): OpenTask;
   context(task?: OpenTask): CallContext;
@@ -40,10 +42,10 @@ export interface Fixture {
 export async function openFixture(
   hosts = [fakeHost('a', uuidOf(1), 8001), fakeHost('b', uuidOf(2), 8002)],
 ): Promise<Fixture> {
-  return build(mkdtempSync(join(tmpdir(), 'xenferry-pool-')), hosts as [FakeHost, FakeHost]);
+  return build(mkdtempSync(join(tmpdir(), 'xenferry-pool-')), hosts as [FakeHost, FakeHost], fakeMembership());
 }
 
-async function build(dir: string, hosts: [FakeHost, FakeHost]): Promise<Fixture> {
+async function build(dir: string, hosts: [FakeHost, FakeHost], membership: FakeMembership): Promise<Fixture> {
   const [a, b] = hosts;
   const store = openStore(join(dir, 'db'));
   const pool = await createPool({
@@ -52,6 +54,7 @@ async function build(dir: string, hosts: [FakeHost, FakeHost]): Promise<Fixture>
     log: nullLog,
     own: a.service,
     connect: (url) => (url === b.url ? b : a).service,
+    membership,
     version: '0.0.0',
     retryAfter: () => 5,
   });
@@ -80,6 +83,7 @@ async function build(dir: string, hosts: [FakeHost, FakeHost]): Promise<Fixture>
     a,
     b,
     hostA,
+    membership,
     joinB: () => pool.join(b.state()),
     task,
     context,
@@ -110,7 +114,7 @@ async function build(dir: string, hosts: [FakeHost, FakeHost]): Promise<Fixture>
       }),
     async restart() {
       await closePool();
-      return build(dir, hosts);
+      return build(dir, hosts, membership);
     },
     async close() {
       await closePool();

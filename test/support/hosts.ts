@@ -67,12 +67,12 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
     config: () => config,
     store,
     backend: simulator,
-    secret,
+    secrets: () => [secret],
     log,
     ...(init.announce === undefined ? {} : { announce: init.announce }),
   });
   await engine.recover();
-  const rpc = createHostRpc({ service: engine.service, destination: engine.destination, secret });
+  const rpc = createHostRpc({ service: engine.service, destination: engine.destination, secrets: () => [secret] });
   const front = createFront({
     log,
     onRequest: createHttpApi(noPool(log), { [xenopsPath]: rpc }),

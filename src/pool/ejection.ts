@@ -1,0 +1,91 @@
+/** pool.eject: a host leaves the pool, which forgets it and what was on it alone. */
+import type { Ref } from '../../idl/index.js';
+import { XapiError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import { nullRef } from '../base/value.js';
+import { isUnknownSecret } from '../host/secrets.js';
+import type { Database } from './database.js';
+import { isLive } from './host-rows.js';
+import type { Members } from './members.js';
+import type { PoolMembership } from './pool.js';
+import type { SecretRotation } from './secret-rotation.js';
+
+export interface EjectionDeps {
+  readonly db: Database;
+  readonly members: Members;
+  readonly membership: PoolMembership;
+  readonly rotation: SecretRotation;
+  readonly thisHost: () => Ref<'host'>;
+  readonly log: Log;
+}
+
+/**
+ * @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED for the coordinator, HOST_HAS_RESIDENT_VMS [host], HOST_OFFLINE [host] for one
+ *   that cannot be told
+ */
+export async function eject(deps: EjectionDeps, host: Ref<'host'>): Promise<void> {
+  const { db, members, membership, rotation, thisHost, log } = deps;
+  const { name_label: name, enabled, resident_VMs } = db.get('host', host);
+  if (host === thisHost()) {
+    throw new XapiError('OPERATION_NOT_ALLOWED', [`${host} (${name}) is the coordinator, which cannot be ejected`]);
+  }
+  if (resident_VMs.length > 0) throw new XapiError('HOST_HAS_RESIDENT_VMS', [host]);
+  if (!isLive(db, host)) throw new XapiError('HOST_OFFLINE', [host]);
+  // Nothing is to be started there meanwhile.
+  db.update('host', host, { enabled: false });
+  try {
+    await tellToLeave(membership, members.url(host));
+  } catch (error) {
+    db.update('host', host, { enabled });
+    throw error instanceof XapiError && error.code === 'HOST_HAS_RESIDENT_VMS'
+      ? new XapiError('HOST_HAS_RESIDENT_VMS', [host], error)
+      : new XapiError('HOST_OFFLINE', [host], error);
+  }
+  log.info(`host ${name} has left the pool`);
+  await members.forget(host);
+  removeHost(db, host);
+  await rotation.left();
+  await db.saved();
+}
+
+/** A host that knows no secret of this pool has left it already. */
+async function tellToLeave(membership: PoolMembership, url: string): Promise<void> {
+  try {
+    await membership.control(url).leave();
+  } catch (error) {
+    if (!isUnknownSecret(error)) throw error;
+  }
+}
+
+/** Remove a host's row, and the rows of what it alone has. Where others name one of them, they name nothing then. */
+function removeHost(db: Database, host: Ref<'host'>): void {
+  const { metrics, host_CPUs, PIFs, PBDs } = db.get('host', host);
+  for (const [vm, { affinity }] of db.all('VM')) if (affinity === host) db.update('VM', vm, { affinity: nullRef });
+  for (const pbd of PBDs) removePbd(db, pbd);
+  for (const pif of PIFs) {
+    const pifMetrics = db.get('PIF', pif).metrics;
+    db.destroy('PIF', pif);
+    if (db.find('PIF_metrics', pifMetrics) !== undefined) db.destroy('PIF_metrics', pifMetrics);
+  }
+  for (const cpu of host_CPUs) if (db.find('host_cpu', cpu) !== undefined) db.destroy('host_cpu', cpu);
+  db.destroy('host', host);
+  if (db.find('host_metrics', metrics) !== undefined) db.destroy('host_metrics', metrics);
+}
+
+/** The connection of a host to storage; storage that no other host reaches goes with it. */
+function removePbd(db: Database, pbd: Ref<'PBD'>): void {
+  const { SR } = db.get('PBD', pbd);
+  db.destroy('PBD', pbd);
+  const sr = db.find('SR', SR);
+  if (sr === undefined || sr.PBDs.length > 0) return;
+  for (const vdi of sr.VDIs) {
+    for (const vbd of db.get('VDI', vdi).VBDs) db.destroy('VBD', vbd);
+    db.destroy('VDI', vdi);
+  }
+  for (const [pool, row] of db.all('pool')) {
+    for (const field of ['default_SR', 'suspend_image_SR', 'crash_dump_SR'] as const) {
+      if (row[field] === SR) db.update('pool', pool, { [field]: nullRef });
+    }
+  }
+  db.destroy('SR', SR);
+}

@@ -1,0 +1,197 @@
+/**
+ * What a host is in its pool, its coordinator or a member, with what it answers as such; and the change of that while the daemon
+ * runs, when the host joins another pool or leaves its own. The host itself, with its VMs, goes on.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { createHostRpc } from './api/host-rpc.js';
+import { createHttpApi } from './api/http-api.js';
+import type { Config } from './base/config.js';
+import type { DispatchDeps } from './base/dispatch-deps.js';
+import { messageOf, XapiError } from './base/errors.js';
+import type { Log } from './base/log.js';
+import type { Store } from './base/store.js';
+import type { HostEngine } from './host/engine.js';
+import type { Identity } from './host/identity.js';
+import { xenopsPath } from './host/peers.js';
+import { connectHost, controlMember, joinCoordinator } from './host/remote.js';
+import { createPool, forgetPool } from './pool/pool.js';
+import type { FrontDeps } from './wire/front.js';
+
+export interface RoleInit {
+  readonly config: () => Config;
+  readonly log: Log;
+  readonly store: Store;
+  readonly engine: HostEngine;
+  readonly identity: Identity;
+  /** The port on which this host listens. */
+  readonly port: number;
+  /** xenferry's version. */
+  readonly version: string;
+}
+
+export interface Role {
+  readonly onRequest: FrontDeps['onRequest'];
+  /** No more changes, and the end of the role's work; the engine is closed before. */
+  close(): Promise<void>;
+}
+
+/** A role as it is open. */
+interface OpenRole {
+  readonly onRequest: FrontDeps['onRequest'];
+  close(): Promise<void>;
+}
+
+/** How long to wait between attempts to reach the coordinator, in milliseconds. */
+const joinPauseMs = 1_000;
+
+/** Between the end of the call that changes the role and the change, so that who asked for it gets the answer. */
+const changeDelayMs = 500;
+
+/** Take the role that the host's identity says. */
+export async function takeRole(init: RoleInit): Promise<Role> {
+  const { identity, log } = init;
+  const closing = new AbortController();
+  const change = (): void => {
+    const changing = async (): Promise<OpenRole> => {
+      const old = await current;
+      await pause(changeDelayMs, undefined, { signal: closing.signal }).catch(() => undefined);
+      if (closing.signal.aborted) return old;
+      await old.close();
+      return open();
+    };
+    current = changing().catch((error: unknown) => {
+      log.error('the role of this host in its pool cannot be changed: start the daemon anew', { error });
+      return outOfService;
+    });
+  };
+  const open = (): Promise<OpenRole> =>
+    identity.coordinator() === undefined ? coordinate(init, change) : serve(init, change);
+
+  let current = open();
+  await current;
+  return {
+    onRequest: (request, response) => void current.then((role) => role.onRequest(request, response)),
+    async close() {
+      closing.abort();
+      await (await current).close();
+    },
+  };
+}
+
+const outOfService: OpenRole = {
+  onRequest: (_request, response) => void response.writeHead(503).end(),
+  close: async () => undefined,
+};
+
+/** The coordinator has the pool's database, and answers the XenAPI. */
+async function coordinate(init: RoleInit, change: () => void): Promise<OpenRole> {
+  const { config, log, store, engine, identity, version } = init;
+  const { service, destination } = engine;
+  const { secrets } = identity;
+  await forgetWhatWasLeft(init);
+  const pool = await createPool({
+    store,
+    stateDir: config().stateDir,
+    log,
+    own: service,
+    connect: (url) => connectHost(url, secrets),
+    membership: {
+      secrets,
+      takeSecrets: identity.takeSecrets,
+      control: (url) => controlMember(url, secrets),
+      async join(coordinator, theirs) {
+        const undo = await identity.join(coordinator, theirs);
+        try {
+          await joinCoordinator(coordinator, secrets, await service.state());
+        } catch (error) {
+          await undo();
+          throw error;
+        }
+        change();
+      },
+    },
+    version,
+    evacuationBatchSize: () => config().evacuationBatchSize,
+  });
+  const rpc = createHostRpc({ service, destination, secrets, join: pool.join });
+  return { onRequest: createHttpApi(pool.dispatch, { [xenopsPath]: rpc }), close: pool.close };
+}
+
+/** A member has no database: it serves its coordinator, and tells clients where that is. */
+async function serve(init: RoleInit, change: () => void): Promise<OpenRole> {
+  const { log, engine, identity, port } = init;
+  const { service, destination } = engine;
+  const { secrets } = identity;
+  const coordinator = identity.coordinator() ?? '';
+  await forgetWhatWasLeft(init);
+  const rpc = createHostRpc({
+    service,
+    destination,
+    secrets,
+    control: {
+      takeSecrets: identity.takeSecrets,
+      async leave() {
+        const { domains } = await service.state();
+        if (domains.length > 0) throw new XapiError('HOST_HAS_RESIDENT_VMS', [identity.uuid]);
+        await identity.leave();
+        log.info(`this host leaves the pool of ${coordinator}, and is a pool of its own`);
+        change();
+      },
+    },
+  });
+  const leaving = new AbortController();
+  const joining = keepJoining(init, coordinator, leaving.signal);
+  return {
+    onRequest: createHttpApi(memberDispatch(addressForClients(new URL(coordinator), port), log), { [xenopsPath]: rpc }),
+    async close() {
+      leaving.abort();
+      await joining;
+    },
+  };
+}
+
+async function forgetWhatWasLeft({ identity, store, config, log }: RoleInit): Promise<void> {
+  if (!identity.hasLeft()) return;
+  const copy = `${config().databasePath}.left-${new Date().toISOString().replaceAll(':', '')}`;
+  if (await forgetPool(store, copy)) log.warn(`the records of the pool that this host has left are in ${copy}`);
+  await identity.forgotten();
+}
+
+/** A member tells its coordinator that it is there, until the coordinator has heard. */
+async function keepJoining(
+  { engine, identity, log }: RoleInit,
+  coordinator: string,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let failures = 0; !signal.aborted; failures += 1) {
+    try {
+      await joinCoordinator(coordinator, identity.secrets, await engine.service.state());
+      return log.info(`joined the pool of ${coordinator}`);
+    } catch (error) {
+      if (failures === 0) log.warn(`the coordinator does not answer yet: ${messageOf(error)}`);
+      await pause(joinPauseMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
+
+/** Clients ask the coordinator at the port at which they asked this member, so only another one is named. */
+function addressForClients(coordinator: URL, ownPort: number): string {
+  return Number(coordinator.port || 80) === ownPort ? coordinator.hostname : coordinator.host;
+}
+
+/** A member answers every XenAPI call with where its coordinator is. */
+function memberDispatch(coordinator: string, log: Log): DispatchDeps {
+  const refuse = () => {
+    throw new Error('a member has no database');
+  };
+  const nothing = new Proxy({}, { get: refuse });
+  return {
+    log,
+    coordinatorAddress: () => coordinator,
+    isHostLevel: () => false,
+    ...({ rows: nothing, sessions: nothing, tasks: nothing, handlers: nothing } as Pick<
+      DispatchDeps,
+      'rows' | 'sessions' | 'tasks' | 'handlers'
+    >),
+  };
+}
