@@ -4,6 +4,7 @@ import { XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { nullRef } from '../base/value.js';
 import { isUnknownSecret } from '../host/secrets.js';
+import { removeControlDomain } from './control-domain.js';
 import type { Database } from './database.js';
 import { isLive } from './host-rows.js';
 import type { Members } from './members.js';
@@ -29,7 +30,8 @@ export async function eject(deps: EjectionDeps, host: Ref<'host'>): Promise<void
   if (host === thisHost()) {
     throw new XapiError('OPERATION_NOT_ALLOWED', [`${host} (${name}) is the coordinator, which cannot be ejected`]);
   }
-  if (resident_VMs.length > 0) throw new XapiError('HOST_HAS_RESIDENT_VMS', [host]);
+  if (resident_VMs.some((vm) => !db.get('VM', vm).is_control_domain))
+    throw new XapiError('HOST_HAS_RESIDENT_VMS', [host]);
   if (!isLive(db, host)) throw new XapiError('HOST_OFFLINE', [host]);
   // Nothing is to be started there meanwhile.
   db.update('host', host, { enabled: false });
@@ -60,6 +62,7 @@ async function tellToLeave(membership: PoolMembership, url: string): Promise<voi
 /** Remove a host's row, and the rows of what it alone has. Where others name one of them, they name nothing then. */
 function removeHost(db: Database, host: Ref<'host'>): void {
   const { metrics, host_CPUs, PIFs, PBDs } = db.get('host', host);
+  removeControlDomain(db, host);
   for (const [vm, { affinity }] of db.all('VM')) if (affinity === host) db.update('VM', vm, { affinity: nullRef });
   for (const pbd of PBDs) removePbd(db, pbd);
   for (const pif of PIFs) {

@@ -63,7 +63,7 @@ export async function joinPool(deps: JoiningDeps, call: JoinCall): Promise<void>
 
 function assertMayLeave(db: Database): void {
   if (db.count('host') > 1) throw new XapiError('JOINING_HOST_CANNOT_BE_MASTER_OF_OTHER_HOSTS');
-  const vms = db.all('VM').map(([, vm]) => vm);
+  const vms = db.all('VM').flatMap(([, vm]) => (vm.is_control_domain ? [] : [vm]));
   if (vms.some((vm) => vm.power_state === 'Running' || vm.power_state === 'Paused')) {
     throw new XapiError('JOINING_HOST_CANNOT_HAVE_RUNNING_VMS');
   }
