@@ -125,7 +125,7 @@ export const VM = {
       async: true,
     },
     destroy: {
-      doc: 'Remove the record of a halted VM, with its VIFs, VBDs and VGPUs.',
+      doc: 'Remove the record of a halted or suspended VM, with its VIFs, VBDs and VGPUs; disks stay.',
       params: [{ name: 'self', type: 'ref:VM' }],
       result: 'void',
       roles: 'vm-admin',

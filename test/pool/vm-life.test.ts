@@ -89,6 +89,7 @@ describe('the life of a VM', () => {
       () => handlers().destroy(f.context(), vm),
     ];
     for (const call of calls) expect(await f.failure(call)).to.deep.equal(['HOST_OFFLINE', hostB]);
+    expect(await handlers().get_possible_hosts(f.context(), vm)).to.deep.equal([]);
     f.b.reachable = true;
     expect(await f.failure(() => handlers().resume(f.context(), vm, false, false))).to.deep.equal([
       'VM_HAS_NO_SUSPEND_VDI',

@@ -148,7 +148,7 @@ describe('a suspended VM', function () {
   it('runs on when the daemon stops in the middle', async () => {
     await start();
     // A helper that says nothing.
-    const slow = open(['/bin/sh', '-c', 'sleep 60']);
+    const slow = open(['/bin/sh', '-c', 'exec sleep 60']);
     const failure = messageOfFailure(run(suspend, slow));
     while (files().length === 0) await delay(2);
     await slow.close();

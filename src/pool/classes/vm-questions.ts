@@ -37,9 +37,10 @@ export function vmQuestionHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>,
     },
     assert_agile: (_context, vm) => assertAgile(deps, vm),
     async get_possible_hosts(_context, vm) {
-      const hosts = isSuspended(vm) ? [await imageHost(deps, vm)] : undefined;
       const able = await possibleHosts(deps, vm);
-      return hosts === undefined ? able : able.filter((host) => hosts.includes(host));
+      if (!isSuspended(vm)) return able;
+      const there = await imageHost(deps, vm).catch(() => undefined);
+      return able.filter((host) => host === there);
     },
     get_allowed_VIF_devices(_context, vm) {
       const taken = db.get('VM', vm).VIFs.map((vif) => db.get('VIF', vif).device);
