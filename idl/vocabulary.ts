@@ -35,7 +35,8 @@ export type RoleSet =
 
 /**
  * A type as the model writes it: `string`, `int`, `float`, `bool`, `datetime`, `secretstring`, `void`, `ref:C`, `record:C`,
- * `enum:E`, `set(T)`, `map(K,V)`, `option(T)`. `record:event_batch` is not a class's: it is what `event.from` gives.
+ * `enum:E`, `set(T)`, `map(K,V)`, `option(T)`. `record:event_batch` and
+ * `record:event_change` are not a class's: the first is what `event.from` gives, the second what `event.next` gives a set of.
  */
 export type TypeName = string;
 
@@ -129,17 +130,19 @@ export type TypeOf<T extends string> = T extends 'string' | 'secretstring'
                 : string
               : T extends 'record:event_batch'
                 ? EventBatch
-                : T extends `set(${infer E})`
-                  ? TypeOf<E>[]
-                  : T extends `map(${infer K},${infer V})`
-                    ? MapOf<K, V>
-                    : T extends `option(${infer O})`
-                      ? TypeOf<O> | undefined
-                      : T extends `record:${infer C}`
-                        ? RecordOf<C>
-                        : unknown;
+                : T extends 'record:event_change'
+                  ? EventChange
+                  : T extends `set(${infer E})`
+                    ? TypeOf<E>[]
+                    : T extends `map(${infer K},${infer V})`
+                      ? MapOf<K, V>
+                      : T extends `option(${infer O})`
+                        ? TypeOf<O> | undefined
+                        : T extends `record:${infer C}`
+                          ? RecordOf<C>
+                          : unknown;
 
-/** One change of a row, as `event.from` tells it. */
+/** One change of a row, as clients are told of it. */
 export type EventChange = {
   [C in keyof Classes & string]: {
     readonly id: string;

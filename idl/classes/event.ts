@@ -14,11 +14,25 @@ export const event = {
     obj_uuid: { type: 'string', qualifier: 'RO/constructor' },
   },
   messages: {
-    register: { params: [{ name: 'classes', type: 'set(string)' }], result: 'void', roles: 'read-only', async: true },
-    unregister: { params: [{ name: 'classes', type: 'set(string)' }], result: 'void', roles: 'read-only', async: true },
+    register: {
+      doc: 'Let this session hear of changes of the named classes, by event.next.',
+      params: [{ name: 'classes', type: 'set(string)' }],
+      result: 'void',
+      roles: 'read-only',
+      async: true,
+    },
+    unregister: {
+      doc: 'Let this session hear no more of changes of the named classes.',
+      params: [{ name: 'classes', type: 'set(string)' }],
+      result: 'void',
+      roles: 'read-only',
+      async: true,
+    },
     next: {
+      doc: 'Wait for changes that the session has not heard of yet, of what it registered for.',
       params: [],
-      result: 'set(record:event)',
+      // Published as set(record:event), which is not what any server sends.
+      result: 'set(record:event_change)',
       roles: 'read-only',
       errors: ['EVENTS_LOST', 'EVENT_SUBSCRIPTION_PARSE_FAILURE', 'SESSION_NOT_REGISTERED'],
     },

@@ -38,6 +38,8 @@ export function encodeJson(type: Type, value: unknown): string {
       return value === undefined ? 'null' : encodeJson(type.element, value);
     case 'event_batch':
       return encodeBatch(value as EventBatch);
+    case 'event_change':
+      return encodeEvent(value as EventChange);
   }
 }
 

@@ -38,6 +38,7 @@ export function decodeValue(type: Type, parsed: unknown): unknown {
       return parsed === null || parsed === undefined ? undefined : decodeValue(type.element, parsed);
     case 'void':
     case 'event_batch':
+    case 'event_change':
       return mismatch('nothing', parsed);
   }
 }

@@ -44,6 +44,8 @@ function content(type: Type, value: unknown): string {
       return value === undefined ? '<nil/>' : content(type.element, value);
     case 'event_batch':
       return batch(value as EventBatch);
+    case 'event_change':
+      return event(value as EventChange);
   }
 }
 
@@ -74,7 +76,7 @@ function record(cls: string, value: Members): string {
 function batch({ events, valid_ref_counts, token }: EventBatch): string {
   return struct(
     [
-      ['events', `<value>${array(events.map(event))}</value>`],
+      ['events', `<value>${array(events.map((each) => `<value>${event(each)}</value>`))}</value>`],
       // The one place where the XenAPI writes integers as such.
       [
         'valid_ref_counts',
@@ -90,7 +92,7 @@ function event({ snapshot, ...head }: EventChange): string {
   const entries = Object.entries(head).map(([name, value]) => [name, encodeXml({ kind: 'string' }, value)] as const);
   const cls = classByLowerCase.get(head.class) ?? head.class;
   const shown = snapshot === undefined ? [] : [['snapshot', `<value>${record(cls, snapshot)}</value>`] as const];
-  return `<value>${struct([...entries, ...shown], (text) => text)}</value>`;
+  return struct([...entries, ...shown], (text) => text);
 }
 
 /** What XML cannot carry: control characters, halves of a surrogate pair, the two that are no characters. */

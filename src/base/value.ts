@@ -5,7 +5,7 @@
 import { type ClassModel, type ClassName, classes, enums, type FieldModel, type TypeName } from '../../idl/index.js';
 
 export type Type =
-  | { readonly kind: 'string' | 'int' | 'float' | 'bool' | 'datetime' | 'void' | 'event_batch' }
+  | { readonly kind: 'string' | 'int' | 'float' | 'bool' | 'datetime' | 'void' | 'event_batch' | 'event_change' }
   | { readonly kind: 'ref' | 'record'; readonly cls: string }
   | { readonly kind: 'enum'; readonly name: string; readonly values: readonly string[] }
   | { readonly kind: 'set' | 'option'; readonly element: Type }
@@ -37,7 +37,7 @@ export function parseType(name: TypeName): Type {
     case 'ref':
       return { kind: 'ref', cls: rest.slice(1) };
     case 'record':
-      return rest === ':event_batch' ? { kind: 'event_batch' } : { kind: 'record', cls: rest.slice(1) };
+      return recordType(rest.slice(1));
     case 'enum':
       return enumType(rest.slice(1));
     case 'set':
@@ -51,6 +51,10 @@ export function parseType(name: TypeName): Type {
     default:
       throw new Error(`'${name}' is not a type of the model`);
   }
+}
+
+function recordType(cls: string): Type {
+  return cls === 'event_batch' || cls === 'event_change' ? { kind: cls } : { kind: 'record', cls };
 }
 
 function enumType(name: string): Type {
@@ -114,6 +118,7 @@ export function zeroOf(type: Type): unknown {
     case 'void':
     case 'option':
     case 'event_batch':
+    case 'event_change':
       return undefined;
   }
 }

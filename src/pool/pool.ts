@@ -1,5 +1,5 @@
 /** The pool on its coordinator: the database and everything that works on it, put together. */
-import type { Ref } from '../../idl/index.js';
+import type { RecordOf, Ref } from '../../idl/index.js';
 import type { DispatchDeps } from '../base/dispatch-deps.js';
 import type { Log } from '../base/log.js';
 import type { Store } from '../base/store.js';
@@ -184,7 +184,8 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
  * @returns whether there were
  */
 export async function forgetPool(store: Store, copy: string): Promise<boolean> {
-  const hadVms = [...store.table('rows.VM').entries()].length > 0;
+  const vms = [...store.table<{ record: RecordOf<'VM'> }>('rows.VM').entries()];
+  const hadVms = vms.some(([, { record }]) => !record.is_a_template && !record.is_control_domain);
   if (hadVms) await store.copy(copy);
   await clearRows(store);
   for (const name of ['passwords', 'migrations', 'arrivals', 'members']) {

@@ -26,8 +26,9 @@ function throughXml(value: string): unknown {
 const written: ReadonlyMap<string, Type> = new Map(
   [...surface.values()]
     .flatMap(({ params, result }) => [...params.map(({ type }) => type), result])
-    .filter(({ kind }) => kind !== 'void' && kind !== 'event_batch')
-    .map((type) => [JSON.stringify(type), type]),
+    .filter(({ kind }) => kind !== 'void')
+    .map((type) => [JSON.stringify(type), type] as const)
+    .filter(([text]) => !/event_(batch|change)/.test(text)),
 );
 
 for (const [protocol, through] of Object.entries(throughs)) {
