@@ -8,7 +8,7 @@ import { removeControlDomain } from './control-domain.js';
 import type { Database } from './database.js';
 import { isLive } from './host-rows.js';
 import type { Members } from './members.js';
-import type { PoolMembership } from './pool.js';
+import type { PoolMembership } from './membership.js';
 import type { SecretRotation } from './secret-rotation.js';
 
 export interface EjectionDeps {

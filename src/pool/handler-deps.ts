@@ -5,7 +5,7 @@ import type { Database } from './database.js';
 import type { Events } from './event.js';
 import type { EventQueue } from './event-queue.js';
 import type { ForwardDeps } from './forward.js';
-import type { PoolMembership } from './pool.js';
+import type { PoolMembership } from './membership.js';
 import type { SecretRotation } from './secret-rotation.js';
 import type { SessionService } from './session.js';
 import type { VolumeGuard } from './storage.js';

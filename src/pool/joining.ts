@@ -7,7 +7,7 @@ import { toXapiError, XapiError } from '../base/errors.js';
 import { nullRef } from '../base/value.js';
 import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
 import type { Database } from './database.js';
-import type { PoolMembership } from './pool.js';
+import type { PoolMembership } from './membership.js';
 
 export interface JoiningDeps {
   readonly db: Database;

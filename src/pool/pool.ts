@@ -3,8 +3,6 @@ import type { RecordOf, Ref } from '../../idl/index.js';
 import type { DispatchDeps } from '../base/dispatch-deps.js';
 import type { Log } from '../base/log.js';
 import type { Store } from '../base/store.js';
-import type { MemberControl } from '../host/remote.js';
-import type { Secrets } from '../host/secrets.js';
 import type { HostEvent, HostService, HostState } from '../host/service.js';
 import { followAllowedOperations } from './allowed-operations.js';
 import { eventHandlers } from './classes/event.js';
@@ -31,6 +29,7 @@ import type { HandlerDeps } from './handler-deps.js';
 import { followHostOperations } from './host-operations.js';
 import { provideLocalStorage } from './local-storage.js';
 import { createMembers, type Member, type Members } from './members.js';
+import type { PoolMembership } from './membership.js';
 import { type Arrival, createMigrationTable, type Departure } from './migration-table.js';
 import type { PasswordHash } from './password.js';
 import { createSecretRotation } from './secret-rotation.js';
@@ -59,16 +58,6 @@ export interface PoolDeps {
   readonly now?: () => Date;
   /** Milliseconds until a host that does not answer is asked again, after so many failures in a row. */
   readonly retryAfter?: (failures: number) => number;
-}
-
-/** What the pool's hosts have in common, and how one of them joins or leaves. */
-export interface PoolMembership {
-  readonly secrets: Secrets;
-  /** Make them the pool's secrets, durably; for other hosts `control` does it. */
-  takeSecrets(secrets: readonly string[]): Promise<void>;
-  control(url: string): MemberControl;
-  /** Become a member of the pool of another coordinator, durably. This pool ends soon after. */
-  join(coordinator: string, secrets: readonly string[]): Promise<void>;
 }
 
 export interface Pool {

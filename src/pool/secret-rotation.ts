@@ -9,7 +9,7 @@ import { newSecret } from '../host/secrets.js';
 import type { Database } from './database.js';
 import { isLive } from './host-rows.js';
 import type { Members } from './members.js';
-import type { PoolMembership } from './pool.js';
+import type { PoolMembership } from './membership.js';
 
 export interface SecretRotationDeps {
   readonly db: Database;
