@@ -53,6 +53,7 @@ export const session = {
       roles: 'local-root',
     },
     slave_login: {
+      doc: "Log in as a host of the pool, with the pool's secret.",
       params: [
         { name: 'host', type: 'ref:host' },
         { name: 'psecret', type: 'secretstring' },

@@ -3,6 +3,7 @@
  * changes, here and at the other coordinator.
  */
 import type { RecordOf, Ref } from '../../idl/index.js';
+import { configKeys } from '../base/config-keys.js';
 import { toXapiError, XapiError } from '../base/errors.js';
 import { nullRef } from '../base/value.js';
 import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
@@ -16,7 +17,7 @@ export interface JoiningDeps {
 }
 
 export interface JoinCall {
-  /** `address`, `address:port` or a URL. */
+  /** `address`, at the usual port, `address:port` or an http URL. */
   readonly address: string;
   readonly user: string;
   readonly password: string;
@@ -29,8 +30,6 @@ type Host = Pick<
   'software_version' | 'API_version_major' | 'API_version_minor' | 'cpu_info' | 'uuid'
 >;
 
-/** Where a coordinator listens unless an address says otherwise. */
-const usualPort = 8480;
 const callTimeoutMs = 30_000;
 
 /**
@@ -78,14 +77,15 @@ function assertMayLeave(db: Database): void {
 
 /** @throws INVALID_VALUE */
 function coordinatorUrl(address: string): string {
-  const text = /^https?:\/\//.test(address) ? address : `http://${address}`;
+  const isUrl = /^[a-z]+:\/\//i.test(address);
+  const text = isUrl ? address : `http://${address}`;
   const allowed = 'allowed: an address, an address with a port, or an http URL';
   if (!URL.canParse(text)) throw new XapiError('INVALID_VALUE', ['master_address', `${address} (${allowed})`]);
   const url = new URL(text);
   if (url.protocol !== 'http:') throw new XapiError('INVALID_VALUE', ['master_address', `${address} (${allowed})`]);
   // A URL drops the port that http has by default, so it is looked for in the text.
-  const hasPort = /:\d+$/.test(text.replace(/^http:\/\//, '').split(/[/?#]/)[0] ?? '');
-  return `http://${url.hostname}:${hasPort ? url.port || 80 : usualPort}`;
+  if (!isUrl && !/:\d+$/.test(address)) url.port = configKeys.port.default;
+  return url.origin;
 }
 
 type Ask = <T>(method: string, ...params: unknown[]) => Promise<T>;

@@ -67,12 +67,14 @@ export function createMembers(deps: MembersDeps): Members {
   const { db, own, table } = deps;
   const followed = new Map<Ref<'host'>, Followed>();
 
-  const follow = (host: Ref<'host'>, url: string, service: HostService): void => {
+  const reachAt = (host: Ref<'host'>, url: string, service: HostService): Followed => {
     followed.get(host)?.stop.abort();
     const member = { url, service, stop: new AbortController() };
     followed.set(host, member);
-    void watch(deps, host, member);
+    return member;
   };
+  const follow = (host: Ref<'host'>, url: string, service: HostService): void =>
+    void watch(deps, host, reachAt(host, url, service));
   const find = (host: Ref<'host'>): Followed => {
     db.get('host', host);
     const member = followed.get(host);
@@ -97,11 +99,14 @@ export function createMembers(deps: MembersDeps): Members {
       }
     },
     async join(joining) {
+      const before = db.findByUuid('host', joining.uuid);
+      const known = before && followed.get(before);
+      const service = known?.url === joining.url ? known.service : deps.connect(joining.url);
+      // From when it is live on, it is asked where it is now.
+      if (before !== undefined) reachAt(before, joining.url, service);
       const host = await putHost(db, joining, deps.version, deps.now());
       await table.put(joining.uuid, { url: joining.url });
       deps.log.info(`host ${joining.name} joins the pool`, { uuid: joining.uuid, url: joining.url });
-      const known = followed.get(host);
-      const service = known?.url === joining.url ? known.service : deps.connect(joining.url);
       await deps.onJoined(host, service);
       follow(host, joining.url, service);
       await db.saved();
