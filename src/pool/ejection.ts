@@ -9,6 +9,7 @@ import type { Database } from './database.js';
 import { isLive } from './host-rows.js';
 import type { Members } from './members.js';
 import type { PoolMembership } from './membership.js';
+import { putPoolCpus } from './pool-cpus.js';
 import type { SecretRotation } from './secret-rotation.js';
 
 export interface EjectionDeps {
@@ -72,6 +73,7 @@ function removeHost(db: Database, host: Ref<'host'>): void {
   }
   for (const cpu of host_CPUs) if (db.find('host_cpu', cpu) !== undefined) db.destroy('host_cpu', cpu);
   db.destroy('host', host);
+  putPoolCpus(db);
   if (db.find('host_metrics', metrics) !== undefined) db.destroy('host_metrics', metrics);
 }
 

@@ -29,6 +29,8 @@ describe('the membership of a pool', () => {
       const [controlDomain] = db.get('host', hostB).resident_VMs;
       const SRs = PBDs.map((pbd) => db.get('PBD', pbd).SR);
       expect([PIFs.length, PBDs.length, host_CPUs.length > 0]).to.deep.equal([1, 1, true]);
+      const cpus = () => db.all('pool').map(([, { cpu_info }]) => cpu_info.cpu_count);
+      expect(cpus()).to.deep.equal(['8']);
       await pool().eject(f.context(), hostB);
       expect(f.membership.left).to.deep.equal([f.b.url]);
       for (const [cls, refs] of [
@@ -44,6 +46,7 @@ describe('the membership of a pool', () => {
       }
       expect(db.get('VM', vm).affinity).to.equal(nullRef);
       expect(db.count('network')).to.equal(1);
+      expect(cpus()).to.deep.equal(['4']);
       f = await f.restart();
       expect(f.pool.db.count('host')).to.equal(1);
     });
