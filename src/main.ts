@@ -13,6 +13,7 @@ import { messageOf } from './base/errors.js';
 import { directoryKeyOf, takeLock } from './base/lock.js';
 import { createLog, type RootLog } from './base/log.js';
 import { openStore } from './base/store.js';
+import { backupDatabase } from './base/store-format.js';
 import { openHostEngine } from './host/engine.js';
 import { openIdentity } from './host/identity.js';
 import { takeRole } from './role.js';
@@ -35,6 +36,10 @@ async function main(argv: readonly string[]): Promise<void> {
     return;
   }
   let loaded = readConfig(commandLine);
+  if (commandLine.backupTo !== undefined) {
+    await backupDatabase(loaded.config.databasePath, commandLine.backupTo);
+    return print([`copied ${loaded.config.databasePath} to ${commandLine.backupTo}`]);
+  }
   mkdirSync(loaded.config.stateDir, { recursive: true, mode: 0o700 });
   const log = createLog({ destination: loaded.config.log, level: loaded.config.loglevel });
   for (const warning of loaded.warnings) log.warn(warning);

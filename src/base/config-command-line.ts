@@ -9,6 +9,8 @@ export interface CommandLine {
   /** Check the configuration, print it and end. */
   readonly checkConfig: boolean;
   readonly help: boolean;
+  /** Copy the database to this directory, and end: `--backup-database`. */
+  readonly backupTo?: string;
   /** The options that are keys, for `readConfig`. */
   readonly args: readonly string[];
 }
@@ -17,16 +19,22 @@ export interface CommandLine {
 export function readCommandLine(argv: readonly string[]): CommandLine {
   const flags = new Set<string>();
   const args: string[] = [];
-  let file: string | undefined;
+  const own: { file?: string; backupTo?: string } = {};
   for (let index = 0; index < argv.length; index++) {
     const arg = argv[index] ?? '';
     if (arg === '--check-config' || arg === '--help') flags.add(arg);
-    else if (arg.startsWith('--config=')) file = arg.slice('--config='.length);
-    else if (arg === '--config' && index + 1 < argv.length) file = argv[++index];
-    else args.push(arg);
+    else {
+      const [, name, inline] = /^(--config|--backup-database)(?:=(.*))?$/s.exec(arg) ?? [];
+      const value = inline ?? (index + 1 < argv.length ? argv[index + 1] : undefined);
+      if (name === undefined || value === undefined) {
+        args.push(arg);
+        continue;
+      }
+      if (inline === undefined) index++;
+      own[name === '--config' ? 'file' : 'backupTo'] = value;
+    }
   }
-  const rest = { checkConfig: flags.has('--check-config'), help: flags.has('--help'), args };
-  return file === undefined ? rest : { file, ...rest };
+  return { ...own, checkConfig: flags.has('--check-config'), help: flags.has('--help'), args };
 }
 
 /**
@@ -60,6 +68,7 @@ export function parseOptions(args: readonly string[]): {
 
 function unknownOption(arg: string, key: string): string {
   if (key === 'config') return '--config: needs the path of a file';
+  if (key === 'backup-database') return '--backup-database: needs the path of a directory';
   const near = key && nearestKey(key);
   return `${arg}: no such option${near ? `; did you mean --${near}?` : ', see --help'}`;
 }
@@ -69,6 +78,10 @@ export function optionsHelp(): string[] {
   const own = [
     ['--config FILE', 'The configuration file.'],
     ['--check-config', 'Print the configuration in effect and what is wrong with it, and end.'],
+    [
+      '--backup-database DIR',
+      'Copy the database to a directory, which is made or is empty, and end. The daemon may run.',
+    ],
     ['--help', 'Print this and end.'],
   ] as const;
   const keys = configKeyNames.map((name) => {

@@ -184,23 +184,38 @@ export async function forgetPool(store: Store, copy: string): Promise<boolean> {
   return hadVms;
 }
 
+/** What they change is answered when it is durable; sessions and tasks are not meant to outlive the daemon, and events only read. */
+/** Sessions and tasks are not kept, events and messages are only read. */
 function handlers(deps: HandlerDeps): DispatchDeps['handlers'] {
   return {
     session: sessionHandlers(deps),
     task: taskHandlers(deps),
     event: eventHandlers(deps),
-    pool: poolHandlers(deps),
+    pool: durable(deps.db, poolHandlers(deps)),
     message: messageHandlers(),
-    VM: vmHandlers(deps),
-    host: hostHandlers(deps),
-    network: networkHandlers(deps),
-    PIF: pifHandlers(deps),
-    SR: srHandlers(deps),
-    PBD: pbdHandlers(deps),
-    VDI: vdiHandlers(deps),
-    role: roleHandlers(deps),
-    VIF: vifHandlers(deps),
-    VBD: vbdHandlers(deps),
-    VGPU: vgpuHandlers(deps),
+    VM: durable(deps.db, vmHandlers(deps)),
+    host: durable(deps.db, hostHandlers(deps)),
+    network: durable(deps.db, networkHandlers(deps)),
+    PIF: durable(deps.db, pifHandlers(deps)),
+    SR: durable(deps.db, srHandlers(deps)),
+    PBD: durable(deps.db, pbdHandlers(deps)),
+    VDI: durable(deps.db, vdiHandlers(deps)),
+    role: durable(deps.db, roleHandlers(deps)),
+    VIF: durable(deps.db, vifHandlers(deps)),
+    VBD: durable(deps.db, vbdHandlers(deps)),
+    VGPU: durable(deps.db, vgpuHandlers(deps)),
   };
+}
+
+/** What a class's handlers change is answered when it is durable. */
+function durable<H extends object>(db: Database, handlers: H): H {
+  const wrapped = Object.entries(handlers).map(([name, handler]) => [
+    name,
+    async (...args: unknown[]) => {
+      const result: unknown = await handler(...args);
+      await db.saved();
+      return result;
+    },
+  ]);
+  return Object.fromEntries(wrapped) as H;
 }

@@ -297,6 +297,8 @@ describe('the configuration', () => {
       [['--config', 'x', '--port', '1'], { file: 'x', checkConfig: false, help: false, args: ['--port', '1'] }],
       [['--config=x', '--check-config'], { file: 'x', checkConfig: true, help: false, args: [] }],
       [['--help'], { checkConfig: false, help: true, args: [] }],
+      [['--backup-database', 'x', '--port=1'], { backupTo: 'x', checkConfig: false, help: false, args: ['--port=1'] }],
+      [['--backup-database=x'], { backupTo: 'x', checkConfig: false, help: false, args: [] }],
       [['--config'], { checkConfig: false, help: false, args: ['--config'] }],
     ] as const) {
       it(`is understood: ${argv.join(' ') || '(nothing)'}`, () => {

@@ -245,12 +245,12 @@ describe('host', () => {
     expect(row().host_CPUs).to.have.length(4);
     expect(row().host_CPUs.map((cpu) => db.get('host_cpu', cpu).number)).to.deep.equal([0, 1, 2, 3]);
     const [pif] = row().PIFs;
-    expect(handlers().get_management_interface(f.context(), f.hostA)).to.equal(pif);
+    expect(await handlers().get_management_interface(f.context(), f.hostA)).to.equal(pif);
     expect(db.get('PIF_metrics', db.get('PIF', pif!).metrics).carrier).to.equal(true);
     expect(row().software_version).to.include({ product_version: '8.3.0', hostname: 'a', xenferry: '0.0.0' });
     expect(await handlers().compute_memory_overhead(f.context(), f.hostA)).to.equal(0);
-    expect(handlers().get_uncooperative_resident_VMs(f.context(), f.hostA)).to.deep.equal([]);
-    expect(handlers().get_server_localtime(f.context(), f.hostA)).to.be.instanceOf(Date);
+    expect(await handlers().get_uncooperative_resident_VMs(f.context(), f.hostA)).to.deep.equal([]);
+    expect(await handlers().get_server_localtime(f.context(), f.hostA)).to.be.instanceOf(Date);
     const { unplug, plug } = f.pool.dispatch.handlers.PIF;
     expect(await f.failure(() => unplug(f.context(), pif!))).to.deep.equal(['PIF_IS_MANAGEMENT_INTERFACE', pif]);
     await plug(f.context(), pif!);

@@ -143,7 +143,15 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     storage: createHostStorage(join(dir, 'sr')),
     async events(since, timeoutSeconds) {
       assertReachable();
-      if (since >= events.length && timeoutSeconds > 0) await new Promise<void>((wake) => sleepers.push(wake));
+      if (since >= events.length && timeoutSeconds > 0) {
+        await new Promise<void>((wake) => {
+          const timer = setTimeout(wake, timeoutSeconds * 1000).unref();
+          sleepers.push(() => {
+            clearTimeout(timer);
+            wake();
+          });
+        });
+      }
       assertReachable();
       return { events: events.slice(since), next: events.length };
     },

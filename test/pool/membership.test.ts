@@ -4,13 +4,18 @@ import { XapiError } from '../../src/base/errors.js';
 import { nullRef } from '../../src/base/value.js';
 import { type Fixture, openFixture, uuidOf } from './fixture.js';
 
+/** Wait for what is no change of the database. */
+async function soon(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}
+
 describe('the membership of a pool', () => {
   let f: Fixture;
   let hostB: Ref<'host'>;
   beforeEach(async () => {
     f = await openFixture();
     hostB = await f.joinB();
-    await f.until(() => f.membership.told.has(f.b.url));
+    await soon(() => f.membership.told.has(f.b.url));
   });
   afterEach(() => f.close());
   const pool = () => f.pool.dispatch.handlers.pool;
@@ -91,8 +96,7 @@ describe('the membership of a pool', () => {
       expect(secrets()[2]).to.equal('the first secret');
       f.b.reachable = true;
       await f.until(() => isLive(hostB));
-      while (secrets().length > 1) await new Promise((resolve) => setImmediate(resolve));
-      while (f.membership.told.get(f.b.url)?.length !== 1) await new Promise((resolve) => setImmediate(resolve));
+      await soon(() => secrets().length === 1 && f.membership.told.get(f.b.url)?.length === 1);
       expect(f.membership.told.get(f.b.url)).to.deep.equal(secrets());
     });
 

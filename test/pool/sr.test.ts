@@ -145,7 +145,7 @@ describe('SR', () => {
 
   it('is neither shared nor removed where it is said to be indestructible', async () => {
     const { set_shared, get_supported_types, destroy } = lab.handlers.SR;
-    expect(get_supported_types(f.context())).to.deep.equal(['file']);
+    expect(await get_supported_types(f.context())).to.deep.equal(['file']);
     expect(await f.failure(() => set_shared(f.context(), sr, true))).to.deep.equal(['SR_NOT_SHARABLE', sr, f.hostA]);
     await set_shared(f.context(), sr, false);
     f.pool.db.putInMap('SR', sr, 'other_config', 'indestructible', 'true');
