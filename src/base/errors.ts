@@ -24,6 +24,20 @@ export class XapiError extends Error {
   }
 }
 
+/**
+ * A reason for a refusal, which may never be thrown. It has no stack, as that is what an error costs: which operations an object
+ * allows is asked with every change of it, and the reasons are mostly thrown away.
+ */
+export function reason(code: XapiErrorCode, params: readonly string[] = []): XapiError {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return new XapiError(code, params);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+}
+
 /** The error as a XenAPI error: itself if it is one, else INTERNAL_ERROR with its text. */
 export function toXapiError(error: unknown): XapiError {
   if (error instanceof XapiError) return error;

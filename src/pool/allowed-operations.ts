@@ -3,7 +3,7 @@
  * so it names what is implemented and would be accepted now, and nothing else.
  */
 import type { Ref } from '../../idl/index.js';
-import { XapiError } from '../base/errors.js';
+import { reason, type XapiError } from '../base/errors.js';
 import type { Database, RecordView } from './database.js';
 import { updateVbdOperations, updateVifOperations } from './device-operations.js';
 import { type PowerState, type VmOperation, type VmRule, vmRules } from './vm-operations.js';
@@ -24,20 +24,20 @@ export const defaultTemplateKey = 'default_template';
  */
 export function refusal(ref: Ref<'VM'>, vm: RecordView<'VM'>, operation: VmOperation): XapiError | undefined {
   const blocked = vm.blocked_operations[operation];
-  if (blocked !== undefined) return new XapiError('OPERATION_BLOCKED', [ref, blocked]);
+  if (blocked !== undefined) return reason('OPERATION_BLOCKED', [ref, blocked]);
   const rule = vmRules[operation];
-  if (rule === undefined) return new XapiError('NOT_IMPLEMENTED', [operation]);
+  if (rule === undefined) return reason('NOT_IMPLEMENTED', [operation]);
   if (!rule.states.includes(vm.power_state)) return badPowerState(ref, vm, rule.states);
   const other = conflict(vm, rule);
-  if (other !== undefined) return new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', ref, other[1], other[0]]);
-  if (vm.is_a_template && !fitsTemplate(vm, rule)) return new XapiError('VM_IS_TEMPLATE', [ref, operation]);
-  if (!vm.is_a_template && rule.templates === 'alone') return new XapiError('PROVISION_ONLY_ALLOWED_ON_TEMPLATE');
+  if (other !== undefined) return reason('OTHER_OPERATION_IN_PROGRESS', ['VM', ref, other[1], other[0]]);
+  if (vm.is_a_template && !fitsTemplate(vm, rule)) return reason('VM_IS_TEMPLATE', [ref, operation]);
+  if (!vm.is_a_template && rule.templates === 'alone') return reason('PROVISION_ONLY_ALLOWED_ON_TEMPLATE');
   if (vm.is_control_domain) {
-    return new XapiError('OPERATION_NOT_ALLOWED', [`${operation}: ${vm.name_label} is a control domain`]);
+    return reason('OPERATION_NOT_ALLOWED', [`${operation}: ${vm.name_label} is a control domain`]);
   }
   const doubt = vm.other_config[inDoubtKey];
   if (doubt === undefined || rule.inDoubt === true) return undefined;
-  return new XapiError('OPERATION_NOT_ALLOWED', [`${ref} (${vm.name_label}) is in doubt after a migration: ${doubt}`]);
+  return reason('OPERATION_NOT_ALLOWED', [`${ref} (${vm.name_label}) is in doubt after a migration: ${doubt}`]);
 }
 
 /** What runs on the VM and does not go with the operation. */
@@ -59,7 +59,7 @@ export function assertAllowed(db: Database, ref: Ref<'VM'>, operation: VmOperati
 /** @param expected the states in which the call would be accepted */
 export function badPowerState(ref: Ref<'VM'>, vm: RecordView<'VM'>, expected: readonly PowerState[]): XapiError {
   const names = expected.map((state) => state.toLowerCase()).join(', ');
-  return new XapiError('VM_BAD_POWER_STATE', [ref, names, vm.power_state.toLowerCase()]);
+  return reason('VM_BAD_POWER_STATE', [ref, names, vm.power_state.toLowerCase()]);
 }
 
 const listed = (Object.entries(vmRules) as [VmOperation, VmRule][])

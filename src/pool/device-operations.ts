@@ -1,6 +1,6 @@
 /** Which operations a VIF and a VBD allow now, and the hold that a running one has on them. What clients know of them is xapi's. */
 import type { Ref, TypeOf } from '../../idl/index.js';
-import { XapiError } from '../base/errors.js';
+import { reason, type XapiError } from '../base/errors.js';
 import type { Database, RecordView } from './database.js';
 
 export type VifOperation = TypeOf<'enum:vif_operations'>;
@@ -50,11 +50,11 @@ export function vbdRefusal(
     case 'unplug':
     case 'unplug_force': {
       const plug = operation === 'plug';
-      if (!plug && !vbd.unpluggable) return new XapiError('VBD_NOT_UNPLUGGABLE', [ref]);
+      if (!plug && !vbd.unpluggable) return reason('VBD_NOT_UNPLUGGABLE', [ref]);
       const refused = plugRefusal(db, ref, vbd, plug);
       if (refused !== undefined) return refused;
       if (vbd.type === 'CD') {
-        return new XapiError('OPERATION_NOT_ALLOWED', ['a CD drive stays; its medium is inserted and ejected']);
+        return reason('OPERATION_NOT_ALLOWED', ['a CD drive stays; its medium is inserted and ejected']);
       }
       return plug ? diskRefusal(db, ref, vbd, operation) : undefined;
     }
@@ -63,21 +63,21 @@ export function vbdRefusal(
 
 function busyDevice(cls: 'VIF' | 'VBD', ref: Ref, device: Device): XapiError | undefined {
   const [running] = Object.entries(device.current_operations);
-  return running && new XapiError('OTHER_OPERATION_IN_PROGRESS', [cls, ref, running[1], running[0]]);
+  return running && reason('OTHER_OPERATION_IN_PROGRESS', [cls, ref, running[1], running[0]]);
 }
 
 function busyVm(db: Database, { VM }: Device): XapiError | undefined {
   const [running] = Object.entries(db.find('VM', VM)?.current_operations ?? {});
-  return running && new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', VM, running[1], running[0]]);
+  return running && reason('OTHER_OPERATION_IN_PROGRESS', ['VM', VM, running[1], running[0]]);
 }
 
 function plugRefusal(db: Database, ref: Ref, device: Device, plug: boolean): XapiError | undefined {
   const vm = db.find('VM', device.VM);
   const state = vm?.power_state.toLowerCase() ?? 'halted';
-  if (state !== 'running') return new XapiError('VM_BAD_POWER_STATE', [device.VM, 'running', state]);
-  if (vm?.is_control_domain) return new XapiError('OPERATION_NOT_ALLOWED', ['a control domain takes no devices']);
+  if (state !== 'running') return reason('VM_BAD_POWER_STATE', [device.VM, 'running', state]);
+  if (vm?.is_control_domain) return reason('OPERATION_NOT_ALLOWED', ['a control domain takes no devices']);
   if (device.currently_attached === plug) {
-    return new XapiError(plug ? 'DEVICE_ALREADY_ATTACHED' : 'DEVICE_ALREADY_DETACHED', [ref]);
+    return reason(plug ? 'DEVICE_ALREADY_ATTACHED' : 'DEVICE_ALREADY_DETACHED', [ref]);
   }
   return busyVm(db, device);
 }
@@ -88,11 +88,11 @@ function mediumRefusal(
   vbd: RecordView<'VBD'>,
   operation: 'insert' | 'eject',
 ): XapiError | undefined {
-  if (vbd.type !== 'CD') return new XapiError('VBD_NOT_REMOVABLE_MEDIA', [ref]);
-  if (operation === 'eject' && vbd.empty) return new XapiError('VBD_IS_EMPTY', [ref]);
-  if (operation === 'insert' && !vbd.empty) return new XapiError('VBD_NOT_EMPTY', [ref]);
+  if (vbd.type !== 'CD') return reason('VBD_NOT_REMOVABLE_MEDIA', [ref]);
+  if (operation === 'eject' && vbd.empty) return reason('VBD_IS_EMPTY', [ref]);
+  if (operation === 'insert' && !vbd.empty) return reason('VBD_NOT_EMPTY', [ref]);
   if (db.find('VM', vbd.VM)?.power_state === 'Suspended') {
-    return new XapiError('VM_BAD_POWER_STATE', [vbd.VM, 'halted, running', 'suspended']);
+    return reason('VM_BAD_POWER_STATE', [vbd.VM, 'halted, running', 'suspended']);
   }
   return busyVm(db, vbd);
 }
@@ -106,16 +106,16 @@ function diskRefusal(
 ): XapiError | undefined {
   const vdi = db.find('VDI', vbd.VDI);
   if (vbd.empty || vbd.currently_attached || vdi === undefined) return undefined;
-  if (!vdi.managed) return new XapiError('VDI_NOT_MANAGED', [vbd.VDI]);
+  if (!vdi.managed) return reason('VDI_NOT_MANAGED', [vbd.VDI]);
   const busy = Object.entries(vdi.current_operations).find(([, running]) => running !== 'copy' && running !== 'mirror');
-  if (busy !== undefined) return new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VDI', vbd.VDI, busy[1], busy[0]]);
+  if (busy !== undefined) return reason('OTHER_OPERATION_IN_PROGRESS', ['VDI', vbd.VDI, busy[1], busy[0]]);
   const writes = vbd.mode === 'RW';
-  if (writes && vdi.read_only) return new XapiError('VDI_READONLY', [vbd.VDI]);
+  if (writes && vdi.read_only) return reason('VDI_READONLY', [vbd.VDI]);
   if (vdi.sharable || (vbd.type === 'CD' && !writes)) return undefined;
   const others = vdi.VBDs.filter((other) => other !== ref).map((other) => db.get('VBD', other));
   const users = others.filter(isInUse);
   const used = users.some(({ mode }) => writes || mode === 'RW');
-  return used ? new XapiError('VDI_IN_USE', [vbd.VDI, operation]) : undefined;
+  return used ? reason('VDI_IN_USE', [vbd.VDI, operation]) : undefined;
 }
 
 /** A suspended VM holds its disks: it goes on with them. */
