@@ -38,6 +38,9 @@ interface UnderWay {
 /** Ends that are told again without the journal: of migrations that failed before their first row, or are in doubt. */
 const kept = 1_000;
 
+/** How long the journal says how a migration ended, for a coordinator that asks. */
+const rememberedMs = 7 * 24 * 3600 * 1000;
+
 /** Of the whole: preparing, the copy, the end. */
 const shares = {
   prepare: 0,
@@ -133,6 +136,8 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
     async recover() {
       const { deps: sourceDeps, settings } = deps.source();
       const rows = sourceDeps.journal.rows().filter((row) => row.side === 'source') as SourceRow<SourceState>[];
+      const over = rows.filter(({ state }) => state === 'done' || state === 'failed');
+      await sourceDeps.journal.removeOld(over, rememberedMs);
       for (const row of rows) {
         if (row.state === 'going') void settleInLane(sourceDeps, settings, row);
         else await recoverRow(sourceDeps, row).catch((error: unknown) => end(row.migrationId, leftOver(row, error)));

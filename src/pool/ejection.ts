@@ -22,8 +22,8 @@ export interface EjectionDeps {
 }
 
 /**
- * @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED for the coordinator, HOST_HAS_RESIDENT_VMS [host], HOST_OFFLINE [host] for one
- *   that cannot be told
+ * @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED for the coordinator, HOST_HAS_RESIDENT_VMS [host] for one that has VMs or the memory
+ *   of suspended ones, HOST_OFFLINE [host] for one that cannot be told
  */
 export async function eject(deps: EjectionDeps, host: Ref<'host'>): Promise<void> {
   const { db, members, membership, rotation, thisHost, log } = deps;
@@ -34,6 +34,10 @@ export async function eject(deps: EjectionDeps, host: Ref<'host'>): Promise<void
   if (resident_VMs.some((vm) => !db.get('VM', vm).is_control_domain))
     throw new XapiError('HOST_HAS_RESIDENT_VMS', [host]);
   if (!isLive(db, host)) throw new XapiError('HOST_OFFLINE', [host]);
+  const { suspended = [] } = await members.state(host);
+  if (suspended.some((uuid) => db.findByUuid('VM', uuid) !== undefined)) {
+    throw new XapiError('HOST_HAS_RESIDENT_VMS', [host]);
+  }
   // Nothing is to be started there meanwhile.
   db.update('host', host, { enabled: false });
   try {

@@ -47,20 +47,42 @@ export interface Journal {
   put(row: JournalRow, against?: 'powerLoss'): Promise<void>;
   remove(side: JournalRow['side'], migrationId: string): Promise<void>;
   rows(): JournalRow[];
+  /** Remove those of the named rows that were written so many milliseconds ago or longer. */
+  removeOld(rows: readonly JournalRow[], age: number): Promise<void>;
+}
+
+/** A row with the time, in milliseconds since 1970, at which it was written; rows of earlier versions have none. */
+type Dated = JournalRow & { readonly at?: number };
+
+function undated({ at: _at, ...row }: Dated): JournalRow {
+  return row as JournalRow;
 }
 
 /** The journal kept in a table of the host's store. */
-export function openJournal(store: Store): Journal {
-  const table = store.table<JournalRow>('migration-journal');
+export function openJournal(store: Store, now: () => number = Date.now): Journal {
+  const table = store.table<Dated>('migration-journal');
   const key = (side: JournalRow['side'], migrationId: string) => `${side}/${migrationId}`;
   return {
-    get: <S extends JournalRow['side']>(side: S, migrationId: string) =>
-      table.get(key(side, migrationId)) as Extract<JournalRow, { side: S }> | undefined,
+    get<S extends JournalRow['side']>(side: S, migrationId: string) {
+      const row = table.get(key(side, migrationId));
+      return row && (undated(row) as Extract<JournalRow, { side: S }>);
+    },
     async put(row, against) {
-      await table.put(key(row.side, row.migrationId), row);
+      await table.put(key(row.side, row.migrationId), { ...row, at: now() });
       if (against === 'powerLoss') await store.flushed();
     },
     remove: (side, migrationId) => table.remove(key(side, migrationId)),
-    rows: () => [...table.entries()].map(([, row]) => row),
+    rows: () => [...table.entries()].map(([, row]) => undated(row)),
+    async removeOld(rows, age) {
+      const changes = rows.flatMap(({ side, migrationId }) => {
+        const id = key(side, migrationId);
+        const row = table.get(id);
+        if (row === undefined) return [];
+        // One without a time is as old as this start.
+        if (row.at === undefined) return [table.change(id, { ...row, at: now() })];
+        return now() - row.at >= age ? [table.change(id, undefined)] : [];
+      });
+      await store.putMany(changes);
+    },
   };
 }

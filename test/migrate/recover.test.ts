@@ -19,6 +19,7 @@ function memoryJournal(): Journal {
     put: async (row) => void rows.set(`${row.side}/${row.migrationId}`, row),
     remove: async (side, id) => void rows.delete(`${side}/${id}`),
     rows: () => [...rows.values()],
+    removeOld: async () => undefined,
   };
 }
 

@@ -56,6 +56,28 @@ describe('the journal', () => {
     expect(journal.rows()).to.deep.equal([{ ...sourceRow, state: 'copying' }]);
   });
 
+  it('forgets what is old, of the rows that it is told of, and dates a row that has no time', async () => {
+    let time = 1000;
+    const journal = openJournal(store, () => time);
+    const rows = ['m1', 'm2', 'm3'].map((migrationId) => ({ ...sourceRow, migrationId }));
+    const [first, second, kept] = rows as [SourceRow, SourceRow, SourceRow];
+    await journal.put(first);
+    await journal.put(kept);
+    const undated = { ...sourceRow, migrationId: 'undated' };
+    await store.table('migration-journal').put('source/undated', undated);
+    time = 1500;
+    await journal.put(second);
+    time = 2000;
+    await journal.removeOld([first, second, undated], 1000);
+    expect(journal.rows()).to.have.deep.members([kept, second, undated]);
+    time = 2999;
+    await journal.removeOld([undated], 1000);
+    expect(journal.get('source', 'undated')).to.deep.equal(undated);
+    time = 3000;
+    await journal.removeOld([undated, { ...sourceRow, migrationId: 'never there' }], 1000);
+    expect(journal.get('source', 'undated')).to.equal(undefined);
+  });
+
   it('forgets a row, and is fine when there is none', async () => {
     const journal = openJournal(store);
     await journal.put(sourceRow);
