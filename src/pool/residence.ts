@@ -39,11 +39,12 @@ export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostSta
   const doubles: string[] = [];
   const ended: string[] = [];
   let stale = false;
-  for (const [ref, vm] of db.all('VM')) {
+  const known = state.domains.flatMap(({ uuid }) => db.findByUuid('VM', uuid) ?? []);
+  for (const ref of new Set([...db.get('host', host).resident_VMs, ...known])) {
+    const vm = db.get('VM', ref);
     if (vm.is_control_domain) continue;
     const domain = domains.get(vm.uuid);
     const here = vm.resident_on === host;
-    if (domain === undefined && !here) continue;
     if (deps.destinationOf(ref) !== undefined) followMigration(deps, ref, host, state, domain);
     else if (Object.keys(vm.current_operations).length > 0) continue;
     else if (db.modified('VM', ref) > readAt) stale = true;

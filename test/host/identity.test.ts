@@ -2,8 +2,9 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
+import { nullLog } from '../../src/base/log.js';
 import { openStore } from '../../src/base/store.js';
-import { hostUuid, poolSecret } from '../../src/host/identity.js';
+import { hostUuid, type Identity, openIdentity, poolSecret } from '../../src/host/identity.js';
 import { messageOfFailure } from '../wire/connections.js';
 
 describe('the identity of a host', () => {
@@ -66,6 +67,69 @@ describe('the identity of a host', () => {
 
     it('is not made in a directory that is not there', async () => {
       expect(await messageOfFailure(poolSecret(path.join(directory, 'nowhere', 'secret'), true))).to.contain('nowhere');
+    });
+  });
+
+  describe('and its pool', () => {
+    const secretFile = () => path.join(directory, 'pool-secret');
+    const there = ['the secret of another pool'];
+    /** Open the identity as a start of the daemon does. */
+    const start = async (coordinator = '', use: (identity: Identity) => unknown = () => undefined) => {
+      const store = openStore(path.join(directory, 'db'));
+      try {
+        const identity = await openIdentity({ store, coordinator, secretFile: secretFile(), log: nullLog });
+        await use(identity);
+        return [identity.coordinator(), identity.secrets(), identity.hasLeft()];
+      } finally {
+        await store.close();
+      }
+    };
+    const inFile = () => fs.readFileSync(secretFile(), 'utf8').trim();
+
+    it('are what the configuration says, at first', async () => {
+      expect(await start()).to.deep.equal([undefined, [inFile()], false]);
+      expect(await start('http://c:1')).to.deep.equal(['http://c:1', [inFile()], false]);
+    });
+
+    it('are those that it has joined, until the configuration is changed', async () => {
+      await start('', (identity) => identity.join('http://c:1', there));
+      expect(await start()).to.deep.equal(['http://c:1', there, true]);
+      await start('', (identity) => identity.forgotten());
+      expect(await start()).to.deep.equal(['http://c:1', there, false]);
+      expect(await start('http://d:1')).to.deep.equal(['http://d:1', [inFile()], false]);
+      expect(await start()).to.deep.equal([undefined, [inFile()], false]);
+    });
+
+    it('are what they were when joining is taken back', async () => {
+      const before = await start();
+      const after = await start('', async (identity) => {
+        const undo = await identity.join('http://c:1', there);
+        await undo();
+      });
+      expect(after).to.deep.equal(before);
+      expect(await start()).to.deep.equal(before);
+    });
+
+    it('are its own when it has left, whatever the configuration says', async () => {
+      fs.writeFileSync(secretFile(), 'sixteen letters.');
+      await start('http://c:1', (identity) => identity.leave());
+      const [coordinator, secrets, hasLeft] = await start('http://c:1');
+      expect([coordinator, hasLeft]).to.deep.equal([undefined, true]);
+      expect((secrets as string[])[0]).to.match(/^[0-9a-f]{64}$/);
+      expect(inFile()).to.equal('sixteen letters.');
+    });
+
+    it('share secrets that are rotated, in the file too where that has the old one', async () => {
+      const newest = 'the newest secret';
+      const [, [old]] = (await start()) as [unknown, string[]];
+      await start('', (identity) => identity.takeSecrets([newest, old as string]));
+      expect(inFile()).to.equal(newest);
+      expect(fs.statSync(secretFile()).mode & 0o777).to.equal(0o600);
+      expect(await start()).to.deep.equal([undefined, [newest, old], false]);
+      fs.writeFileSync(secretFile(), 'an operator wrote this');
+      await start('', (identity) => identity.takeSecrets([newest]));
+      expect(inFile()).to.equal('an operator wrote this');
+      expect(await start()).to.deep.equal([undefined, [newest], false]);
     });
   });
 });
