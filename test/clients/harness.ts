@@ -1,4 +1,5 @@
 /** Xen Orchestra's client, connected to a pool and ended with the test, and what it says on the console meanwhile. */
+import { setTimeout } from 'node:timers/promises';
 import { expect } from 'chai';
 import { Xapi, type XapiObject, type XapiOptions } from 'xen-api';
 import type { Credentials } from '../../src/cli/xapi-client.js';
@@ -69,9 +70,18 @@ export function openClients(): Clients {
     async close(stopServers) {
       await Promise.all(open.map((client) => client.disconnect()));
       await stopServers();
+      await connectionsEnd();
       console.warn = warn;
     },
   };
+}
+
+/** Wait until no connection is left: a client whose server has stopped warns of it only when it has noticed. */
+async function connectionsEnd(): Promise<void> {
+  for (const until = Date.now() + 5_000; Date.now() < until; await setTimeout(10)) {
+    if (!process.getActiveResourcesInfo().includes('TCPSocketWrap')) break;
+  }
+  await setTimeout(0);
 }
 
 /** Wait, by events alone, for an object of a class that is as wanted. */
