@@ -29,23 +29,27 @@ type Call = (...params: never[]) => Promise<unknown>;
 
 const text: Type = { kind: 'string' };
 
+/** In seconds. */
+const longestPoll = 3600;
+
 /** @returns what answers the host-level calls */
 export function createHostRpc({ service, destination, secrets, join, control }: HostRpcDeps): Dispatch {
   const withSecret: Readonly<Record<string, Call>> = {
     state: service.state,
     start: (spec: unknown, paused: unknown) => service.start(checkDomain(spec), paused === true),
-    pause: service.pause,
-    unpause: service.unpause,
-    shutdown: service.shutdown,
+    pause: (uuid: unknown) => service.pause(textOf('uuid', uuid)),
+    unpause: (uuid: unknown) => service.unpause(textOf('uuid', uuid)),
+    shutdown: (uuid: unknown, clean: unknown) => service.shutdown(textOf('uuid', uuid), clean === true),
     reboot: (spec: unknown, clean: unknown) => service.reboot(checkDomain(spec), clean === true),
-    suspend: service.suspend,
-    resume: (uuid: string, paused: unknown) => service.resume(uuid, paused === true),
+    suspend: (uuid: unknown) => service.suspend(textOf('uuid', uuid)),
+    resume: (uuid: unknown, paused: unknown) => service.resume(textOf('uuid', uuid), paused === true),
     migrate: (request: unknown) => service.migrate(checkRequest(request)),
-    cancel: service.cancel,
-    outcome: service.outcome,
+    cancel: (id: unknown) => service.cancel(textOf('migration_id', id)),
+    outcome: (id: unknown) => service.outcome(textOf('migration_id', id)),
     receive: (request: { migrationId: string; metadata: unknown } | null) =>
       service.receive({ migrationId: request?.migrationId ?? '', metadata: checkMetadata(request?.metadata) }),
-    events: service.events,
+    events: (since: unknown, seconds: unknown) =>
+      service.events(numberOf('since', since, Number.MAX_SAFE_INTEGER), numberOf('timeout', seconds, longestPoll)),
     ...Object.fromEntries(Object.entries(service.storage).map(([name, call]) => [`storage.${name}`, call as Call])),
     ...(join === undefined ? {} : { join: (state: unknown) => join(checkHostState(state)) }),
     ...(control === undefined
@@ -75,6 +79,16 @@ export function createHostRpc({ service, destination, secrets, join, control }: 
     }
     return answer(withSecret[name] as Call, args);
   };
+}
+
+function textOf(name: string, value: unknown): string {
+  if (typeof value === 'string' && value !== '' && value.length <= 200) return value;
+  throw new XapiError('INVALID_VALUE', [name, 'allowed: a text of 1 to 200 characters']);
+}
+
+function numberOf(name: string, value: unknown, most: number): number {
+  if (typeof value === 'number' && value >= 0 && value <= most) return value;
+  throw new XapiError('INVALID_VALUE', [name, `allowed: a number from 0 to ${most}`]);
 }
 
 function checkSecrets(value: unknown): string[] {

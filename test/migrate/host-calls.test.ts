@@ -20,7 +20,14 @@ describe('The host-level calls', () => {
   const methods = Object.fromEntries(names.map((name) => [name, take(name)]));
   const service = { ...methods, storage: {} } as unknown as HostService;
   const destination = {} as MigrationDestination;
-  const rpc = createHostRpc({ service, destination, secrets: () => [secret], join: take('join') });
+  const control = { takeSecrets: take('takeSecrets'), leave: take('leave') };
+  const rpc = createHostRpc({
+    service,
+    destination,
+    secrets: () => [secret, 'an older one'],
+    join: take('join'),
+    control,
+  });
   const call = (name: string, ...params: unknown[]) =>
     rpc({ name, params: [secret, ...params], validUtf8: true, origin });
 
@@ -52,6 +59,11 @@ describe('The host-level calls', () => {
     ['migrate', [request]],
     ['receive', [{ migrationId: 'id', metadata }]],
     ['join', [state]],
+    ['pause', [domain.uuid]],
+    ['shutdown', [domain.uuid, true]],
+    ['cancel', ['id']],
+    ['events', [5, 0.5]],
+    ['takeSecrets', [['a secret of a pool', 'an older secret of it']]],
   ];
   for (const [name, params] of good) {
     it(`pass on what ${name} has to be`, async () => {
@@ -73,6 +85,14 @@ describe('The host-level calls', () => {
     ['receive', [], /metadata/],
     ['receive', [null], /metadata/],
     ['receive', [{ migrationId: 'id', metadata: { ...metadata, domain: { ...domain, vcpus: 0 } } }], /vcpus/],
+    ['pause', [], /uuid/],
+    ['shutdown', [7, true], /uuid/],
+    ['cancel', [''], /migration_id/],
+    ['outcome', [{}], /migration_id/],
+    ['events', ['5', 1], /since/],
+    ['events', [5, -1], /timeout/],
+    ['takeSecrets', [[]], /secrets/],
+    ['takeSecrets', [['short']], /secrets/],
     ['VM.receive', ['id'], /metadata/],
     ['VM.receive', ['id', 'null'], /metadata/],
     ['join', [], /host/],
@@ -82,6 +102,14 @@ describe('The host-level calls', () => {
     ['join', [{ ...state, memoryTotal: '1' }], /memoryTotal/],
     ['join', [{ ...state, domains: [{}] }], /domains/],
   ];
+  it('take an older secret of the pool as well, and no other', async () => {
+    const ask = (shown: string) => rpc({ name: 'pause', params: [shown, domain.uuid], validUtf8: true, origin });
+    await ask('an older one');
+    const error = await ask('an unknown one').catch((thrown: unknown) => thrown);
+    expect(error).to.have.property('code', 'SESSION_AUTHENTICATION_FAILED');
+    expect(passed).to.have.length(1);
+  });
+
   for (const [index, [name, params, what]] of bad.entries()) {
     it(`name what is wrong with ${name} ${index}: ${what.source}`, async () => {
       const error = await call(name, ...params).then(
