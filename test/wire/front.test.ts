@@ -148,7 +148,8 @@ describe('the front of the port', () => {
 
   it('gives what is no HTTP to HTTP as well, which says so', async () => {
     const socket = await dial();
-    socket.end('HELO there\r\n\r\n');
+    // No more than is looked at: a server that closes with bytes unread resets, and its answer may be lost.
+    socket.end('HELO');
     expect(String(await readAll(socket))).to.match(/^HTTP\/1\.1 400 /);
   });
 
