@@ -133,6 +133,10 @@ async function serve(init: RoleInit, change: () => void): Promise<OpenRole> {
       async leave() {
         const { domains } = await service.state();
         if (domains.length > 0) throw new XapiError('HOST_HAS_RESIDENT_VMS', [identity.uuid]);
+        const migration = engine.migrating();
+        if (migration !== undefined) {
+          throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['host', identity.uuid, 'vm_migrate', migration]);
+        }
         await identity.leave();
         log.info(`this host leaves the pool of ${coordinator}, and is a pool of its own`);
         change();

@@ -14,6 +14,7 @@ import {
   fullAnnouncement,
   type MigrationDestination,
 } from '../migrate/destination.js';
+import type { DestinationState, SourceState } from '../migrate/protocol.js';
 import { createRendezvous, type Rendezvous } from '../migrate/rendezvous.js';
 import { findZstd, type ZstdCommand } from '../wire/zstd-pipe.js';
 import { openJournal } from '../xenops/journal.js';
@@ -47,6 +48,8 @@ export interface HostEngine {
   readonly destination: MigrationDestination;
   /** Where the port's front delivers migration channels. */
   readonly rendezvous: Rendezvous;
+  /** The id of a migration from or to this host that has not ended; undefined where there is none. */
+  migrating(): string | undefined;
   /** Once, before the port opens: end, resume or settle what an earlier run of the daemon left behind. */
   recover(): Promise<void>;
   /** The configuration has changed: look for its programs anew. */
@@ -54,6 +57,9 @@ export interface HostEngine {
   /** Stop what can be stopped and wait for the rest. Domains stay. */
   close(): Promise<void>;
 }
+
+/** The states in which either side of a migration has ended. */
+const endStates: ReadonlySet<string> = new Set<SourceState | DestinationState>(['done', 'failed', 'refused']);
 
 /** Put a host together. */
 export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> {
@@ -108,6 +114,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     service,
     destination,
     rendezvous,
+    migrating: () => journal.rows().find(({ state }) => !endStates.has(state))?.migrationId,
     async recover() {
       await destination.recover();
       await migrations.recover();

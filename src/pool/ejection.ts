@@ -1,6 +1,6 @@
 /** pool.eject: a host leaves the pool, which forgets it and what was on it alone. */
 import type { Ref } from '../../idl/index.js';
-import { XapiError } from '../base/errors.js';
+import { toXapiError, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { nullRef } from '../base/value.js';
 import { isUnknownSecret } from '../host/secrets.js';
@@ -23,11 +23,12 @@ export interface EjectionDeps {
 
 /**
  * @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED for the coordinator, HOST_HAS_RESIDENT_VMS [host] for one that has VMs or the memory
- *   of suspended ones, HOST_OFFLINE [host] for one that cannot be told
+ *   of suspended ones, OTHER_OPERATION_IN_PROGRESS for one from or to which a VM migrates, HOST_OFFLINE [host] for one that cannot be
+ *   told
  */
 export async function eject(deps: EjectionDeps, host: Ref<'host'>): Promise<void> {
   const { db, members, membership, rotation, thisHost, log } = deps;
-  const { name_label: name, enabled, resident_VMs } = db.get('host', host);
+  const { uuid, name_label: name, enabled, resident_VMs } = db.get('host', host);
   if (host === thisHost()) {
     throw new XapiError('OPERATION_NOT_ALLOWED', [`${host} (${name}) is the coordinator, which cannot be ejected`]);
   }
@@ -44,9 +45,11 @@ export async function eject(deps: EjectionDeps, host: Ref<'host'>): Promise<void
     await tellToLeave(membership, members.url(host));
   } catch (error) {
     db.update('host', host, { enabled });
-    throw error instanceof XapiError && error.code === 'HOST_HAS_RESIDENT_VMS'
-      ? new XapiError('HOST_HAS_RESIDENT_VMS', [host], error)
-      : new XapiError('HOST_OFFLINE', [host], error);
+    const { code, params } = toXapiError(error);
+    if (code === 'INTERNAL_ERROR') throw new XapiError('HOST_OFFLINE', [host], error);
+    // A host names itself by its uuid.
+    const named = params.map((param) => (param === uuid ? host : param));
+    throw new XapiError(code, named, error);
   }
   log.info(`host ${name} has left the pool`);
   await members.forget(host);

@@ -62,6 +62,13 @@ describe('the membership of a pool', () => {
       expect(await eject('OpaqueRef:x' as Ref<'host'>)).to.deep.equal(['HANDLE_INVALID', 'host', 'OpaqueRef:x']);
       f.membership.refusing.set(f.b.url, new XapiError('HOST_HAS_RESIDENT_VMS', [uuidOf(2)]));
       expect(await eject(hostB)).to.deep.equal(['HOST_HAS_RESIDENT_VMS', hostB]);
+      f.membership.refusing.set(
+        f.b.url,
+        new XapiError('OTHER_OPERATION_IN_PROGRESS', ['host', uuidOf(2), 'vm_migrate', 'm']),
+      );
+      expect(await eject(hostB)).to.deep.equal(['OTHER_OPERATION_IN_PROGRESS', 'host', hostB, 'vm_migrate', 'm']);
+      f.membership.refusing.set(f.b.url, new XapiError('INTERNAL_ERROR', ['leave at http://...: connection refused']));
+      expect(await eject(hostB)).to.deep.equal(['HOST_OFFLINE', hostB]);
       expect(f.pool.db.get('host', hostB).enabled).to.equal(true);
       const vm = await f.createVm();
       await f.pool.dispatch.handlers.VM.start_on(f.context(), vm, hostB, false, false);
