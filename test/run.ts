@@ -1,6 +1,6 @@
 /**
  * Runs all tests, a mocha for each folder, as many at a time as there are cores, the slowest folders first; prints what each
- * prints when it ends, and as the last line the counts of all: `12 passed, 0 failed, 0 skipped`. A folder's tests run one after
+ * prints when it ends, then what failed once more, and as the last line the counts of all: `12 passed, 0 failed, 0 skipped`. A folder's tests run one after
  * the other in one process, so a handle that a test leaks still hangs its folder.
  */
 import { readdir } from 'node:fs/promises';
@@ -28,6 +28,7 @@ async function foldersOf(root: string): Promise<Map<string, string[]>> {
 }
 
 const total = { passed: 0, failed: 0, skipped: 0 };
+const failures: string[] = [];
 
 async function run(folder: string, files: readonly string[]): Promise<void> {
   const { all, exitCode } = await execa(process.execPath, [mocha, ...files], {
@@ -35,17 +36,27 @@ async function run(folder: string, files: readonly string[]): Promise<void> {
     reject: false,
     stdin: 'ignore',
   });
-  process.stdout.write(`== ${folder === '.' ? 'test' : `test/${folder}`}\n${all}\n`);
+  const title = `== ${folder === '.' ? 'test' : `test/${folder}`}`;
+  process.stdout.write(`${title}\n${all}\n`);
   const [, passed, failed, skipped] = /^(\d+) passed, (\d+) failed, (\d+) skipped$/m.exec(all) ?? [];
   total.passed += Number(passed ?? 0);
   total.failed += Number(failed ?? 0);
   total.skipped += Number(skipped ?? 0);
   // A run that ended without its counts, or badly with none failed, is a failure of its own.
-  if (passed === undefined || (exitCode !== 0 && failed === '0')) total.failed += 1;
+  const broken = passed === undefined || (exitCode !== 0 && failed === '0');
+  if (broken) total.failed += 1;
+  if (broken || failed !== '0') failures.push(`${title}, what failed\n${tailOf(all)}`);
+}
+
+/** What mocha says of failures comes last; where it says nothing, the end of the output says most. */
+function tailOf(output: string): string {
+  const at = output.search(/^ +\d+ failing$/m);
+  return at === -1 ? output.slice(-4000) : output.slice(at);
 }
 
 const limit = pLimit(availableParallelism());
 const folders = [...(await foldersOf(here))].filter(([, files]) => files.length > 0);
 await Promise.all(folders.map(([folder, files]) => limit(() => run(folder, files))));
+for (const failure of failures) process.stdout.write(`${failure}\n`);
 process.stdout.write(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
 process.exitCode = total.failed === 0 ? 0 : 1;
