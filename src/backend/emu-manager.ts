@@ -38,6 +38,7 @@ export interface EmuInit {
   readonly log: Log;
   /** @param percent 0 to 100 */
   onProgress(percent: number): void;
+  onStarted?(pid: number): void;
 }
 
 export interface EmuSaveInit extends EmuInit {
@@ -51,6 +52,8 @@ export interface EmuSaveInit extends EmuInit {
 }
 
 export interface EmuRestoreInit extends EmuInit {
+  /** The memory stream is about to be read. */
+  beforeMemory?(): Promise<void>;
   /** Read the headers before the vGPUs' streams. */
   beforeVgpu(): Promise<void>;
 }
@@ -109,6 +112,7 @@ export async function runEmuSave(
 export async function runEmuRestore(init: EmuRestoreInit): Promise<void> {
   const awaited = new Set<string>(['xenguest', ...(init.vgpus.length === 0 ? [] : ['vgpu'])]);
   const opening = async (tell: Tell) => {
+    await init.beforeMemory?.();
     await tell({ kind: 'restore', emu: 'xenguest' });
     if (!awaited.has('vgpu')) return;
     await init.beforeVgpu();
@@ -152,6 +156,7 @@ async function converse(
     cleanup: false,
     reject: false,
   });
+  if (child.pid !== undefined) init.onStarted?.(child.pid);
   const input = child.stdio[controlIn] as unknown as Duplex;
   const output = child.stdio[controlOut] as unknown as Duplex;
   input.on('error', () => undefined);

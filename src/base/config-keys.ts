@@ -89,6 +89,11 @@ export const configKeys = {
     default: '120',
     doc: 'Seconds that either side of a migration waits for the other at a synchronisation point.',
   }),
+  'migration-progress-timeout': key({
+    type: duration,
+    default: '60',
+    doc: 'Seconds for which the copy of a VM may move no byte before its migration fails; not counted while the guest suspends.',
+  }),
   'vm-suspend-timeout': key({
     type: duration,
     default: '1200',
@@ -98,6 +103,36 @@ export const configKeys = {
     type: duration,
     default: '30',
     doc: 'Seconds that a VM has to acknowledge that it was asked to suspend.',
+  }),
+  'backend-timeout': key({
+    type: duration,
+    default: '30',
+    doc: 'Seconds that the back end has to answer a request whose work does not grow with the memory of a VM.',
+  }),
+  'peer-timeout': key({
+    type: duration,
+    default: '60',
+    doc: 'Seconds that another host has to answer a call about a migration.',
+  }),
+  'helper-stop-timeout': key({
+    type: duration,
+    default: '1',
+    doc: 'Seconds that a helper process has to end when it is asked to, and once more when it is sent SIGTERM; SIGKILL follows.',
+  }),
+  'keepalive-time': key({
+    type: duration,
+    default: '10',
+    doc: 'Seconds of silence after which TCP asks whether the other end of a migration channel is still there.',
+  }),
+  'shutdown-timeout': key({
+    type: duration,
+    default: '30',
+    doc: 'Seconds that the daemon takes at most to end after SIGTERM; what is not done by then the next start finds in the journal.',
+  }),
+  'fault-injection': key({
+    type: bool,
+    default: 'false',
+    doc: 'Whether rules of the plugin fault may break migrations on this host on purpose. For tests alone.',
   }),
   'worker-pool-size': key({
     type: integer(1, 1024),

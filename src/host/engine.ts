@@ -14,6 +14,7 @@ import {
   fullAnnouncement,
   type MigrationDestination,
 } from '../migrate/destination.js';
+import { noFaults } from '../migrate/faults.js';
 import type { DestinationState, SourceState } from '../migrate/protocol.js';
 import { createRendezvous, type Rendezvous } from '../migrate/rendezvous.js';
 import { findZstd, type ZstdCommand } from '../wire/zstd-pipe.js';
@@ -75,6 +76,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     backend,
     journal,
     rendezvous,
+    faults: noFaults,
     queue: createQueue(config().workerPoolSize),
     emu: () => emuProgram(config().emuManager),
     zstd: () => zstd,
@@ -91,7 +93,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     queue,
     events,
     source: () => ({
-      deps: { backend, journal, peers, zstd, emu: emuProgram(config().emuManager), log },
+      deps: { backend, journal, peers, faults: noFaults, zstd, emu: emuProgram(config().emuManager), log },
       settings: {
         compressor: config().migrationCompressor,
         digest: config().migrationDigest,

@@ -13,15 +13,17 @@ import type { RawSocket } from '../wire/raw-socket.js';
 import type { ZstdCommand } from '../wire/zstd-pipe.js';
 import { type ImageChannels, restoreImage } from '../xenops/image.js';
 import type { DestinationRow, Journal } from '../xenops/journal.js';
+import type { Faults, Helper } from './faults.js';
 import type { VmMetadata } from './metadata.js';
 import { hear, shorten } from './peer-word.js';
-import { type DestinationState, hasTaken, type Settlement, type SynchronisationPoint } from './protocol.js';
+import { type DestinationState, hasTaken, type Settlement, type Step, type SynchronisationPoint } from './protocol.js';
 import type { ArrivedChannel, Meeting, Rendezvous } from './rendezvous.js';
 
 export interface AttemptDeps {
   readonly backend: Backend;
   readonly journal: Journal;
   readonly rendezvous: Rendezvous;
+  readonly faults: Faults;
   readonly emu: () => EmuProgram;
   readonly zstd: () => ZstdCommand;
   /** How long to wait for the channels, and for the source at a synchronisation point, in milliseconds. */
@@ -43,6 +45,8 @@ interface Running {
   readonly log: Log;
   /** Aborted, with the reason, when the attempt is refused from outside. */
   readonly refusal: AbortController;
+  /** The processes that were started for it. */
+  readonly helpers: Helper[];
   row: DestinationRow<DestinationState>;
   control?: RawSocket;
   /** Point 3, or the source's Error; listened for from the copy on. */
@@ -61,6 +65,7 @@ export function openAttempt(
     meeting: deps.rendezvous.expect({ ...row, vgpus: metadata.domain.vgpus }),
     log: deps.log.child({ migration: row.migrationId, vm: row.uuid, side: 'destination' }),
     refusal: new AbortController(),
+    helpers: [],
     row,
   };
   const decided = decide(running);
@@ -88,7 +93,10 @@ async function decide(attempt: Running): Promise<'taken' | 'refused'> {
     const memory = await acceptMemory(attempt, control.socket);
     const restoredAck = control.cookies.restored_ack === '1';
     await receiveImage(attempt, handle, memory, vgpu, restoredAck);
-    if (restoredAck) await send(attempt, '2-restored', control.socket);
+    if (restoredAck) {
+      await reach(attempt, '2-restored');
+      await send(attempt, '2-restored', control.socket);
+    }
     await awaitGo(attempt);
     return 'taken';
   } catch (error) {
@@ -108,6 +116,7 @@ async function acceptVgpus(attempt: Running, control: RawSocket): Promise<Readon
   for (const device of attempt.metadata.domain.vgpus) {
     const { socket } = await step(attempt, attempt.meeting.channel('vgpu', device, attempt.deps.timeouts().acceptMs));
     channels.set(device, socket);
+    await reach(attempt, '1-vgpu');
     await send(attempt, '1-vgpu', socket);
     await recv(attempt, '1-vgpu ACK', control);
   }
@@ -119,12 +128,14 @@ async function createDomain(attempt: Running, control: RawSocket): Promise<Domai
   const { deps, metadata, row } = attempt;
   const handle = await deps.backend.create({ ...metadata.domain, uuid: row.temporaryUuid }, row.migrationId);
   await write(attempt, { ...row, state: 'created', handle });
+  await reach(attempt, '1');
   await send(attempt, '1', control);
   return handle;
 }
 
 async function acceptMemory(attempt: Running, control: RawSocket): Promise<ArrivedChannel> {
   const channel = await step(attempt, attempt.meeting.channel('mem', undefined, attempt.deps.timeouts().acceptMs));
+  await reach(attempt, '1-mem');
   await send(attempt, '1-mem', channel.socket);
   await recv(attempt, '1-mem ACK', control);
   return channel;
@@ -160,9 +171,12 @@ async function receiveImage(
     endTimeoutMs: deps.timeouts().stepMs,
     signal: AbortSignal.any([refusal.signal, stop.signal]),
     log,
+    onHelper: (helper) => attempt.helpers.push(helper),
+    onBegin: () => reach(attempt, 'copy'),
     onProgress: () => undefined,
   });
   received = true;
+  await reach(attempt, '2');
   await write(attempt, { ...attempt.row, state: 'restored' });
   log.info('synchronisation point 2: received');
 }
@@ -171,6 +185,7 @@ async function receiveImage(
 async function awaitGo(attempt: Running): Promise<void> {
   const due = within(attempt.order ?? Promise.reject(), attempt.deps.timeouts().stepMs, 'no synchronisation point 3');
   await step(attempt, due);
+  await reach(attempt, '3');
   await step(attempt, assertCanRun(attempt));
   attempt.refusal.signal.throwIfAborted();
   await write(attempt, { ...attempt.row, state: 'taken' });
@@ -193,19 +208,22 @@ async function runDomain(attempt: Running): Promise<void> {
   const { deps, metadata, row, log } = attempt;
   const handle = row.handle as DomainHandle;
   try {
+    await reach(attempt, 'taken');
     await deps.backend.rename(handle, row.uuid);
     if (metadata.digest === true) await deps.backend.armDigest(handle).catch(warn(log, 'no digest'));
     await write(attempt, { ...row, state: 'unpausing' });
+    await reach(attempt, 'unpausing');
     if (metadata.paused !== true) await deps.backend.unpause(handle, row.migrationId);
   } catch (error) {
     if (!(await runs(deps.backend, handle))) return stayPaused(attempt, handle, error);
     log.warn(`the VM runs, and yet: ${messageOf(error)}`);
   }
-  await sendSuccess(attempt.control as RawSocket).then(
-    () => log.info('synchronisation point 4: sent'),
-    warn(log, 'point 4 not sent'),
-  );
-  await write(attempt, { ...attempt.row, state: 'done' }).catch(warn(log, 'the end is not journaled'));
+  await reach(attempt, '4')
+    .then(() => sendSuccess(attempt.control as RawSocket))
+    .then(() => log.info('synchronisation point 4: sent'), warn(log, 'point 4 not sent'));
+  await reach(attempt, 'done')
+    .then(() => write(attempt, { ...attempt.row, state: 'done' }))
+    .catch(warn(log, 'the end is not journaled'));
 }
 
 /** Whether the domain ever ran; where that cannot be found out it may, and is let alone. */
@@ -260,6 +278,12 @@ export async function cleanUp(
   const handle = row.handle ?? unnamed.find(({ uuid }) => uuid === row.temporaryUuid)?.handle;
   if (handle !== undefined) await backend.destroyUnlessRan(handle);
   await backend.release(row.migrationId);
+}
+
+/** The destination has reached a step: where a rule says so, something breaks here. @throws what the rule says */
+function reach({ deps, row, helpers, refusal }: Running, to: Step): Promise<void> {
+  const { uuid, migrationId } = row;
+  return deps.faults.at(to, { side: 'destination', uuid, migrationId, helpers, signal: refusal.signal });
 }
 
 /** Journal a row. The decision to take the VM must outlive a loss of power. */

@@ -54,7 +54,7 @@ export const fullAnnouncement = { formats: acceptedFormats, restoredAck: true } 
 /** Make the destination side of a host. */
 export function createDestination(deps: DestinationDeps): MigrationDestination {
   const attempts = new Map<string, DestinationAttempt>();
-  let closed = false;
+  const closing = new AbortController();
   const inLane = <T>(uuid: string, work: () => Promise<T>) => deps.queue.run(`receive ${uuid}`, work);
   const rowOf = (id: string) => deps.journal.get('destination', id) as DestinationRow<DestinationState> | undefined;
   const authenticated = (id: string, token: string): DestinationRow<DestinationState> | undefined => {
@@ -64,7 +64,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
   };
 
   async function receive(request: ReceiveRequest): Promise<ReceiveReply> {
-    if (closed) throw new XapiError('INTERNAL_ERROR', ['the daemon of the destination stops']);
+    if (closing.signal.aborted) throw new XapiError('INTERNAL_ERROR', ['the daemon of the destination stops']);
     const known = rowOf(request.migrationId);
     if (known !== undefined) return repeated(known);
     await makeWay(request.metadata.domain.uuid);
@@ -76,6 +76,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       await deps.journal.remove('destination', request.migrationId);
       throw error;
     });
+    await reachPrepare(row);
     const attempt = openAttempt(deps, row, request.metadata);
     attempts.set(request.migrationId, attempt);
     void attempt.ended.then((settlement) => {
@@ -83,6 +84,16 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       deps.onEnded(request.migrationId, settlement === 'taken');
     });
     return row.reply as ReceiveReply;
+  }
+
+  /** A rule may break it here, before the source has heard of it. */
+  async function reachPrepare(row: DestinationRow<DestinationState>): Promise<void> {
+    const { uuid, migrationId } = row;
+    const place = { side: 'destination', uuid, migrationId, helpers: [], signal: closing.signal } as const;
+    await deps.faults.at('prepare', place).catch(async (error: unknown) => {
+      await refuseRow(deps, row);
+      throw error;
+    });
   }
 
   /** A new attempt for a VM first refuses an older one that has not taken point 3. */
@@ -165,7 +176,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       }
     },
     async close() {
-      closed = true;
+      closing.abort(new XapiError('INTERNAL_ERROR', ['the daemon of the destination stops']));
       await Promise.all([...attempts.values()].map((attempt) => attempt.settle('the daemon of the destination stops')));
       await Promise.all([...attempts.values()].map((attempt) => attempt.ended));
     },

@@ -67,6 +67,27 @@ export type Phase = 'prepare' | 'connect' | 'copy' | 'restore' | 'commit' | 'run
 
 export type Side = 'source' | 'destination';
 
+/**
+ * The steps of each side in their order, by the moment at which a side says that it has reached them (see faults.ts). At the
+ * source: VM.receive is about to be called; it has answered; 1-vgpu is here; 1 is here; 1-mem is here; emu-manager is about to
+ * write the first page; `suspended` is journaled and the guest about to be paused; it is paused; the image is out; `going` is
+ * about to be journaled; it is, and 3 about to be sent; 3 is out; 4 is here, or settled as taken; `done` is journaled and the
+ * old copy about to be destroyed. At the destination: the memory is reserved; 1-vgpu is about to be sent; the domain is
+ * created and 1 about to be sent; 1-mem is about to be sent; emu-manager is about to read the first page; the image is here;
+ * 2-restored is about to be sent; 3 is here; `taken` is journaled; `unpausing` is journaled; the VM runs and 4 is about to be
+ * sent; 4 is out and `done` about to be journaled.
+ */
+export const steps = {
+  source: [
+    ...['prepare', 'connect', '1-vgpu ACK', '1', '1-mem ACK', 'copy', 'suspend', 'last round', '2', 'going', '3'],
+    ...['run', '4', 'clean-up'],
+  ],
+  destination: [
+    ...['prepare', '1-vgpu', '1', '1-mem', 'copy', '2', '2-restored', '3', 'taken', 'unpausing', '4', 'done'],
+  ],
+} as const;
+export type Step = (typeof steps)[Side][number];
+
 /** States of a source's journal row, in order. */
 export const sourceStates = ['preparing', 'copying', 'suspended', 'going', 'done'] as const;
 export type SourceState = (typeof sourceStates)[number] | 'failed';

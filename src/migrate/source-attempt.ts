@@ -9,8 +9,9 @@ import type { RawSocket } from '../wire/raw-socket.js';
 import type { ZstdCommand } from '../wire/zstd-pipe.js';
 import type { Journal, SourceRow } from '../xenops/journal.js';
 import type { Compressor, ConfiguredCompressor } from './compressor.js';
+import type { FaultPlace, Faults, Helper } from './faults.js';
 import { hear, shorten } from './peer-word.js';
-import type { Phase, Side, SourceState, SynchronisationPoint } from './protocol.js';
+import type { Phase, Side, SourceState, Step, SynchronisationPoint } from './protocol.js';
 import type { MigrateRequest } from './request.js';
 import type { Peers } from './settle.js';
 
@@ -20,6 +21,7 @@ export interface SourceDeps {
   readonly emu: EmuProgram;
   readonly zstd: ZstdCommand;
   readonly peers: Peers;
+  readonly faults: Faults;
   readonly log: Log;
 }
 
@@ -52,6 +54,8 @@ export interface Attempt {
   readonly log: Log;
   readonly startedAt: number;
   readonly sockets: RawSocket[];
+  /** The processes that were started for it. */
+  readonly helpers: Helper[];
   /** The channels are closed: one that opens now is closed at once. */
   closed: boolean;
   phase: Phase;
@@ -104,6 +108,16 @@ export function enter(attempt: Attempt, phase: Phase): void {
   attempt.failedSide = 'source';
   attempt.hooks.onProgress(phase, 0);
   attempt.log.debug(`phase ${phase}`);
+}
+
+/** The source has reached a step: where a rule says so, something breaks here. @throws what the rule says */
+export function reach(attempt: Attempt, step: Step): Promise<void> {
+  return attempt.deps.faults.at(step, placeOf(attempt));
+}
+
+/** Which migration it is, for the rules that break it. */
+export function placeOf({ request: { uuid, migrationId }, helpers, hooks }: Attempt): FaultPlace {
+  return { side: 'source', uuid, migrationId, helpers, signal: hooks.signal };
 }
 
 /** Journal a row. The commit point must outlive a loss of power. */

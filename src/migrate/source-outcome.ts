@@ -16,6 +16,7 @@ import {
   elapsed,
   enter,
   migrationError,
+  reach,
   rowOf,
   write,
 } from './source-attempt.js';
@@ -39,6 +40,7 @@ export async function conclude(attempt: Attempt, report: MigrationReport): Promi
 async function awaitRunning(attempt: Attempt): Promise<Settlement> {
   enter(attempt, 'run');
   try {
+    await reach(attempt, 'run');
     await awaitPoint(attempt, '4', () => attempt.answer ?? Promise.reject(new Error('the control channel is gone')));
     return 'taken';
   } catch (error) {
@@ -58,7 +60,9 @@ async function finish(attempt: Attempt, known: MigrationReport): Promise<Migrati
   const outcome: MigrationOutcome = { status: 'success', report };
   closeChannels(attempt);
   try {
+    await reach(attempt, '4');
     await write(attempt, { ...row, state: 'done', outcome });
+    await reach(attempt, 'clean-up');
     await deps.backend.destroy(row.handle);
     const { xenopsUrl, migrationId, token } = agreedOf(row);
     await deps.peers.at(xenopsUrl).acknowledge(migrationId, token);

@@ -8,7 +8,7 @@ import { setTimeout } from 'node:timers/promises';
 import { emuSupports } from '../backend/emu-manager.js';
 import { within } from '../base/deadline.js';
 import { messageOf, XapiError } from '../base/errors.js';
-import { openChannel } from '../wire/channel.js';
+import { type ChannelKind, openChannel } from '../wire/channel.js';
 import { PeerError, sendSuccess } from '../wire/handshake.js';
 import type { RawSocket } from '../wire/raw-socket.js';
 import { type SaveResult, saveImage } from '../xenops/image.js';
@@ -25,6 +25,8 @@ import {
   enter,
   keepChannel,
   ofDestination,
+  placeOf,
+  reach,
   recv,
   rowOf,
   type SourceDeps,
@@ -56,6 +58,7 @@ export async function migrateAsSource(
     phase: 'prepare',
     failedSide: 'source',
     sockets: [],
+    helpers: [],
     closed: false,
   };
   let report: MigrationReport;
@@ -114,6 +117,7 @@ async function prepare(attempt: Attempt): Promise<ReceiveReply> {
     paused: !row.wasRunning,
     ...(settings.digest ? { digest: true } : {}),
   };
+  await reach(attempt, 'prepare');
   const reply = await ofDestination(attempt, () => deps.peers.receive(request, metadata));
   const xenopsUrl = reply.control.replace(/\/migrate\/vm\/[^/]*$/, '');
   await write(attempt, { ...row, agreed: { migrationId: row.migrationId, xenopsUrl, token: reply.token } });
@@ -153,13 +157,15 @@ async function connect(attempt: Attempt, reply: ReceiveReply, decision: Decision
   const { settings, request } = attempt;
   enter(attempt, 'connect');
   const memoryBytes = String(request.metadata.domain.memoryBytes);
-  const open = async (url: string, more: Record<string, string> = {}) => {
+  const open = async (kind: ChannelKind, url: string, more: Record<string, string> = {}) => {
     const cookies = { ...decision.cookies, ...more };
-    return ofDestination(attempt, () =>
+    const socket = await ofDestination(attempt, () =>
       keepChannel(attempt, openChannel(url, reply.token, cookies, settings.stepTimeoutMs)),
     );
+    return keepChannel(attempt, attempt.deps.faults.channel(kind, placeOf(attempt), socket));
   };
-  const control = await open(reply.control, {
+  await reach(attempt, 'connect');
+  const control = await open('vm', reply.control, {
     memory_limit: memoryBytes,
     memory_total_source: memoryBytes,
     ...(reply.restoredAck ? { restored_ack: '1' } : {}),
@@ -169,14 +175,17 @@ async function connect(attempt: Attempt, reply: ReceiveReply, decision: Decision
   for (const device of request.metadata.domain.vgpus) {
     const url = reply.vgpu[device];
     if (url === undefined) throw new XapiError('INTERNAL_ERROR', [`VM.receive gave no URL for vGPU ${device}`]);
-    const channel = await open(url, { vgpu_migration: device });
+    const channel = await open('vgpu', url, { vgpu_migration: device });
     vgpu.set(device, channel);
     await recv(attempt, '1-vgpu', channel);
+    await reach(attempt, '1-vgpu ACK');
     await send(attempt, '1-vgpu ACK', control);
   }
   await recv(attempt, '1', control);
-  const memory = await open(reply.memory);
+  await reach(attempt, '1');
+  const memory = await open('mem', reply.memory);
   await recv(attempt, '1-mem', memory);
+  await reach(attempt, '1-mem ACK');
   await send(attempt, '1-mem ACK', control);
   return { control, memory, vgpu, restoredAck: reply.restoredAck };
 }
@@ -204,9 +213,12 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
     signal: AbortSignal.any([hooks.signal, stop.signal]),
     log: attempt.log,
     onProgress: (percent) => hooks.onProgress('copy', percent / 100),
+    onHelper: (helper) => attempt.helpers.push(helper),
+    onBegin: () => reach(attempt, 'copy'),
     onSuspend: () => suspend(attempt),
   });
   const saved = await save.catch((error: unknown) => explain(attempt, error));
+  await reach(attempt, '2');
   await deps.backend.rename(row.handle, oldCopyUuid(request.uuid));
   attempt.log.info('synchronisation point 2: sent');
   return saved;
@@ -239,9 +251,11 @@ async function suspend(attempt: Attempt): Promise<void> {
   const { deps, settings } = attempt;
   const row = rowOf(attempt);
   await write(attempt, { ...row, state: 'suspended' });
+  await reach(attempt, 'suspend');
   attempt.pausedAt = performance.now();
   await within(deps.backend.pause(row.handle), settings.suspendTimeoutMs, 'the guest did not stop');
   if (settings.digest) await deps.backend.armDigest(row.handle);
+  await reach(attempt, 'last round');
 }
 
 /** Point 2-restored, where both sides have it: the destination has the whole image and is ready to run it. */
@@ -267,12 +281,15 @@ function reportOf(attempt: Attempt, reply: ReceiveReply, decision: Decision, sav
 
 /** The commit point: durable before it is sent, and not to be cancelled from before it is durable. */
 async function commit(attempt: Attempt, control: RawSocket, report: MigrationReport): Promise<void> {
+  await reach(attempt, 'going');
   attempt.hooks.signal.throwIfAborted();
   attempt.hooks.onCommit();
   enter(attempt, 'commit');
   await write(attempt, { ...rowOf(attempt), state: 'going', report });
-  await sendSuccess(control).catch((error: unknown) =>
-    attempt.log.warn(`point 3 may not have arrived: ${messageOf(error)}`),
-  );
-  attempt.log.info('synchronisation point 3: sent');
+  await reach(attempt, '3')
+    .then(() => sendSuccess(control))
+    .then(
+      () => attempt.log.info('synchronisation point 3: sent'),
+      (error: unknown) => attempt.log.warn(`point 3 may not have arrived: ${messageOf(error)}`),
+    );
 }

@@ -48,6 +48,10 @@ export interface ImageInit {
   readonly log: Log;
   /** @param percent 0 to 100 */
   onProgress(percent: number): void;
+  /** A process was started for it. */
+  onHelper?(helper: { readonly name: 'emu-manager' | 'zstd'; readonly pid: number }): void;
+  /** emu-manager runs, and is about to write or read the first page. */
+  onBegin?(): Promise<void>;
 }
 
 export interface SaveInit extends ImageInit {
@@ -96,8 +100,10 @@ export async function saveImage(init: SaveInit): Promise<SaveResult> {
       live: init.live,
       flags: init.emuFlags,
       async onPrepare(emu) {
-        if (emu === 'xenguest') await write(memory, encodeHeader('libxc'));
-        else for (const stream of vgpu.values()) await write(stream, encodeHeader('vgpu'));
+        if (emu === 'xenguest') {
+          await init.onBegin?.();
+          await write(memory, encodeHeader('libxc'));
+        } else for (const stream of vgpu.values()) await write(stream, encodeHeader('vgpu'));
       },
       onSuspend: init.onSuspend,
     });
@@ -133,6 +139,7 @@ export async function restoreImage(init: ImageInit): Promise<void> {
     for (const stream of streams) stream.plain.setBlocking(true);
     await runEmuRestore({
       ...emuInit(init, signal, memory, vgpu),
+      beforeMemory: async () => init.onBegin?.(),
       async beforeVgpu() {
         for (const { plain } of vgpu.values()) await expectHeader(plain, 'vgpu');
       },
@@ -177,6 +184,7 @@ function emuInit(init: ImageInit, signal: AbortSignal, memory: Stream, vgpu: Rea
     signal,
     log: init.log,
     onProgress: init.onProgress,
+    onStarted: (pid: number) => init.onHelper?.({ name: 'emu-manager', pid }),
   };
 }
 
@@ -189,11 +197,12 @@ async function openStream(channel: RawSocket, zstd: ZstdCommand | undefined, ope
 }
 
 /** The streams of all channels; where one does not open, those that did are closed. */
-async function openStreams({ channels, zstd }: ImageInit, open: Open) {
+async function openStreams({ channels, zstd, onHelper }: ImageInit, open: Open) {
   const streams: Stream[] = [];
   const add = async (channel: RawSocket): Promise<Stream> => {
     const stream = await openStream(channel, zstd, open);
     streams.push(stream);
+    if (stream.pipe !== undefined) onHelper?.({ name: 'zstd', pid: stream.pipe.pid });
     return stream;
   };
   try {

@@ -5,6 +5,7 @@ import type { DomainHandle } from '../../src/base/hypervisor-protocol.js';
 import { nullLog } from '../../src/base/log.js';
 import { createHostEvents, type HostEvents } from '../../src/host/events.js';
 import { createMigrations, type Migrations } from '../../src/host/migrations.js';
+import { noFaults } from '../../src/migrate/faults.js';
 import { oldCopyUuid, type SourceState } from '../../src/migrate/protocol.js';
 import type { MigrationOutcome, MigrationReport } from '../../src/migrate/request.js';
 import { type Peer, settleWithin } from '../../src/migrate/settle.js';
@@ -71,6 +72,7 @@ describe('A source that starts anew', function () {
       backend: host.simulator,
       journal,
       peers: { receive: () => expect.fail(), at: () => peer },
+      faults: noFaults,
       emu: emuProgram(''),
       zstd: { compress: ['zstd'], decompress: ['zstd'], standIn: false },
       log: nullLog,
