@@ -5,6 +5,7 @@
  */
 import { XapiError } from '../base/errors.js';
 import type { Type } from '../base/value.js';
+import type { RunsWhere } from '../host/doubt.js';
 import type { MemberControl } from '../host/remote.js';
 import type { Secrets } from '../host/secrets.js';
 import type { HostService, HostState } from '../host/service.js';
@@ -46,6 +47,8 @@ export function createHostRpc({ service, destination, secrets, join, control }: 
     migrate: (request: unknown) => service.migrate(checkRequest(request)),
     cancel: (id: unknown) => service.cancel(textOf('migration_id', id)),
     outcome: (id: unknown) => service.outcome(textOf('migration_id', id)),
+    doubt: (uuid: unknown, reason: unknown) => service.doubt(textOf('uuid', uuid), String(reason).slice(0, 4096)),
+    forceSettlement: (uuid: unknown, runs: unknown) => service.forceSettlement(textOf('uuid', uuid), runsOf(runs)),
     receive: (request: { migrationId: string; metadata: unknown } | null) =>
       service.receive({ migrationId: request?.migrationId ?? '', metadata: checkMetadata(request?.metadata) }),
     events: (since: unknown, seconds: unknown) =>
@@ -84,6 +87,11 @@ export function createHostRpc({ service, destination, secrets, join, control }: 
 function textOf(name: string, value: unknown): string {
   if (typeof value === 'string' && value !== '' && value.length <= 200) return value;
   throw new XapiError('INVALID_VALUE', [name, 'allowed: a text of 1 to 200 characters']);
+}
+
+function runsOf(value: unknown): RunsWhere {
+  if (value === 'here' || value === 'elsewhere') return value;
+  throw new XapiError('INVALID_VALUE', ['runs', 'allowed: here, elsewhere']);
 }
 
 function numberOf(name: string, value: unknown, most: number): number {

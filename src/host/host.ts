@@ -9,6 +9,7 @@ import { type Operation, vmOf } from '../xenops/operations.js';
 import { perform } from '../xenops/perform.js';
 import type { Queue } from '../xenops/queue.js';
 import type { Suspended } from '../xenops/suspended.js';
+import { createDoubts } from './doubt.js';
 import type { HostEvents } from './events.js';
 import { describeMachine } from './machine.js';
 import type { Migrations } from './migrations.js';
@@ -33,6 +34,7 @@ export interface HostDeps {
 /** Make the host's service; its domains' changes are events from now on. */
 export function createHost(deps: HostDeps): HostService {
   const { backend, events, migrations } = deps;
+  const doubts = createDoubts(deps);
   const outdate = (uuid: string, handle: DomainHandle): void => {
     deps.suspended
       .outdate(uuid, handle)
@@ -64,7 +66,12 @@ export function createHost(deps: HostDeps): HostService {
         machine: describeMachine(new URL(deps.url()).hostname.replace(/^\[|\]$/g, '')),
         domains: domains
           .filter(({ uuid, state }) => state !== 'building' && !isPassing(uuid))
-          .map(({ uuid, state, handle }) => ({ uuid, state, domid: handle.domid })),
+          .map(({ uuid, state, handle, inDoubt }) => ({
+            uuid,
+            state,
+            domid: handle.domid,
+            ...(inDoubt === undefined ? {} : { inDoubt }),
+          })),
         suspended: deps.suspended.list(),
       };
     },
@@ -78,6 +85,8 @@ export function createHost(deps: HostDeps): HostService {
     migrate: migrations.migrate,
     cancel: migrations.cancel,
     outcome: migrations.outcome,
+    doubt: doubts.mark,
+    forceSettlement: doubts.settle,
     receive: deps.destination.receive,
     storage: deps.storage,
     events: events.after,

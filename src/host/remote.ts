@@ -33,6 +33,8 @@ export function connectHost(url: string, secrets: Secrets): HostService {
     cancel: (id) => call('cancel', [id]),
     outcome: async (id) =>
       (await call<Awaited<ReturnType<HostService['outcome']>> | null>('outcome', [id])) ?? undefined,
+    doubt: (uuid, reason) => call('doubt', [uuid, reason]),
+    forceSettlement: (uuid, runs) => call('forceSettlement', [uuid, runs]),
     receive: (request) => call('receive', [request]),
     storage: remoteStorage(client.json, secrets),
     events: (since, seconds) => call('events', [since, seconds], seconds * 1000 + 10_000),

@@ -7,6 +7,7 @@
 import type { DomainHandle, DomainSpec, DomainState } from '../base/hypervisor-protocol.js';
 import type { ReceiveReply, VmMetadata } from '../migrate/metadata.js';
 import type { MigrateRequest, MigrationOutcome } from '../migrate/request.js';
+import type { RunsWhere } from './doubt.js';
 import type { MachineDescription } from './machine.js';
 import type { HostStorage } from './storage.js';
 
@@ -47,7 +48,13 @@ export interface HostState {
   readonly cpus: number;
   /** Absent from a host of an earlier version. */
   readonly machine?: MachineDescription | undefined;
-  readonly domains: readonly { readonly uuid: string; readonly state: DomainState; readonly domid: number }[];
+  readonly domains: readonly {
+    readonly uuid: string;
+    readonly state: DomainState;
+    readonly domid: number;
+    /** Why it is in doubt: it is paused then, and refuses to run. */
+    readonly inDoubt?: string | undefined;
+  }[];
   /** The uuids of VMs whose memory is here in a suspend image. Absent from a host of an earlier version. */
   readonly suspended?: readonly string[] | undefined;
 }
@@ -72,6 +79,14 @@ export interface HostService {
   cancel(migrationId: string): Promise<void>;
   /** How a migration of this source ended; undefined while it runs. */
   outcome(migrationId: string): Promise<MigrationOutcome | undefined>;
+  /** Pause a copy that may run beside another, and let it run no more until it is settled. Fine where there is none. */
+  doubt(uuid: string, reason: string): Promise<void>;
+  /**
+   * An operator's word, durable here, on a copy that is in doubt: it goes on `here`, or is destroyed as the VM runs `elsewhere`, or
+   * nowhere; then no attempt to migrate the VM to this host takes any more. Fine for `elsewhere` where there is nothing of the VM.
+   * @throws OPERATION_NOT_ALLOWED where the VM runs here and is not in doubt, or `here` finds no copy
+   */
+  forceSettlement(uuid: string, runs: RunsWhere): Promise<void>;
   receive(request: ReceiveRequest): Promise<ReceiveReply>;
   /** The local SRs and their volumes. */
   readonly storage: HostStorage;

@@ -32,6 +32,7 @@ const schema = z.object({
         uuid: z.string(),
         state: z.enum(['building', 'paused', 'running', 'shutdown']),
         domid: z.number().int(),
+        inDoubt: z.string().max(4096).optional(),
       }),
     )
     .readonly(),

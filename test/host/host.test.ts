@@ -82,6 +82,26 @@ for (const [way, reach] of ways) {
       await hear('domain-gone');
     });
 
+    for (const runs of ['here', 'elsewhere'] as const) {
+      it(`lets a copy in doubt not run until it is settled: ${runs}`, async () => {
+        const { uuid, ...rest } = testDomain();
+        const copyOf = async () => (await service.state()).domains.find((each) => each.uuid === uuid);
+        await service.doubt(uuid, 'nobody is here');
+        await service.start({ uuid, ...rest }, false);
+        expect((await failureOf(service.forceSettlement(uuid, runs))).code).to.equal('OPERATION_NOT_ALLOWED');
+        await service.doubt(uuid, 'it runs elsewhere');
+        await service.doubt(uuid, 'the first reason counts');
+        expect(await copyOf()).to.deep.include({ state: 'paused', inDoubt: 'it runs elsewhere' });
+        expect((await failureOf(service.unpause(uuid))).params[0]).to.include('it runs elsewhere');
+        await service.forceSettlement(uuid, runs);
+        const copy = await copyOf();
+        expect(copy && [copy.state, copy.inDoubt]).to.deep.equal(runs === 'here' ? ['running', undefined] : undefined);
+        if (copy !== undefined) return;
+        await service.forceSettlement(uuid, 'elsewhere');
+        expect((await failureOf(service.forceSettlement(uuid, 'here'))).code).to.equal('OPERATION_NOT_ALLOWED');
+      });
+    }
+
     it('does one thing with a VM at a time, in the order asked, and others meanwhile', async () => {
       const [one, other] = [testDomain(), testDomain()];
       await Promise.all([

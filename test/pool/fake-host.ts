@@ -28,12 +28,15 @@ export interface FakeHost {
   readonly received: ReceiveRequest[];
   readonly cancelled: string[];
   readonly paused: string[];
+  /** Marked in doubt, with the reasons; settled by force. */
+  readonly doubted: [uuid: string, reason: string][];
+  readonly settled: [uuid: string, runs: string][];
   readonly machine: MachineDescription;
   reachable: boolean;
   memoryFree: number;
   /** What the next calls of `migrate` or `receive` throw. */
   refuse: XapiError | undefined;
-  domain(uuid: string, state: DomainState | undefined): void;
+  domain(uuid: string, state: DomainState | undefined, inDoubt?: string): void;
   emit(event: HostEvent): void;
   /** End a migration, as `outcome` tells it from then on. */
   end(migrationId: string, outcome: MigrationOutcome): void;
@@ -49,7 +52,7 @@ const machine: MachineDescription = {
 
 export function fakeHost(name: string, uuid: string, port: number): FakeHost {
   const dir = mkdtempSync(join(tmpdir(), 'xenferry-fake-host-'));
-  const domains = new Map<string, { state: DomainState; domid: number }>();
+  const domains = new Map<string, { state: DomainState; domid: number; inDoubt?: string | undefined }>();
   const suspended = new Set<string>();
   const events: HostEvent[] = [];
   const outcomes = new Map<string, MigrationOutcome>();
@@ -62,7 +65,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     sleepers = [];
     for (const wake of woken) wake();
   };
-  const domain = (vm: string, state: DomainState | undefined): void => {
+  const domain = (vm: string, state: DomainState | undefined, inDoubt?: string): void => {
     const known = domains.get(vm);
     if (state === undefined) {
       domains.delete(vm);
@@ -71,7 +74,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     }
     if (known === undefined) domids += 1;
     const domid = known?.domid ?? domids;
-    domains.set(vm, { state, domid });
+    domains.set(vm, { state, domid, inDoubt });
     emit({ kind: 'domain', uuid: vm, state, handle: { instance: uuid, domid } });
   };
   const assertReachable = (): void => {
@@ -134,6 +137,20 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       assertReachable();
       return outcomes.get(id);
     },
+    async doubt(vm, reason) {
+      assertReachable();
+      if (!domains.has(vm)) return;
+      host.doubted.push([vm, reason]);
+      domain(vm, 'paused', reason);
+    },
+    async forceSettlement(vm, runs) {
+      assertWilling();
+      host.settled.push([vm, runs]);
+      const known = domains.get(vm);
+      if (known === undefined && runs === 'elsewhere') return;
+      if (known?.inDoubt === undefined) throw new XapiError('OPERATION_NOT_ALLOWED', [`${vm} is not in doubt`]);
+      domain(vm, runs === 'here' ? 'running' : undefined);
+    },
     async receive(request): Promise<ReceiveReply> {
       assertWilling();
       host.received.push(request);
@@ -166,6 +183,8 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     received: [],
     cancelled: [],
     paused: [],
+    doubted: [],
+    settled: [],
     machine,
     reachable: true,
     memoryFree: 8 * gib,
@@ -184,7 +203,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       memoryFree: host.memoryFree,
       cpus: 4,
       machine,
-      domains: [...domains].map(([vm, { state, domid }]) => ({ uuid: vm, state, domid })),
+      domains: [...domains].map(([vm, domain]) => ({ uuid: vm, ...domain })),
       suspended: [...suspended],
     }),
   };
