@@ -4,30 +4,38 @@
  * The process reads and writes guest memory on descriptors that it is handed; only control lines come by here. Its `result:` is
  * success, not its exit status: after `abort` it exits with 0 and no result.
  */
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { execa } from 'execa';
+import { untilAborted, within } from '../base/deadline.js';
 import {
   createLineDecoder,
   decodeMessage,
   type Emu,
   type EmuCommand,
   type EmuMessage,
+  type EmuResult,
   encodeCommand,
   parseStatistics,
   type SaveStatistics,
 } from '../base/emu-protocol.js';
-import { messageOf, XapiError } from '../base/errors.js';
+import { XapiError } from '../base/errors.js';
+import {
+  type Command,
+  drained,
+  type HelperEnd,
+  type HelperProcess,
+  type HelperSettings,
+  startHelper,
+} from '../base/helper-process.js';
 import type { Log } from '../base/log.js';
 
 /** How the program is started: a file, and what comes before its own arguments. */
-export type EmuProgram = readonly [string, ...string[]];
+export type EmuProgram = Command;
 
-export interface EmuInit {
+/** The environment has what it needs to reach the domain as well. */
+export interface EmuInit extends HelperSettings {
   readonly program: EmuProgram;
-  /** What it needs to reach the domain, from the back end. */
-  readonly environment: Readonly<Record<string, string>>;
   readonly domid: number;
   /** The memory stream's descriptor, in blocking mode. */
   readonly fd: number;
@@ -35,6 +43,8 @@ export interface EmuInit {
   readonly vgpus: readonly { readonly device: string; readonly fd: number }[];
   /** Aborts the process. */
   readonly signal: AbortSignal;
+  /** How long it has to exit once it has given its results, or has closed its control channel, in milliseconds. */
+  readonly exitTimeoutMs: number;
   readonly log: Log;
   /** @param percent 0 to 100 */
   onProgress(percent: number): void;
@@ -58,9 +68,11 @@ export interface EmuRestoreInit extends EmuInit {
   beforeVgpu(): Promise<void>;
 }
 
-/** After `abort` a process has so long to exit by itself. */
-const abortGraceMs = 2_000;
+/** What a process said before its end is dealt with for so long. */
+const lastWordsMs = 1_000;
 const supportsTimeoutMs = 10_000;
+/** The longest answer to `-supports` that can be one. */
+const supportsBytes = 64;
 /** Descriptors in the child: 0 to 2 as usual, then control in and out, memory, vGPUs. */
 const controlIn = 3;
 const controlOut = 4;
@@ -73,15 +85,29 @@ export function emuProgram(path: string): EmuProgram {
   return path === '' ? [process.execPath, builtIn] : [path];
 }
 
-/** Whether the program supports a feature: it prints true. A program that cannot say does not. */
-export async function emuSupports(program: EmuProgram, feature: string): Promise<boolean> {
-  const [file, ...before] = program;
-  const result = await execa(file, [...before, '-supports', feature], {
-    reject: false,
-    stdin: 'ignore',
-    timeout: supportsTimeoutMs,
+/**
+ * Whether the program supports a feature: it prints true. A program that cannot say does not.
+ * @throws the signal's reason
+ */
+export async function emuSupports(
+  [file, ...before]: EmuProgram,
+  feature: string,
+  { signal, ...settings }: HelperSettings & { readonly signal: AbortSignal },
+): Promise<boolean> {
+  signal.throwIfAborted();
+  const helper = startHelper([file, ...before, '-supports', feature], ['ignore', 'pipe', 'pipe'], settings);
+  const output = helper.stdio[1] as Readable | null;
+  let answer = '';
+  output?.on('data', (chunk: Buffer) => {
+    if (answer.length < supportsBytes) answer += chunk.toString('latin1', 0, supportsBytes);
   });
-  return result.exitCode === 0 && result.stdout.trim() === 'true';
+  output?.on('error', () => undefined);
+  const inTime = within(helper.ended, supportsTimeoutMs, 'no answer to -supports');
+  const end = await untilAborted(inTime, signal).catch(() => undefined);
+  await helper.stop();
+  await drained(output);
+  signal.throwIfAborted();
+  return end?.exitCode === 0 && answer.trim() === 'true';
 }
 
 /** Save a domain. @returns the arguments that the program got, and its statistics where it gave some */
@@ -89,9 +115,9 @@ export async function runEmuSave(
   init: EmuSaveInit,
 ): Promise<{ readonly argv: readonly string[]; readonly statistics: Partial<SaveStatistics> }> {
   let statistics: Partial<SaveStatistics> = {};
-  let saved = false;
   const argv = [...commonArguments(init, 'hvm_save'), '-live', String(init.live), ...init.flags];
-  await converse(init, argv, async (message, tell) => {
+  const awaited = new Set<EmuResult['of']>(['save']);
+  await converse(init, argv, awaited, async (message, tell) => {
     if (message.kind === 'prepare') {
       await init.onPrepare(message.emu);
       await tell({ kind: 'done' });
@@ -100,28 +126,23 @@ export async function runEmuSave(
       await tell({ kind: 'done' });
     } else if (message.kind === 'stdout') {
       statistics = parseStatistics(message.text) ?? statistics;
-    } else if (message.kind === 'result') {
-      saved = message.result.of === 'save';
     }
   });
-  if (!saved) throw new XapiError('INTERNAL_ERROR', ['emu-manager ended without a result']);
+  if (awaited.size > 0) throw new XapiError('INTERNAL_ERROR', ['emu-manager ended without a result']);
   return { argv, statistics };
 }
 
 /** Restore a building domain. */
 export async function runEmuRestore(init: EmuRestoreInit): Promise<void> {
-  const awaited = new Set<string>(['xenguest', ...(init.vgpus.length === 0 ? [] : ['vgpu'])]);
+  const awaited = new Set<EmuResult['of']>(['xenguest', ...(init.vgpus.length === 0 ? [] : (['vgpu'] as const))]);
   const opening = async (tell: Tell) => {
     await init.beforeMemory?.();
     await tell({ kind: 'restore', emu: 'xenguest' });
-    if (!awaited.has('vgpu')) return;
+    if (init.vgpus.length === 0) return;
     await init.beforeVgpu();
     await tell({ kind: 'restore', emu: 'vgpu' });
   };
-  const onMessage: OnMessage = async (message) => {
-    if (message.kind === 'result') awaited.delete(message.result.of);
-  };
-  await converse(init, commonArguments(init, 'hvm_restore'), onMessage, opening);
+  await converse(init, commonArguments(init, 'hvm_restore'), awaited, async () => undefined, opening);
   if (awaited.size > 0)
     throw new XapiError('INTERNAL_ERROR', [`emu-manager ended without a result of ${[...awaited].join(', ')}`]);
 }
@@ -137,54 +158,74 @@ function commonArguments(init: EmuInit, mode: string): string[] {
 type Tell = (command: EmuCommand) => Promise<void>;
 type OnMessage = (message: EmuMessage, tell: Tell) => Promise<void>;
 
-/** Start the process and follow it to its end. @throws what it reports, what a handler throws, or the signal's reason */
+/**
+ * Start the process and follow it to its end; it is gone when this settles.
+ * @param awaited the results that it is to give; those that came are taken out
+ * @throws what it reports, what a handler throws, or the signal's reason
+ */
 async function converse(
   init: EmuInit,
   argv: readonly string[],
+  awaited: Set<EmuResult['of']>,
   onMessage: OnMessage,
   opening?: (tell: Tell) => Promise<void>,
 ): Promise<void> {
   const [file, ...before] = init.program;
   const streams = [init.fd, ...init.vgpus.map(({ fd }) => fd)];
   if (streams.some((fd) => fd < 0)) throw new XapiError('INTERNAL_ERROR', ['the connection is closed']);
-  const child = execa(file, [...before, ...argv], {
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', ...streams] as never,
-    buffer: { fd3: false, fd4: false },
-    maxBuffer: { stderr: 64 * 1024 },
-    env: { ...init.environment },
-    detached: true,
-    cleanup: false,
-    reject: false,
-  });
-  if (child.pid !== undefined) init.onStarted?.(child.pid);
-  const input = child.stdio[controlIn] as unknown as Duplex;
-  const output = child.stdio[controlOut] as unknown as Duplex;
+  const helper = startHelper(
+    [file, ...before, ...argv],
+    ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', ...streams],
+    init,
+  );
+  if (helper.pid !== undefined) init.onStarted?.(helper.pid);
+  const { tell, output, close } = openControl(helper);
+  const failed = new AbortController();
+  const fail = (reason: unknown) => failed.abort(reason);
+  const onAbort = () => fail(init.signal.reason);
+  init.signal.addEventListener('abort', onAbort);
+  const mustExit = (what: string): void => {
+    within(helper.ended, init.exitTimeoutMs, `emu-manager ${what}, and did not exit`).catch(fail);
+  };
+  const handle: OnMessage = async (message) => {
+    if (message.kind === 'error') throw new XapiError('INTERNAL_ERROR', [`emu-manager: ${message.text}`]);
+    if (message.kind === 'result' && awaited.delete(message.result.of) && awaited.size === 0) {
+      mustExit('gave its result');
+    }
+    await onMessage(message, tell);
+  };
+  const work = async (): Promise<HelperEnd> => {
+    if (init.signal.aborted) onAbort();
+    opening?.(tell).catch(fail);
+    // What a gone process has said is read first, as it may say why; what a handler then still waits for is of no use.
+    const said = follow(output, init, (message) => handle(message, tell));
+    await Promise.race([said, helper.ended.then(() => setTimeout(lastWordsMs))]);
+    mustExit('closed its control channel');
+    return helper.ended;
+  };
+  try {
+    const end = await untilAborted(work(), failed.signal);
+    if (end.exitCode !== 0) throw exitError(end);
+  } finally {
+    init.signal.removeEventListener('abort', onAbort);
+    await helper.stop(() => void tell({ kind: 'abort' }));
+    close();
+  }
+}
+
+/** Our ends of the control channel. */
+function openControl({ stdio }: HelperProcess) {
+  const input = stdio[controlIn] as Duplex;
+  const output = stdio[controlOut] as Duplex;
   input.on('error', () => undefined);
   input.resume();
   // A program that is gone cannot be told; how it ended says more.
   const tell: Tell = (command) => new Promise((resolve) => input.write(encodeCommand(command), () => resolve()));
-  let failure: unknown;
-  const stop = async (reason: unknown) => {
-    if (failure !== undefined) return;
-    failure = reason;
-    await tell({ kind: 'abort' });
-    await Promise.race([child, setTimeout(abortGraceMs)]);
-    child.kill('SIGKILL');
-  };
-  const onAbort = () => void stop(init.signal.reason);
-  init.signal.addEventListener('abort', onAbort);
-  if (init.signal.aborted) onAbort();
-  try {
-    opening?.(tell).catch(stop);
-    await follow(output, init, (message) => onMessage(message, tell)).catch(stop);
-    const result = await child;
-    if (failure !== undefined) throw failure;
-    if (result.exitCode !== 0) throw exitError(result);
-  } finally {
-    init.signal.removeEventListener('abort', onAbort);
+  const close = () => {
     input.destroy();
     output.destroy();
-  }
+  };
+  return { tell, output, close };
 }
 
 /** Handle the lines of the process one after the other, until it closes its end. */
@@ -193,7 +234,6 @@ async function follow(output: Duplex, init: EmuInit, onMessage: (message: EmuMes
   for await (const chunk of output) {
     for (const line of decode(chunk as Buffer)) {
       const message = decodeMessage(line);
-      if (message.kind === 'error') throw new XapiError('INTERNAL_ERROR', [`emu-manager: ${message.text}`]);
       if (message.kind === 'progress') init.onProgress(message.percent);
       else init.log.debug(`emu-manager: ${line}`);
       await onMessage(message);
@@ -201,17 +241,6 @@ async function follow(output: Duplex, init: EmuInit, onMessage: (message: EmuMes
   }
 }
 
-function exitError(result: {
-  exitCode?: number | undefined;
-  signal?: string | undefined;
-  shortMessage?: string | undefined;
-  stderr?: unknown;
-}): XapiError {
-  const { exitCode, signal, shortMessage } = result;
-  const ended = signal === undefined ? `cannot be started: ${shortMessage}` : `was ended by ${signal}`;
-  const how = exitCode === undefined ? ended : `exited with ${exitCode}`;
-  const said = messageOf(result.stderr ?? '')
-    .trim()
-    .slice(-500);
-  return new XapiError('INTERNAL_ERROR', [`emu-manager ${how}${said === '' ? '' : `: ${said}`}`]);
+function exitError({ how, said }: HelperEnd): XapiError {
+  return new XapiError('INTERNAL_ERROR', [`emu-manager ${how}${said === '' ? '' : `: ${said.slice(-500)}`}`]);
 }

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { XapiError } from '../base/errors.js';
+import { markVariable } from '../base/helper-process.js';
 import { alreadyRunsStatus, socketPathLimit } from '../base/hypervisor-protocol.js';
 import { connectHypervisor, type HypervisorClient } from './hypervisor-client.js';
 
@@ -62,8 +63,10 @@ function start({ stateDir, memoryBytes, memoryDirs }: HypervisorInit, socketPath
   const directories = (memoryDirs ?? []).flatMap((directory) => ['--memory-dir', path.resolve(directory)]);
   const log = fs.openSync(logPathOf(state), 'a', 0o600);
   const argv = ['--socket', socketPath, '--state', state, '--memory', String(memoryBytes), '--log', logPathOf(state)];
+  // It is no helper of a daemon, whoever started this one.
+  const { [markVariable]: _mark, ...env } = process.env;
   const child = spawn(process.execPath, [program, ...argv, ...directories], {
-    ...{ cwd: '/', detached: true, stdio: ['ignore', log, log] },
+    ...{ cwd: '/', detached: true, env, stdio: ['ignore', log, log] },
   });
   fs.closeSync(log);
   child.on('error', () => {});

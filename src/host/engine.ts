@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Backend } from '../backend/backend.js';
 import { emuProgram } from '../backend/emu-manager.js';
 import type { Config } from '../base/config.js';
+import { helperMark } from '../base/helper-process.js';
 import type { Log } from '../base/log.js';
 import type { Store } from '../base/store.js';
 import {
@@ -18,7 +19,9 @@ import { noFaults } from '../migrate/faults.js';
 import type { DestinationState, SourceState } from '../migrate/protocol.js';
 import { createRendezvous, type Rendezvous } from '../migrate/rendezvous.js';
 import { findZstd, type ZstdCommand } from '../wire/zstd-pipe.js';
+import type { ImageLimits } from '../xenops/image.js';
 import { openJournal } from '../xenops/journal.js';
+import { endLeftovers } from '../xenops/leftovers.js';
 import { createQueue } from '../xenops/queue.js';
 import { createSuspended } from '../xenops/suspended.js';
 import { createHostEvents } from './events.js';
@@ -72,6 +75,13 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
   let zstd: ZstdCommand = await findZstd(config().zstd);
   if (zstd.standIn) log.warn(`no program ${config().zstd} in PATH: the zstd that comes with xenferry stands in`);
   const queue = createQueue(config().workerPoolSize);
+  const mark = helperMark(config().stateDir);
+  const limits = (): ImageLimits => ({
+    environment: mark,
+    stopTimeoutMs: config().helperStopTimeout * 1000,
+    progressTimeoutMs: config().migrationProgressTimeout * 1000,
+    suspendTimeoutMs: config().vmSuspendTimeout * 1000,
+  });
   const destination = createDestination({
     backend,
     journal,
@@ -80,6 +90,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     queue: createQueue(config().workerPoolSize),
     emu: () => emuProgram(config().emuManager),
     zstd: () => zstd,
+    limits,
     timeouts: () => ({
       acceptMs: config().migrationAcceptTimeout * 1000,
       stepMs: config().migrationStepTimeout * 1000,
@@ -99,6 +110,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
         digest: config().migrationDigest,
         stepTimeoutMs: config().migrationStepTimeout * 1000,
         suspendTimeoutMs: config().vmSuspendTimeout * 1000,
+        limits: limits(),
       },
     }),
   });
@@ -107,7 +119,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     store,
     directory: join(config().stateDir, 'suspend'),
     emu: () => emuProgram(config().emuManager),
-    pauseTimeoutMs: () => config().vmSuspendTimeout * 1000,
+    limits,
     log,
   });
   const storage = createHostStorage(join(config().stateDir, 'sr'));
@@ -118,6 +130,8 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     rendezvous,
     migrating: () => journal.rows().find(({ state }) => !endStates.has(state))?.migrationId,
     async recover() {
+      const ended = await endLeftovers(mark);
+      if (ended > 0) log.warn(`ended ${ended} helper processes that an earlier run of the daemon had left`);
       await destination.recover();
       await migrations.recover();
       await suspended.recover();

@@ -11,7 +11,7 @@ import type { Log } from '../base/log.js';
 import { PeerError, sendError, sendSuccess } from '../wire/handshake.js';
 import type { RawSocket } from '../wire/raw-socket.js';
 import type { ZstdCommand } from '../wire/zstd-pipe.js';
-import { type ImageChannels, restoreImage } from '../xenops/image.js';
+import { type ImageChannels, type ImageLimits, restoreImage } from '../xenops/image.js';
 import type { DestinationRow, Journal } from '../xenops/journal.js';
 import type { Faults, Helper } from './faults.js';
 import type { VmMetadata } from './metadata.js';
@@ -26,6 +26,7 @@ export interface AttemptDeps {
   readonly faults: Faults;
   readonly emu: () => EmuProgram;
   readonly zstd: () => ZstdCommand;
+  readonly limits: () => ImageLimits;
   /** How long to wait for the channels, and for the source at a synchronisation point, in milliseconds. */
   readonly timeouts: () => { readonly acceptMs: number; readonly stepMs: number };
   readonly log: Log;
@@ -165,6 +166,7 @@ async function receiveImage(
   await restoreImage({
     backend: deps.backend,
     emu: deps.emu(),
+    limits: deps.limits(),
     handle,
     channels,
     ...(memory.cookies.compress === 'zstd' ? { zstd: deps.zstd() } : {}),

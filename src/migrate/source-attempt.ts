@@ -7,6 +7,7 @@ import type { Log } from '../base/log.js';
 import { sendSuccess } from '../wire/handshake.js';
 import type { RawSocket } from '../wire/raw-socket.js';
 import type { ZstdCommand } from '../wire/zstd-pipe.js';
+import type { ImageLimits } from '../xenops/image.js';
 import type { Journal, SourceRow } from '../xenops/journal.js';
 import type { Compressor, ConfiguredCompressor } from './compressor.js';
 import type { FaultPlace, Faults, Helper } from './faults.js';
@@ -34,6 +35,7 @@ export interface SourceSettings {
   readonly stepTimeoutMs: number;
   /** How long the guest may take to stop. */
   readonly suspendTimeoutMs: number;
+  readonly limits: ImageLimits;
 }
 
 export interface SourceHooks {

@@ -130,7 +130,7 @@ async function decide(attempt: Attempt, reply: ReceiveReply): Promise<Decision> 
   const asked = chooseCompressor(request.compress, settings.compressor);
   const { used, fallback } = await effectiveCompressor(asked, {
     destinationAccepts: reply.accepts,
-    emuSupportsCompress: () => emuSupports(deps.emu, 'compress'),
+    emuSupportsCompress: () => emuSupports(deps.emu, 'compress', { ...settings.limits, signal: attempt.hooks.signal }),
   });
   if (fallback !== undefined) log.warn(`migration-compressor ${asked} falls back to ${used}: ${fallback}`);
   const cookies = {
@@ -203,6 +203,7 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
   const save = saveImage({
     backend: deps.backend,
     emu: deps.emu,
+    limits: settings.limits,
     handle: row.handle,
     live: row.wasRunning,
     vmStr: JSON.stringify(request.metadata.domain),

@@ -8,15 +8,15 @@
 import { access, constants, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { execa, type ResultPromise } from 'execa';
 import { XapiError } from '../base/errors.js';
+import { type Command, type HelperEnd, type HelperSettings, startHelper } from '../base/helper-process.js';
 import type { RawSocket } from './raw-socket.js';
 import { openSocketPair } from './socket-pair.js';
 
 /** The command lines that compress and decompress on this machine. */
 export interface ZstdCommand {
-  readonly compress: readonly [string, ...string[]];
-  readonly decompress: readonly [string, ...string[]];
+  readonly compress: Command;
+  readonly decompress: Command;
   /** Whether our stand-in has to do. */
   readonly standIn: boolean;
 }
@@ -31,8 +31,8 @@ export interface ZstdPipe {
    * @throws CodecError with what it said
    */
   readonly done: Promise<{ readonly bytesIn?: number; readonly bytesOut?: number }>;
-  /** Kill it. */
-  abort(): void;
+  /** End it: SIGTERM, then SIGKILL. Resolves when it is gone. */
+  stop(): Promise<void>;
 }
 
 /** The process did not exit with 0. */
@@ -62,7 +62,7 @@ export async function findZstd(program: string, searchPath = process.env.PATH ??
   ];
   const own = [process.execPath, standInProgram];
   const command = (options: string[], ownOptions: string[]) =>
-    [...lower, ...(zstd === undefined ? [...own, ...ownOptions] : [zstd, ...options])] as [string, ...string[]];
+    [...lower, ...(zstd === undefined ? [...own, ...ownOptions] : [zstd, ...options])] as unknown as Command;
   return {
     compress: command(['--fast', '--no-progress', '-vv'], ['--fast']),
     decompress: command(['-d', '--no-progress', '-q'], ['-d']),
@@ -90,22 +90,31 @@ async function isProgram(file: string): Promise<boolean> {
  * Compress what is written to `plain` into the channel, which the process takes over.
  * @throws INTERNAL_ERROR when the channel is closed already
  */
-export async function openCompressor(command: ZstdCommand, channel: RawSocket): Promise<ZstdPipe> {
+export async function openCompressor(
+  command: ZstdCommand,
+  channel: RawSocket,
+  settings: HelperSettings,
+): Promise<ZstdPipe> {
   const [plain, child] = await openSocketPair();
-  return spawn(command.compress, child, channel, plain);
+  return spawn(command.compress, settings, child, channel, plain);
 }
 
 /**
  * Decompress the channel, which the process takes over, into `plain`.
  * @throws INTERNAL_ERROR when the channel is closed already
  */
-export async function openDecompressor(command: ZstdCommand, channel: RawSocket): Promise<ZstdPipe> {
+export async function openDecompressor(
+  command: ZstdCommand,
+  channel: RawSocket,
+  settings: HelperSettings,
+): Promise<ZstdPipe> {
   const [plain, child] = await openSocketPair();
-  return spawn(command.decompress, channel, child, plain);
+  return spawn(command.decompress, settings, channel, child, plain);
 }
 
 function spawn(
-  command: readonly [string, ...string[]],
+  command: Command,
+  settings: HelperSettings,
   input: RawSocket,
   output: RawSocket,
   plain: RawSocket,
@@ -114,28 +123,18 @@ function spawn(
     for (const socket of [input, output, plain]) socket.destroy();
     throw new XapiError('INTERNAL_ERROR', ['the connection is closed']);
   }
-  const [file, ...args] = command;
-  const child = execa(file, args, {
-    stdin: input.fd as 0,
-    stdout: output.fd as 1,
-    stderr: 'pipe',
-    detached: true,
-    cleanup: false,
-    reject: false,
-  });
+  const helper = startHelper(command, [input.fd, output.fd, 'pipe'], settings);
   input.destroy();
   output.destroy();
-  const done = finish(child as unknown as ResultPromise, command.join(' '));
+  const done = helper.ended.then((end) => resultOf(end, command.join(' ')));
   done.catch(() => undefined);
-  return { plain, pid: child.pid ?? 0, done, abort: () => void child.kill('SIGKILL') };
+  return { plain, pid: helper.pid ?? 0, done, stop: helper.stop };
 }
 
-async function finish(child: ResultPromise, commandLine: string) {
-  const result = await child;
-  const said = typeof result.stderr === 'string' ? result.stderr : '';
-  if (result.exitCode === 0) return countsIn(said);
-  const why = result.exitCode === undefined ? (result.signal ?? result.shortMessage) : `exit status ${result.exitCode}`;
-  throw new CodecError(`${commandLine}: ${why}${said === '' ? '' : `: ${said.trim().slice(-500)}`}`, result.signal);
+function resultOf({ exitCode, signal, how, said }: HelperEnd, commandLine: string) {
+  if (exitCode === 0) return countsIn(said);
+  const why = signal ?? (exitCode === undefined ? how : `exit status ${exitCode}`);
+  throw new CodecError(`${commandLine}: ${why}${said === '' ? '' : `: ${said.slice(-500)}`}`, signal);
 }
 
 /** zstd -vv ends with `(3000000 B => 1510510 B, ...)`, the stand-in with `compressed 3000000 => 1510510 bytes`. */

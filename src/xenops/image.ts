@@ -12,6 +12,7 @@ import { type EmuProgram, runEmuRestore, runEmuSave } from '../backend/emu-manag
 import { untilAborted, within } from '../base/deadline.js';
 import type { SaveStatistics } from '../base/emu-protocol.js';
 import { XapiError } from '../base/errors.js';
+import type { HelperSettings } from '../base/helper-process.js';
 import type { DomainHandle } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
 import type { RawSocket } from '../wire/raw-socket.js';
@@ -28,6 +29,7 @@ import {
   verifySignature,
 } from '../wire/suspend-image.js';
 import { CodecError, openCompressor, openDecompressor, type ZstdCommand, type ZstdPipe } from '../wire/zstd-pipe.js';
+import { type Direction, type ProgressWatch, watchProgress } from './progress-watch.js';
 
 export interface ImageChannels {
   readonly memory: RawSocket;
@@ -35,14 +37,23 @@ export interface ImageChannels {
   readonly vgpu: ReadonlyMap<string, RawSocket>;
 }
 
+/** Times in milliseconds. */
+export interface ImageLimits extends HelperSettings {
+  /** For how long the copy may move no byte; the time in which the guest suspends does not count. */
+  readonly progressTimeoutMs: number;
+  /** For how long more who restores hears nothing, as the guest may be suspending where the image comes from. */
+  readonly suspendTimeoutMs: number;
+}
+
 export interface ImageInit {
   readonly backend: Backend;
   readonly emu: EmuProgram;
+  readonly limits: ImageLimits;
   readonly handle: DomainHandle;
   readonly channels: ImageChannels;
   /** Present: the channels carry one zstd stream each. */
   readonly zstd?: ZstdCommand;
-  /** How long the codec and the end of the stream may take once the rest is done. */
+  /** How long the codec, the end of the stream and a helper's exit may take once the rest is done, in milliseconds. */
   readonly endTimeoutMs: number;
   readonly signal: AbortSignal;
   readonly log: Log;
@@ -85,7 +96,8 @@ interface Stream {
 /** Save a domain into the channels, and close them: our copies here, theirs by the exit of who holds them. */
 export async function saveImage(init: SaveInit): Promise<SaveResult> {
   const { memory, vgpu, streams } = await openStreams(init, openCompressor);
-  return withStreams(init, streams, async (signal) => {
+  const watched = { limitMs: init.limits.progressTimeoutMs, direction: 'written' } as const;
+  return withStreams(init, streams, watched, async (attempt) => {
     let headers = 0;
     const write = async (to: Stream, ...parts: Buffer[]) => {
       const bytes = Buffer.concat(parts);
@@ -96,16 +108,16 @@ export async function saveImage(init: SaveInit): Promise<SaveResult> {
     await write(memory, encodeSignature(), encodeHeader('xenops', xenops.length), xenops);
     for (const stream of streams) stream.plain.setBlocking(true);
     const saved = await runEmuSave({
-      ...emuInit(init, signal, memory, vgpu),
+      ...emuInit(init, attempt, memory, vgpu),
       live: init.live,
       flags: init.emuFlags,
       async onPrepare(emu) {
         if (emu === 'xenguest') {
-          await init.onBegin?.();
+          await begin(init, attempt);
           await write(memory, encodeHeader('libxc'));
         } else for (const stream of vgpu.values()) await write(stream, encodeHeader('vgpu'));
       },
-      onSuspend: init.onSuspend,
+      onSuspend: () => attempt.watch.without(init.onSuspend),
     });
     for (const stream of streams) stream.plain.setBlocking(false);
     for (const stream of streams) await write(stream, encodeHeader('end'));
@@ -134,12 +146,14 @@ function report(
 /** Restore a building domain from the channels. Resolves when the whole image was received. */
 export async function restoreImage(init: ImageInit): Promise<void> {
   const { memory, vgpu, streams } = await openStreams(init, openDecompressor);
-  await withStreams(init, streams, async (signal) => {
+  const { progressTimeoutMs, suspendTimeoutMs } = init.limits;
+  const watched = { limitMs: progressTimeoutMs + suspendTimeoutMs, direction: 'read' } as const;
+  await withStreams(init, streams, watched, async (attempt) => {
     await readToMemoryStream(memory.plain);
     for (const stream of streams) stream.plain.setBlocking(true);
     await runEmuRestore({
-      ...emuInit(init, signal, memory, vgpu),
-      beforeMemory: async () => init.onBegin?.(),
+      ...emuInit(init, attempt, memory, vgpu),
+      beforeMemory: () => begin(init, attempt),
       async beforeVgpu() {
         for (const { plain } of vgpu.values()) await expectHeader(plain, 'vgpu');
       },
@@ -149,6 +163,10 @@ export async function restoreImage(init: ImageInit): Promise<void> {
     for (const stream of streams) stream.plain.destroy();
     await codecResults(init, streams);
   });
+}
+
+async function begin({ onBegin }: ImageInit, { watch }: Running): Promise<void> {
+  if (onBegin !== undefined) await watch.without(onBegin);
 }
 
 function codecResults(init: ImageInit, streams: readonly Stream[]) {
@@ -174,35 +192,36 @@ async function readToEnd(from: RawSocket, timeoutMs: number): Promise<void> {
   await from.readEnd(timeoutMs);
 }
 
-function emuInit(init: ImageInit, signal: AbortSignal, memory: Stream, vgpu: ReadonlyMap<string, Stream>) {
+function emuInit(init: ImageInit, { signal, emus }: Running, memory: Stream, vgpu: ReadonlyMap<string, Stream>) {
+  const { environment, stopTimeoutMs } = init.limits;
   return {
     program: init.emu,
-    environment: init.backend.emuEnvironment(),
+    environment: { ...environment, ...init.backend.emuEnvironment() },
+    stopTimeoutMs,
+    exitTimeoutMs: init.endTimeoutMs,
     domid: init.handle.domid,
     fd: memory.plain.fd,
     vgpus: [...vgpu].map(([device, stream]) => ({ device, fd: stream.plain.fd })),
     signal,
     log: init.log,
     onProgress: init.onProgress,
-    onStarted: (pid: number) => init.onHelper?.({ name: 'emu-manager', pid }),
+    onStarted(pid: number) {
+      emus.push(pid);
+      init.onHelper?.({ name: 'emu-manager', pid });
+    },
   };
 }
 
-type Open = (command: ZstdCommand, channel: RawSocket) => Promise<ZstdPipe>;
-
-async function openStream(channel: RawSocket, zstd: ZstdCommand | undefined, open: Open): Promise<Stream> {
-  if (zstd === undefined) return { plain: channel };
-  const pipe = await open(zstd, channel);
-  return { plain: pipe.plain, pipe };
-}
+type Open = (command: ZstdCommand, channel: RawSocket, settings: HelperSettings) => Promise<ZstdPipe>;
 
 /** The streams of all channels; where one does not open, those that did are closed. */
-async function openStreams({ channels, zstd, onHelper }: ImageInit, open: Open) {
+async function openStreams({ channels, zstd, limits, onHelper }: ImageInit, open: Open) {
   const streams: Stream[] = [];
   const add = async (channel: RawSocket): Promise<Stream> => {
-    const stream = await openStream(channel, zstd, open);
+    const pipe = zstd === undefined ? undefined : await open(zstd, channel, limits);
+    const stream: Stream = pipe === undefined ? { plain: channel } : { plain: pipe.plain, pipe };
     streams.push(stream);
-    if (stream.pipe !== undefined) onHelper?.({ name: 'zstd', pid: stream.pipe.pid });
+    if (pipe !== undefined) onHelper?.({ name: 'zstd', pid: pipe.pid });
     return stream;
   };
   try {
@@ -211,19 +230,27 @@ async function openStreams({ channels, zstd, onHelper }: ImageInit, open: Open) 
     for (const [device, channel] of channels.vgpu) vgpu.set(device, await add(channel));
     return { memory, vgpu, streams };
   } catch (error) {
-    for (const { plain, pipe } of streams) {
-      plain.destroy();
-      pipe?.abort();
-    }
+    for (const { plain } of streams) plain.destroy();
+    await Promise.all(streams.map(({ pipe }) => pipe?.stop()));
     throw error;
   }
 }
 
-/** Run the work; whatever fails first, a codec included, ends the rest. */
+/** An image that is being saved or restored. */
+interface Running {
+  /** Aborted when something has failed, or from outside. */
+  readonly signal: AbortSignal;
+  readonly watch: ProgressWatch;
+  /** The emu-manager processes that were started. */
+  readonly emus: number[];
+}
+
+/** Run the work; whatever fails first, a codec included, ends the rest. When this settles no process is left. */
 async function withStreams<T>(
   init: ImageInit,
   streams: readonly Stream[],
-  work: (signal: AbortSignal) => Promise<T>,
+  watched: { readonly limitMs: number; readonly direction: Direction },
+  work: (running: Running) => Promise<T>,
 ): Promise<T> {
   const stop = new AbortController();
   const signal = AbortSignal.any([init.signal, stop.signal]);
@@ -234,7 +261,16 @@ async function withStreams<T>(
       stop.abort(error);
     });
   }
-  const running = work(signal);
+  const emus: number[] = [];
+  const codecs = streams.flatMap(({ pipe }) => (pipe === undefined ? [] : [pipe.pid]));
+  const watch = watchProgress({
+    pids: () => (codecs.length > 0 ? codecs : emus),
+    // A codec holds much back: what goes into it moves the copy on as well.
+    directions: codecs.length > 0 ? ['read', 'written'] : [watched.direction],
+    limitMs: watched.limitMs,
+    onStall: (error) => stop.abort(error),
+  });
+  const running = work({ signal, watch, emus });
   try {
     return await untilAborted(running, signal);
   } catch (error) {
@@ -243,8 +279,10 @@ async function withStreams<T>(
     const exits = Promise.allSettled(streams.map(({ pipe }) => pipe?.done));
     await Promise.race([exits, setTimeout(codecGraceMs)]);
     const cause = init.signal.aborted ? init.signal.reason : (codecFailure ?? error);
-    for (const { pipe } of streams) pipe?.abort();
+    await Promise.all(streams.map(({ pipe }) => pipe?.stop()));
     await Promise.allSettled([exits, running]);
     throw cause;
+  } finally {
+    watch.end();
   }
 }

@@ -19,7 +19,7 @@ import { type DomainHandle, type DomainInfo, type DomainSpec, sameDomain } from 
 import type { Log } from '../base/log.js';
 import type { Store } from '../base/store.js';
 import type { RawSocket } from '../wire/raw-socket.js';
-import { type ImageChannels, restoreImage, saveImage } from './image.js';
+import { type ImageChannels, type ImageLimits, restoreImage, saveImage } from './image.js';
 import { createImageFile, openImageFile } from './image-file.js';
 
 export interface SuspendedDeps {
@@ -28,8 +28,7 @@ export interface SuspendedDeps {
   /** Where the files are; made when it is needed. */
   readonly directory: string;
   readonly emu: () => EmuProgram;
-  /** How long a guest may take to stop, in milliseconds. */
-  readonly pauseTimeoutMs: () => number;
+  readonly limits: () => ImageLimits;
   readonly log: Log;
 }
 
@@ -76,7 +75,7 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
   const pathOf = (uuid: string, part: string): string => join(directory, `${uuid}.${part}`);
   const partsOf = ({ spec }: Row): string[] => ['memory', ...spec.vgpus.map((device) => `vgpu-${device}`)];
   const common = (handle: DomainHandle, channels: ImageChannels) => ({
-    ...{ backend, emu: deps.emu(), handle, channels, endTimeoutMs, signal: closing.signal, log },
+    ...{ backend, emu: deps.emu(), limits: deps.limits(), handle, channels, endTimeoutMs, signal: closing.signal, log },
     onProgress: () => undefined,
   });
   const follow = async <T>(work: Promise<T>): Promise<T> => {
@@ -109,7 +108,7 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
         live: false,
         vmStr: JSON.stringify(row.spec),
         emuFlags: [],
-        onSuspend: () => within(backend.pause(row.handle), deps.pauseTimeoutMs(), 'the guest did not stop'),
+        onSuspend: () => within(backend.pause(row.handle), deps.limits().suspendTimeoutMs, 'the guest did not stop'),
       });
     } finally {
       for (const file of files.values()) file.destroy();

@@ -17,7 +17,12 @@ describe('running the emu-manager that comes with xenferry', function () {
     await lab.close();
   });
   const common = () => ({
-    ...{ program: emuProgram(''), environment: lab.simulator.emuEnvironment() },
+    ...{
+      program: emuProgram(''),
+      environment: lab.simulator.emuEnvironment(),
+      stopTimeoutMs: 200,
+      exitTimeoutMs: 5_000,
+    },
     ...{ signal: new AbortController().signal, log: nullLog, onProgress: () => undefined },
   });
 

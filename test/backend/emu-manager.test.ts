@@ -56,11 +56,13 @@ describe('running an emu-manager', function () {
     const init: EmuInit = {
       ...{ program, environment: { XENFERRY_TEST: 'value' }, domid: 7, fd: stream.fd, vgpus: [] },
       ...{ signal: new AbortController().signal, log: log.log },
+      ...{ stopTimeoutMs: 200, exitTimeoutMs: 200 },
       onProgress: (percent) => percents.push(percent),
     };
     return { init, log, percents, stream };
   };
   const saving = { live: true, flags: [], onPrepare: async () => undefined, onSuspend: async () => undefined };
+  const probing = (signal = new AbortController().signal) => ({ environment: {}, stopTimeoutMs: 200, signal });
   const restoring = { beforeVgpu: async () => undefined };
 
   describe('that is a program of xenferry or of the configuration', () => {
@@ -81,17 +83,17 @@ describe('running an emu-manager', function () {
     for (const [what, body, supports] of features) {
       it(`${supports ? 'supports' : 'does not support'} a feature when it ${what}`, async () => {
         const { program } = await script(body);
-        expect(await emuSupports(program, 'compress')).to.equal(supports);
+        expect(await emuSupports(program, 'compress', probing())).to.equal(supports);
       });
     }
 
     it('does not support a feature when it cannot be started', async () => {
-      expect(await emuSupports(['/nowhere/emu-manager'], 'compress')).to.equal(false);
+      expect(await emuSupports(['/nowhere/emu-manager'], 'compress', probing())).to.equal(false);
     });
 
     it('supports compress, and nothing that nobody knows, when it is ours', async () => {
-      expect(await emuSupports(emuProgram(''), 'compress')).to.equal(true);
-      expect(await emuSupports(emuProgram(''), 'teleport')).to.equal(false);
+      expect(await emuSupports(emuProgram(''), 'compress', probing())).to.equal(true);
+      expect(await emuSupports(emuProgram(''), 'teleport', probing())).to.equal(false);
     });
   });
 

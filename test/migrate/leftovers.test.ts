@@ -6,6 +6,7 @@ import { nullLog } from '../../src/base/log.js';
 import { openSocketPair } from '../../src/wire/socket-pair.js';
 import { findZstd } from '../../src/wire/zstd-pipe.js';
 import { type ImageInit, restoreImage, saveImage } from '../../src/xenops/image.js';
+import { testLimits } from '../support/limits.js';
 
 /** The processes that this one has started and that still live. */
 function children(): string[] {
@@ -32,6 +33,7 @@ describe('A suspend image one of whose channels is closed already', () => {
       const init: ImageInit = {
         backend: {} as Backend,
         emu: ['false'],
+        limits: testLimits,
         handle: { instance: 'x', domid: 1 },
         channels: { memory, vgpu: new Map([['0', vgpu]]) },
         zstd: await findZstd('zstd'),

@@ -12,6 +12,7 @@ import { type Peer, settleWithin } from '../../src/migrate/settle.js';
 import type { Journal, JournalRow, SourceRow } from '../../src/xenops/journal.js';
 import { createQueue } from '../../src/xenops/queue.js';
 import { openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
+import { testLimits } from '../support/limits.js';
 
 function memoryJournal(): Journal {
   const rows = new Map<string, JournalRow>();
@@ -77,7 +78,11 @@ describe('A source that starts anew', function () {
       zstd: { compress: ['zstd'], decompress: ['zstd'], standIn: false },
       log: nullLog,
     } as const;
-    const settings = { compressor: 'stream', digest: false, stepTimeoutMs: 1, suspendTimeoutMs: 1000 } as const;
+    const settings = {
+      compressor: 'stream' as const,
+      ...{ digest: false, stepTimeoutMs: 1, suspendTimeoutMs: 1000 },
+      limits: testLimits,
+    } as const;
     migrations = createMigrations({ queue: createQueue(4), events, source: () => ({ deps, settings }) });
   });
   afterEach(async () => {

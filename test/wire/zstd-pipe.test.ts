@@ -14,6 +14,7 @@ import {
   type ZstdCommand,
   type ZstdPipe,
 } from '../../src/wire/zstd-pipe.js';
+import { testLimits } from '../support/limits.js';
 import { messageOfFailure, nothingOpenSince, openConnections, openDescriptors, processExists } from './connections.js';
 
 const mebibyte = 1 << 20;
@@ -55,17 +56,17 @@ describe('the zstd pipe', function () {
     connections.close();
     for (const pipe of pipes.splice(0)) {
       pipe.plain.destroy();
-      pipe.abort();
-      await pipe.done.catch(() => undefined);
+      await pipe.stop();
     }
   });
   const keep = (pipe: ZstdPipe) => {
     pipes.push(pipe);
     return pipe;
   };
-  const compressor = async (command: ZstdCommand, channel: RawSocket) => keep(await openCompressor(command, channel));
+  const compressor = async (command: ZstdCommand, channel: RawSocket) =>
+    keep(await openCompressor(command, channel, testLimits));
   const decompressor = async (command: ZstdCommand, channel: RawSocket) =>
-    keep(await openDecompressor(command, channel));
+    keep(await openDecompressor(command, channel, testLimits));
   const commands = { real: () => real, 'stand-in': () => standIn };
   const names = ['real', 'stand-in'] as const;
 
@@ -136,9 +137,9 @@ describe('the zstd pipe', function () {
         );
         for (let turn = 0; turn < 100; turn += 1) await setImmediate();
         expect(written).to.equal(false);
-        sender.abort();
+        void sender.stop();
         await writing;
-        expect(await messageOfFailure(sender.done)).to.contain('SIGKILL');
+        expect(await messageOfFailure(sender.done)).to.contain('SIGTERM');
         expect(processExists(sender.pid)).to.equal(false);
       });
 
@@ -218,7 +219,7 @@ describe('the zstd pipe', function () {
     far.destroy();
     await near.closed;
     for (const open of [openCompressor, openDecompressor]) {
-      expect(await messageOfFailure(open(real, near))).to.contain('the connection is closed');
+      expect(await messageOfFailure(open(real, near, testLimits))).to.contain('the connection is closed');
     }
     await nothingOpenSince(before);
   });

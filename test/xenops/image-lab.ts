@@ -8,6 +8,7 @@ import type { RawSocket } from '../../src/wire/raw-socket.js';
 import { findZstd, type ZstdCommand } from '../../src/wire/zstd-pipe.js';
 import { type ImageInit, restoreImage, type SaveInit, type SaveResult, saveImage } from '../../src/xenops/image.js';
 import { type Lab, openLab } from '../emu-manager/harness.js';
+import { testLimits } from '../support/limits.js';
 import {
   type Connections,
   childProcesses,
@@ -48,7 +49,13 @@ export async function openImageLab(): Promise<ImageLab> {
   const codecs = { real: await findZstd('zstd'), standIn: await findZstd('zstd', '') };
   const before = { descriptors: openDescriptors(), children: childProcesses() };
   const common = (handle: DomainHandle, memory: RawSocket): ImageInit => ({
-    ...{ backend: lab.simulator, emu: emuProgram(''), handle, channels: { memory, vgpu: new Map() } },
+    ...{
+      backend: lab.simulator,
+      emu: emuProgram(''),
+      limits: testLimits,
+      handle,
+      channels: { memory, vgpu: new Map() },
+    },
     ...{ endTimeoutMs: 10_000, signal: new AbortController().signal, log: nullLog, onProgress: () => undefined },
   });
   const saveInit: ImageLab['saveInit'] = (handle, memory, over) => ({

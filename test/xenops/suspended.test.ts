@@ -12,6 +12,7 @@ import { findDomain, perform } from '../../src/xenops/perform.js';
 import { createSuspended, type Suspended } from '../../src/xenops/suspended.js';
 import { type Lab, openLab } from '../emu-manager/harness.js';
 import { testDomain } from '../support/hosts.js';
+import { testLimits } from '../support/limits.js';
 import { messageOfFailure } from '../wire/connections.js';
 
 const uuid = 'ca11ab1e-0000-4000-8000-000000000001';
@@ -46,7 +47,7 @@ describe('a suspended VM', function () {
   const open = (emu = emuProgram('')): Suspended =>
     createSuspended({
       ...{ backend: simulator, store, directory: folder, log: nullLog },
-      ...{ emu: () => emu, pauseTimeoutMs: () => 10_000 },
+      ...{ emu: () => emu, limits: () => testLimits },
     });
   const run = (operation: Operation, by = suspended) =>
     perform({ backend: simulator, suspended: by, log: nullLog }, operation);
