@@ -30,14 +30,24 @@ export function readPages(fd: number, pfns: readonly number[], into: Buffer): vo
 export interface PageWriter {
   /** @throws when a page is not of the domain */
   write(pages: Pages): void;
-  /** Make pages all zeros. */
+  /** Make pages all zeros. @throws when a page is not of the domain */
   clear(pfns: readonly number[]): void;
+  /** How many pages were neither written nor cleared. */
+  missing(): number;
 }
 
 /** Write into the memory of a building domain, which is all zeros before. */
 export function openPageWriter(memory: DomainMemory): PageWriter {
   const fd = fs.openSync(memory.path, 'r+');
   const touched = new Uint8Array(memory.pages);
+  const came = new Uint8Array(memory.pages);
+  let missing = memory.pages;
+  const note = (pfns: readonly number[]) => {
+    for (const pfn of pfns) {
+      if (came[pfn] === 0) missing -= 1;
+      came[pfn] = 1;
+    }
+  };
   const writeRun = (data: Buffer, { first, index, count }: Run) => {
     const end = (index + count) * pageSize;
     for (let at = index * pageSize; at < end; ) {
@@ -52,12 +62,15 @@ export function openPageWriter(memory: DomainMemory): PageWriter {
   return {
     write({ pfns, data }) {
       assertWithin(pfns);
+      note(pfns);
       for (const run of runsOf(pfns)) writeRun(data, run);
     },
     clear(pfns) {
       assertWithin(pfns);
+      note(pfns);
       for (const pfn of pfns) if (touched[pfn] === 1) fs.writeSync(fd, zeroPage, 0, pageSize, pfn * pageSize);
     },
+    missing: () => missing,
   };
 }
 

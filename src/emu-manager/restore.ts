@@ -7,6 +7,7 @@
  * A stream is read when the daemon has read the header before it and says so. The streams may come at the same time.
  */
 import type { Emu } from '../base/emu-protocol.js';
+import { pageSize } from '../base/hypervisor-protocol.js';
 import {
   decodeHvmParams,
   decodePageData,
@@ -15,7 +16,13 @@ import {
   readRecords,
   recordTypes,
 } from '../wire/libxc-stream.js';
-import { type CompressedPages, compressedPagesType, decodePages, expandPages } from '../wire/page-codec.js';
+import {
+  type CompressedPages,
+  compressedPagesType,
+  decodePages,
+  expandPages,
+  maxCompressedBody,
+} from '../wire/page-codec.js';
 import type { RunArguments } from './argv.js';
 import type { Control } from './control.js';
 import type { Source } from './descriptor.js';
@@ -50,17 +57,25 @@ async function failureOf(work: readonly Promise<void>[]): Promise<never> {
 }
 
 async function restoreVgpus(fds: readonly number[], { control, domain, source }: RestoreDeps): Promise<void> {
+  const missing = new Set(domain.memory.spec.vgpus);
   for (const fd of fds) {
-    for (const { device, state } of await readVgpus(source(fd))) await domain.setVgpu(device, state);
+    for await (const { device, state } of readVgpus(source(fd))) {
+      if (!missing.delete(device))
+        throw new Error(`vGPU stream: ${device} is not a vGPU of the domain, or comes twice`);
+      await domain.setVgpu(device, state);
+    }
   }
+  if (missing.size > 0) throw new Error(`vGPU stream: it ended without ${[...missing].join(', ')}`);
   await control.result({ of: 'vgpu' });
 }
 
 async function restoreMemory(fd: number, { control, domain, source }: RestoreDeps): Promise<void> {
-  const pages = createPageReceiver(openPageWriter(domain.memory));
+  const writer = openPageWriter(domain.memory);
+  const pages = createPageReceiver(writer);
+  const read = bounded(createReader(source(fd)), mostStreamBytes(domain.memory.pages));
   let context: Buffer | undefined;
   let params = new Map<bigint, bigint>();
-  for await (const { type, body } of readRecords(createReader(source(fd)), new Set([compressedPagesType]))) {
+  for await (const { type, body } of readRecords(read, new Map([[compressedPagesType, maxCompressedBody]]))) {
     if (type === recordTypes.hvmContext) context = Buffer.from(body);
     if (type === recordTypes.hvmParams) params = decodeHvmParams(body);
     if (type === recordTypes.pageData) await pages.plain(body);
@@ -68,14 +83,37 @@ async function restoreMemory(fd: number, { control, domain, source }: RestoreDep
     control.progress(Math.min(0.99, pages.received() / domain.memory.pages));
   }
   await pages.end();
-  control.progress(1);
   if (context === undefined) throw new Error('memory stream: it ended without HVM_CONTEXT');
+  const missing = writer.missing();
+  if (missing > 0)
+    throw new Error(`memory stream: it ended without ${missing} of the domain's ${domain.memory.pages} pages`);
+  control.progress(1);
   await domain.setContext(context);
   await control.result({
     of: 'xenguest',
     storeMfn: Number(params.get(hvmParams.storePfn) ?? storePfn),
     consoleMfn: Number(params.get(hvmParams.consolePfn) ?? consolePfn),
   });
+}
+
+/** How often a stream may carry the whole memory: a save copies what is written to a few times at most. */
+const mostCopies = 16;
+/** What a stream may carry besides, in bytes. */
+const besidesPages = 256 << 20;
+
+/** So that no stream goes on for ever, whatever expands into it. */
+function mostStreamBytes(pages: number): number {
+  return mostCopies * pages * pageSize + besidesPages;
+}
+
+/** @throws when more is to be read in all */
+function bounded(read: ReadExactly, most: number): ReadExactly {
+  let left = most;
+  return (bytes) => {
+    left -= bytes;
+    if (left < 0) throw new Error(`memory stream: longer than the ${most} bytes that the domain's may have`);
+    return read(bytes);
+  };
 }
 
 /** Records that may be expanding while the next one is read. */

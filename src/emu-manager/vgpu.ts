@@ -26,8 +26,8 @@ export async function writeVgpus(sink: Sink, devices: readonly VgpuState[]): Pro
   }
 }
 
-/** Read what writeVgpus wrote, and not a byte more. @throws when it is not that, or damaged */
-export async function readVgpus(source: Source): Promise<VgpuState[]> {
+/** Read what writeVgpus wrote, and not a byte more, one device after the other. @throws when it is not that, or damaged */
+export async function* readVgpus(source: Source): AsyncGenerator<VgpuState> {
   const read = async (bytes: number) => {
     const buffer = Buffer.allocUnsafe(bytes);
     await source.readInto(buffer);
@@ -37,7 +37,6 @@ export async function readVgpus(source: Source): Promise<VgpuState[]> {
   const head = await read(8);
   if (head.readUInt32LE(0) !== version)
     throw new Error(`vGPU stream: version ${head.readUInt32LE(0)}; supported: ${version}`);
-  const devices: VgpuState[] = [];
   for (let left = limited('devices', head.readUInt32LE(4), maxDevices); left > 0; left -= 1) {
     const lengths = await read(8);
     const name = await read(limited('bytes of name', lengths.readUInt32LE(0), maxNameBytes));
@@ -45,9 +44,8 @@ export async function readVgpus(source: Source): Promise<VgpuState[]> {
     const device = name.toString('utf8');
     if ((await read(4)).readUInt32LE() !== crc32(state, crc32(name)))
       throw new Error(`vGPU stream: ${device} is damaged`);
-    devices.push({ device, state });
+    yield { device, state };
   }
-  return devices;
 }
 
 function limited(what: string, value: number, atMost: number): number {

@@ -1,5 +1,6 @@
 /** How this host reaches the destinations of its migrations: VM.receive, and the host-level calls that carry a token. */
 import type { Log } from '../base/log.js';
+import { checkReply } from '../migrate/agreement.js';
 import { decodeReply, encodeMetadata } from '../migrate/metadata.js';
 import type { Settlement } from '../migrate/protocol.js';
 import type { Peers } from '../migrate/settle.js';
@@ -11,13 +12,15 @@ export const xenopsPath = '/services/xenops';
 
 const receiveTimeoutMs = 60_000;
 const settleTimeoutMs = 15_000;
+/** What a peer says of a migration is short. */
+const answerLimit = 1 << 20;
 /** A digest waits until the whole memory was hashed. */
 const digestTimeoutMs = 600_000;
 
 /** @param secrets the pool's, which hosts of one pool show each other */
 export function createPeers(secrets: Secrets, log: Log): Peers {
   async function ask<T>(url: string, work: (client: RpcClient) => Promise<T>): Promise<T> {
-    const client = createRpcClient(url);
+    const client = createRpcClient(url, {}, answerLimit);
     try {
       return await work(client);
     } finally {
@@ -33,15 +36,15 @@ export function createPeers(secrets: Secrets, log: Log): Peers {
       });
       if (destination.kind === 'pool') {
         const url = `${destination.url}${xenopsPath}`;
-        return decodeReply(
-          await ask(url, (host) =>
-            withSecret(secrets, (secret) => host.json('VM.receive', [secret, migrationId, text], receiveTimeoutMs)),
-          ),
+        const reply = await ask(url, (host) =>
+          withSecret(secrets, (secret) => host.json('VM.receive', [secret, migrationId, text], receiveTimeoutMs)),
         );
+        return checkReply(decodeReply(reply), destination.url, metadata.domain);
       }
       const params = [destination.session, destination.hostRef, migrationId, text, {}];
       const url = `${destination.master}/jsonrpc`;
-      return decodeReply(await ask(url, (pool) => pool.call('VM.receive', params, receiveTimeoutMs)));
+      const reply = await ask(url, (pool) => pool.call('VM.receive', params, receiveTimeoutMs));
+      return checkReply(decodeReply(reply), destination.master, metadata.domain);
     },
     at: (url) => ({
       settle: (id, token) => ask(url, (client) => client.json<Settlement>('settle', [id, token], settleTimeoutMs)),

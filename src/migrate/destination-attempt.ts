@@ -63,7 +63,7 @@ export function openAttempt(
   const running: Running = {
     deps,
     metadata,
-    meeting: deps.rendezvous.expect({ ...row, vgpus: metadata.domain.vgpus }),
+    meeting: deps.rendezvous.expect({ ...row, ...metadata.domain }),
     log: deps.log.child({ migration: row.migrationId, vm: row.uuid, side: 'destination' }),
     refusal: new AbortController(),
     helpers: [],
@@ -256,7 +256,9 @@ async function refuse(attempt: Running, error: unknown): Promise<void> {
 }
 
 function describe(error: unknown): string {
-  return error instanceof XapiError && error.code === 'INTERNAL_ERROR' ? error.params.join(' ') : messageOf(error);
+  return shorten(
+    error instanceof XapiError && error.code === 'INTERNAL_ERROR' ? error.params.join(' ') : messageOf(error),
+  );
 }
 
 /** Refuse for good, then leave nothing behind: the domain, unless it ever ran, and the memory that was promised. */

@@ -18,15 +18,25 @@ const domain = z.object({
   vgpus: z
     .array(z.string().regex(/^\d{1,4}$/))
     .max(64)
+    .refine((devices) => new Set(devices).size === devices.length, 'a device is named twice')
     .readonly(),
 });
 
+/** A VM under way has these groups at the end of its uuid, which would then be that of its own copy. */
+const isCopyUuid = /-00000000000[01]$/;
+const short = z.string().max(256);
+
 export const metadataSchema = z.object({
   version: z.literal(1),
-  domain,
+  domain: domain.refine(({ uuid }) => !isCopyUuid.test(uuid), {
+    error: 'the uuid is that of a copy under way: it ends in 000000000000 or 000000000001',
+  }),
   paused: z.boolean().optional(),
   digest: z.boolean().optional(),
-  vifs: z.array(z.object({ uuid: z.string(), device: z.string(), mac: z.string(), network: z.string() })).readonly(),
+  vifs: z
+    .array(z.object({ uuid: short, device: short, mac: short, network: short }))
+    .max(256)
+    .readonly(),
   records: z.unknown().optional(),
 });
 
@@ -34,14 +44,18 @@ export const metadataSchema = z.object({
 export const migrationId = z
   .string()
   .regex(/^[\w.-]{1,128}$/, '1 to 128 letters, digits, dots, hyphens or underscores');
+const channel = z.url({ protocol: /^http$/ }).max(2048);
 const replySchema = z.object({
-  control: z.url(),
-  memory: z.url(),
-  vgpu: z.string().default('{}'),
-  token: z.string().min(1),
-  accepts: z.string().default(''),
-  restored_ack: z.string().default('0'),
-  vm: z.string().optional(),
+  control: channel,
+  memory: channel,
+  vgpu: z
+    .string()
+    .max(256 * 1024)
+    .default('{}'),
+  token: z.string().regex(/^[\x21-\x7e]{1,1024}$/, '1 to 1024 characters of ASCII without spaces'),
+  accepts: z.string().max(4096).default(''),
+  restored_ack: z.enum(['0', '1']).default('0'),
+  vm: z.string().max(256).optional(),
 });
 
 /** A VM as its destination needs to know it: the domain, and the records for a pool that does not have it yet. */
@@ -105,7 +119,7 @@ export function encodeReply(reply: ReceiveReply): Record<string, string> {
 /** @throws INVALID_VALUE for a reply that cannot be used */
 export function decodeReply(map: unknown): ReceiveReply {
   const reply = parse(replySchema, 'VM.receive', map);
-  const vgpu = parse(z.record(z.string(), z.url()), 'VM.receive.vgpu', fromJson(reply.vgpu, 'VM.receive.vgpu'));
+  const vgpu = parse(z.record(z.string(), channel), 'VM.receive.vgpu', fromJson(reply.vgpu, 'VM.receive.vgpu'));
   return {
     control: reply.control,
     memory: reply.memory,

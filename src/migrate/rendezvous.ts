@@ -19,8 +19,11 @@ export interface ArrivedChannel {
 /** What an attempt expects. */
 export interface Expected {
   readonly migrationId: string;
+  /** The VM's. */
+  readonly uuid: string;
   readonly temporaryUuid: string;
   readonly token: string;
+  readonly memoryBytes: number;
   readonly vgpus: readonly string[];
 }
 
@@ -45,6 +48,8 @@ interface Place {
 
 interface Attempt {
   readonly expected: Expected;
+  /** What the first channel said of compression, which goes for all. */
+  compress?: string;
   readonly places: ReadonlyMap<string, Place>;
 }
 
@@ -71,9 +76,10 @@ export function createRendezvous(log: Log): Rendezvous {
     deliver(head, socket) {
       const attempt = attempts.get(head.cookies.migration_id ?? '');
       const place = attempt?.places.get(placeKey(head.kind, head.device));
-      const wrong = refusal(head, attempt?.expected, place);
-      if (wrong === undefined && place !== undefined) {
+      const wrong = refusal(head, attempt, place);
+      if (wrong === undefined && attempt !== undefined && place !== undefined) {
         place.taken = true;
+        attempt.compress = head.cookies.compress ?? '';
         place.resolve({ socket, cookies: head.cookies });
         return;
       }
@@ -99,17 +105,41 @@ function openPlace(sockets: RawSocket[]): Place {
   return { arrived, resolve, taken: false };
 }
 
-function refusal(head: ChannelHead, expected: Expected | undefined, place: Place | undefined): string | undefined {
-  if (expected === undefined) return 'no migration is expected under this migration_id';
+function refusal(head: ChannelHead, attempt: Attempt | undefined, place: Place | undefined): string | undefined {
+  if (attempt === undefined) return 'no migration is expected under this migration_id';
+  const { expected } = attempt;
   if (!sameSecret(head.sessionId, expected.token)) return 'the session_id is not that of the migration';
   if (head.uuid !== expected.temporaryUuid) return `the migration is of ${expected.temporaryUuid}`;
   if (place === undefined) return `the VM has no vGPU ${head.device ?? ''}`;
   if (place.taken) return 'there is such a channel already';
-  const version = head.cookies.mem_migration ?? memoryMigrationVersion;
-  if (version !== memoryMigrationVersion) return `mem_migration ${version}, allowed: ${memoryMigrationVersion}`;
-  const compress = head.cookies.compress;
-  if (compress !== undefined && compress !== 'zstd') return `compress=${compress}, allowed: zstd`;
+  const compress = head.cookies.compress ?? '';
+  if (compress !== '' && compress !== 'zstd') return `compress=${shown(compress)}, allowed: zstd`;
+  if (compress !== (attempt.compress ?? compress)) {
+    return `compress=${compress || 'nothing'}, where an earlier channel has ${attempt.compress || 'nothing'}`;
+  }
+  return wrongCookie(head, expected);
+}
+
+/** A cookie that is there has to say what VM.receive was told. */
+function wrongCookie({ cookies, device }: ChannelHead, expected: Expected): string | undefined {
+  const allowed: Cookies = {
+    mem_migration: memoryMigrationVersion,
+    instance_id: expected.uuid,
+    final_id: expected.uuid,
+    memory_limit: String(expected.memoryBytes),
+    memory_total_source: String(expected.memoryBytes),
+    ...(device === undefined ? {} : { vgpu_migration: device }),
+  };
+  for (const [name, value] of Object.entries(allowed)) {
+    const said = cookies[name] ?? value;
+    if (said !== value) return `${name} ${shown(said)}, allowed: ${value}`;
+  }
   return undefined;
+}
+
+/** As it goes into a message. */
+function shown(said: string): string {
+  return said.slice(0, 100);
 }
 
 /** Compares in a time that does not depend on where they differ. */

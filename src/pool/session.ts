@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pLimit from 'p-limit';
-import type { Ref } from '../../idl/index.js';
+import type { Ref, Role } from '../../idl/index.js';
 import type { SessionIdentity, Sessions } from '../base/dispatch-deps.js';
 import { XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
@@ -27,8 +27,8 @@ export interface SessionDeps {
 export interface SessionService extends Sessions {
   /** @throws SESSION_AUTHENTICATION_FAILED [user, message] */
   login(user: string, password: string, originator: string): Promise<Ref<'session'>>;
-  /** A session of the local superuser that the pool itself opens, for a peer. */
-  open(originator: string): Ref<'session'>;
+  /** A session that the pool itself opens, for a peer: of the local superuser, or with what a role may do and no more. */
+  open(originator: string, role?: Role): Ref<'session'>;
   /** End a session; fine where there is none. */
   logout(ref: Ref<'session'>): void;
   /** @throws SESSION_AUTHENTICATION_FAILED where the old password is wrong, INVALID_VALUE where the new one is empty */
@@ -48,6 +48,8 @@ const activeStep = 1000;
 export async function createSessions(deps: SessionDeps): Promise<SessionService> {
   const { db, passwords, now } = deps;
   const endings = new Map<Ref<'session'>, AbortController>();
+  /** The role of those that are not of the local superuser. */
+  const limited = new Map<Ref<'session'>, Role>();
   // Each check takes a thread of Node's pool for some 50 ms; files need the others.
   const limit = pLimit(2);
   await provideRootPassword(deps);
@@ -57,16 +59,17 @@ export async function createSessions(deps: SessionDeps): Promise<SessionService>
     if (await limit(() => passwordMatches(password, hash))) return;
     throw new XapiError('SESSION_AUTHENTICATION_FAILED', [user, 'Authentication failure']);
   };
-  const open = (user: string, originator: string): Ref<'session'> => {
+  const open = (user: string, originator: string, role?: Role): Ref<'session'> => {
     const ref = db.create('session', {
       this_host: deps.thisHost(),
       last_active: now(),
       validation_time: now(),
-      is_local_superuser: true,
+      is_local_superuser: role === undefined,
       auth_user_name: user,
       originator,
     });
     endings.set(ref, new AbortController());
+    if (role !== undefined) limited.set(ref, role);
     return ref;
   };
   const logout = (ref: Ref<'session'>): void => {
@@ -74,6 +77,7 @@ export async function createSessions(deps: SessionDeps): Promise<SessionService>
     db.destroy('session', ref);
     endings.get(ref)?.abort();
     endings.delete(ref);
+    limited.delete(ref);
   };
 
   return {
@@ -83,13 +87,13 @@ export async function createSessions(deps: SessionDeps): Promise<SessionService>
       if (row === undefined) return undefined;
       if (now().getTime() - row.last_active.getTime() >= activeStep)
         db.update('session', session, { last_active: now() });
-      return { ref: session, isLocalSuperuser: row.is_local_superuser, roles: ['pool-admin'] };
+      return { ref: session, isLocalSuperuser: row.is_local_superuser, roles: [limited.get(session) ?? 'pool-admin'] };
     },
     async login(user, password, originator) {
       await authenticate(user, password);
       return open(user, originator);
     },
-    open: (originator) => open(superuser, originator),
+    open: (originator, role) => open(superuser, originator, role),
     logout,
     async changePassword(user, oldPassword, newPassword) {
       if (newPassword === '') throw new XapiError('INVALID_VALUE', ['new_pwd', '(empty); allowed: any other text']);

@@ -4,9 +4,10 @@
  */
 import http from 'node:http';
 import net from 'node:net';
-import { messageOf } from '../base/errors.js';
+import { messageOf, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { type ChannelHead, decodeHead, isChannelRequest, readHead } from './channel.js';
+import { sendError } from './handshake.js';
 import { adoptRaw, type RawSocket } from './raw-socket.js';
 
 export interface FrontDeps {
@@ -14,7 +15,24 @@ export interface FrontDeps {
   readonly onRequest: (request: http.IncomingMessage, response: http.ServerResponse) => void;
   /** Takes over the connection, and must close it in the end. */
   readonly onChannel: (head: ChannelHead, socket: RawSocket) => void;
+  /** What is other than `frontLimits`. */
+  readonly limits?: Partial<FrontLimits>;
 }
+
+export interface FrontLimits {
+  /** How long a connection may take to say what it wants: to the end of a channel's head. */
+  readonly headTimeoutMs: number;
+  /**
+   * Connections that have not sent a whole head yet. One more, and the oldest of them is closed: it has had the most time, and who
+   * means something says it at once.
+   */
+  readonly headless: number;
+  /** Connections in all; further ones are closed at once. */
+  readonly connections: number;
+}
+
+/** Limits of the port unless `createFront` is told others. */
+export const frontLimits: FrontLimits = { headTimeoutMs: 10_000, headless: 1000, connections: 10_000 };
 
 export interface Front {
   /** @returns the port, which is news when 0 was asked for */
@@ -23,27 +41,36 @@ export interface Front {
   close(): Promise<void>;
 }
 
-/** How long a connection may take to say what it wants. */
-const headTimeoutMs = 10_000;
 const firstBytes = 4;
 
 /** Make the port's server; `listen` opens it. */
 export function createFront(deps: FrontDeps): Front {
-  const web = http.createServer({ maxHeaderSize: 16 * 1024, keepAliveTimeout: 300_000 }, deps.onRequest);
+  const limits = { ...frontLimits, ...deps.limits };
+  const headless = createHeadless(limits.headless, deps.log);
+  const web = http.createServer({ maxHeaderSize: 16 * 1024, keepAliveTimeout: 300_000 }, (request, response) => {
+    headless.leave(request.socket);
+    deps.onRequest(request, response);
+  });
   // It never listens by itself, but only from then on does it watch over slow requests and know its connections.
   web.emit('listening');
-  const undecided = new Set<RawSocket>();
   const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true }, (accepted) => {
     const { raw, release } = adoptRaw(accepted);
-    const toWeb = (read: Buffer) => web.emit('connection', release(read));
-    undecided.add(raw);
-    decide(raw, toWeb, deps)
+    const toWeb = (read: Buffer) => {
+      const ordinary = release(read);
+      headless.enter(ordinary);
+      ordinary.once('close', () => headless.leave(ordinary));
+      web.emit('connection', ordinary);
+    };
+    headless.enter(raw);
+    decide(raw, toWeb, deps, limits.headTimeoutMs)
       .catch((error: unknown) => {
         deps.log.debug('connection refused', { reason: messageOf(error) });
         raw.destroy();
       })
-      .finally(() => undecided.delete(raw));
+      .finally(() => headless.leave(raw));
   });
+  server.maxConnections = limits.connections;
+  server.on('drop', () => deps.log.debug(`connection refused: there are ${limits.connections} already`));
   return {
     listen: (port, address) =>
       new Promise((resolve, reject) => {
@@ -57,7 +84,7 @@ export function createFront(deps: FrontDeps): Front {
       }),
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      for (const raw of undecided) raw.destroy();
+      headless.close();
       web.closeAllConnections();
       web.close();
       await closed;
@@ -65,10 +92,50 @@ export function createFront(deps: FrontDeps): Front {
   };
 }
 
-async function decide(raw: RawSocket, toWeb: (read: Buffer) => void, deps: FrontDeps): Promise<void> {
+interface Closable {
+  destroy(): unknown;
+}
+
+/** The connections that have not sent a whole head, oldest first, and no more than `most`. */
+function createHeadless(most: number, log: Log) {
+  const waiting = new Set<Closable>();
+  return {
+    enter(connection: Closable) {
+      waiting.add(connection);
+      if (waiting.size <= most) return;
+      const [oldest] = waiting;
+      log.debug(`connection closed: ${most} newer ones have sent no whole head either`);
+      waiting.delete(oldest as Closable);
+      oldest?.destroy();
+    },
+    leave: (connection: Closable) => void waiting.delete(connection),
+    close() {
+      for (const connection of waiting) connection.destroy();
+    },
+  };
+}
+
+async function decide(
+  raw: RawSocket,
+  toWeb: (read: Buffer) => void,
+  deps: FrontDeps,
+  headTimeoutMs: number,
+): Promise<void> {
+  const deadline = Date.now() + headTimeoutMs;
   const start = await raw.read(firstBytes, headTimeoutMs);
   if (start.toString('latin1') !== 'PUT ') return toWeb(start);
-  const head = await readHead(raw, start, headTimeoutMs);
+  const head = await readHead(raw, start, deadline - Date.now());
   if (!isChannelRequest(head.toString('utf8').split('\r\n', 1)[0] ?? '')) return toWeb(head);
-  deps.onChannel(decodeHead(head), raw);
+  const channel = await headOrRefusal(raw, head);
+  deps.onChannel(channel, raw);
+}
+
+/** Who asks for a channel understands an Error in place of a handshake, and no HTTP. @throws what is wrong with the head */
+async function headOrRefusal(raw: RawSocket, head: Buffer): Promise<ChannelHead> {
+  try {
+    return decodeHead(head);
+  } catch (error) {
+    await sendError(raw, error instanceof XapiError ? error.params.join(' ') : messageOf(error));
+    throw error;
+  }
 }

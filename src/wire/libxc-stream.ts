@@ -48,6 +48,14 @@ export const recordHeaderBytes = 8;
 export const streamHeadBytes = 40;
 
 const maxRecordBytes = 128 << 20;
+/** Bytes of body that a record may have, where that is less. */
+const maxBodyBytes = new Map<number, number>([
+  [recordTypes.end, 0],
+  [recordTypes.tscInfo, 24],
+  [recordTypes.hvmContext, 1 << 20],
+  [recordTypes.hvmParams, 8 + 16 * 1024],
+  [recordTypes.staticDataEnd, 0],
+]);
 const xenfId = 0x58454e46;
 const version = 3;
 const hvmDomain = 2;
@@ -99,11 +107,16 @@ export function writeRecordHeader(into: Buffer, type: number, length: number): v
   into.writeUInt32LE(length, 4);
 }
 
-/** @param bytes the 8 bytes of a record's header. @throws INTERNAL_ERROR when the record is longer than 128 MiB */
-export function decodeRecordHeader(bytes: Buffer): RecordHeader {
+/**
+ * @param bytes the 8 bytes of a record's header
+ * @param alsoKnown most bytes of body by type, of types that are not the specification's
+ * @throws INTERNAL_ERROR when the record is longer than its type may be, 128 MiB in any case
+ */
+export function decodeRecordHeader(bytes: Buffer, alsoKnown: ReadonlyMap<number, number> = new Map()): RecordHeader {
   const type = bytes.readUInt32LE(0);
   const length = bytes.readUInt32LE(4);
-  if (length > maxRecordBytes) throw damaged(`${nameOf(type)} of ${length} bytes; allowed: ${maxRecordBytes}`);
+  const most = maxBodyBytes.get(type) ?? alsoKnown.get(type) ?? maxRecordBytes;
+  if (length > most) throw damaged(`${nameOf(type)} of ${length} bytes; allowed: ${most}`);
   return { type, length, paddedLength: padded(length) };
 }
 
@@ -111,25 +124,26 @@ export function decodeRecordHeader(bytes: Buffer): RecordHeader {
  * Read a stream from its first byte to the last of its END record, and not one byte more.
  *
  * @param read reads the stream
- * @param alsoKnown mandatory types that the caller understands besides those of the specification
+ * @param alsoKnown mandatory types that the caller understands besides those of the specification, and the most bytes of
+ *   body that each may have
  * @returns its records without STATIC_DATA_END, END and optional ones. A body is good until the next one is asked for
  * @throws INTERNAL_ERROR for an unknown mandatory record, pages before STATIC_DATA_END, and whatever `read` throws
  */
-export async function* readRecords(read: ReadExactly, alsoKnown: ReadonlySet<number>): AsyncGenerator<StreamRecord> {
+export async function* readRecords(
+  read: ReadExactly,
+  alsoKnown: ReadonlyMap<number, number>,
+): AsyncGenerator<StreamRecord> {
   assertStreamHead(await read(streamHeadBytes));
   let staticDataEnded = false;
   for (;;) {
-    const { type, length, paddedLength } = decodeRecordHeader(await read(recordHeaderBytes));
+    const { type, length, paddedLength } = decodeRecordHeader(await read(recordHeaderBytes), alsoKnown);
     if (type >= firstOptionalType) {
       for (let left = paddedLength; left > 0; left -= skipBytes) await read(Math.min(left, skipBytes));
       continue;
     }
     if (!knownTypes.has(type) && !alsoKnown.has(type)) throw damaged(`unknown mandatory record ${nameOf(type)}`);
     if (!staticDataEnded && type !== recordTypes.staticDataEnd) throw damaged(`${nameOf(type)} before STATIC_DATA_END`);
-    if (type === recordTypes.end) {
-      if (length !== 0) throw damaged(`END with a body of ${length} bytes`);
-      return;
-    }
+    if (type === recordTypes.end) return;
     const body = (await read(paddedLength)).subarray(0, length);
     if (type === recordTypes.staticDataEnd) staticDataEnded = true;
     else yield { type, body };

@@ -10,6 +10,9 @@ import { assertFrameBounded } from './zstd-frame.js';
 export const compressedPagesType = 0x0f5a5354;
 export const maxPagesCompressed = 1024;
 
+/** The longest body that a record may have: a head, and a payload that is no longer than its pages. */
+export const maxCompressedBody = 24 + maxPagesCompressed * (8 + pageSize);
+
 /** What a destination that restores such records announces. */
 export const compressedFormat = 'inline-zstd/1';
 

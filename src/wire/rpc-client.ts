@@ -19,11 +19,18 @@ interface Reply {
   readonly error?: { readonly message: string; readonly data?: unknown };
 }
 
-/** The longest answer, in bytes: the records of a large pool are some MiB. */
-const answerLimit = 64 << 20;
+/** The longest answer, in bytes, unless told otherwise: the records of a large pool are some MiB. */
+const longestAnswer = 64 << 20;
 
-/** @param headers sent with every call, e.g. what authenticates it */
-export function createRpcClient(url: string, headers: Readonly<Record<string, string>> = {}): RpcClient {
+/**
+ * @param headers sent with every call, e.g. what authenticates it
+ * @param answerLimit the longest answer that is read, in bytes
+ */
+export function createRpcClient(
+  url: string,
+  headers: Readonly<Record<string, string>> = {},
+  answerLimit = longestAnswer,
+): RpcClient {
   const to = new URL(url);
   const agent = new http.Agent({ keepAlive: true });
   const client = jayson.Client.http({

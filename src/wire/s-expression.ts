@@ -4,6 +4,8 @@ import { XapiError } from '../base/errors.js';
 export type SExpression = string | readonly SExpression[];
 
 const maxDepth = 16;
+/** Atoms and lists. A record has a dozen, and each costs many times its bytes. */
+const maxItems = 1000;
 const bareAtom = /^[A-Za-z0-9_.:+/@-]+$/;
 const escapes: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', b: '\b' };
 const escapeNames: Readonly<Record<string, string>> = {
@@ -25,7 +27,7 @@ export function formatSExpression(expression: SExpression): string {
 /** @throws INTERNAL_ERROR saying what is wrong at which byte */
 export function parseSExpression(bytes: Uint8Array): SExpression {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
-  const parser = { text, at: 0 };
+  const parser = { text, at: 0, items: 0 };
   const expression = parseOne(parser, 0);
   skipSpace(parser);
   if (parser.at !== text.length) throw malformed('text behind the expression', parser);
@@ -35,6 +37,7 @@ export function parseSExpression(bytes: Uint8Array): SExpression {
 interface Parser {
   readonly text: string;
   at: number;
+  items: number;
 }
 
 function formatAtom(atom: string): string {
@@ -51,6 +54,8 @@ function escapeByte(byte: string): string {
 
 function parseOne(parser: Parser, depth: number): SExpression {
   skipSpace(parser);
+  parser.items += 1;
+  if (parser.items > maxItems) throw malformed(`more than ${maxItems} atoms and lists`, parser);
   const next = parser.text[parser.at];
   if (next === undefined) throw malformed('it ends early', parser);
   if (next === ')') throw malformed('an unexpected ")"', parser);

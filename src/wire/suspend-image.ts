@@ -16,7 +16,7 @@ const mebibyte = 1 << 20;
 
 /** Each header's type, and the greatest length that it may announce, in bytes. */
 const headers = {
-  xenops: { type: 0x000f, maxLength: 4 * mebibyte },
+  xenops: { type: 0x000f, maxLength: mebibyte },
   libxc: { type: 0x00f0, maxLength: 0 },
   'device-model': { type: 0x0f00, maxLength: mebibyte },
   vgpu: { type: 0x0f10, maxLength: 0 },

@@ -55,6 +55,15 @@ describe('dispatch: the checks', () => {
         'No permission in user session. (Roles with this permission: pool-admin, pool-operator, vm-power-admin, vm-admin)',
       ],
     ],
+    ...(['VM.receive', 'host.migrate_receive'] as const).map((name): [string, unknown[], string[]] => [
+      name,
+      [operatorSession, 'OpaqueRef:h', 'x', ...(name === 'VM.receive' ? ['{}'] : [{}])],
+      [
+        'RBAC_PERMISSION_DENIED',
+        name.toLowerCase(),
+        'No permission in user session. (Roles with this permission: pool-admin, pool-operator, vm-power-admin)',
+      ],
+    ]),
     ['VM.snapshot', [root, vmRef, 'x'], ['NOT_IMPLEMENTED', 'VM.snapshot']],
     // rows
     ['VM.get_record', [root, 'OpaqueRef:none'], ['HANDLE_INVALID', 'VM', 'OpaqueRef:none']],

@@ -222,6 +222,11 @@ describe('emu-manager', () => {
     ],
     ['an end before END', Buffer.concat([start, page(1)]), /ended early/],
     ['no HVM_CONTEXT', Buffer.concat([start, page(1), encodeRecord(0)]), /without HVM_CONTEXT/],
+    [
+      'fewer pages than the domain has',
+      Buffer.concat([start, page(1), page(1), encodeRecord(9, Buffer.from('x')), encodeRecord(0)]),
+      /ended without 2047 of the domain's 2048 pages/,
+    ],
     ['something else', Buffer.alloc(64), /no marker/],
     [
       'a damaged compressed record',

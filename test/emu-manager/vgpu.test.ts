@@ -9,10 +9,12 @@ async function write(devices: readonly VgpuState[]): Promise<Buffer> {
   return Buffer.concat(pieces);
 }
 
-function read(stream: Buffer) {
+async function read(stream: Buffer) {
   const reader = choppedReader(stream);
   const source = { readInto: async (buffer: Buffer) => void (await reader(buffer.length)).copy(buffer) };
-  return readVgpus(source).then((devices) => ({ devices, left: reader.left() }));
+  const devices: VgpuState[] = [];
+  for await (const device of readVgpus(source)) devices.push(device);
+  return { devices, left: reader.left() };
 }
 
 describe('vGPU stream', () => {

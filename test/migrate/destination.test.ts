@@ -133,6 +133,18 @@ describe('A destination', function () {
       /compress=gzip, allowed: zstd/,
     ],
     ['an unknown version', (reply) => open(reply.memory, reply.token, { mem_migration: '9' }), /mem_migration 9/],
+    [
+      'the id of another VM',
+      (reply) => open(reply.control, reply.token, { final_id: 'x' }),
+      /final_id x, allowed: [0-9a-f-]+/,
+    ],
+    [
+      'other memory',
+      (reply) => open(reply.control, reply.token, { memory_limit: '1' }),
+      /memory_limit 1, allowed: \d+/,
+    ],
+    ['a token that is cut', (reply) => open(reply.control, reply.token.slice(0, -1)), /session_id is not that/],
+    ['no token', (reply) => open(reply.control, ''), /session_id is not that/],
   ];
   for (const [what, attack, says] of attacks) {
     it(`tells a channel with ${what} why it is refused, and waits on for the right one`, async () => {

@@ -10,6 +10,7 @@ import {
 import { testDomain } from '../support/hosts.js';
 
 const metadata = { version: 1 as const, domain: testDomain({ vgpus: ['0'] }), vifs: [] };
+const vif = { uuid: 'x', device: '0', mac: '00:00:00:00:00:00', network: 'x' };
 const reply: ReceiveReply = {
   control: 'http://192.0.2.1:8480/services/xenops/migrate/vm/x',
   memory: 'http://192.0.2.1:8480/services/xenops/migrate/mem/x',
@@ -39,6 +40,29 @@ describe('migrate/metadata: what the source tells of a VM', () => {
       JSON.stringify({ ...metadata, domain: { ...metadata.domain, memoryBytes: -4096 } }),
       /memoryBytes/,
     ],
+    [
+      'the uuid of a copy under way',
+      JSON.stringify({ ...metadata, domain: { ...metadata.domain, uuid: '01234567-89ab-cdef-0123-000000000001' } }),
+      /that of a copy under way/,
+    ],
+    [
+      'memory beyond what numbers can count',
+      JSON.stringify({ ...metadata, domain: { ...metadata.domain, memoryBytes: 2 ** 60 } }),
+      /memoryBytes/,
+    ],
+    [
+      'ten thousand vGPUs',
+      JSON.stringify({ ...metadata, domain: { ...metadata.domain, vgpus: Array.from({ length: 10_000 }, String) } }),
+      /vgpus/,
+    ],
+    [
+      'a vGPU that is named twice',
+      JSON.stringify({ ...metadata, domain: { ...metadata.domain, vgpus: ['0', '0'] } }),
+      /named twice/,
+    ],
+    ['ten thousand VIFs', JSON.stringify({ ...metadata, vifs: Array(10_000).fill(vif) }), /vifs/],
+    ['a VIF of any length', JSON.stringify({ ...metadata, vifs: [{ ...vif, mac: 'x'.repeat(300) }] }), /mac/],
+    ['nothing but brackets', '['.repeat(100_000) + ']'.repeat(100_000), /metadata/],
     [
       'a vGPU that is a path',
       JSON.stringify({ ...metadata, domain: { ...metadata.domain, vgpus: ['0/..'] } }),
@@ -71,6 +95,12 @@ describe("migrate/metadata: VM.receive's reply", () => {
     ['no map', 'text'],
     ['no token', { control: reply.control, memory: reply.memory }],
     ['a URL that is none', { ...encodeReply(reply), control: 'nowhere' }],
+    ['a URL of another scheme', { ...encodeReply(reply), memory: 'file:///etc/passwd' }],
+    ['a URL without end', { ...encodeReply(reply), control: `http://x/${'x'.repeat(3000)}` }],
+    ['a token without end', { ...encodeReply(reply), token: 'x'.repeat(2000) }],
+    ['a token that is a head', { ...encodeReply(reply), token: 'x\r\ncookie: a' }],
+    ['formats without end', { ...encodeReply(reply), accepts: 'x '.repeat(4000) }],
+    ['restored_ack that is neither', { ...encodeReply(reply), restored_ack: 'yes' }],
     ['vgpu that is no JSON', { ...encodeReply(reply), vgpu: '{' }],
   ] as const) {
     it(`is refused with ${what}`, () => {

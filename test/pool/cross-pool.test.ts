@@ -50,7 +50,8 @@ describe('a migration to another pool', () => {
   it('begins with a destination that holds a session and URLs on its network', async () => {
     const dest = await destination();
     const { session_id: session = '' } = dest;
-    expect(there.pool.dispatch.sessions.use(session)).to.include({ isLocalSuperuser: true });
+    const { isLocalSuperuser, roles } = there.pool.dispatch.sessions.use(session) ?? {};
+    expect([isLocalSuperuser, roles]).to.deep.equal([false, ['vm-power-admin']]);
     expect(dest).to.deep.equal({
       SM: `http://127.0.0.1:8003/services/SM?session_id=${session}`,
       host: there.hostA,

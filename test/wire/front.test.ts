@@ -194,8 +194,6 @@ describe('the front of the port', () => {
   });
 
   const refused: [what: string, bytes: string, reason: string][] = [
-    ['a channel of no known kind', `PUT /migrate/disk/${uuid} HTTP/1.1\r\n\r\n`, 'no migration channel'],
-    ['a channel without a uuid', 'PUT /migrate/vm/x HTTP/1.1\r\n\r\n', 'no migration channel'],
     ['a head that is too long', `PUT /migrate/vm/${'x'.repeat(20_000)}`, 'longer than 16384 bytes'],
     ['a connection that ends at once', '', 'the peer closed the connection'],
     ['a connection that ends within its head', 'PUT /migrate/', 'the peer closed the connection'],
@@ -211,6 +209,21 @@ describe('the front of the port', () => {
       ]);
       expect(channels).to.deep.equal([]);
       expect((await ask('GET', '/')).asked).to.equal('GET /');
+    });
+  }
+
+  for (const [what, target, reason] of [
+    ['of no known kind', `/migrate/disk/${uuid}`, 'no migration channel'],
+    ['without a uuid', '/migrate/vm/x', 'no migration channel'],
+    ['for a vGPU without a device', `/migrate/vgpu/${uuid}`, 'a vgpu channel, and only that, names a device'],
+  ] as const) {
+    it(`says to a channel ${what}, in an Error, why it is refused`, async () => {
+      const socket = await dial();
+      socket.end(`PUT ${target} HTTP/1.1\r\n\r\n`);
+      const answer = await readAll(socket);
+      expect(answer.readUInt16BE()).to.equal(answer.length - 2);
+      expect(String(answer.subarray(2))).to.contain(reason);
+      expect(channels).to.deep.equal([]);
     });
   }
 

@@ -26,7 +26,7 @@ const hex = (...parts: string[]) => Buffer.from(parts.join(''), 'hex');
 
 async function collect(read: ReadExactly) {
   const records: { type: number; body: string }[] = [];
-  for await (const { type, body } of readRecords(read, new Set([privateType]))) {
+  for await (const { type, body } of readRecords(read, new Map([[privateType, 64]]))) {
     records.push({ type, body: body.toString('hex') });
   }
   return records;
@@ -116,12 +116,21 @@ describe('libxc stream', () => {
     ],
     ['pages before STATIC_DATA_END', hex(head, '0100000000000000'), 'PAGE_DATA before STATIC_DATA_END'],
     ['END before STATIC_DATA_END', hex(head, end), 'END before STATIC_DATA_END'],
-    ['END with a body', hex(head, staticDataEnd, '0000000008000000'), 'END with a body of 8 bytes'],
+    ['END with a body', hex(head, staticDataEnd, '0000000008000000'), 'END of 8 bytes; allowed: 0'],
     [
       'a record beyond 128 MiB',
       hex(head, staticDataEnd, '0900000001000008'),
-      'HVM_CONTEXT of 134217729 bytes; allowed: 134217728',
+      'HVM_CONTEXT of 134217729 bytes; allowed: 1048576',
     ],
+    [
+      'PAGE_DATA beyond 128 MiB',
+      hex(head, staticDataEnd, '0100000001000008'),
+      'PAGE_DATA of 134217729 bytes; allowed: 134217728',
+    ],
+    ['an optional record beyond 128 MiB', hex(head, staticDataEnd, '01000080ffffffff'), 'of 4294967295 bytes; allowed'],
+    ['a long TSC_INFO', hex(head, staticDataEnd, '0800000019000000'), 'TSC_INFO of 25 bytes; allowed: 24'],
+    ['more HVM_PARAMS than there are', hex(head, staticDataEnd, '0a00000000010100'), 'HVM_PARAMS of 65792 bytes'],
+    ['a record of the caller that is longer than it says', hex(head, staticDataEnd, '54535a0f41000000'), 'allowed: 64'],
     ['no marker', hex(head.replace('ff', 'fe')), 'no marker'],
     ['another id', hex(head.replace('58454e46', '58454e47')), 'instead of XENF'],
     ['another version', hex(head.replace('00000003', '00000002')), 'version 2; supported: 3'],

@@ -18,6 +18,7 @@ import {
   encodePages,
   expandPages,
   expandRecord,
+  maxCompressedBody,
 } from '../../src/wire/page-codec.js';
 import { assertFrameBounded } from '../../src/wire/zstd-frame.js';
 import { choppedReader } from '../support/chopped.js';
@@ -89,7 +90,10 @@ describe('compressed pages', () => {
     const record = await recordOf('zstd', [3, 4], text(2));
     const stream = Buffer.concat([encodeStreamHead(), encodeRecord(0x10), record, encodeRecord(0)]);
     const found: number[][] = [];
-    for await (const { body } of readRecords(choppedReader(stream), new Set([compressedPagesType]))) {
+    for await (const { body } of readRecords(
+      choppedReader(stream),
+      new Map([[compressedPagesType, maxCompressedBody]]),
+    )) {
       found.push([...decodePages(body).pfns]);
     }
     expect(found).to.deep.equal([[3, 4]]);

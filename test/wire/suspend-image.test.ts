@@ -42,7 +42,7 @@ describe('suspend image', () => {
     ['an unknown type', '01000000000000000000000000000000', 'unknown type 0x1'],
     ['a type that is known but for its high half', 'f0000000010000000000000000000000', 'unknown type 0x1000000f0'],
     ['a negative length', '0f00000000000000ffffffffffffffff', 'xenops header with length -1'],
-    ['an absurd length', '0f00000000000000ffffffffffffff7f', 'allowed: 0 to 4194304'],
+    ['an absurd length', '0f00000000000000ffffffffffffff7f', 'allowed: 0 to 1048576'],
     ['a device model beyond 1 MiB', '000f0000000000000100100000000000', 'allowed: 0 to 1048576'],
     ['a memory stream with a length', 'f0000000000000000800000000000000', 'allowed: 0'],
     ['an end with a length', 'ffff0000000000000800000000000000', 'allowed: 0'],
@@ -86,6 +86,8 @@ describe('suspend image', () => {
     [')', 'unexpected ")"'],
     ['', 'it ends early'],
     ['('.repeat(1000), 'nested deeper than 16'],
+    [`(${'()'.repeat(500_000)})`, 'more than 1000 atoms and lists'],
+    [`(${'a '.repeat(500_000)})`, 'more than 1000 atoms and lists'],
     ['atom', 'has no word_size'],
   ] as const) {
     it(`refuses the record ${body.slice(0, 40)}`, () => {

@@ -42,7 +42,7 @@ export function hostHandlers(deps: HandlerDeps): ClassHandlers<'host'> {
     },
     migrate_receive(_context, host, network) {
       const url = urlOn(db, members, host, network);
-      const session = sessions.open('host.migrate_receive');
+      const session = sessions.open('host.migrate_receive', 'vm-power-admin');
       return {
         SM: `${url}/services/SM?session_id=${session}`,
         host,
