@@ -97,6 +97,7 @@ async function start(config: () => Config, log: RootLog): Promise<Daemon> {
     stateDir,
     memoryBytes: config().simulatorMemory,
     memoryDirs: [config().memoryDir, stateDir],
+    timeoutMs: () => config().backendTimeout * 1000,
   });
   let url = '';
   const engine = await openHostEngine({

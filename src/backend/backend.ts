@@ -1,6 +1,6 @@
 /**
  * What every back end offers to the layers above it. Handles name domains for good (see base/hypervisor-protocol); every
- * method throws a XapiError.
+ * method throws a XapiError, and ends in bounded time.
  */
 import type { DomainHandle, DomainInfo, DomainSpec } from '../base/hypervisor-protocol.js';
 
@@ -24,8 +24,8 @@ export interface Backend {
   list(): Promise<DomainInfo[]>;
   /** What a domain was made from, under its name of now. */
   specOf(handle: DomainHandle): Promise<DomainSpec>;
-  /** Returns when the domain writes no more. */
-  pause(handle: DomainHandle): Promise<void>;
+  /** Returns when the domain writes no more. @param timeoutMs how long that may take, where the guest is given more time than usual */
+  pause(handle: DomainHandle, timeoutMs?: number): Promise<void>;
   /** Idempotent by token. */
   unpause(handle: DomainHandle, token: string): Promise<void>;
   /** Fine when it is gone already. */

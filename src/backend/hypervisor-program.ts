@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { XapiError } from '../base/errors.js';
 import { markVariable } from '../base/helper-process.js';
 import { alreadyRunsStatus, socketPathLimit } from '../base/hypervisor-protocol.js';
-import { connectHypervisor, type HypervisorClient } from './hypervisor-client.js';
+import { connectHypervisor, type HypervisorClient, type RequestTimeouts } from './hypervisor-client.js';
 
 export interface HypervisorInit {
   /** A directory of this host's own; the socket, the log and the lock live there. Made when it is not there. */
@@ -17,6 +17,8 @@ export interface HypervisorInit {
   readonly memoryBytes: number;
   /** Where guest memory may go, best first; /dev/shm, then the state directory when absent. */
   readonly memoryDirs?: readonly string[];
+  /** How long it may take to answer a request, in milliseconds; for ever where absent. */
+  readonly timeouts?: RequestTimeouts;
 }
 
 const program = fileURLToPath(new URL('../hypervisor/main.js', import.meta.url));
@@ -41,7 +43,7 @@ export async function attachOrStart(init: HypervisorInit): Promise<HypervisorCli
   let child: ChildProcess | undefined;
   for (;;) {
     try {
-      const client = await connectHypervisor(socketPath, 'daemon');
+      const client = await connectHypervisor(socketPath, 'daemon', init.timeouts);
       if (child?.pid !== client.pid) await discard(child);
       return client;
     } catch (error) {

@@ -1,13 +1,17 @@
 /**
  * The back end `simulator`: domains of a simulated hypervisor, a process of its own that outlives the daemon. When that
  * process is lost its domains are gone, as at a power loss: each is announced as gone, and a new hypervisor is started.
+ *
+ * Every request has a time in which it is to be answered. One that was not may have its effect all the same, later, and before
+ * any request that is sent after it. That does no harm: the requests are idempotent, but for `create`, whose late result is
+ * destroyed, as nobody knows of it.
  */
 import fs from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { XapiError } from '../base/errors.js';
-import type { DomainHandle, DomainInfo, HypervisorOp, HypervisorOps } from '../base/hypervisor-protocol.js';
+import type { DomainHandle, DomainInfo, DomainSpec, HypervisorOp, HypervisorOps } from '../base/hypervisor-protocol.js';
 import type { Backend } from './backend.js';
-import type { HypervisorClient } from './hypervisor-client.js';
+import type { CallOptions, HypervisorClient } from './hypervisor-client.js';
 import { attachOrStart, type HypervisorInit, socketPathOf } from './hypervisor-program.js';
 
 export interface Simulator extends Backend {
@@ -19,8 +23,26 @@ export interface Simulator extends Backend {
 
 type Change = DomainInfo | { readonly gone: string };
 
-/** Attaches to the hypervisor of the state directory, which is started where none runs. */
-export async function createSimulator(init: HypervisorInit): Promise<Simulator> {
+export interface SimulatorInit extends Omit<HypervisorInit, 'timeouts'> {
+  /** How long the hypervisor has to answer a request whose work does not grow with memory, in milliseconds. */
+  readonly timeoutMs?: () => number;
+}
+
+const defaultTimeoutMs = 30_000;
+/** Those that read or write all of a domain's memory. */
+const slowOps: ReadonlySet<HypervisorOp> = new Set<HypervisorOp>(['build', 'digest', 'verify']);
+const slowTimeoutMs = 600_000;
+
+/**
+ * Attaches to the hypervisor of the state directory, which is started where none runs.
+ * @throws INTERNAL_ERROR when it cannot be started, or does not answer
+ */
+export async function createSimulator({
+  timeoutMs = () => defaultTimeoutMs,
+  ...directories
+}: SimulatorInit): Promise<Simulator> {
+  const timeouts = (op: HypervisorOp) => (slowOps.has(op) ? Math.max(slowTimeoutMs, timeoutMs()) : timeoutMs());
+  const init: HypervisorInit = { ...directories, timeouts };
   const listeners: ((change: Change) => void)[] = [];
   const link = createLink(init, (change) => {
     for (const listener of listeners) listener(change);
@@ -28,7 +50,14 @@ export async function createSimulator(init: HypervisorInit): Promise<Simulator> 
   const call = async <O extends HypervisorOp>(
     op: O,
     args: HypervisorOps[O]['args'],
-  ): Promise<HypervisorOps[O]['result']> => (await (await link.client()).call(op, args)).result;
+    options?: CallOptions<HypervisorOps[O]['result']>,
+  ): Promise<HypervisorOps[O]['result']> => (await (await link.client()).call(op, args, options)).result;
+  const create = (spec: DomainSpec, reservation?: string): Promise<DomainHandle> => {
+    const destroy = (handle: DomainHandle): void => {
+      call('destroy_unless_ran', { handle }).catch(() => undefined);
+    };
+    return call('create', reservation === undefined ? { spec } : { spec, reservation }, { onLate: destroy });
+  };
   await link.client();
   return {
     name: 'simulator',
@@ -38,11 +67,11 @@ export async function createSimulator(init: HypervisorInit): Promise<Simulator> 
     },
     reserve: (key, bytes) => call('reserve', { key, bytes }),
     release: (key) => call('release', { key }),
-    create: (spec, reservation) => call('create', reservation === undefined ? { spec } : { spec, reservation }),
+    create,
     build: (handle) => call('build', { handle }),
     list: () => call('list', {}),
     specOf: async (handle) => (await call('memory_of', { handle })).spec,
-    pause: (handle) => call('pause', { handle }),
+    pause: (handle, within) => call('pause', { handle }, within === undefined ? {} : { timeoutMs: within }),
     unpause: (handle, token) => call('unpause', { handle, token }),
     destroy: (handle) => call('destroy', { handle }),
     destroyUnlessRan: async (handle) => (await call('destroy_unless_ran', { handle })).destroyed,

@@ -29,10 +29,10 @@ export async function openDomain(socketPath: string, domid: number): Promise<Dom
     },
     getContext: async () => (await client.call('get_context', { handle })).binary,
     async setContext(context) {
-      await client.call('set_context', { handle }, context);
+      await client.call('set_context', { handle }, { binary: context });
       await client.call('built', { handle });
     },
     getVgpu: async (device) => (await client.call('get_vgpu', { handle, device })).binary,
-    setVgpu: async (device, state) => void (await client.call('set_vgpu', { handle, device }, state)),
+    setVgpu: async (device, state) => void (await client.call('set_vgpu', { handle, device }, { binary: state })),
   };
 }

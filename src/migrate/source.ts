@@ -254,7 +254,11 @@ async function suspend(attempt: Attempt): Promise<void> {
   await write(attempt, { ...row, state: 'suspended' });
   await reach(attempt, 'suspend');
   attempt.pausedAt = performance.now();
-  await within(deps.backend.pause(row.handle), settings.suspendTimeoutMs, 'the guest did not stop');
+  await within(
+    deps.backend.pause(row.handle, settings.suspendTimeoutMs),
+    settings.suspendTimeoutMs,
+    'the guest did not stop',
+  );
   if (settings.digest) await deps.backend.armDigest(row.handle);
   await reach(attempt, 'last round');
 }

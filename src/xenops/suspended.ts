@@ -101,6 +101,7 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
     await discard(row.uuid);
   };
   const writeFiles = async (row: Row): Promise<void> => {
+    const pauseMs = deps.limits().suspendTimeoutMs;
     const files = await openParts(partsOf(row), (part) => createImageFile(pathOf(row.uuid, `${part}.part`)));
     try {
       await saveImage({
@@ -108,7 +109,7 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
         live: false,
         vmStr: JSON.stringify(row.spec),
         emuFlags: [],
-        onSuspend: () => within(backend.pause(row.handle), deps.limits().suspendTimeoutMs, 'the guest did not stop'),
+        onSuspend: () => within(backend.pause(row.handle, pauseMs), pauseMs, 'the guest did not stop'),
       });
     } finally {
       for (const file of files.values()) file.destroy();

@@ -187,9 +187,9 @@ describe('a simulated guest', () => {
       const seen = new Set([digest, await digestOf(b)]);
       const { binary } = await client.call('get_context', { handle: a });
       binary.writeDoubleLE(17, 8);
-      await client.call('set_context', { handle: a }, binary);
+      await client.call('set_context', { handle: a }, { binary });
       seen.add(await digestOf(a));
-      await client.call('set_vgpu', { handle: a, device: '0' }, Buffer.alloc(100));
+      await client.call('set_vgpu', { handle: a, device: '0' }, { binary: Buffer.alloc(100) });
       expect(seen.add(await digestOf(a)).size).to.equal(4);
     });
 
@@ -230,11 +230,11 @@ describe('a simulated guest', () => {
       await client.call('arm_digest', { handle });
       const there = (await other.client.call('create', { spec: specOf({ vgpus: ['0', '11'] }) })).result;
       fs.writeFileSync((await other.client.call('memory_of', { handle: there })).result.path, await memoryOf(handle));
-      await other.client.call('set_context', { handle: there }, (await client.call('get_context', { handle })).binary);
+      await other.client.call('set_context', { handle: there }, await client.call('get_context', { handle }));
       for (const device of ['0', '11']) {
         const { binary } = await client.call('get_vgpu', { handle, device });
         expect(binary.length).to.be.greaterThan(256 * 1024);
-        await other.client.call('set_vgpu', { handle: there, device }, binary);
+        await other.client.call('set_vgpu', { handle: there, device }, { binary });
       }
       await other.client.call('built', { handle: there });
       await other.client.call('arm_digest', { handle: there });

@@ -56,6 +56,7 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
     stateDir,
     memoryBytes: config.simulatorMemory,
     memoryDirs: [config.memoryDir],
+    timeoutMs: () => config.backendTimeout * 1000,
   });
   const store = openStore(path.join(stateDir, 'db'));
   let url = '';
