@@ -48,10 +48,14 @@ interface Running {
   readonly refusal: AbortController;
   /** The processes that were started for it. */
   readonly helpers: Helper[];
+  /** Aborted, with the reason, when the source reports an Error, is early, or is gone. */
+  readonly failure: AbortController;
   row: DestinationRow<DestinationState>;
   control?: RawSocket;
-  /** Point 3, or the source's Error; listened for from the copy on. */
-  order?: Promise<void>;
+  /** The source's next handshake on the control channel. */
+  heard?: Promise<void>;
+  /** Whether the source may send it yet. */
+  due: boolean;
 }
 
 /** Start an attempt that `row` describes, its memory reserved. */
@@ -67,7 +71,9 @@ export function openAttempt(
     log: deps.log.child({ migration: row.migrationId, vm: row.uuid, side: 'destination' }),
     refusal: new AbortController(),
     helpers: [],
+    failure: new AbortController(),
     row,
+    due: false,
   };
   const decided = decide(running);
   const ended = decided
@@ -89,13 +95,18 @@ export function openAttempt(
 async function decide(attempt: Running): Promise<'taken' | 'refused'> {
   try {
     const control = await acceptControl(attempt);
-    const vgpu = await acceptVgpus(attempt, control.socket);
+    const vgpu = await acceptVgpus(attempt);
+    listen(attempt, '1-mem ACK');
     const handle = await createDomain(attempt, control.socket);
-    const memory = await acceptMemory(attempt, control.socket);
+    const memory = await acceptMemory(attempt);
     const restoredAck = control.cookies.restored_ack === '1';
-    await receiveImage(attempt, handle, memory, vgpu, restoredAck);
+    listen(attempt, '3');
+    // A source that waits for 2-restored has no reason to be early; any other sends 3 as soon as the image is out.
+    attempt.due = !restoredAck;
+    await receiveImage(attempt, handle, memory, vgpu);
     if (restoredAck) {
       await reach(attempt, '2-restored');
+      attempt.due = true;
       await send(attempt, '2-restored', control.socket);
     }
     await awaitGo(attempt);
@@ -112,14 +123,16 @@ async function acceptControl(attempt: Running): Promise<ArrivedChannel> {
   return channel;
 }
 
-async function acceptVgpus(attempt: Running, control: RawSocket): Promise<ReadonlyMap<string, RawSocket>> {
+async function acceptVgpus(attempt: Running): Promise<ReadonlyMap<string, RawSocket>> {
   const channels = new Map<string, RawSocket>();
   for (const device of attempt.metadata.domain.vgpus) {
+    listen(attempt, '1-vgpu ACK');
     const { socket } = await step(attempt, attempt.meeting.channel('vgpu', device, attempt.deps.timeouts().acceptMs));
     channels.set(device, socket);
     await reach(attempt, '1-vgpu');
+    attempt.due = true;
     await send(attempt, '1-vgpu', socket);
-    await recv(attempt, '1-vgpu ACK', control);
+    await awaitPoint(attempt, '1-vgpu ACK');
   }
   return channels;
 }
@@ -134,11 +147,12 @@ async function createDomain(attempt: Running, control: RawSocket): Promise<Domai
   return handle;
 }
 
-async function acceptMemory(attempt: Running, control: RawSocket): Promise<ArrivedChannel> {
+async function acceptMemory(attempt: Running): Promise<ArrivedChannel> {
   const channel = await step(attempt, attempt.meeting.channel('mem', undefined, attempt.deps.timeouts().acceptMs));
   await reach(attempt, '1-mem');
+  attempt.due = true;
   await send(attempt, '1-mem', channel.socket);
-  await recv(attempt, '1-mem ACK', control);
+  await awaitPoint(attempt, '1-mem ACK');
   return channel;
 }
 
@@ -148,21 +162,9 @@ async function receiveImage(
   handle: DomainHandle,
   memory: ArrivedChannel,
   vgpu: ReadonlyMap<string, RawSocket>,
-  restoredAck: boolean,
 ): Promise<void> {
-  const { deps, refusal, log } = attempt;
+  const { deps, log } = attempt;
   const channels: ImageChannels = { memory: memory.socket, vgpu };
-  const stop = new AbortController();
-  let received = false;
-  const order = hear(attempt.control as RawSocket);
-  order.then(
-    () => {
-      // A source that waits for 2-restored has no reason to be early; any other sends 3 as soon as the image is out.
-      if (restoredAck && !received) stop.abort(new XapiError('INTERNAL_ERROR', ['point 3 came before 2-restored']));
-    },
-    (error: unknown) => stop.abort(error),
-  );
-  attempt.order = order;
   await restoreImage({
     backend: deps.backend,
     emu: deps.emu(),
@@ -171,13 +173,12 @@ async function receiveImage(
     channels,
     ...(memory.cookies.compress === 'zstd' ? { zstd: deps.zstd() } : {}),
     endTimeoutMs: deps.timeouts().stepMs,
-    signal: AbortSignal.any([refusal.signal, stop.signal]),
+    signal: stopOf(attempt),
     log,
     onHelper: (helper) => attempt.helpers.push(helper),
     onBegin: () => reach(attempt, 'copy'),
     onProgress: () => undefined,
   });
-  received = true;
   await reach(attempt, '2');
   await write(attempt, { ...attempt.row, state: 'restored' });
   log.info('synchronisation point 2: received');
@@ -185,13 +186,12 @@ async function receiveImage(
 
 /** Point 3. Whether it or a refusal came first is decided here, in one turn of the event loop. */
 async function awaitGo(attempt: Running): Promise<void> {
-  const due = within(attempt.order ?? Promise.reject(), attempt.deps.timeouts().stepMs, 'no synchronisation point 3');
-  await step(attempt, due);
+  await awaitPoint(attempt, '3');
   await reach(attempt, '3');
   await step(attempt, assertCanRun(attempt));
   attempt.refusal.signal.throwIfAborted();
   await write(attempt, { ...attempt.row, state: 'taken' });
-  attempt.log.info('synchronisation point 3: received');
+  attempt.log.info('taken');
 }
 
 /** That the VM could run here now: once it is taken nobody else may, so this is the last moment to refuse it. */
@@ -296,8 +296,19 @@ async function write(attempt: Running, row: DestinationRow<DestinationState>): P
   await attempt.deps.journal.put(row, row.state === 'taken' ? 'powerLoss' : undefined);
 }
 
-async function recv(attempt: Running, point: SynchronisationPoint, from: RawSocket): Promise<void> {
-  await step(attempt, within(hear(from), attempt.deps.timeouts().stepMs, `no synchronisation point ${point}`));
+/** Listen for the source's next point from now on; until it is due only a failure can come, which ends the attempt at once. */
+function listen(attempt: Running, point: SynchronisationPoint): void {
+  attempt.due = false;
+  attempt.heard = hear(attempt.control as RawSocket).then(() => {
+    if (!attempt.due) throw new XapiError('INTERNAL_ERROR', [`synchronisation point ${point} came before it was due`]);
+  });
+  attempt.heard.catch((error: unknown) => attempt.failure.abort(error));
+}
+
+/** Wait for the point that is listened for. */
+async function awaitPoint(attempt: Running, point: SynchronisationPoint): Promise<void> {
+  const heard = attempt.heard ?? Promise.reject(new Error('nobody listens'));
+  await step(attempt, within(heard, attempt.deps.timeouts().stepMs, `no synchronisation point ${point}`));
   attempt.log.info(`synchronisation point ${point}: received`);
 }
 
@@ -306,7 +317,11 @@ async function send(attempt: Running, point: SynchronisationPoint, to: RawSocket
   attempt.log.info(`synchronisation point ${point}: sent`);
 }
 
-/** Anything that an attempt waits for ends when it is refused. */
+/** Anything that an attempt waits for ends when it is refused, or the source fails. */
 function step<T>(attempt: Running, work: Promise<T>): Promise<T> {
-  return untilAborted(work, attempt.refusal.signal);
+  return untilAborted(work, stopOf(attempt));
+}
+
+function stopOf({ refusal, failure }: Running): AbortSignal {
+  return AbortSignal.any([refusal.signal, failure.signal]);
 }

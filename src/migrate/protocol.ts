@@ -24,7 +24,10 @@
  * ```
  *
  * A synchronisation point is a handshake (wire/handshake): Success, or an Error with a text. 2-restored and 4 are the same
- * bytes, so 2-restored is sent only if VM.receive's reply announced it and the control channel's head asked for it.
+ * bytes, so 2-restored is sent only if VM.receive's reply announced it and the control channel's head asked for it. Each side
+ * listens all the time: an Error ends the migration at once, and a Success before its time is an error too, as no side
+ * can have reached a point that depends on what the other has not done. (Without 2-restored point 3 may come while the
+ * destination still reads the image.)
  *
  * Steps, with what is journaled before each takes effect and how it is undone:
  *

@@ -68,6 +68,8 @@ export interface Attempt {
   control?: RawSocket;
   /** The next handshake on the control channel, which is listened for from the copy on. */
   answer?: Promise<void>;
+  /** Whether the destination may send it yet. */
+  due: boolean;
   pausedAt?: number;
 }
 

@@ -4,7 +4,7 @@
  * Until `commit` every failure ends in `abandon`, after which the VM is as it was. From `commit` on the source acts only on
  * what the destination has decided: see source-outcome.ts.
  */
-import { setTimeout } from 'node:timers/promises';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 import { emuSupports } from '../backend/emu-manager.js';
 import { within } from '../base/deadline.js';
 import { messageOf, XapiError } from '../base/errors.js';
@@ -15,7 +15,7 @@ import { type SaveResult, saveImage } from '../xenops/image.js';
 import { chooseCompressor, compressionPlan, effectiveCompressor } from './compressor.js';
 import type { ReceiveReply, VmMetadata } from './metadata.js';
 import { hear } from './peer-word.js';
-import { memoryMigrationVersion, oldCopyUuid } from './protocol.js';
+import { memoryMigrationVersion, oldCopyUuid, type SynchronisationPoint } from './protocol.js';
 import type { MigrateRequest, MigrationOutcome, MigrationReport } from './request.js';
 import {
   type Attempt,
@@ -60,6 +60,7 @@ export async function migrateAsSource(
     sockets: [],
     helpers: [],
     closed: false,
+    due: false,
   };
   let report: MigrationReport;
   try {
@@ -197,7 +198,7 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
   await write(attempt, { ...rowOf(attempt), state: 'copying' });
   enter(attempt, 'copy');
   const stop = new AbortController();
-  const answer = listen(attempt, channels.control);
+  const answer = listen(attempt, channels.control, channels.restoredAck ? '2-restored' : '4');
   answer.catch((error: unknown) => stop.abort(error));
   const plan = compressionPlan(decision.used);
   const save = saveImage({
@@ -217,6 +218,9 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
     onHelper: (helper) => attempt.helpers.push(helper),
     onBegin: () => reach(attempt, 'copy'),
     onSuspend: () => suspend(attempt),
+    onEnd: () => {
+      attempt.due = channels.restoredAck;
+    },
   });
   const saved = await save.catch((error: unknown) => explain(attempt, error));
   await reach(attempt, '2');
@@ -240,9 +244,15 @@ async function explain(attempt: Attempt, error: unknown): Promise<never> {
   throw error;
 }
 
-/** Listen for the destination's next handshake from now on; until it is due only a failure can come. */
-function listen(attempt: Attempt, control: RawSocket): Promise<void> {
-  const answer = hear(control);
+/**
+ * Listen for the destination's next point from now on; until it is due only a failure can come. A point 4 from before point 3 would
+ * otherwise end the old copy of a VM that runs nowhere.
+ */
+function listen(attempt: Attempt, control: RawSocket, point: SynchronisationPoint): Promise<void> {
+  attempt.due = false;
+  const answer = hear(control).then(() => {
+    if (!attempt.due) throw new PeerError(`synchronisation point ${point} came before it was due`);
+  });
   answer.catch(() => undefined);
   attempt.answer = answer;
   return answer;
@@ -267,8 +277,8 @@ async function suspend(attempt: Attempt): Promise<void> {
 async function awaitRestored(attempt: Attempt, channels: Channels): Promise<void> {
   if (!channels.restoredAck) return;
   enter(attempt, 'restore');
-  await awaitPoint(attempt, '2-restored', () => attempt.answer ?? listen(attempt, channels.control));
-  listen(attempt, channels.control);
+  await awaitPoint(attempt, '2-restored', () => attempt.answer as Promise<void>);
+  listen(attempt, channels.control, '4');
 }
 
 /** What is known before the commit point, so that it can be told after a restart as well. */
@@ -287,12 +297,17 @@ function reportOf(attempt: Attempt, reply: ReceiveReply, decision: Decision, sav
 /** The commit point: durable before it is sent, and not to be cancelled from before it is durable. */
 async function commit(attempt: Attempt, control: RawSocket, report: MigrationReport): Promise<void> {
   await reach(attempt, 'going');
+  // A destination that has failed, or was early, is not sent a VM: what it has sent by now is read within two turns.
+  await ofDestination(attempt, () => Promise.race([attempt.answer, setImmediate().then(() => setImmediate())]));
   attempt.hooks.signal.throwIfAborted();
   attempt.hooks.onCommit();
   enter(attempt, 'commit');
   await write(attempt, { ...rowOf(attempt), state: 'going', report });
   await reach(attempt, '3')
-    .then(() => sendSuccess(control))
+    .then(() => {
+      attempt.due = true;
+      return sendSuccess(control);
+    })
     .then(
       () => attempt.log.info('synchronisation point 3: sent'),
       (error: unknown) => attempt.log.warn(`point 3 may not have arrived: ${messageOf(error)}`),

@@ -74,6 +74,8 @@ export interface SaveInit extends ImageInit {
   readonly emuFlags: readonly string[];
   /** Pause the domain: the rest of its memory is copied after this. */
   onSuspend(): Promise<void>;
+  /** All but the last header is out: from now on the other side can have the whole image. */
+  onEnd?(): void;
 }
 
 export interface SaveResult {
@@ -120,6 +122,7 @@ export async function saveImage(init: SaveInit): Promise<SaveResult> {
       onSuspend: () => attempt.watch.without(init.onSuspend),
     });
     for (const stream of streams) stream.plain.setBlocking(false);
+    init.onEnd?.();
     for (const stream of streams) await write(stream, encodeHeader('end'));
     for (const stream of streams) stream.plain.destroy();
     const [compressed] = await codecResults(init, streams);

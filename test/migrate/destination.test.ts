@@ -193,7 +193,7 @@ describe('A destination', function () {
     expect(error)
       .to.be.instanceOf(PeerError)
       .with.property('message')
-      .that.matches(/point 3 came before 2-restored/);
+      .that.matches(/point 3 came before it was due/);
     await receiveEnded(host, migrationId);
     await isFree();
   });
