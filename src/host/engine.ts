@@ -111,6 +111,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
         stepTimeoutMs: config().migrationStepTimeout * 1000,
         suspendTimeoutMs: config().vmSuspendTimeout * 1000,
         limits: limits(),
+        keepAliveMs: config().keepaliveTime * 1000,
       },
     }),
   });
@@ -141,9 +142,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     },
     async close() {
       events.close();
-      await suspended.close();
-      await migrations.close();
-      await destination.close();
+      await Promise.all([suspended.close(), migrations.close(), destination.close()]);
     },
   };
 }

@@ -82,6 +82,7 @@ describe('A source that starts anew', function () {
       compressor: 'stream' as const,
       ...{ digest: false, stepTimeoutMs: 1, suspendTimeoutMs: 1000 },
       limits: testLimits,
+      keepAliveMs: 10_000,
     } as const;
     migrations = createMigrations({ queue: createQueue(4), events, source: () => ({ deps, settings }) });
   });
