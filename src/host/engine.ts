@@ -15,7 +15,6 @@ import {
   fullAnnouncement,
   type MigrationDestination,
 } from '../migrate/destination.js';
-import { noFaults } from '../migrate/faults.js';
 import type { DestinationState, SourceState } from '../migrate/protocol.js';
 import { createRendezvous, type Rendezvous } from '../migrate/rendezvous.js';
 import { findZstd, type ZstdCommand } from '../wire/zstd-pipe.js';
@@ -25,6 +24,7 @@ import { endLeftovers } from '../xenops/leftovers.js';
 import { createQueue } from '../xenops/queue.js';
 import { createSuspended } from '../xenops/suspended.js';
 import { createHostEvents } from './events.js';
+import { createFaultRules } from './fault-rules.js';
 import { createHost } from './host.js';
 import { createMigrations } from './migrations.js';
 import { createPeers, xenopsPath } from './peers.js';
@@ -72,6 +72,11 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
   const events = createHostEvents();
   const rendezvous = createRendezvous(log);
   const peers = createPeers(init.secrets, log);
+  const faults = createFaultRules({
+    allowed: () => config().faultInjection,
+    hypervisorPid: backend.processId,
+    log,
+  });
   let zstd: ZstdCommand = await findZstd(config().zstd);
   if (zstd.standIn) log.warn(`no program ${config().zstd} in PATH: the zstd that comes with xenferry stands in`);
   const queue = createQueue(config().workerPoolSize);
@@ -86,7 +91,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     backend,
     journal,
     rendezvous,
-    faults: noFaults,
+    faults,
     queue: createQueue(config().workerPoolSize),
     emu: () => emuProgram(config().emuManager),
     zstd: () => zstd,
@@ -104,7 +109,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     queue,
     events,
     source: () => ({
-      deps: { backend, journal, peers, faults: noFaults, zstd, emu: emuProgram(config().emuManager), log },
+      deps: { backend, journal, peers, faults, zstd, emu: emuProgram(config().emuManager), log },
       settings: {
         compressor: config().migrationCompressor,
         digest: config().migrationDigest,
@@ -124,7 +129,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     log,
   });
   const storage = createHostStorage(join(config().stateDir, 'sr'));
-  const service = createHost({ ...init, queue, suspended, migrations, destination, events, storage });
+  const service = createHost({ ...init, queue, suspended, migrations, destination, events, storage, faults });
   return {
     service,
     destination,
@@ -138,9 +143,11 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
       await suspended.recover();
     },
     async reload() {
+      faults.reload();
       zstd = await findZstd(config().zstd);
     },
     async close() {
+      faults.close();
       events.close();
       await Promise.all([suspended.close(), migrations.close(), destination.close()]);
     },
