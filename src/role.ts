@@ -86,7 +86,7 @@ const outOfService: OpenRole = {
 /** The coordinator has the pool's database, and answers the XenAPI. */
 async function coordinate(init: RoleInit, change: () => void): Promise<OpenRole> {
   const { config, log, store, engine, identity, version } = init;
-  const { service, destination } = engine;
+  const { service, destination, source } = engine;
   const { secrets } = identity;
   await forgetWhatWasLeft(init);
   const pool = await createPool({
@@ -113,20 +113,21 @@ async function coordinate(init: RoleInit, change: () => void): Promise<OpenRole>
     version,
     evacuationBatchSize: () => config().evacuationBatchSize,
   });
-  const rpc = createHostRpc({ service, destination, secrets, join: pool.join });
+  const rpc = createHostRpc({ service, destination, source, secrets, join: pool.join });
   return { onRequest: createHttpApi(pool.dispatch, { [xenopsPath]: rpc }), close: pool.close };
 }
 
 /** A member has no database: it serves its coordinator, and tells clients where that is. */
 async function serve(init: RoleInit, change: () => void): Promise<OpenRole> {
   const { log, engine, identity, port } = init;
-  const { service, destination } = engine;
+  const { service, destination, source } = engine;
   const { secrets } = identity;
   const coordinator = identity.coordinator() ?? '';
   await forgetWhatWasLeft(init);
   const rpc = createHostRpc({
     service,
     destination,
+    source,
     secrets,
     control: {
       takeSecrets: identity.takeSecrets,

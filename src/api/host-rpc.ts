@@ -5,13 +5,14 @@
  */
 import { XapiError } from '../base/errors.js';
 import type { Type } from '../base/value.js';
-import type { RunsWhere } from '../host/doubt.js';
+import type { Migrations } from '../host/migrations.js';
 import type { MemberControl } from '../host/remote.js';
 import type { Secrets } from '../host/secrets.js';
 import type { HostService, HostState } from '../host/service.js';
 import { checkHostState } from '../host/state.js';
 import type { MigrationDestination } from '../migrate/destination.js';
 import { checkDomain, checkMetadata, decodeMetadata, encodeReply } from '../migrate/metadata.js';
+import type { RunsWhere } from '../migrate/protocol.js';
 import { sameSecret } from '../migrate/rendezvous.js';
 import { checkRequest } from '../migrate/request.js';
 import type { Dispatch } from './dispatch.js';
@@ -19,6 +20,7 @@ import type { Dispatch } from './dispatch.js';
 export interface HostRpcDeps {
   readonly service: HostService;
   readonly destination: MigrationDestination;
+  readonly source: Pick<Migrations, 'mayRun'>;
   readonly secrets: Secrets;
   /** A member reports itself; on the coordinator alone. */
   readonly join?: (state: HostState) => Promise<unknown>;
@@ -34,7 +36,7 @@ const text: Type = { kind: 'string' };
 const longestPoll = 3600;
 
 /** @returns what answers the host-level calls */
-export function createHostRpc({ service, destination, secrets, join, control }: HostRpcDeps): Dispatch {
+export function createHostRpc({ service, destination, source, secrets, join, control }: HostRpcDeps): Dispatch {
   const withSecret: Readonly<Record<string, Call>> = {
     state: service.state,
     start: (spec: unknown, paused: unknown) => service.start(checkDomain(spec), paused === true),
@@ -51,8 +53,6 @@ export function createHostRpc({ service, destination, secrets, join, control }: 
     forceSettlement: (uuid: unknown, runs: unknown) => service.forceSettlement(textOf('uuid', uuid), runsOf(runs)),
     receive: (request: { migrationId: string; metadata: unknown } | null) =>
       service.receive({ migrationId: request?.migrationId ?? '', metadata: checkMetadata(request?.metadata) }),
-    callPlugin: (plugin: unknown, fn: unknown, args: unknown) =>
-      service.callPlugin(textOf('plugin', plugin), textOf('fn', fn), textsOf('args', args)),
     events: (since: unknown, seconds: unknown) =>
       service.events(numberOf('since', since, Number.MAX_SAFE_INTEGER), numberOf('timeout', seconds, longestPoll)),
     ...Object.fromEntries(Object.entries(service.storage).map(([name, call]) => [`storage.${name}`, call as Call])),
@@ -70,6 +70,7 @@ export function createHostRpc({ service, destination, secrets, join, control }: 
     settle: destination.settle,
     acknowledge: destination.acknowledge,
     digest: destination.digest,
+    mayRun: source.mayRun,
   };
   return async ({ name, params }) => {
     const answer = async (call: Call, args: readonly unknown[]) => ({
@@ -94,12 +95,6 @@ function textOf(name: string, value: unknown): string {
 function runsOf(value: unknown): RunsWhere {
   if (value === 'here' || value === 'elsewhere') return value;
   throw new XapiError('INVALID_VALUE', ['runs', 'allowed: here, elsewhere']);
-}
-
-function textsOf(name: string, value: unknown): Record<string, string> {
-  const isMap = typeof value === 'object' && value !== null && !Array.isArray(value);
-  if (isMap && Object.values(value).every((each) => typeof each === 'string')) return value as Record<string, string>;
-  throw new XapiError('INVALID_VALUE', [name, 'allowed: a map of texts']);
 }
 
 function numberOf(name: string, value: unknown, most: number): number {

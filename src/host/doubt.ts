@@ -4,10 +4,8 @@ import type { Backend } from '../backend/backend.js';
 import { XapiError } from '../base/errors.js';
 import type { DomainInfo } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
+import type { RunsWhere } from '../migrate/protocol.js';
 import type { Queue } from '../xenops/queue.js';
-
-/** Where a VM is to run, by an operator's word: on this host, or anywhere but here. */
-export type RunsWhere = 'here' | 'elsewhere';
 
 export interface Doubts {
   /** Pause a VM's domain here and let it run no more until it is settled. Fine where there is none, or it is in doubt already. */

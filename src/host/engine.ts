@@ -15,6 +15,7 @@ import {
   fullAnnouncement,
   type MigrationDestination,
 } from '../migrate/destination.js';
+import { noFaults } from '../migrate/faults.js';
 import type { DestinationState, SourceState } from '../migrate/protocol.js';
 import { createRendezvous, type Rendezvous } from '../migrate/rendezvous.js';
 import { findZstd, type ZstdCommand } from '../wire/zstd-pipe.js';
@@ -24,9 +25,8 @@ import { endLeftovers } from '../xenops/leftovers.js';
 import { createQueue } from '../xenops/queue.js';
 import { createSuspended } from '../xenops/suspended.js';
 import { createHostEvents } from './events.js';
-import { createFaultRules } from './fault-rules.js';
 import { createHost } from './host.js';
-import { createMigrations } from './migrations.js';
+import { createMigrations, type Migrations } from './migrations.js';
 import { createPeers, xenopsPath } from './peers.js';
 import type { Secrets } from './secrets.js';
 import type { HostService } from './service.js';
@@ -50,6 +50,8 @@ export interface HostEngineInit {
 export interface HostEngine {
   readonly service: HostService;
   readonly destination: MigrationDestination;
+  /** What destinations of migrations from here ask. */
+  readonly source: Pick<Migrations, 'mayRun'>;
   /** Where the port's front delivers migration channels. */
   readonly rendezvous: Rendezvous;
   /** The id of a migration from or to this host that has not ended; undefined where there is none. */
@@ -72,13 +74,9 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
   const events = createHostEvents();
   const rendezvous = createRendezvous(log);
   const peers = createPeers(init.secrets, log);
-  const faults = createFaultRules({
-    allowed: () => config().faultInjection,
-    hypervisorPid: backend.processId,
-    log,
-  });
   let zstd: ZstdCommand = await findZstd(config().zstd);
   if (zstd.standIn) log.warn(`no program ${config().zstd} in PATH: the zstd that comes with xenferry stands in`);
+  const xenopsUrl = () => `${init.url()}${xenopsPath}`;
   const queue = createQueue(config().workerPoolSize);
   const mark = helperMark(config().stateDir);
   const limits = (): ImageLimits => ({
@@ -91,8 +89,9 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     backend,
     journal,
     rendezvous,
-    faults,
+    faults: noFaults,
     queue: createQueue(config().workerPoolSize),
+    peers,
     emu: () => emuProgram(config().emuManager),
     zstd: () => zstd,
     limits,
@@ -100,7 +99,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
       acceptMs: config().migrationAcceptTimeout * 1000,
       stepMs: config().migrationStepTimeout * 1000,
     }),
-    xenopsUrl: () => `${init.url()}${xenopsPath}`,
+    xenopsUrl,
     onEnded: (migrationId, taken) => events.emit({ kind: 'receive-ended', migrationId, taken }),
     announce: init.announce ?? fullAnnouncement,
     log,
@@ -109,14 +108,13 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     queue,
     events,
     source: () => ({
-      deps: { backend, journal, peers, faults, zstd, emu: emuProgram(config().emuManager), log },
+      deps: { backend, journal, peers, faults: noFaults, zstd, emu: emuProgram(config().emuManager), xenopsUrl, log },
       settings: {
         compressor: config().migrationCompressor,
         digest: config().migrationDigest,
         stepTimeoutMs: config().migrationStepTimeout * 1000,
         suspendTimeoutMs: config().vmSuspendTimeout * 1000,
         limits: limits(),
-        keepAliveMs: config().keepaliveTime * 1000,
       },
     }),
   });
@@ -129,10 +127,11 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     log,
   });
   const storage = createHostStorage(join(config().stateDir, 'sr'));
-  const service = createHost({ ...init, queue, suspended, migrations, destination, events, storage, faults });
+  const service = createHost({ ...init, queue, suspended, migrations, destination, events, storage });
   return {
     service,
     destination,
+    source: migrations,
     rendezvous,
     migrating: () => journal.rows().find(({ state }) => !endStates.has(state))?.migrationId,
     async recover() {
@@ -143,13 +142,13 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
       await suspended.recover();
     },
     async reload() {
-      faults.reload();
       zstd = await findZstd(config().zstd);
     },
     async close() {
-      faults.close();
       events.close();
-      await Promise.all([suspended.close(), migrations.close(), destination.close()]);
+      await suspended.close();
+      await migrations.close();
+      await destination.close();
     },
   };
 }

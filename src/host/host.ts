@@ -1,8 +1,7 @@
 /** One host: its domains, the migrations that leave it and those that arrive, for its coordinator (host/service). */
 import { availableParallelism } from 'node:os';
 import type { Backend } from '../backend/backend.js';
-import { XapiError } from '../base/errors.js';
-import type { DomainHandle } from '../base/hypervisor-protocol.js';
+import type { DomainHandle, DomainInfo } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
 import type { MigrationDestination } from '../migrate/destination.js';
 import { oldCopyUuid, temporaryUuid } from '../migrate/protocol.js';
@@ -12,10 +11,9 @@ import type { Queue } from '../xenops/queue.js';
 import type { Suspended } from '../xenops/suspended.js';
 import { createDoubts } from './doubt.js';
 import type { HostEvents } from './events.js';
-import type { FaultRules } from './fault-rules.js';
 import { describeMachine } from './machine.js';
 import type { Migrations } from './migrations.js';
-import type { HostService } from './service.js';
+import type { HostService, HostState } from './service.js';
 import type { HostStorage } from './storage.js';
 
 export interface HostDeps {
@@ -30,7 +28,6 @@ export interface HostDeps {
   readonly destination: MigrationDestination;
   readonly events: HostEvents;
   readonly storage: HostStorage;
-  readonly faults: FaultRules;
   readonly log: Log;
 }
 
@@ -56,6 +53,16 @@ export function createHost(deps: HostDeps): HostService {
       deps.log.info(operation.kind, { vm: vmOf(operation) });
       await perform(deps, operation);
     });
+  /** Each VM's domain. A copy that has another name until its migration is over counts where no domain has the VM's own. */
+  const visible = (domains: readonly DomainInfo[]): HostState['domains'] => {
+    const built = domains.filter(({ state }) => state !== 'building');
+    const own = new Set(built.map(({ uuid }) => uuid));
+    return built.flatMap(({ uuid, state, handle, inDoubt }) => {
+      const shown = isPassing(uuid) ? (migrations.vmOf(handle) ?? deps.destination.vmOf(handle)) : uuid;
+      if (shown === undefined || (shown !== uuid && own.has(shown))) return [];
+      return [{ uuid: shown, state, domid: handle.domid, ...(inDoubt === undefined ? {} : { inDoubt }) }];
+    });
+  };
   return {
     async state() {
       const [memory, domains] = await Promise.all([backend.memory(), backend.list()]);
@@ -67,14 +74,7 @@ export function createHost(deps: HostDeps): HostService {
         memoryFree: memory.free,
         cpus: availableParallelism(),
         machine: describeMachine(new URL(deps.url()).hostname.replace(/^\[|\]$/g, '')),
-        domains: domains
-          .filter(({ uuid, state }) => state !== 'building' && !isPassing(uuid))
-          .map(({ uuid, state, handle, inDoubt }) => ({
-            uuid,
-            state,
-            domid: handle.domid,
-            ...(inDoubt === undefined ? {} : { inDoubt }),
-          })),
+        domains: visible(domains),
         suspended: deps.suspended.list(),
       };
     },
@@ -89,13 +89,13 @@ export function createHost(deps: HostDeps): HostService {
     cancel: migrations.cancel,
     outcome: migrations.outcome,
     doubt: doubts.mark,
-    forceSettlement: doubts.settle,
+    async forceSettlement(uuid, runs) {
+      if (await migrations.forceSettlement(uuid, runs)) return;
+      if (await deps.destination.forceSettlement(uuid, runs)) return;
+      await doubts.settle(uuid, runs);
+    },
     receive: deps.destination.receive,
     storage: deps.storage,
-    async callPlugin(plugin, fn, args) {
-      if (plugin !== 'fault') throw new XapiError('XENAPI_MISSING_PLUGIN', [plugin]);
-      return deps.faults.call(fn, args);
-    },
     events: events.after,
   };
 }

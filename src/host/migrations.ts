@@ -1,12 +1,22 @@
 /** The migrations that leave this host: queued in their VM's lane, followed, cancelled, remembered by their journal rows. */
-import { messageOf, toXapiError, XapiError } from '../base/errors.js';
-import { sameDomain } from '../base/hypervisor-protocol.js';
-import type { SourceState } from '../migrate/protocol.js';
-import { type MigrateRequest, type MigrationOutcome, type MigrationReport, toWireError } from '../migrate/request.js';
-import { settleWithin } from '../migrate/settle.js';
+import { setTimeout } from 'node:timers/promises';
+import { toXapiError, XapiError } from '../base/errors.js';
+import { type DomainHandle, sameDomain } from '../base/hypervisor-protocol.js';
+import { persist } from '../base/retry.js';
+import type { Permission, RunsWhere, SourceState } from '../migrate/protocol.js';
+import { sameSecret } from '../migrate/rendezvous.js';
+import { type MigrateRequest, type MigrationOutcome, toWireError } from '../migrate/request.js';
 import { migrateAsSource } from '../migrate/source.js';
 import type { SourceDeps, SourceSettings } from '../migrate/source-attempt.js';
-import { resume } from '../migrate/source-outcome.js';
+import {
+  applySettlement,
+  goOnHere,
+  inDoubtOutcome,
+  type LooseEnds,
+  markInDoubt,
+  notResumed,
+  tieLooseEnds,
+} from '../migrate/source-loose-ends.js';
 import type { SourceRow } from '../xenops/journal.js';
 import type { Queue } from '../xenops/queue.js';
 import type { HostEvents } from './events.js';
@@ -16,7 +26,13 @@ export interface Migrations {
   cancel(migrationId: string): Promise<void>;
   /** How it ended; undefined while it runs. One that this host does not know of never began, so it is a failure. */
   outcome(migrationId: string): Promise<MigrationOutcome | undefined>;
-  /** Once, at the start: resume, settle or clean up what an earlier run of the daemon left behind. */
+  /** What the destination of a migration asks that took the VM and was interrupted. @throws SESSION_INVALID for a wrong token */
+  mayRun(migrationId: string, token: string): Promise<Permission>;
+  /** End the doubt about a VM by an operator's word. @returns whether one of its migrations from here was in doubt */
+  forceSettlement(uuid: string, runs: RunsWhere): Promise<boolean>;
+  /** The uuid of the VM whose copy a domain is, while a migration from here has not ended. */
+  vmOf(handle: DomainHandle): string | undefined;
+  /** Once, at the start: resume, settle or clean up what an earlier run of the daemon left behind. What needs others goes on in the background. */
   recover(): Promise<void>;
   /** Stop those that can be stopped, and wait for all. */
   close(): Promise<void>;
@@ -55,7 +71,8 @@ const shares = {
 export function createMigrations(deps: MigrationsDeps): Migrations {
   const underWay = new Map<string, UnderWay>();
   const ended = new Map<string, MigrationOutcome>();
-  let closed = false;
+  const closing = new AbortController();
+  const tying = new Map<string, Promise<void>>();
   const rowOf = (id: string) => deps.source().deps.journal.get('source', id) as SourceRow<SourceState> | undefined;
 
   function end(migrationId: string, outcome: MigrationOutcome): void {
@@ -76,12 +93,17 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
     const known = outcomeOf(migrationId);
     if (known !== undefined) return deps.events.emit({ kind: 'migration-ended', migrationId, outcome: known });
     if (rowOf(migrationId) !== undefined) return;
-    if (closed) throw new XapiError('INTERNAL_ERROR', ['the daemon of the source stops']);
+    closing.signal.throwIfAborted();
     const { deps: sourceDeps, settings } = deps.source();
     const stop = new AbortController();
-    const run = deps.queue.run(request.uuid, () =>
-      migrateAsSource(sourceDeps, settings, request, {
+    let begun = false;
+    const run = deps.queue.run(request.uuid, () => {
+      begun = true;
+      // It has been told as stopped already.
+      stop.signal.throwIfAborted();
+      return migrateAsSource(sourceDeps, settings, request, {
         signal: stop.signal,
+        closing: closing.signal,
         onProgress: (phase, progress) =>
           deps.events.emit({
             kind: 'migration-progress',
@@ -92,36 +114,47 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
         onCommit: () => {
           entry.committed = true;
         },
-      }),
-    );
-    const ending = run
+      });
+    });
+    const ending = Promise.race([run, stoppedBefore(stop.signal, request, () => begun)])
       .catch((error: unknown): MigrationOutcome => ({ status: 'failure', error: toWireError(toXapiError(error)) }))
-      .then((outcome) => end(migrationId, outcome));
+      .then((outcome) => {
+        end(migrationId, outcome);
+        tie(migrationId);
+      });
     const entry: UnderWay = { stop, committed: false, ended: ending };
     underWay.set(migrationId, entry);
   }
 
   async function cancel(migrationId: string): Promise<void> {
     const entry = underWay.get(migrationId);
-    if (entry === undefined || entry.committed) {
-      throw new XapiError('OPERATION_NOT_ALLOWED', ['the migration has passed its commit point']);
+    if (entry === undefined) throw new XapiError('OPERATION_NOT_ALLOWED', ['the migration has ended']);
+    if (entry.committed) {
+      throw new XapiError('OPERATION_NOT_ALLOWED', [
+        'the migration has passed its commit point: the VM goes on at the destination',
+      ]);
     }
     entry.stop.abort(new XapiError('TASK_CANCELLED', [migrationId]));
   }
 
-  /** Nothing else is done with the VM meanwhile. */
-  async function settleInLane(sourceDeps: SourceDeps, settings: SourceSettings, row: SourceRow<SourceState>) {
-    const settled = deps.queue.run(row.uuid, () => settleRow(sourceDeps, settings, row));
-    const outcome = await settled.catch((error: unknown) => inDoubt(sourceDeps, row, messageOf(error)));
-    end(row.migrationId, outcome);
+  function looseEnds(): LooseEnds {
+    return { deps: deps.source().deps, inLane: deps.queue.run, onEnded: end };
   }
 
-  /** What an earlier run left cannot be dealt with now: the next start tries again. */
-  function leftOver(row: SourceRow<SourceState>, error: unknown): MigrationOutcome {
-    const { log } = deps.source().deps;
-    log.error('a migration could not be ended', { migration: row.migrationId, vm: row.uuid, err: error });
-    const done = row.state === 'done' || row.state === 'failed' ? (row.outcome as MigrationOutcome) : undefined;
-    return done ?? failure(row, `the VM could not be resumed: ${messageOf(error)}`);
+  /** Do in the background what a migration has left to do. */
+  function tie(migrationId: string): void {
+    if (tying.has(migrationId)) return;
+    const work = persist(() => tieLooseEnds(looseEnds(), migrationId), closing.signal);
+    tying.set(
+      migrationId,
+      work.finally(() => tying.delete(migrationId)),
+    );
+  }
+
+  /** What an earlier run has left in doubt is told as such when its destination does not answer soon. */
+  async function tellDoubt(row: SourceRow<SourceState>, afterMs: number): Promise<void> {
+    await setTimeout(afterMs, undefined, { signal: closing.signal }).catch(() => undefined);
+    if (!closing.signal.aborted && rowOf(row.migrationId)?.state === 'going') end(row.migrationId, inDoubtOutcome(row));
   }
 
   return {
@@ -133,84 +166,85 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
       const why = `the source does not know of migration ${migrationId}: it never began`;
       return { status: 'failure', error: toWireError(new XapiError('INTERNAL_ERROR', [why])) };
     },
+    async mayRun(migrationId, token) {
+      const row = rowOf(migrationId);
+      if (row === undefined) return 'unknown';
+      if (row.agreed === undefined || !sameSecret(row.agreed.token, token)) {
+        throw new XapiError('SESSION_INVALID', ['migration token']);
+      }
+      if (row.state === 'going' || row.state === 'done') return 'yes';
+      return row.state === 'failed' ? 'no' : 'unknown';
+    },
+    vmOf(handle) {
+      const open = deps
+        .source()
+        .deps.journal.rows()
+        .find(
+          (row) =>
+            row.side === 'source' && row.state !== 'done' && row.state !== 'failed' && sameDomain(row.handle, handle),
+        );
+      return open?.uuid;
+    },
+    async forceSettlement(uuid, runs) {
+      const { deps: sourceDeps } = deps.source();
+      const row = sourceDeps.journal
+        .rows()
+        .find((each) => each.side === 'source' && each.uuid === uuid && each.state === 'going');
+      if (row === undefined) return false;
+      const { migrationId } = row;
+      if (underWay.has(migrationId))
+        throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', uuid, 'migrate_send', migrationId]);
+      const settlement = runs === 'here' ? 'refused' : 'taken';
+      await deps.queue.run(uuid, () =>
+        applySettlement(looseEnds(), migrationId, settlement, 'an operator has settled it'),
+      );
+      tie(migrationId);
+      return true;
+    },
     async recover() {
       const { deps: sourceDeps, settings } = deps.source();
       const rows = sourceDeps.journal.rows().filter((row) => row.side === 'source') as SourceRow<SourceState>[];
-      const over = rows.filter(({ state }) => state === 'done' || state === 'failed');
-      await sourceDeps.journal.removeOld(over, rememberedMs);
-      for (const row of rows) {
-        if (row.state === 'going') void settleInLane(sourceDeps, settings, row);
-        else await recoverRow(sourceDeps, row).catch((error: unknown) => end(row.migrationId, leftOver(row, error)));
+      await sourceDeps.journal.removeOld(
+        rows.filter(({ tied }) => tied),
+        rememberedMs,
+      );
+      for (const row of rows.filter(({ tied }) => !tied)) {
+        if (row.state === 'going') {
+          await markInDoubt(sourceDeps, row);
+          void tellDoubt(row, settings.stepTimeoutMs);
+        } else {
+          await goOnHere(looseEnds(), row.migrationId).catch(async (error: unknown) => {
+            sourceDeps.log.error('a VM could not be resumed yet', {
+              migration: row.migrationId,
+              vm: row.uuid,
+              err: error,
+            });
+            const outcome = notResumed(row, error);
+            await sourceDeps.journal.put({ ...row, outcome });
+            end(row.migrationId, outcome);
+          });
+        }
+        tie(row.migrationId);
       }
     },
     async close() {
-      closed = true;
+      closing.abort(new XapiError('INTERNAL_ERROR', ['the daemon of the source stops']));
       const open = [...underWay.values()];
-      for (const entry of open) {
-        if (!entry.committed) entry.stop.abort(new XapiError('INTERNAL_ERROR', ['the daemon of the source stops']));
-      }
-      await Promise.all(open.map((entry) => entry.ended));
+      for (const entry of open) if (!entry.committed) entry.stop.abort(closing.signal.reason);
+      await Promise.all([...open.map((entry) => entry.ended), ...tying.values()]);
     },
   };
 }
 
-/** A migration that was not committed resumes here; one that is done has its old copy cleaned up. */
-async function recoverRow(deps: SourceDeps, row: SourceRow<SourceState>): Promise<void> {
-  if (row.state === 'done') return deps.backend.destroy(row.handle);
-  if (row.state === 'failed') return;
-  deps.log.warn('the VM goes on here: the daemon was started anew before the commit point', {
-    migration: row.migrationId,
-    vm: row.uuid,
+/** A migration that is stopped while it waits for its turn ends at once; its turn then does nothing. */
+function stoppedBefore(signal: AbortSignal, request: MigrateRequest, begun: () => boolean): Promise<MigrationOutcome> {
+  return new Promise((resolve) => {
+    const stopped = () => {
+      if (begun()) return;
+      const cancelled = signal.reason instanceof XapiError && signal.reason.code === 'TASK_CANCELLED';
+      const error = cancelled ? new XapiError('TASK_CANCELLED', [request.task]) : toXapiError(signal.reason);
+      resolve({ status: cancelled ? 'cancelled' : 'failure', error: toWireError(error) });
+    };
+    signal.addEventListener('abort', stopped, { once: true });
   });
-  await resume(deps.backend, row);
-  await deps.journal.put({ ...row, state: 'failed', outcome: failure(row, 'the source was started anew') });
-}
-
-/** A commit without an answer: the destination is asked for a while; until it has answered the VM is in doubt. */
-async function settleRow(
-  deps: SourceDeps,
-  settings: SourceSettings,
-  row: SourceRow<SourceState>,
-): Promise<MigrationOutcome> {
-  const { agreed } = row;
-  if (agreed === undefined || row.report === undefined) return inDoubt(deps, row, 'nothing was agreed');
-  await mark(deps, row, `migration ${row.migrationId} is being settled`);
-  const settlement = await settleWithin(settings.stepTimeoutMs, deps.peers, agreed, deps.log);
-  if (settlement === 'unknown') return inDoubt(deps, row, 'the destination has not said whether it runs the VM');
-  if (settlement === 'taken') {
-    const outcome: MigrationOutcome = { status: 'success', report: row.report as MigrationReport };
-    await deps.journal.put({ ...row, state: 'done', outcome });
-    await deps.backend.destroy(row.handle);
-    const { migrationId, token } = agreed;
-    const told = deps.peers.at(agreed.xenopsUrl).acknowledge(migrationId, token);
-    await told.catch((error: unknown) => deps.log.warn(`the destination is not told: ${messageOf(error)}`));
-    return outcome;
-  }
-  const outcome = failure(row, 'the destination has refused the VM, as was settled after a restart of the source');
-  await resume(deps.backend, row);
-  await deps.journal.put({ ...row, state: 'failed', outcome });
-  return outcome;
-}
-
-/** A domain that a lost hypervisor took with it needs no mark. */
-async function mark(deps: SourceDeps, row: SourceRow, reason: string): Promise<void> {
-  const domains = await deps.backend.list();
-  if (domains.some(({ handle }) => sameDomain(handle, row.handle))) await deps.backend.markInDoubt(row.handle, reason);
-}
-
-/** The VM stays here under its own name, paused, until it is settled: at the next start. */
-async function inDoubt(deps: SourceDeps, row: SourceRow, why: string): Promise<MigrationOutcome> {
-  const log = (error: unknown) => deps.log.error('in doubt', { migration: row.migrationId, vm: row.uuid, err: error });
-  log(new Error(why));
-  await mark(deps, row, `migration ${row.migrationId}: ${why}`).catch(log);
-  await deps.backend.rename(row.handle, row.uuid).catch(log);
-  return { status: 'in-doubt', error: failure(row, why).error };
-}
-
-function failure(row: SourceRow, why: string) {
-  const { source } = row.request as MigrateRequest;
-  return {
-    status: 'failure',
-    error: toWireError(new XapiError('VM_MIGRATE_FAILED', [row.uuid, source, 'destination', why])),
-  } as const;
 }

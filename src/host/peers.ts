@@ -2,7 +2,7 @@
 import type { Log } from '../base/log.js';
 import { checkReply } from '../migrate/agreement.js';
 import { decodeReply, encodeMetadata } from '../migrate/metadata.js';
-import type { Settlement } from '../migrate/protocol.js';
+import type { Permission, Settlement } from '../migrate/protocol.js';
 import type { Peers } from '../migrate/settle.js';
 import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
 import { type Secrets, withSecret } from './secrets.js';
@@ -49,6 +49,7 @@ export function createPeers(secrets: Secrets, log: Log): Peers {
     at: (url) => ({
       settle: (id, token) => ask(url, (client) => client.json<Settlement>('settle', [id, token], settleTimeoutMs)),
       acknowledge: (id, token) => ask(url, (client) => client.json<void>('acknowledge', [id, token], settleTimeoutMs)),
+      mayRun: (id, token) => ask(url, (client) => client.json<Permission>('mayRun', [id, token], settleTimeoutMs)),
       digest: (id, token) => ask(url, (client) => client.json<string>('digest', [id, token], digestTimeoutMs)),
     }),
   };

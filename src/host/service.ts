@@ -6,8 +6,8 @@
  */
 import type { DomainHandle, DomainSpec, DomainState } from '../base/hypervisor-protocol.js';
 import type { ReceiveReply, VmMetadata } from '../migrate/metadata.js';
+import type { RunsWhere } from '../migrate/protocol.js';
 import type { MigrateRequest, MigrationOutcome } from '../migrate/request.js';
-import type { RunsWhere } from './doubt.js';
 import type { MachineDescription } from './machine.js';
 import type { HostStorage } from './storage.js';
 
@@ -90,11 +90,6 @@ export interface HostService {
   receive(request: ReceiveRequest): Promise<ReceiveReply>;
   /** The local SRs and their volumes. */
   readonly storage: HostStorage;
-  /**
-   * A function of a plugin of the host; there is one, `fault`. @returns what it answers, as text
-   * @throws XENAPI_MISSING_PLUGIN, and what the function throws
-   */
-  callPlugin(plugin: string, fn: string, args: Readonly<Record<string, string>>): Promise<string>;
   /** Events after the given number, oldest first; waits up to `timeoutSeconds` for one. `next` is for the next call. */
   events(since: number, timeoutSeconds: number): Promise<{ events: HostEvent[]; next: number }>;
 }

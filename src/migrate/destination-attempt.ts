@@ -272,16 +272,23 @@ export async function refuseRow(
 
 /**
  * Leave nothing of a refused attempt behind: again, where that failed before. A domain that was made but not journaled has the
- * attempt's temporary uuid, which was free when the attempt began.
+ * attempt's temporary uuid, which was free when the attempt began, and is its own until another attempt is open.
  */
 export async function cleanUp(
-  { backend }: Pick<AttemptDeps, 'backend'>,
+  { backend, journal }: Pick<AttemptDeps, 'journal' | 'backend'>,
   row: DestinationRow<DestinationState>,
 ): Promise<void> {
-  const unnamed = row.handle === undefined && row.state !== 'refused' ? await backend.list() : [];
+  const later = journal
+    .rows()
+    .some((each) => each.side === 'destination' && each.uuid === row.uuid && isOpen(each as typeof row));
+  const unnamed = row.handle === undefined && !later ? await backend.list() : [];
   const handle = row.handle ?? unnamed.find(({ uuid }) => uuid === row.temporaryUuid)?.handle;
   if (handle !== undefined) await backend.destroyUnlessRan(handle);
   await backend.release(row.migrationId);
+}
+
+function isOpen({ state }: DestinationRow<DestinationState>): boolean {
+  return state !== 'refused' && state !== 'done';
 }
 
 /** The destination has reached a step: where a rule says so, something breaks here. @throws what the rule says */

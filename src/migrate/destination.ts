@@ -7,19 +7,30 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Backend } from '../backend/backend.js';
-import { messageOf, XapiError } from '../base/errors.js';
-import { sameDomain } from '../base/hypervisor-protocol.js';
-import type { Log } from '../base/log.js';
+import { XapiError } from '../base/errors.js';
+import { type DomainHandle, sameDomain } from '../base/hypervisor-protocol.js';
+import { persist } from '../base/retry.js';
 import { channelUrl } from '../wire/channel.js';
 import type { DestinationRow, Journal } from '../xenops/journal.js';
 import type { Queue } from '../xenops/queue.js';
 import { type AttemptDeps, cleanUp, type DestinationAttempt, openAttempt, refuseRow } from './destination-attempt.js';
+import { type DestinationEnds, decideTaken, endUntaken, tieDestinationEnds } from './destination-loose-ends.js';
 import { checkMigrationId, type ReceiveReply, type VmMetadata } from './metadata.js';
-import { acceptedFormats, type DestinationState, hasTaken, type Settlement, temporaryUuid } from './protocol.js';
+import {
+  acceptedFormats,
+  type DestinationState,
+  hasTaken,
+  type RunsWhere,
+  type Settlement,
+  temporaryUuid,
+} from './protocol.js';
 import { sameSecret } from './rendezvous.js';
+import type { Peers } from './settle.js';
 
 export interface DestinationDeps extends AttemptDeps {
   readonly queue: Queue;
+  /** How the source of an attempt is asked whether what was taken may run. */
+  readonly peers: Pick<Peers, 'at'>;
   /** The URL below which the channels are. */
   readonly xenopsUrl: () => string;
   /** An attempt is over: the VM is here, or it will never be. */
@@ -38,11 +49,15 @@ export interface MigrationDestination {
   receive(request: ReceiveRequest): Promise<ReceiveReply>;
   /** Record which of {point 3, settle} came first, and say it. @throws SESSION_INVALID for a wrong token */
   settle(migrationId: string, token: string): Promise<Settlement>;
-  /** The source knows the outcome: it may be forgotten. */
+  /** The source knows the outcome: it may be forgotten. @throws OTHER_OPERATION_IN_PROGRESS while what was taken does not run */
   acknowledge(migrationId: string, token: string): Promise<void>;
   /** The digest of what arrived, once it is complete. */
   digest(migrationId: string, token: string): Promise<string>;
-  /** Once, at the start: end what an earlier run of the daemon left behind. */
+  /** The uuid of the VM whose copy a domain is, where it was taken and does not run yet. */
+  vmOf(handle: DomainHandle): string | undefined;
+  /** End the doubt about a VM by an operator's word. @returns whether a copy of it that was taken was in doubt here */
+  forceSettlement(uuid: string, runs: RunsWhere): Promise<boolean>;
+  /** Once, at the start: end what an earlier run of the daemon left behind. What needs others goes on in the background. */
   recover(): Promise<void>;
   /** Refuse what has not been taken, and close. */
   close(): Promise<void>;
@@ -56,6 +71,17 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
   const attempts = new Map<string, DestinationAttempt>();
   const closing = new AbortController();
   const inLane = <T>(uuid: string, work: () => Promise<T>) => deps.queue.run(`receive ${uuid}`, work);
+  const tying = new Map<string, Promise<void>>();
+  const ends: DestinationEnds = { deps, peers: deps.peers, inLane, onEnded: deps.onEnded };
+  /** Do in the background what an attempt has left to do. */
+  const tie = (id: string): void => {
+    if (tying.has(id)) return;
+    const work = persist(() => tieDestinationEnds(ends, id), closing.signal);
+    tying.set(
+      id,
+      work.finally(() => tying.delete(id)),
+    );
+  };
   const rowOf = (id: string) => deps.journal.get('destination', id) as DestinationRow<DestinationState> | undefined;
   const authenticated = (id: string, token: string): DestinationRow<DestinationState> | undefined => {
     const row = rowOf(id);
@@ -81,7 +107,10 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     attempts.set(request.migrationId, attempt);
     void attempt.ended.then((settlement) => {
       attempts.delete(request.migrationId);
-      deps.onEnded(request.migrationId, settlement === 'taken');
+      const state = rowOf(request.migrationId)?.state;
+      // What was taken and does not run has not ended.
+      if (settlement === 'refused' || state === 'done') deps.onEnded(request.migrationId, settlement === 'taken');
+      tie(request.migrationId);
     });
     return row.reply as ReceiveReply;
   }
@@ -160,25 +189,44 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       if (hasTaken(rowOf(id)?.state ?? 'refused')) await attempts.get(id)?.ended;
       const row = rowOf(id);
       if (row?.state === 'done' || row?.state === 'refused') await deps.journal.remove('destination', id);
+      else if (row !== undefined && hasTaken(row.state)) {
+        throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', row.uuid, 'migrate_send', id]);
+      }
     },
     async digest(id, token) {
       const row = authenticated(id, token);
       if (row?.handle === undefined) throw new XapiError('INTERNAL_ERROR', [`migration ${id} has no domain here`]);
       return deps.backend.digest(row.handle);
     },
+    vmOf(handle) {
+      const row = destinationRows(deps.journal).find((each) => each.handle && sameDomain(each.handle, handle));
+      return row !== undefined && hasTaken(row.state) ? row.uuid : undefined;
+    },
+    async forceSettlement(uuid, runs) {
+      const row = destinationRows(deps.journal).find(
+        (each) => each.uuid === uuid && each.state !== 'done' && hasTaken(each.state),
+      );
+      if (row === undefined || attempts.has(row.migrationId)) return false;
+      await inLane(uuid, () => decideTaken(ends, row.migrationId, runs === 'here' ? 'taken' : 'refused'));
+      return true;
+    },
     async recover() {
-      for (const row of destinationRows(deps.journal)) {
-        const settlement = await recoverRow(deps, row).catch((error: unknown) => {
-          deps.log.error('a migration could not be ended', { migration: row.migrationId, err: error });
-          return 'unknown' as const;
-        });
-        if (settlement !== 'unknown') deps.onEnded(row.migrationId, settlement === 'taken');
+      for (const { migrationId, state } of destinationRows(deps.journal)) {
+        if (state === 'done') deps.onEnded(migrationId, true);
+        if (state === 'refused') deps.onEnded(migrationId, false);
+        if (!hasTaken(state)) {
+          await endUntaken(ends, migrationId).catch((error: unknown) =>
+            deps.log.error('a migration could not be ended yet', { migration: migrationId, err: error }),
+          );
+        }
+        tie(migrationId);
       }
     },
     async close() {
       closing.abort(new XapiError('INTERNAL_ERROR', ['the daemon of the destination stops']));
       await Promise.all([...attempts.values()].map((attempt) => attempt.settle('the daemon of the destination stops')));
       await Promise.all([...attempts.values()].map((attempt) => attempt.ended));
+      await Promise.all(tying.values());
     },
   };
 }
@@ -199,29 +247,4 @@ async function assertFree(backend: Backend, row: DestinationRow): Promise<void> 
   throw new XapiError('OPERATION_NOT_ALLOWED', [
     `the temporary uuid ${row.temporaryUuid} is in use by domain ${holder.handle.domid}`,
   ]);
-}
-
-/** After a restart: what was not taken is refused; what was taken and ran is done; the rest stays paused, in doubt. */
-async function recoverRow(deps: DestinationDeps, row: DestinationRow<DestinationState>): Promise<Settlement> {
-  const log: Log = deps.log.child({ migration: row.migrationId, vm: row.uuid, side: 'destination' });
-  if (row.state === 'done') return 'taken';
-  if (row.state === 'refused') {
-    await cleanUp(deps, row);
-    return 'refused';
-  }
-  if (!hasTaken(row.state)) {
-    log.warn('refused: the daemon was started anew');
-    await refuseRow(deps, row);
-    return 'refused';
-  }
-  const { handle } = row;
-  const domain = (await deps.backend.list()).find((one) => handle !== undefined && sameDomain(one.handle, handle));
-  if (domain === undefined || domain.everRan) {
-    await deps.journal.put({ ...row, state: 'done' });
-    return 'taken';
-  }
-  const reason = `migration ${row.migrationId}: taken, but the daemon was started anew before the VM ran`;
-  log.error(`in doubt: ${reason}`);
-  await deps.backend.markInDoubt(domain.handle, reason).catch((error: unknown) => log.error(messageOf(error)));
-  return 'unknown';
 }

@@ -33,6 +33,11 @@ export const metadataSchema = z.object({
   }),
   paused: z.boolean().optional(),
   digest: z.boolean().optional(),
+  /** Where the source answers `mayRun`. Absent from a source of an earlier version. */
+  sourceUrl: z
+    .url({ protocol: /^https?$/ })
+    .max(2048)
+    .optional(),
   vifs: z
     .array(z.object({ uuid: short, device: short, mac: short, network: short }))
     .max(256)

@@ -44,7 +44,10 @@
  *
  * Before the commit point the source can always resume. From it on the source acts only on an outcome: point 4, or what
  * `settle` answers, which the destination records for good. `refused` resumes at the source, `taken` completes there, no answer
- * leaves the VM paused and in doubt.
+ * leaves the VM paused and in doubt, and `settle` is sent again for as long as it takes, across restarts. A destination that
+ * has taken the VM and was interrupted before it ran asks the source (`mayRun`) before it runs it: an operator may have settled
+ * the source by force meanwhile. What either side has left to do after a failure is in source-loose-ends.ts and
+ * destination-loose-ends.ts; that it never runs two copies, nor loses the only one, is argued in docs/safety.md.
  *
  * Temporary uuids are the VM's uuid with the last group replaced (xapi): at the destination until the rename, and for the old
  * copy at the source from point 2. They are a function of the VM's uuid, so they cannot tell two attempts apart: the
@@ -106,6 +109,12 @@ export function hasTaken(state: DestinationState): boolean {
 
 /** The answer of `settle`: one for each attempt, for good. `unknown` is no answer. */
 export type Settlement = 'taken' | 'refused' | 'unknown';
+
+/** The answer of `mayRun`: `no` where the VM goes on at the source, `unknown` where that cannot be said. */
+export type Permission = 'yes' | 'no' | 'unknown';
+
+/** Where a VM is to run, by an operator's word: on this host, or anywhere but here. */
+export type RunsWhere = 'here' | 'elsewhere';
 
 /** The uuid of the incoming copy at the destination, until it is the VM (xapi). */
 export function temporaryUuid(uuid: string): string {

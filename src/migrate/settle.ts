@@ -1,34 +1,36 @@
 /**
- * What the source says to the destination apart from the channels, and the command that ends a silent commit.
+ * What the two hosts of a migration say to each other apart from the channels, and the command that ends a silent commit.
  *
  * Each call carries the token that VM.receive gave, for this migration alone. `settle` is a command, not a question: the
- * destination records for good whichever of {point 3, settle} came first, and answers it. It is sent again and again, with growing
- * pauses, for a time; after that the VM stays in doubt. `acknowledge` lets the destination forget the outcome; `digest` gives the
- * digest of what arrived.
+ * destination records for good whichever of {point 3, settle} came first, and answers it. It is sent again and again, with
+ * growing pauses, until it is answered. `acknowledge` lets the destination forget the outcome; `digest` gives the digest of what
+ * arrived. `mayRun` goes the other way: a destination that took the VM and was interrupted before it ran asks the source.
  */
 import { setTimeout } from 'node:timers/promises';
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { ReceiveReply, VmMetadata } from './metadata.js';
 import { shorten } from './peer-word.js';
-import type { Settlement } from './protocol.js';
+import type { Permission, Settlement } from './protocol.js';
 import type { MigrateRequest } from './request.js';
 
-/** How a source reaches destinations over RPC. */
+/** How a host reaches the other one of a migration over RPC. */
 export interface Peers {
   /** VM.receive, where the request says. */
   receive(request: MigrateRequest, metadata: VmMetadata): Promise<ReceiveReply>;
-  /** The destination host of an attempt, by the URL below which its channels are. */
+  /** The other host of an attempt, by the URL below which its channels are. */
   at(xenopsUrl: string): Peer;
 }
 
-/** The destination host of one attempt; every call carries the migration's token. */
+/** The other host of one attempt; every call carries the migration's token. */
 export interface Peer {
   settle(migrationId: string, token: string): Promise<Settlement>;
-  /** The source knows the outcome: the destination may forget it. */
+  /** The source knows the outcome: the destination may forget it. @throws while the VM it took does not run yet */
   acknowledge(migrationId: string, token: string): Promise<void>;
   /** The digest of what the destination got, once it is complete. */
   digest(migrationId: string, token: string): Promise<string>;
+  /** Asked of the source: whether the destination, which took the VM, may run it. */
+  mayRun(migrationId: string, token: string): Promise<Permission>;
 }
 
 /** What a source needs to know of an attempt to settle it. */
@@ -39,25 +41,40 @@ export interface Agreed {
 }
 
 const firstPauseMs = 200;
-const longestPauseMs = 30_000;
+const longestPauseMs = 5_000;
 
 /**
- * Settle a migration.
+ * Settle a migration within a time.
  *
  * @param timeoutMs give up after so long; `unknown` then
+ * @param signal gives up at once
  */
-export async function settleWithin(timeoutMs: number, peers: Peers, agreed: Agreed, log: Log): Promise<Settlement> {
+export async function settleWithin(
+  timeoutMs: number,
+  peers: Peers,
+  agreed: Agreed,
+  log: Log,
+  signal?: AbortSignal,
+): Promise<Settlement> {
   const until = Date.now() + timeoutMs;
-  for (let pause = firstPauseMs; ; pause = Math.min(pause * 2, longestPauseMs)) {
-    try {
-      const settlement: unknown = await peers.at(agreed.xenopsUrl).settle(agreed.migrationId, agreed.token);
-      // The VM is resumed or destroyed by this word: nothing else is taken for an outcome.
-      if (settlement === 'taken' || settlement === 'refused') return settlement;
-      log.warn(`settle: the destination answers ${shorten(JSON.stringify(settlement))}`);
-    } catch (error) {
-      log.warn(`settle: ${messageOf(error)}`);
-    }
-    if (Date.now() + pause > until) return 'unknown';
-    await setTimeout(pause);
+  for (let pause = firstPauseMs; signal?.aborted !== true; pause = Math.min(pause * 2, longestPauseMs)) {
+    const settlement = await settleOnce(peers, agreed, log);
+    if (settlement !== 'unknown') return settlement;
+    if (Date.now() + pause > until) break;
+    await setTimeout(pause, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
   }
+  return 'unknown';
+}
+
+/** Settle a migration with one call; `unknown` where that has no clear answer. Never throws. */
+export async function settleOnce(peers: Peers, agreed: Agreed, log: Log): Promise<Settlement> {
+  try {
+    const settlement: unknown = await peers.at(agreed.xenopsUrl).settle(agreed.migrationId, agreed.token);
+    // The VM is resumed or destroyed by this word: nothing else is taken for an outcome.
+    if (settlement === 'taken' || settlement === 'refused') return settlement;
+    log.warn(`settle: the destination answers ${shorten(JSON.stringify(settlement))}`);
+  } catch (error) {
+    log.warn(`settle: ${messageOf(error)}`);
+  }
+  return 'unknown';
 }

@@ -11,10 +11,11 @@ import type { ImageLimits } from '../xenops/image.js';
 import type { Journal, SourceRow } from '../xenops/journal.js';
 import type { Compressor, ConfiguredCompressor } from './compressor.js';
 import type { FaultPlace, Faults, Helper } from './faults.js';
+import type { ReceiveReply } from './metadata.js';
 import { hear, shorten } from './peer-word.js';
 import type { Phase, Side, SourceState, Step, SynchronisationPoint } from './protocol.js';
 import type { MigrateRequest } from './request.js';
-import type { Peers } from './settle.js';
+import type { Agreed, Peers } from './settle.js';
 
 export interface SourceDeps {
   readonly backend: Backend;
@@ -23,6 +24,8 @@ export interface SourceDeps {
   readonly zstd: ZstdCommand;
   readonly peers: Peers;
   readonly faults: Faults;
+  /** The URL below which this host answers the other ones. */
+  readonly xenopsUrl: () => string;
   readonly log: Log;
 }
 
@@ -36,8 +39,6 @@ export interface SourceSettings {
   /** How long the guest may take to stop. */
   readonly suspendTimeoutMs: number;
   readonly limits: ImageLimits;
-  /** After how much silence TCP asks whether the destination is there, in milliseconds. */
-  readonly keepAliveMs: number;
 }
 
 export interface SourceHooks {
@@ -45,6 +46,8 @@ export interface SourceHooks {
   readonly signal: AbortSignal;
   /** @param progress 0 to 1 */
   onProgress(phase: Phase, progress: number): void;
+  /** Aborted when the daemon stops: past the commit point nothing is waited for any more, the next start goes on. */
+  readonly closing: AbortSignal;
   /** The commit begins, and is about to be journaled: from now on the signal is not to be aborted. */
   onCommit(): void;
 }
@@ -65,6 +68,8 @@ export interface Attempt {
   phase: Phase;
   /** The side that a failure, should one come now, is on. */
   failedSide: Side;
+  /** VM.receive, once it was called. */
+  asked?: Promise<ReceiveReply>;
   /** What was journaled last; absent until `begin` has found the domain. */
   row?: SourceRow<SourceState>;
   control?: RawSocket;
@@ -136,6 +141,17 @@ export async function write(attempt: Attempt, row: SourceRow<SourceState>): Prom
 export function rowOf(attempt: Attempt): SourceRow<SourceState> {
   if (attempt.row === undefined) throw new XapiError('INTERNAL_ERROR', ['the migration was not begun']);
   return attempt.row;
+}
+
+/** What VM.receive's reply comes to. */
+export function agreedFrom({ request }: Attempt, { control, token }: ReceiveReply): Agreed {
+  return { migrationId: request.migrationId, xenopsUrl: control.replace(/\/migrate\/vm\/[^/]*$/, ''), token };
+}
+
+/** @throws INTERNAL_ERROR before VM.receive has answered */
+export function agreedOf(row: SourceRow): Agreed {
+  if (row.agreed === undefined) throw new XapiError('INTERNAL_ERROR', ['the destination has agreed to nothing']);
+  return row.agreed;
 }
 
 /** Wait for the destination at a point; what goes wrong then is on its side. */

@@ -1,16 +1,14 @@
-/** How a migration ends at its source: it has moved, it goes on here, or it is in doubt. */
-import type { Backend } from '../backend/backend.js';
-import { within } from '../base/deadline.js';
+/** How a migration ends at its source: it has moved, it goes on here, or it is in doubt. What is left then is source-loose-ends.ts. */
+import { untilAborted, within } from '../base/deadline.js';
 import { messageOf, XapiError } from '../base/errors.js';
-import { sameDomain } from '../base/hypervisor-protocol.js';
-import type { Log } from '../base/log.js';
 import { sendError } from '../wire/handshake.js';
-import type { SourceRow } from '../xenops/journal.js';
 import type { Settlement } from './protocol.js';
 import { type MigrationOutcome, type MigrationReport, toWireError } from './request.js';
-import { type Agreed, type Peers, settleWithin } from './settle.js';
+import { settleWithin } from './settle.js';
 import {
   type Attempt,
+  agreedFrom,
+  agreedOf,
   awaitPoint,
   closeChannels,
   elapsed,
@@ -20,9 +18,11 @@ import {
   rowOf,
   write,
 } from './source-attempt.js';
+import { doubtOf, markInDoubt, resume } from './source-loose-ends.js';
 
-/** How long a destination may take to hear that nothing more comes. */
-const refuseTimeoutMs = 5_000;
+/** How long a destination may take to hear why, and to clean up; what takes longer goes on by itself. */
+const sayWhyMs = 500;
+const refuseMs = 3_000;
 
 /** Past the commit point nothing that fails here resumes the VM; only the destination's word that it has refused does. */
 export async function conclude(attempt: Attempt, report: MigrationReport): Promise<MigrationOutcome> {
@@ -38,22 +38,23 @@ export async function conclude(attempt: Attempt, report: MigrationReport): Promi
 
 /** Point 4, or what the destination has settled on where that does not come. */
 async function awaitRunning(attempt: Attempt): Promise<Settlement> {
+  const { deps, settings, log, hooks } = attempt;
   enter(attempt, 'run');
   try {
-    await reach(attempt, 'run');
-    await awaitPoint(attempt, '4', () => attempt.answer ?? Promise.reject(new Error('the control channel is gone')));
+    await untilAborted(reach(attempt, 'run'), hooks.closing);
+    const four = () => attempt.answer ?? Promise.reject(new Error('the control channel is gone'));
+    await untilAborted(awaitPoint(attempt, '4', four), hooks.closing);
     return 'taken';
   } catch (error) {
-    attempt.log.warn(`no point 4, settling: ${messageOf(error)}`);
-    const { deps, settings, log } = attempt;
-    return settleWithin(settings.stepTimeoutMs, deps.peers, agreedOf(rowOf(attempt)), log);
+    if (hooks.closing.aborted) return 'unknown';
+    log.warn(`no point 4, settling: ${messageOf(error)}`);
+    return settleWithin(settings.stepTimeoutMs, deps.peers, agreedOf(rowOf(attempt)), log, hooks.closing);
   }
 }
 
-/** The VM runs at the destination: report, and clean up the old copy. A clean-up that fails is done at the next start. */
+/** The VM runs at the destination: report, and clean up the old copy. */
 async function finish(attempt: Attempt, known: MigrationReport): Promise<MigrationOutcome> {
   const { deps, log } = attempt;
-  const row = rowOf(attempt);
   const times = elapsed(attempt);
   enter(attempt, 'clean-up');
   const report: MigrationReport = { ...known, ...times, ...(await digests(attempt)) };
@@ -61,13 +62,14 @@ async function finish(attempt: Attempt, known: MigrationReport): Promise<Migrati
   closeChannels(attempt);
   try {
     await reach(attempt, '4');
-    await write(attempt, { ...row, state: 'done', outcome });
+    await write(attempt, { ...rowOf(attempt), state: 'done', outcome });
     await reach(attempt, 'clean-up');
-    await deps.backend.destroy(row.handle);
-    const { xenopsUrl, migrationId, token } = agreedOf(row);
+    await deps.backend.destroy(rowOf(attempt).handle);
+    const { xenopsUrl, migrationId, token } = agreedOf(rowOf(attempt));
     await deps.peers.at(xenopsUrl).acknowledge(migrationId, token);
+    await write(attempt, { ...rowOf(attempt), tied: true });
   } catch (error) {
-    log.warn(`clean-up goes on at the next start: ${messageOf(error)}`);
+    log.warn(`clean-up goes on later: ${messageOf(error)}`);
   }
   log.info('migrated', { compressor: report.compressorUsed, seconds: report.seconds, downtime_ms: report.downtimeMs });
   return outcome;
@@ -79,10 +81,8 @@ async function digests(attempt: Attempt): Promise<Pick<MigrationReport, 'digests
   const row = rowOf(attempt);
   const { xenopsUrl, migrationId, token } = agreedOf(row);
   try {
-    const [source, destination] = await Promise.all([
-      backend.digest(row.handle),
-      peers.at(xenopsUrl).digest(migrationId, token),
-    ]);
+    const both = Promise.all([backend.digest(row.handle), peers.at(xenopsUrl).digest(migrationId, token)]);
+    const [source, destination] = await untilAborted(both, attempt.hooks.closing);
     if (source !== destination) attempt.log.error('what arrived is not what was sent', { source, destination });
     return { digests: { source, destination } };
   } catch (error) {
@@ -91,14 +91,12 @@ async function digests(attempt: Attempt): Promise<Pick<MigrationReport, 'digests
   }
 }
 
-/** No outcome in time: the VM stays here, paused, marked, and refusing what could double it. */
+/** No outcome in time: the VM stays here, paused, marked, and refusing what could double it, until it is settled. */
 async function leaveInDoubt(attempt: Attempt): Promise<MigrationOutcome> {
-  const { handle, migrationId, uuid } = rowOf(attempt);
-  const reason = `migration ${migrationId}: the destination has not said whether it runs the VM`;
-  const { backend } = attempt.deps;
-  await backend.markInDoubt(handle, reason).catch((error: unknown) => attempt.log.error('cannot mark', { err: error }));
-  await backend.rename(handle, uuid).catch((error: unknown) => attempt.log.error('cannot rename', { err: error }));
+  const row = rowOf(attempt);
   closeChannels(attempt);
+  await markInDoubt(attempt.deps, row);
+  const reason = doubtOf(row);
   attempt.log.error(`the VM is in doubt: ${reason}`);
   return { status: 'in-doubt', error: toWireError(migrationError(attempt, new Error(reason))) };
 }
@@ -112,39 +110,39 @@ export async function abandon(attempt: Attempt, error: unknown): Promise<Migrati
     ? new XapiError('TASK_CANCELLED', [request.task])
     : migrationError(attempt, stopped ?? error);
   log.warn(cancelled ? 'cancelled' : 'failed', { phase: attempt.phase, failed_side: attempt.failedSide, err: error });
-  if (attempt.control !== undefined) await sendError(attempt.control, failure.message);
+  if (attempt.control !== undefined) {
+    await within(sendError(attempt.control, failure.message), sayWhyMs, 'not heard').catch(() => undefined);
+  }
   closeChannels(attempt);
   const outcome: MigrationOutcome = { status: cancelled ? 'cancelled' : 'failure', error: toWireError(failure) };
   if (row === undefined) return outcome;
-  try {
-    await resume(deps.backend, row);
-    await write(attempt, { ...row, state: 'failed', outcome });
-  } catch (reason) {
-    log.error('the VM could not be resumed', { err: reason });
-  }
-  if (row.agreed !== undefined && row.state !== 'going') await refuse(deps.peers, row.agreed, log);
+  const [resumed, told] = await Promise.allSettled([resume(deps.backend, row), tellRefusal(attempt)]);
+  const end = { outcome, ...(told.status === 'fulfilled' ? { tied: true as const } : {}) };
+  if (resumed.status === 'rejected') log.error('the VM could not be resumed yet', { err: resumed.reason });
+  await write(
+    attempt,
+    resumed.status === 'fulfilled' ? { ...rowOf(attempt), state: 'failed', ...end } : { ...rowOf(attempt), outcome },
+  ).catch((reason: unknown) => log.error('the end is not journaled yet', { err: reason }));
   return outcome;
 }
 
-function agreedOf(row: SourceRow): Agreed {
-  if (row.agreed === undefined) throw new XapiError('INTERNAL_ERROR', ['the destination has agreed to nothing']);
-  return row.agreed;
-}
-
-/** Tell the destination that nothing more comes. It would find out by itself, later. */
-async function refuse(peers: Peers, { xenopsUrl, migrationId, token }: Agreed, log: Log): Promise<void> {
-  const peer = peers.at(xenopsUrl);
-  const told = peer.settle(migrationId, token).then(() => peer.acknowledge(migrationId, token));
-  await within(told, refuseTimeoutMs, 'no answer').catch((error: unknown) => {
-    log.debug(`the destination will refuse by itself: ${messageOf(error)}`);
+/** Tell the destination that nothing more comes, and that it may forget the attempt. @throws where it has not heard */
+async function tellRefusal(attempt: Attempt): Promise<void> {
+  const { asked, deps } = attempt;
+  const telling = async () => {
+    if (rowOf(attempt).agreed === undefined) {
+      // A cancel does not wait for the reply of VM.receive, which may still come. Where there is none, nothing was agreed.
+      const reply = await asked?.catch(() => undefined);
+      if (reply === undefined) return;
+      await write(attempt, { ...rowOf(attempt), agreed: agreedFrom(attempt, reply) });
+    }
+    const { xenopsUrl, migrationId, token } = agreedOf(rowOf(attempt));
+    const peer = deps.peers.at(xenopsUrl);
+    await peer.settle(migrationId, token);
+    await peer.acknowledge(migrationId, token);
+  };
+  await within(telling(), refuseMs, 'no answer').catch((error: unknown) => {
+    attempt.log.debug(`the destination is told later: ${messageOf(error)}`);
+    throw error;
   });
-}
-
-/** Undo points 2 and the suspend, whichever came about: its name back, and running if it ran. Idempotent. */
-export async function resume(backend: Backend, row: SourceRow): Promise<void> {
-  const domain = (await backend.list()).find(({ handle }) => sameDomain(handle, row.handle));
-  if (domain === undefined) return;
-  if (domain.uuid !== row.uuid) await backend.rename(row.handle, row.uuid);
-  if (domain.inDoubt !== undefined) await backend.markInDoubt(row.handle, undefined);
-  if (row.wasRunning) await backend.unpause(row.handle, `resume ${row.migrationId}`);
 }

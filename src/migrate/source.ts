@@ -6,7 +6,7 @@
  */
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { emuSupports } from '../backend/emu-manager.js';
-import { within } from '../base/deadline.js';
+import { untilAborted, within } from '../base/deadline.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import { type ChannelKind, openChannel } from '../wire/channel.js';
 import { PeerError, sendSuccess } from '../wire/handshake.js';
@@ -19,6 +19,7 @@ import { memoryMigrationVersion, oldCopyUuid, type SynchronisationPoint } from '
 import type { MigrateRequest, MigrationOutcome, MigrationReport } from './request.js';
 import {
   type Attempt,
+  agreedFrom,
   awaitPoint,
   type Decision,
   elapsed,
@@ -99,12 +100,16 @@ async function begin(attempt: Attempt): Promise<void> {
   });
 }
 
-/** Earlier migrations of the VM from here have ended, and whoever asked for this one knows how. Their old copies go with them. */
+/**
+ * Earlier migrations of the VM from here have ended, and whoever asked for this one knows how. Their old copies go first; of
+ * those of which the destination still has to be told the rows stay.
+ */
 async function forgetEarlier({ deps, request }: Attempt): Promise<void> {
   for (const row of deps.journal.rows()) {
     if (row.side !== 'source' || row.uuid !== request.uuid || row.migrationId === request.migrationId) continue;
+    if (row.state === 'going') throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: migration ${row.migrationId}`]);
     if (row.state === 'done') await deps.backend.destroy(row.handle);
-    if (row.state === 'done' || row.state === 'failed') await deps.journal.remove('source', row.migrationId);
+    if (row.tied) await deps.journal.remove('source', row.migrationId);
   }
 }
 
@@ -117,11 +122,14 @@ async function prepare(attempt: Attempt): Promise<ReceiveReply> {
     ...request.metadata,
     paused: !row.wasRunning,
     ...(settings.digest ? { digest: true } : {}),
+    sourceUrl: deps.xenopsUrl(),
   };
   await reach(attempt, 'prepare');
-  const reply = await ofDestination(attempt, () => deps.peers.receive(request, metadata));
-  const xenopsUrl = reply.control.replace(/\/migrate\/vm\/[^/]*$/, '');
-  await write(attempt, { ...row, agreed: { migrationId: row.migrationId, xenopsUrl, token: reply.token } });
+  const reply = await ofDestination(attempt, () => {
+    attempt.asked = deps.peers.receive(request, metadata);
+    return attempt.asked;
+  });
+  await write(attempt, { ...row, agreed: agreedFrom(attempt, reply) });
   return reply;
 }
 
@@ -129,10 +137,11 @@ async function prepare(attempt: Attempt): Promise<ReceiveReply> {
 async function decide(attempt: Attempt, reply: ReceiveReply): Promise<Decision> {
   const { deps, request, settings, log } = attempt;
   const asked = chooseCompressor(request.compress, settings.compressor);
-  const { used, fallback } = await effectiveCompressor(asked, {
+  const abilities = {
     destinationAccepts: reply.accepts,
     emuSupportsCompress: () => emuSupports(deps.emu, 'compress', { ...settings.limits, signal: attempt.hooks.signal }),
-  });
+  };
+  const { used, fallback } = await untilAborted(effectiveCompressor(asked, abilities), attempt.hooks.signal);
   if (fallback !== undefined) log.warn(`migration-compressor ${asked} falls back to ${used}: ${fallback}`);
   const cookies = {
     instance_id: request.uuid,
@@ -161,7 +170,7 @@ async function connect(attempt: Attempt, reply: ReceiveReply, decision: Decision
   const open = async (kind: ChannelKind, url: string, more: Record<string, string> = {}) => {
     const cookies = { ...decision.cookies, ...more };
     const socket = await ofDestination(attempt, () =>
-      keepChannel(attempt, openChannel(url, reply.token, cookies, settings.stepTimeoutMs, settings.keepAliveMs)),
+      keepChannel(attempt, openChannel(url, reply.token, cookies, settings.stepTimeoutMs)),
     );
     return keepChannel(attempt, attempt.deps.faults.channel(kind, placeOf(attempt), socket));
   };
@@ -264,11 +273,12 @@ async function suspend(attempt: Attempt): Promise<void> {
   await write(attempt, { ...row, state: 'suspended' });
   await reach(attempt, 'suspend');
   attempt.pausedAt = performance.now();
-  await within(
+  const pausing = within(
     deps.backend.pause(row.handle, settings.suspendTimeoutMs),
     settings.suspendTimeoutMs,
     'the guest did not stop',
   );
+  await untilAborted(pausing, attempt.hooks.signal);
   if (settings.digest) await deps.backend.armDigest(row.handle);
   await reach(attempt, 'last round');
 }

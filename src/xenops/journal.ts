@@ -23,6 +23,8 @@ export interface SourceRow<State extends string = string> {
   readonly report?: unknown;
   /** How it ended, for a coordinator that asks later. */
   readonly outcome?: unknown;
+  /** The old copy is gone and the destination has been told: nothing is left to do. */
+  readonly tied?: true;
 }
 
 /** A destination's attempt to take a VM. */

@@ -56,31 +56,6 @@ describe('the host-level calls', function () {
     });
   }
 
-  const plugins: [params: unknown[], error: string[]][] = [
-    [
-      ['other', 'add', {}],
-      ['XENAPI_MISSING_PLUGIN', 'other'],
-    ],
-    [
-      ['', 'add', {}],
-      ['INVALID_VALUE', 'plugin', 'allowed: a text of 1 to 200 characters'],
-    ],
-    [
-      ['fault', 'add', { step: 1 }],
-      ['INVALID_VALUE', 'args', 'allowed: a map of texts'],
-    ],
-    [
-      ['fault', 'add', null],
-      ['INVALID_VALUE', 'args', 'allowed: a map of texts'],
-    ],
-  ];
-  for (const [params, error] of plugins) {
-    it(`refuse to call the plugin ${JSON.stringify(params)}`, async () => {
-      const failure = await failureOf(client.call('callPlugin', [secret, ...params]));
-      expect([failure.code, ...failure.params]).to.deep.equal(error);
-    });
-  }
-
   it('give their results as JSON in a string, null where there is none', async () => {
     const state = await client.call('state', [secret]);
     expect(state).to.be.a('string');
@@ -91,7 +66,7 @@ describe('the host-level calls', function () {
   it('take the member that joins, on a coordinator', async () => {
     const joined: unknown[] = [];
     const rpc = createHostRpc({
-      ...{ service: host.engine.service, destination: host.engine.destination, secrets: () => [secret] },
+      ...{ ...host.engine, secrets: () => [secret] },
       join: async (state) => joined.push(state.uuid),
     } satisfies HostRpcDeps);
     const state: HostState = await host.engine.service.state();
@@ -115,7 +90,7 @@ describe('the host-level calls', function () {
     const other = await reserve();
     const before = await host.simulator.memory();
     for (const shown of ['', secret, other.token, null, [other.token], migrationId]) {
-      for (const name of ['settle', 'acknowledge', 'digest']) {
+      for (const name of ['settle', 'acknowledge', 'digest', 'mayRun']) {
         const answer = await client.json(name, [migrationId, shown]).catch((error: XapiError) => error.code);
         expect(answer).to.be.oneOf(['unknown', 'SESSION_AUTHENTICATION_FAILED', 'SESSION_INVALID']);
       }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
-import { createHostRpc } from '../../src/api/host-rpc.js';
+import { createHostRpc, type HostRpcDeps } from '../../src/api/host-rpc.js';
 import { XapiError } from '../../src/base/errors.js';
 import type { CallOrigin } from '../../src/base/handlers.js';
 import type { HostService, HostState } from '../../src/host/service.js';
@@ -24,6 +24,7 @@ describe('The host-level calls', () => {
   const rpc = createHostRpc({
     service,
     destination,
+    source: {} as HostRpcDeps['source'],
     secrets: () => [secret, 'an older one'],
     join: take('join'),
     control,

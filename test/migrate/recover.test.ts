@@ -76,17 +76,20 @@ describe('A source that starts anew', function () {
       faults: noFaults,
       emu: emuProgram(''),
       zstd: { compress: ['zstd'], decompress: ['zstd'], standIn: false },
+      xenopsUrl: () => '',
       log: nullLog,
     } as const;
     const settings = {
-      compressor: 'stream' as const,
-      ...{ digest: false, stepTimeoutMs: 1, suspendTimeoutMs: 1000 },
-      limits: testLimits,
-      keepAliveMs: 10_000,
-    } as const;
+      ...({ compressor: 'stream', digest: false, suspendTimeoutMs: 1000, limits: testLimits } as const),
+      // How soon doubt is told: never before an answer that comes.
+      get stepTimeoutMs() {
+        return answer === 'taken' || answer === 'refused' ? 60_000 : 1;
+      },
+    };
     migrations = createMigrations({ queue: createQueue(4), events, source: () => ({ deps, settings }) });
   });
   afterEach(async () => {
+    await migrations.close();
     for (const { handle } of await host.simulator.list()) await host.simulator.destroy(handle);
   });
 
@@ -172,6 +175,7 @@ describe('A source that starts anew', function () {
     await migrations.recover();
     const [told] = (await events.after(next, 10)).events;
     expect(told).to.have.nested.property('outcome.status', 'success');
+    while (journal.get('source', row.migrationId)?.tied !== true) await events.after(Number.MAX_SAFE_INTEGER, 0.01);
     expect(await domainOf(row)).to.equal(undefined);
     expect(acknowledged).to.deep.equal([agreed.migrationId]);
   });

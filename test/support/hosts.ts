@@ -73,10 +73,9 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
     ...(init.announce === undefined ? {} : { announce: init.announce }),
   });
   await engine.recover();
-  const rpc = createHostRpc({ service: engine.service, destination: engine.destination, secrets: () => [secret] });
+  const rpc = createHostRpc({ ...engine, secrets: () => [secret] });
   const front = createFront({
     log,
-    keepAliveMs: () => config.keepaliveTime * 1000,
     onRequest: createHttpApi(noPool(log), { [xenopsPath]: rpc }),
     onChannel(head, socket) {
       heads.push(head);
