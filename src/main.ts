@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * xenferryd, the daemon of one host: the composition root. Reads the configuration, opens log, store and back end, puts the
- * layers together, opens the port, and ends in order on SIGTERM and SIGINT. SIGHUP rereads the configuration.
+ * layers together, opens the port, and ends as ending.ts says. SIGHUP rereads the configuration.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createSimulator } from './backend/simulator.js';
@@ -10,14 +10,17 @@ import { optionsHelp, readCommandLine } from './base/config-command-line.js';
 import { isEveryAddress } from './base/config-keys.js';
 import { checkConfig, describeChange, reloadConfig } from './base/config-report.js';
 import { messageOf } from './base/errors.js';
+import { helperMark } from './base/helper-process.js';
 import { directoryKeyOf, takeLock } from './base/lock.js';
 import { createLog, type RootLog } from './base/log.js';
 import { openStore } from './base/store.js';
 import { backupDatabase } from './base/store-format.js';
+import { createEnding } from './ending.js';
 import { openHostEngine } from './host/engine.js';
 import { openIdentity } from './host/identity.js';
 import { takeRole } from './role.js';
 import { createFront, type FrontDeps } from './wire/front.js';
+import { killMarked } from './xenops/leftovers.js';
 
 /** What a running daemon is to its signals. */
 interface Daemon {
@@ -43,22 +46,21 @@ async function main(argv: readonly string[]): Promise<void> {
   mkdirSync(loaded.config.stateDir, { recursive: true, mode: 0o700 });
   const log = createLog({ destination: loaded.config.log, level: loaded.config.loglevel });
   for (const warning of loaded.warnings) log.warn(warning);
-  const daemon = await start(() => loaded.config, log);
+  let daemon: Daemon | undefined;
+  const ending = createEnding({
+    log,
+    close: async () => daemon?.close(),
+    timeoutMs: () => loaded.config.shutdownTimeout * 1000,
+    killHelpers: () => killMarked(helperMark(loaded.config.stateDir)).length,
+    exit: process.exit,
+  });
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, ending.onSignal);
+  process.on('uncaughtException', ending.onUncaught);
+  daemon = await start(() => loaded.config, log);
   process.on('SIGHUP', () => {
     loaded = reload(loaded, () => reloadConfig(loaded, commandLine), log);
-    daemon.reload().catch((error: unknown) => log.error('reload', { err: error }));
+    daemon?.reload().catch((error: unknown) => log.error('reload', { err: error }));
   });
-  const stop = once(async (signal: string) => {
-    log.info(`${signal}: stopping`);
-    await daemon.close();
-    if (loaded.config.pidfile !== '') rmSync(loaded.config.pidfile, { force: true });
-    log.info('stopped');
-    await log.close();
-    process.exit(0);
-  });
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => void stop(signal).catch((error: unknown) => fail(messageOf(error))));
-  }
   log.info(`listening on ${daemon.url}`, { version: ownVersion(), pid: process.pid });
   print([`xenferryd listening on ${daemon.url}`]);
 }
@@ -89,7 +91,7 @@ async function start(config: () => Config, log: RootLog): Promise<Daemon> {
   if (!(await takeLock('daemon', directoryKeyOf(stateDir)))) {
     throw new Error(`another xenferryd runs with the state directory ${stateDir}`);
   }
-  if (pidfile !== '') writeFileSync(pidfile, `${process.pid}\n`);
+  if (pidfile !== '') keepPidfile(pidfile);
   if (!isLoopback(listenAddress)) warnOfListening(listenAddress, log);
   const store = openStore(config().databasePath);
   const identity = await openIdentity({ store, coordinator, secretFile: config().poolSecretFile, log });
@@ -115,6 +117,7 @@ async function start(config: () => Config, log: RootLog): Promise<Daemon> {
   let onRequest: FrontDeps['onRequest'] = (_request, response) => void response.writeHead(503).end();
   const front = createFront({
     log,
+    keepAliveMs: () => config().keepaliveTime * 1000,
     onRequest: (request, response) => onRequest(request, response),
     onChannel: engine.rendezvous.deliver,
   });
@@ -154,12 +157,10 @@ function ownVersion(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
-function once<A extends unknown[]>(work: (...args: A) => Promise<void>): (...args: A) => Promise<void> {
-  let running: Promise<void> | undefined;
-  return (...args) => {
-    running ??= work(...args);
-    return running;
-  };
+/** The file goes with the process, however that ends, unless it is killed. */
+function keepPidfile(file: string): void {
+  writeFileSync(file, `${process.pid}\n`);
+  process.on('exit', () => rmSync(file, { force: true }));
 }
 
 function print(lines: readonly string[]): void {

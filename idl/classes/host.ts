@@ -555,6 +555,7 @@ export const host = {
       async: true,
     },
     call_plugin: {
+      doc: 'Call a function of a plugin of a host. There is one plugin, fault: rules that break migrations on purpose.',
       params: [
         { name: 'host', type: 'ref:host' },
         { name: 'plugin', type: 'string' },

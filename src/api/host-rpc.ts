@@ -53,6 +53,8 @@ export function createHostRpc({ service, destination, source, secrets, join, con
     forceSettlement: (uuid: unknown, runs: unknown) => service.forceSettlement(textOf('uuid', uuid), runsOf(runs)),
     receive: (request: { migrationId: string; metadata: unknown } | null) =>
       service.receive({ migrationId: request?.migrationId ?? '', metadata: checkMetadata(request?.metadata) }),
+    callPlugin: (plugin: unknown, fn: unknown, args: unknown) =>
+      service.callPlugin(textOf('plugin', plugin), textOf('fn', fn), textsOf('args', args)),
     events: (since: unknown, seconds: unknown) =>
       service.events(numberOf('since', since, Number.MAX_SAFE_INTEGER), numberOf('timeout', seconds, longestPoll)),
     ...Object.fromEntries(Object.entries(service.storage).map(([name, call]) => [`storage.${name}`, call as Call])),
@@ -95,6 +97,12 @@ function textOf(name: string, value: unknown): string {
 function runsOf(value: unknown): RunsWhere {
   if (value === 'here' || value === 'elsewhere') return value;
   throw new XapiError('INVALID_VALUE', ['runs', 'allowed: here, elsewhere']);
+}
+
+function textsOf(name: string, value: unknown): Record<string, string> {
+  const isMap = typeof value === 'object' && value !== null && !Array.isArray(value);
+  if (isMap && Object.values(value).every((each) => typeof each === 'string')) return value as Record<string, string>;
+  throw new XapiError('INVALID_VALUE', [name, 'allowed: a map of texts']);
 }
 
 function numberOf(name: string, value: unknown, most: number): number {

@@ -38,6 +38,8 @@ export interface Backend {
   armDigest(handle: DomainHandle): Promise<void>;
   /** The armed digest, hexadecimal, once it is complete. */
   digest(handle: DomainHandle): Promise<string>;
+  /** The process that owns the domains of this host; undefined where there is no such process. */
+  processId(): Promise<number | undefined>;
   /** What an emu-manager process for a domain of this back end needs in its environment. */
   emuEnvironment(): Record<string, string>;
   /** Called with each domain whose state changed, and with those that are gone. */

@@ -80,6 +80,7 @@ export async function createSimulator({
     armDigest: (handle) => call('arm_digest', { handle }),
     digest: async (handle) => (await call('digest', { handle })).digest,
     verify: (handle) => call('verify', { handle }),
+    processId: async () => (await link.client()).pid,
     emuEnvironment: () => ({ XENFERRY_HYPERVISOR: socketPathOf(init.stateDir) }),
     onDomainChange: (listener) => void listeners.push(listener),
     close: link.close,

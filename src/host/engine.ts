@@ -15,7 +15,6 @@ import {
   fullAnnouncement,
   type MigrationDestination,
 } from '../migrate/destination.js';
-import { noFaults } from '../migrate/faults.js';
 import type { DestinationState, SourceState } from '../migrate/protocol.js';
 import { createRendezvous, type Rendezvous } from '../migrate/rendezvous.js';
 import { findZstd, type ZstdCommand } from '../wire/zstd-pipe.js';
@@ -25,6 +24,7 @@ import { endLeftovers } from '../xenops/leftovers.js';
 import { createQueue } from '../xenops/queue.js';
 import { createSuspended } from '../xenops/suspended.js';
 import { createHostEvents } from './events.js';
+import { createFaultRules } from './fault-rules.js';
 import { createHost } from './host.js';
 import { createMigrations, type Migrations } from './migrations.js';
 import { createPeers, xenopsPath } from './peers.js';
@@ -74,6 +74,11 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
   const events = createHostEvents();
   const rendezvous = createRendezvous(log);
   const peers = createPeers(init.secrets, log);
+  const faults = createFaultRules({
+    allowed: () => config().faultInjection,
+    hypervisorPid: backend.processId,
+    log,
+  });
   let zstd: ZstdCommand = await findZstd(config().zstd);
   if (zstd.standIn) log.warn(`no program ${config().zstd} in PATH: the zstd that comes with xenferry stands in`);
   const xenopsUrl = () => `${init.url()}${xenopsPath}`;
@@ -89,7 +94,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     backend,
     journal,
     rendezvous,
-    faults: noFaults,
+    faults,
     queue: createQueue(config().workerPoolSize),
     peers,
     emu: () => emuProgram(config().emuManager),
@@ -108,13 +113,14 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     queue,
     events,
     source: () => ({
-      deps: { backend, journal, peers, faults: noFaults, zstd, emu: emuProgram(config().emuManager), xenopsUrl, log },
+      deps: { backend, journal, peers, faults, zstd, emu: emuProgram(config().emuManager), xenopsUrl, log },
       settings: {
         compressor: config().migrationCompressor,
         digest: config().migrationDigest,
         stepTimeoutMs: config().migrationStepTimeout * 1000,
         suspendTimeoutMs: config().vmSuspendTimeout * 1000,
         limits: limits(),
+        keepAliveMs: config().keepaliveTime * 1000,
       },
     }),
   });
@@ -127,7 +133,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     log,
   });
   const storage = createHostStorage(join(config().stateDir, 'sr'));
-  const service = createHost({ ...init, queue, suspended, migrations, destination, events, storage });
+  const service = createHost({ ...init, queue, suspended, migrations, destination, events, storage, faults });
   return {
     service,
     destination,
@@ -142,13 +148,13 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
       await suspended.recover();
     },
     async reload() {
+      faults.reload();
       zstd = await findZstd(config().zstd);
     },
     async close() {
+      faults.close();
       events.close();
-      await suspended.close();
-      await migrations.close();
-      await destination.close();
+      await Promise.all([suspended.close(), migrations.close(), destination.close()]);
     },
   };
 }

@@ -1,6 +1,7 @@
 /** One host: its domains, the migrations that leave it and those that arrive, for its coordinator (host/service). */
 import { availableParallelism } from 'node:os';
 import type { Backend } from '../backend/backend.js';
+import { XapiError } from '../base/errors.js';
 import type { DomainHandle, DomainInfo } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
 import type { MigrationDestination } from '../migrate/destination.js';
@@ -11,6 +12,7 @@ import type { Queue } from '../xenops/queue.js';
 import type { Suspended } from '../xenops/suspended.js';
 import { createDoubts } from './doubt.js';
 import type { HostEvents } from './events.js';
+import type { FaultRules } from './fault-rules.js';
 import { describeMachine } from './machine.js';
 import type { Migrations } from './migrations.js';
 import type { HostService, HostState } from './service.js';
@@ -28,6 +30,7 @@ export interface HostDeps {
   readonly destination: MigrationDestination;
   readonly events: HostEvents;
   readonly storage: HostStorage;
+  readonly faults: FaultRules;
   readonly log: Log;
 }
 
@@ -96,6 +99,10 @@ export function createHost(deps: HostDeps): HostService {
     },
     receive: deps.destination.receive,
     storage: deps.storage,
+    async callPlugin(plugin, fn, args) {
+      if (plugin !== 'fault') throw new XapiError('XENAPI_MISSING_PLUGIN', [plugin]);
+      return deps.faults.call(fn, args);
+    },
     events: events.after,
   };
 }

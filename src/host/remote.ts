@@ -37,6 +37,7 @@ export function connectHost(url: string, secrets: Secrets): HostService {
     forceSettlement: (uuid, runs) => call('forceSettlement', [uuid, runs]),
     receive: (request) => call('receive', [request]),
     storage: remoteStorage(client.json, secrets),
+    callPlugin: (plugin, fn, args) => call('callPlugin', [plugin, fn, args]),
     events: (since, seconds) => call('events', [since, seconds], seconds * 1000 + 10_000),
   };
 }

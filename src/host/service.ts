@@ -90,6 +90,11 @@ export interface HostService {
   receive(request: ReceiveRequest): Promise<ReceiveReply>;
   /** The local SRs and their volumes. */
   readonly storage: HostStorage;
+  /**
+   * A function of a plugin of the host; there is one, `fault`. @returns what it answers, as text
+   * @throws XENAPI_MISSING_PLUGIN, and what the function throws
+   */
+  callPlugin(plugin: string, fn: string, args: Readonly<Record<string, string>>): Promise<string>;
   /** Events after the given number, oldest first; waits up to `timeoutSeconds` for one. `next` is for the next call. */
   events(since: number, timeoutSeconds: number): Promise<{ events: HostEvent[]; next: number }>;
 }

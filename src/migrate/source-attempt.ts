@@ -39,6 +39,8 @@ export interface SourceSettings {
   /** How long the guest may take to stop. */
   readonly suspendTimeoutMs: number;
   readonly limits: ImageLimits;
+  /** After how much silence TCP asks whether the destination is there, in milliseconds. */
+  readonly keepAliveMs: number;
 }
 
 export interface SourceHooks {

@@ -170,7 +170,7 @@ async function connect(attempt: Attempt, reply: ReceiveReply, decision: Decision
   const open = async (kind: ChannelKind, url: string, more: Record<string, string> = {}) => {
     const cookies = { ...decision.cookies, ...more };
     const socket = await ofDestination(attempt, () =>
-      keepChannel(attempt, openChannel(url, reply.token, cookies, settings.stepTimeoutMs)),
+      keepChannel(attempt, openChannel(url, reply.token, cookies, settings.stepTimeoutMs, settings.keepAliveMs)),
     );
     return keepChannel(attempt, attempt.deps.faults.channel(kind, placeOf(attempt), socket));
   };

@@ -140,6 +140,7 @@ function missingOfEnd(read: Buffer): number {
  * Open a channel to a destination.
  *
  * @param url an http URL as VM.receive gave it
+ * @param keepAliveMs see connectRaw
  * @throws INTERNAL_ERROR when no connection comes about within `timeoutMs`
  */
 export async function openChannel(
@@ -147,12 +148,14 @@ export async function openChannel(
   sessionId: string,
   cookies: Cookies,
   timeoutMs: number,
+  keepAliveMs?: number,
 ): Promise<RawSocket> {
   const to = new URL(url);
   if (to.protocol !== 'http:') throw new XapiError('INTERNAL_ERROR', [`a channel's URL must be http: ${url}`]);
   const socket = await connectRaw(
     { host: to.hostname.replace(/^\[|\]$/g, ''), port: Number(to.port || 80) },
     timeoutMs,
+    keepAliveMs,
   );
   await socket.write(encodeHead(to, sessionId, cookies));
   return socket;

@@ -12,6 +12,8 @@ import { adoptRaw, type RawSocket } from './raw-socket.js';
 
 export interface FrontDeps {
   readonly log: Log;
+  /** See connectRaw in raw-socket; asked for each connection. */
+  readonly keepAliveMs?: () => number;
   readonly onRequest: (request: http.IncomingMessage, response: http.ServerResponse) => void;
   /** Takes over the connection, and must close it in the end. */
   readonly onChannel: (head: ChannelHead, socket: RawSocket) => void;
@@ -54,7 +56,7 @@ export function createFront(deps: FrontDeps): Front {
   // It never listens by itself, but only from then on does it watch over slow requests and know its connections.
   web.emit('listening');
   const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true }, (accepted) => {
-    const { raw, release } = adoptRaw(accepted);
+    const { raw, release } = adoptRaw(accepted, deps.keepAliveMs?.());
     const toWeb = (read: Buffer) => {
       const ordinary = release(read);
       headless.enter(ordinary);

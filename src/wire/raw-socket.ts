@@ -48,10 +48,15 @@ interface OnRead {
   readonly callback: (bytes: number) => boolean;
 }
 
-/** Connect to a TCP port or a Unix socket. */
+/**
+ * Connect to a TCP port or a Unix socket.
+ * @param keepAliveMs after so much silence TCP asks whether the other end is there. It asks ten times, a second apart: Node sets
+ *   TCP_KEEPINTVL and TCP_KEEPCNT so. A connection without an answer fails; absent: nobody asks
+ */
 export async function connectRaw(
   to: net.TcpNetConnectOpts | net.IpcNetConnectOpts,
   timeoutMs = 10_000,
+  keepAliveMs?: number,
 ): Promise<RawSocket> {
   const { raw, socket } = wrap((onread) => net.connect({ ...to, onread, allowHalfOpen: true } as net.NetConnectOpts));
   const connected = new Promise<void>((resolve, reject) => {
@@ -59,22 +64,26 @@ export async function connectRaw(
     socket.once('error', reject);
   });
   await within(connected, timeoutMs, 'no connection', () => socket.destroy());
-  tune(socket);
+  tune(socket, keepAliveMs);
   return raw;
 }
 
 /**
  * Take over a socket that a server accepted with `pauseOnConnect`, of which nothing was read yet.
  *
+ * @param keepAliveMs see connectRaw
  * @returns the raw socket, and `release`, which gives the connection back as an ordinary socket with the given bytes, already
  *   read, put in front
  */
-export function adoptRaw(accepted: net.Socket): { raw: RawSocket; release: (read: Buffer) => net.Socket } {
+export function adoptRaw(
+  accepted: net.Socket,
+  keepAliveMs?: number,
+): { raw: RawSocket; release: (read: Buffer) => net.Socket } {
   const handle = takeHandle(accepted);
   const { raw, socket } = wrap(
     (onread) => new net.Socket({ handle, onread, allowHalfOpen: true } as net.SocketConstructorOpts),
   );
-  tune(socket);
+  tune(socket, keepAliveMs);
   const settle = () => accepted.destroy();
   socket.once('close', settle);
   const release = (read: Buffer) => {
@@ -94,9 +103,10 @@ function takeHandle(socket: net.Socket): unknown {
   return handle;
 }
 
-function tune(socket: net.Socket): void {
+/** The system counts in whole seconds. */
+function tune(socket: net.Socket, keepAliveMs: number | undefined): void {
   socket.setNoDelay(true);
-  socket.setKeepAlive(true, 10_000);
+  if (keepAliveMs !== undefined) socket.setKeepAlive(true, Math.max(1_000, keepAliveMs));
 }
 
 function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: net.Socket } {

@@ -56,6 +56,31 @@ describe('the host-level calls', function () {
     });
   }
 
+  const plugins: [params: unknown[], error: string[]][] = [
+    [
+      ['other', 'add', {}],
+      ['XENAPI_MISSING_PLUGIN', 'other'],
+    ],
+    [
+      ['', 'add', {}],
+      ['INVALID_VALUE', 'plugin', 'allowed: a text of 1 to 200 characters'],
+    ],
+    [
+      ['fault', 'add', { step: 1 }],
+      ['INVALID_VALUE', 'args', 'allowed: a map of texts'],
+    ],
+    [
+      ['fault', 'add', null],
+      ['INVALID_VALUE', 'args', 'allowed: a map of texts'],
+    ],
+  ];
+  for (const [params, error] of plugins) {
+    it(`refuse to call the plugin ${JSON.stringify(params)}`, async () => {
+      const failure = await failureOf(client.call('callPlugin', [secret, ...params]));
+      expect([failure.code, ...failure.params]).to.deep.equal(error);
+    });
+  }
+
   it('give their results as JSON in a string, null where there is none', async () => {
     const state = await client.call('state', [secret]);
     expect(state).to.be.a('string');

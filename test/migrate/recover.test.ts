@@ -80,7 +80,13 @@ describe('A source that starts anew', function () {
       log: nullLog,
     } as const;
     const settings = {
-      ...({ compressor: 'stream', digest: false, suspendTimeoutMs: 1000, limits: testLimits } as const),
+      ...({
+        compressor: 'stream',
+        digest: false,
+        suspendTimeoutMs: 1000,
+        limits: testLimits,
+        keepAliveMs: 10_000,
+      } as const),
       // How soon doubt is told: never before an answer that comes.
       get stepTimeoutMs() {
         return answer === 'taken' || answer === 'refused' ? 60_000 : 1;

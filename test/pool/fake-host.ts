@@ -158,6 +158,10 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       return { control: `${at}/vm`, memory: `${at}/mem`, vgpu: {}, token: 'secret', accepts: [], restoredAck: true };
     },
     storage: createHostStorage(join(dir, 'sr')),
+    async callPlugin(plugin, fn, args) {
+      assertReachable();
+      return JSON.stringify({ plugin, fn, args });
+    },
     async events(since, timeoutSeconds) {
       assertReachable();
       if (since >= events.length && timeoutSeconds > 0) {

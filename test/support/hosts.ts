@@ -76,6 +76,7 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
   const rpc = createHostRpc({ ...engine, secrets: () => [secret] });
   const front = createFront({
     log,
+    keepAliveMs: () => config.keepaliveTime * 1000,
     onRequest: createHttpApi(noPool(log), { [xenopsPath]: rpc }),
     onChannel(head, socket) {
       heads.push(head);

@@ -1,9 +1,10 @@
 /** host.*: what the coordinator answers of a host, or asks it. */
+import { XapiError } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
 import { nullRef } from '../../base/value.js';
 import { assertCanEvacuate, evacuate, preventers } from '../evacuate.js';
 import type { HandlerDeps } from '../handler-deps.js';
-import { staysDisabledKey } from '../host-rows.js';
+import { isLive, staysDisabledKey } from '../host-rows.js';
 import { urlOn } from '../migration-destination.js';
 
 export function hostHandlers(deps: HandlerDeps): ClassHandlers<'host'> {
@@ -26,6 +27,11 @@ export function hostHandlers(deps: HandlerDeps): ClassHandlers<'host'> {
     get_uncooperative_resident_VMs(_context, host) {
       db.get('host', host);
       return [];
+    },
+    call_plugin(_context, host, plugin, fn, args) {
+      db.get('host', host);
+      if (!isLive(db, host)) throw new XapiError('HOST_OFFLINE', [host]);
+      return members.service(host).callPlugin(plugin, fn, args);
     },
     compute_free_memory: async (_context, host) => (await members.state(host)).memoryFree,
     compute_memory_overhead: (_context, host) => db.get('host', host).memory_overhead,

@@ -1,0 +1,72 @@
+/**
+ * How the daemon ends: in order on the first SIGTERM or SIGINT, within a bounded time; at once on the second; at once, too, on an
+ * error that nobody has caught, after which nothing that it knows can be trusted. What is not done by then is in the journal,
+ * and the next start does it.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { RootLog } from './base/log.js';
+
+export interface EndingInit {
+  readonly log: RootLog;
+  /** End everything in order. */
+  readonly close: () => Promise<void>;
+  /** How long that may take, in milliseconds. */
+  readonly timeoutMs: () => number;
+  /** Kill the helper processes that are left. @returns how many there were */
+  readonly killHelpers: () => number;
+  /** End the process. */
+  readonly exit: (status: number) => void;
+}
+
+export interface Ending {
+  /** The first ends the daemon in order, with status 0; the second at once, with status 1. */
+  onSignal(signal: string): void;
+  /** Ends the daemon with status 1, and its stack in the log. */
+  onUncaught(error: unknown): void;
+}
+
+/** So long the last lines of the log may take to be written. */
+const lastLinesMs = 1_000;
+
+export function createEnding({ log, close, timeoutMs, killHelpers, exit }: EndingInit): Ending {
+  let isEnding = false;
+  const leave = async (status: number): Promise<void> => {
+    await Promise.race([log.close(), delay(lastLinesMs)]);
+    exit(status);
+  };
+  const stop = async (): Promise<number> => {
+    const limitMs = timeoutMs();
+    try {
+      if (await Promise.race([close().then(() => true), delay(limitMs, false)])) {
+        log.info('stopped');
+        return 0;
+      }
+      const killed = killHelpers();
+      log.warn(
+        `stopped after ${limitMs / 1000} s with work left, which the next start does; ${killed} helpers were killed`,
+      );
+      return 0;
+    } catch (error) {
+      killHelpers();
+      log.error('stopped, not in order', { err: error });
+      return 1;
+    }
+  };
+  return {
+    onSignal(signal) {
+      log.info(`${signal}: ${isEnding ? 'ends at once' : 'stopping'}`);
+      if (isEnding) {
+        killHelpers();
+        return void leave(1);
+      }
+      isEnding = true;
+      void stop().then(leave);
+    },
+    onUncaught(error) {
+      isEnding = true;
+      log.error('an error that nobody has caught: the daemon ends', { err: error });
+      killHelpers();
+      void leave(1);
+    },
+  };
+}

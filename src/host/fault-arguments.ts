@@ -1,0 +1,146 @@
+/** A fault rule as `host.call_plugin` gives it: a map of texts, checked as a whole. docs/faults.md has the table. */
+import { isErrorCode, XapiError, type XapiErrorCode } from '../base/errors.js';
+import { type Side, type Step, steps } from '../migrate/protocol.js';
+
+/** Which steps a rule is about, and how often it fires there. */
+interface When {
+  readonly side: Side;
+  readonly step: Step;
+  /** The VM's uuid; any where absent. */
+  readonly vm?: string;
+  /** 0 to 1. */
+  readonly probability: number;
+  /** How often it fires at most; 0 is for ever. */
+  readonly count: number;
+  /** Seconds. */
+  readonly delay?: number;
+}
+
+export type Target = 'emu-manager' | 'zstd' | 'daemon' | 'hypervisor';
+
+/** What a rule does. */
+type Action =
+  | { readonly action: 'fail'; readonly error: XapiErrorCode; readonly params: readonly string[] }
+  | { readonly action: 'stall' }
+  | { readonly action: 'kill'; readonly target: Target; readonly signal: 'SIGKILL' | 'SIGSTOP' | 'SIGTERM' };
+
+export type FaultRule = When & Action;
+
+type Arguments = Readonly<Record<string, string>>;
+
+const sides = ['source', 'destination'] as const;
+const targets = ['emu-manager', 'zstd', 'daemon', 'hypervisor'] as const;
+const signals = ['KILL', 'STOP', 'TERM'] as const;
+const longestDelay = 86_400;
+
+const ofEveryAction = ['step', 'side', 'vm', 'action', 'probability', 'count', 'delay'];
+const ofAction: Readonly<Record<Action['action'], readonly string[]>> = {
+  fail: ['message', 'error', 'params'],
+  stall: [],
+  kill: ['target', 'signal'],
+};
+const actions = Object.keys(ofAction) as Action['action'][];
+
+/** @throws INVALID_VALUE that names the argument, what was given, and what is allowed */
+export function readRule(args: Arguments): FaultRule {
+  const action = choice(args, 'action', actions);
+  const allowed = [...ofEveryAction, ...ofAction[action]];
+  for (const name of Object.keys(args)) {
+    if (!allowed.includes(name)) throw invalid(name, `the action ${action} has no such argument`, allowed.join(', '));
+  }
+  const { vm } = args;
+  if (vm !== undefined && !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(vm)) {
+    throw invalid('vm', vm, 'the uuid of a VM, in lower case');
+  }
+  return {
+    ...readStep(args),
+    ...(vm === undefined ? {} : { vm }),
+    probability: number(args, 'probability', 1, 1),
+    count: whole(args, 'count', 1),
+    ...(args.delay === undefined ? {} : { delay: number(args, 'delay', longestDelay) }),
+    ...readAction(args, action),
+  };
+}
+
+function readAction(args: Arguments, action: Action['action']): Action {
+  switch (action) {
+    case 'fail':
+      return { action, ...readError(args) };
+    case 'stall':
+      return { action };
+    case 'kill':
+      return {
+        action,
+        target: choice(args, 'target', targets),
+        signal: `SIG${choice(args, 'signal', signals, 'KILL')}`,
+      };
+  }
+}
+
+/** A step has one name on both sides, or is of one side alone. */
+function readStep(args: Arguments): { step: Step; side: Side } {
+  const step = args.step ?? '';
+  const having = sides.filter((side) => namesOf(side).includes(step));
+  const given = args.side === undefined ? undefined : choice(args, 'side', sides);
+  const known = given === undefined ? [...new Set(sides.flatMap(namesOf))] : namesOf(given);
+  if (!known.includes(step)) {
+    throw invalid('step', shown(args.step), `${known.join(', ')}${given === undefined ? '' : ` (at the ${given})`}`);
+  }
+  const side = given ?? having[0];
+  if (side === undefined || (given === undefined && having.length > 1)) {
+    throw invalid('side', shown(args.side), `${sides.join(', ')}, as both have a step ${step}`);
+  }
+  return { step: step as Step, side };
+}
+
+function namesOf(side: Side): readonly string[] {
+  return steps[side];
+}
+
+function readError({ message, error, params }: Arguments): { error: XapiErrorCode; params: readonly string[] } {
+  if (error === undefined) {
+    if (params !== undefined) throw invalid('params', params, 'together with error alone');
+    return { error: 'INTERNAL_ERROR', params: [message ?? 'a fault rule says so'] };
+  }
+  if (message !== undefined) throw invalid('message', message, 'without error alone; params has the texts of an error');
+  if (!isErrorCode(error)) throw invalid('error', error, "a code of the XenAPI's errors");
+  return { error, params: params === undefined ? [] : readTexts('params', params) };
+}
+
+function readTexts(name: string, text: string): string[] {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (Array.isArray(value) && value.every((each) => typeof each === 'string')) return value;
+  } catch {}
+  throw invalid(name, text, 'a list of texts, in JSON');
+}
+
+function choice<const T extends string>(args: Arguments, name: string, allowed: readonly T[], absent?: T): T {
+  const value = args[name] ?? absent;
+  const found = allowed.find((each) => each === value);
+  if (found === undefined) throw invalid(name, shown(value), allowed.join(', '));
+  return found;
+}
+
+function number(args: Arguments, name: string, most: number, absent = 0): number {
+  const text = args[name];
+  if (text === undefined) return absent;
+  if (!/^\d{1,15}(\.\d{1,15})?$/.test(text) || Number(text) > most) {
+    throw invalid(name, text, `a number from 0 to ${most}`);
+  }
+  return Number(text);
+}
+
+function whole(args: Arguments, name: string, absent: number): number {
+  const text = args[name] ?? String(absent);
+  if (!/^\d{1,15}$/.test(text)) throw invalid(name, text, 'a whole number from 0');
+  return Number(text);
+}
+
+function shown(value: string | undefined): string {
+  return value ?? 'nothing';
+}
+
+function invalid(name: string, given: string, allowed: string): XapiError {
+  return new XapiError('INVALID_VALUE', [name, `${given}; allowed: ${allowed}`]);
+}
