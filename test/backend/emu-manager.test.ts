@@ -1,18 +1,12 @@
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import {
-  type EmuInit,
-  type EmuProgram,
-  emuProgram,
-  emuSupports,
-  runEmuRestore,
-  runEmuSave,
-} from '../../src/backend/emu-manager.js';
+import { type EmuInit, type EmuProgram, runEmuRestore, runEmuSave } from '../../src/backend/emu-manager.js';
 import { XapiError } from '../../src/base/errors.js';
 import { captureLog } from '../support/log.js';
+import { scriptsIn } from '../support/scripts.js';
 import {
   messageOfFailure,
   nothingOpenSince,
@@ -31,22 +25,7 @@ describe('running an emu-manager', function () {
   after(() => rm(directory, { recursive: true }));
   afterEach(connections.close);
 
-  /** A shell script as the program; it notes its process id first. */
-  let scripts = 0;
-  const script = async (body: string): Promise<{ program: EmuProgram; pid(): Promise<number> }> => {
-    scripts += 1;
-    const at = path.join(directory, `emu-${scripts}`);
-    await writeFile(at, `#!/bin/sh\necho $$ > ${at}.pid\n${body}\n`);
-    await chmod(at, 0o755);
-    const pid = async () => {
-      for (;;) {
-        const text = await readFile(`${at}.pid`, 'utf8').catch(() => '');
-        if (text.endsWith('\n')) return Number(text);
-        await delay(5);
-      }
-    };
-    return { program: [at], pid };
-  };
+  const script = scriptsIn(() => directory);
 
   /** What every run is given: a stream that nobody else looks at. */
   const common = async (program: EmuProgram) => {
@@ -62,40 +41,7 @@ describe('running an emu-manager', function () {
     return { init, log, percents, stream };
   };
   const saving = { live: true, flags: [], onPrepare: async () => undefined, onSuspend: async () => undefined };
-  const probing = (signal = new AbortController().signal) => ({ environment: {}, stopTimeoutMs: 200, signal });
   const restoring = { beforeVgpu: async () => undefined };
-
-  describe('that is a program of xenferry or of the configuration', () => {
-    it('is the one that comes with xenferry unless a path is configured', () => {
-      expect(emuProgram('')[0]).to.equal(process.execPath);
-      expect(emuProgram('')[1]).to.match(/\/emu-manager\/main\.js$/);
-      expect(emuProgram('/opt/emu-manager')).to.deep.equal(['/opt/emu-manager']);
-    });
-
-    const features: [what: string, body: string, supports: boolean][] = [
-      ['prints true', 'test "$*" = "-supports compress" && echo true', true],
-      ['prints false', 'echo false', false],
-      ['prints nothing', 'exit 0', false],
-      ['prints true and fails', 'echo true; exit 1', false],
-      ['prints more than true', 'echo true enough', false],
-      ['does not know the question', 'echo "unknown option" >&2; exit 2', false],
-    ];
-    for (const [what, body, supports] of features) {
-      it(`${supports ? 'supports' : 'does not support'} a feature when it ${what}`, async () => {
-        const { program } = await script(body);
-        expect(await emuSupports(program, 'compress', probing())).to.equal(supports);
-      });
-    }
-
-    it('does not support a feature when it cannot be started', async () => {
-      expect(await emuSupports(['/nowhere/emu-manager'], 'compress', probing())).to.equal(false);
-    });
-
-    it('supports compress, and nothing that nobody knows, when it is ours', async () => {
-      expect(await emuSupports(emuProgram(''), 'compress', probing())).to.equal(true);
-      expect(await emuSupports(emuProgram(''), 'teleport', probing())).to.equal(false);
-    });
-  });
 
   describe('to save', () => {
     it('has the command line and the environment that the real one has, and reports its figures', async () => {
@@ -239,6 +185,25 @@ describe('running an emu-manager', function () {
       /unexpected line from emu-manager: "hello"/,
     ],
     ['its line is too long', 'head -c 200 /dev/zero >&4; exec cat <&3', /a line longer than 128 bytes/],
+    ['it says bytes without end', 'exec cat /dev/urandom >&4', /a line longer than 128 bytes|unexpected line/],
+    ['it says one line without end', 'exec cat /dev/zero >&4', /a line longer than 128 bytes/],
+    [
+      'it has a result and does not exit',
+      "echo 'result:0 0' >&4; exec sleep 60",
+      /gave its result, and did not exit within/,
+    ],
+    [
+      'it hangs up and does not exit',
+      'exec 4>&-; exec sleep 60',
+      /closed its control channel, and did not exit within/,
+    ],
+    [
+      'it ignores abort and SIGTERM',
+      "trap '' TERM; echo 'error:no' >&4; while :; do sleep 1; done",
+      /emu-manager: no$/,
+    ],
+    ['it is stopped after an error', "echo 'error:no' >&4; kill -STOP $$", /emu-manager: no$/],
+    ['its child holds its channels', 'sleep 60 & exit 3', /emu-manager exited with 3$/],
   ];
   for (const [what, body, message] of failures) {
     it(`fails when ${what}, and leaves no process and nothing open`, async () => {
@@ -262,6 +227,21 @@ describe('running an emu-manager', function () {
       while (processExists(await pid())) await delay(1);
     };
     expect(await messageOfFailure(runEmuSave({ ...init, ...saving, onPrepare }))).to.match(/exited with 4: no heart$/);
+  });
+
+  it('says how it ended when what it asked for is never done', async () => {
+    const { program } = await script('echo suspend: >&4; sleep 0.05; exit 4');
+    const { init } = await common(program);
+    const onSuspend = () => new Promise<void>(() => undefined);
+    expect(await messageOfFailure(runEmuSave({ ...init, ...saving, onSuspend }))).to.match(
+      /emu-manager exited with 4$/,
+    );
+  });
+
+  it('takes as many lines as come', async () => {
+    const { program } = await script(`yes 'info:news' | head -n 20000 >&4; echo 'result:0 0' >&4`);
+    const { init } = await common(program);
+    await runEmuSave({ ...init, ...saving });
   });
 
   it('says what could not be started', async () => {
@@ -313,6 +293,19 @@ describe('running an emu-manager', function () {
         await nothingOpenSince(before);
       });
     }
+
+    it('fails with the reason when the domain does not stop', async () => {
+      const { program, pid } = await script('echo suspend: >&4; exec sleep 60');
+      const { init } = await common(program);
+      const stop = new AbortController();
+      const onSuspend = () => {
+        stop.abort(new XapiError('TASK_CANCELLED', ['OpaqueRef:7']));
+        return new Promise<void>(() => undefined);
+      };
+      const failure = runEmuSave({ ...init, ...saving, onSuspend, signal: stop.signal });
+      expect(await messageOfFailure(failure)).to.equal('TASK_CANCELLED OpaqueRef:7');
+      expect(processExists(await pid())).to.equal(false);
+    });
 
     it('before it has started fails with the reason too', async () => {
       const { program } = await script(obedient);
