@@ -1,6 +1,8 @@
 /** A fault rule as `host.call_plugin` gives it: a map of texts, checked as a whole. docs/faults.md has the table. */
 import { isErrorCode, XapiError, type XapiErrorCode } from '../base/errors.js';
 import { type Side, type Step, steps } from '../migrate/protocol.js';
+import type { Damage, DamageKind } from '../wire/relay.js';
+import { type Channel, channels as channelKinds } from './fault-channels.js';
 
 /** Which steps a rule is about, and how often it fires there. */
 interface When {
@@ -22,15 +24,21 @@ export type Target = 'emu-manager' | 'zstd' | 'daemon' | 'hypervisor';
 type Action =
   | { readonly action: 'fail'; readonly error: XapiErrorCode; readonly params: readonly string[] }
   | { readonly action: 'stall' }
-  | { readonly action: 'kill'; readonly target: Target; readonly signal: 'SIGKILL' | 'SIGSTOP' | 'SIGTERM' };
+  | { readonly action: 'kill'; readonly target: Target; readonly signal: 'SIGKILL' | 'SIGSTOP' | 'SIGTERM' }
+  | ({ readonly action: 'cut' | 'corrupt'; readonly channel: Channel } & Damage);
 
 export type FaultRule = When & Action;
 
 type Arguments = Readonly<Record<string, string>>;
 
 const sides = ['source', 'destination'] as const;
+const channels = Object.keys(channelKinds) as Channel[];
 const targets = ['emu-manager', 'zstd', 'daemon', 'hypervisor'] as const;
 const signals = ['KILL', 'STOP', 'TERM'] as const;
+const damages: Readonly<Record<'cut' | 'corrupt', readonly DamageKind[]>> = {
+  cut: ['reset', 'close', 'silent', 'slow'],
+  corrupt: ['flip', 'truncate', 'trailing'],
+};
 const longestDelay = 86_400;
 
 const ofEveryAction = ['step', 'side', 'vm', 'action', 'probability', 'count', 'delay'];
@@ -38,6 +46,8 @@ const ofAction: Readonly<Record<Action['action'], readonly string[]>> = {
   fail: ['message', 'error', 'params'],
   stall: [],
   kill: ['target', 'signal'],
+  cut: ['channel', 'how', 'after'],
+  corrupt: ['channel', 'how', 'after'],
 };
 const actions = Object.keys(ofAction) as Action['action'][];
 
@@ -74,7 +84,18 @@ function readAction(args: Arguments, action: Action['action']): Action {
         target: choice(args, 'target', targets),
         signal: `SIG${choice(args, 'signal', signals, 'KILL')}`,
       };
+    case 'cut':
+    case 'corrupt':
+      return { action, channel: choice(args, 'channel', channels), ...readDamage(args, damages[action]) };
   }
+}
+
+function readDamage(args: Arguments, allowed: readonly DamageKind[]): Damage {
+  const how = choice(args, 'how', allowed);
+  if (how === 'trailing' && args.after !== undefined) {
+    throw invalid('after', args.after, 'without how=trailing, which is behind the end, alone');
+  }
+  return { how, after: whole(args, 'after', 0) };
 }
 
 /** A step has one name on both sides, or is of one side alone. */

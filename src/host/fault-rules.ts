@@ -8,6 +8,7 @@ import type { Log } from '../base/log.js';
 import type { FaultPlace, Faults } from '../migrate/faults.js';
 import type { Step } from '../migrate/protocol.js';
 import { type FaultRule, readRule } from './fault-arguments.js';
+import { channels, createFaultChannels } from './fault-channels.js';
 import { type KillDeps, killTarget } from './fault-kill.js';
 
 export interface FaultRulesDeps extends KillDeps {
@@ -47,6 +48,7 @@ const functions = ['add', 'list', 'clear'] as const;
 export function createFaultRules(deps: FaultRulesDeps): FaultRules {
   const { allowed, log, random = Math.random } = deps;
   const entries = new Map<number, Entry>();
+  const relays = createFaultChannels();
   let lastId = 0;
 
   function fires(entry: Entry): boolean {
@@ -78,6 +80,14 @@ export function createFaultRules(deps: FaultRulesDeps): FaultRules {
         return true;
       case 'kill':
         return background(about, stop.signal, rule.delay, () => killTarget(deps, rule, place, about));
+      case 'cut':
+      case 'corrupt':
+        return background(about, stop.signal, rule.delay, async () => {
+          about.warn(`fault rule: ${rule.how} on the ${rule.channel} channel`, { after: rule.after });
+          const found = relays.damage(rule, place, rule.step);
+          if (!found) about.warn(`fault rule: no ${rule.channel} channel is open that the rule could break`);
+          return found;
+        });
     }
   }
 
@@ -119,7 +129,14 @@ export function createFaultRules(deps: FaultRulesDeps): FaultRules {
         if (!(await act(entry, place))) entry.fired -= 1;
       }
     },
-    channel: async (_kind, _place, socket) => socket,
+    async channel(kind, place, socket) {
+      const couldFire = [...entries.values()].some(({ rule, fired }) => {
+        const isOpen = rule.count === 0 || fired < rule.count;
+        return isOpen && 'channel' in rule && channels[rule.channel] === kind && isOfSide(rule, place);
+      });
+      const relayed = allowed() && (couldFire || relays.awaits(kind, place));
+      return relayed ? relays.open(kind, place, socket) : socket;
+    },
     call(fn, args) {
       const known = functions.find((name) => name === fn);
       if (known === undefined) {
@@ -143,8 +160,12 @@ export function createFaultRules(deps: FaultRulesDeps): FaultRules {
   };
 }
 
-function isAbout({ side, step, vm }: FaultRule, reached: Step, place: FaultPlace): boolean {
-  return side === place.side && step === reached && (vm === undefined || vm === place.uuid);
+function isAbout(rule: FaultRule, reached: Step, place: FaultPlace): boolean {
+  return rule.step === reached && isOfSide(rule, place);
+}
+
+function isOfSide({ side, vm }: FaultRule, place: FaultPlace): boolean {
+  return side === place.side && (vm === undefined || vm === place.uuid);
 }
 
 function assertNoOther(args: Readonly<Record<string, string>>, known: readonly string[]): void {

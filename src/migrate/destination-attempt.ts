@@ -8,12 +8,13 @@ import { untilAborted, within } from '../base/deadline.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import { type DomainHandle, sameDomain } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
+import type { ChannelKind } from '../wire/channel.js';
 import { PeerError, sendError, sendSuccess } from '../wire/handshake.js';
 import type { RawSocket } from '../wire/raw-socket.js';
 import type { ZstdCommand } from '../wire/zstd-pipe.js';
 import { type ImageChannels, type ImageLimits, restoreImage } from '../xenops/image.js';
 import type { DestinationRow, Journal } from '../xenops/journal.js';
-import type { Faults, Helper } from './faults.js';
+import type { FaultPlace, Faults, Helper } from './faults.js';
 import type { VmMetadata } from './metadata.js';
 import { hear, shorten } from './peer-word.js';
 import { type DestinationState, hasTaken, type Settlement, type Step, type SynchronisationPoint } from './protocol.js';
@@ -117,8 +118,15 @@ async function decide(attempt: Running): Promise<'taken' | 'refused'> {
   }
 }
 
+/** A channel, once it is there: itself, or what can be broken in its place. */
+async function accept(attempt: Running, kind: ChannelKind, device?: string): Promise<ArrivedChannel> {
+  const { deps, meeting } = attempt;
+  const arrived = await step(attempt, meeting.channel(kind, device, deps.timeouts().acceptMs));
+  return { ...arrived, socket: await deps.faults.channel(kind, placeOf(attempt), arrived.socket) };
+}
+
 async function acceptControl(attempt: Running): Promise<ArrivedChannel> {
-  const channel = await step(attempt, attempt.meeting.channel('vm', undefined, attempt.deps.timeouts().acceptMs));
+  const channel = await accept(attempt, 'vm');
   attempt.control = channel.socket;
   return channel;
 }
@@ -127,7 +135,7 @@ async function acceptVgpus(attempt: Running): Promise<ReadonlyMap<string, RawSoc
   const channels = new Map<string, RawSocket>();
   for (const device of attempt.metadata.domain.vgpus) {
     listen(attempt, '1-vgpu ACK');
-    const { socket } = await step(attempt, attempt.meeting.channel('vgpu', device, attempt.deps.timeouts().acceptMs));
+    const { socket } = await accept(attempt, 'vgpu', device);
     channels.set(device, socket);
     await reach(attempt, '1-vgpu');
     attempt.due = true;
@@ -148,7 +156,7 @@ async function createDomain(attempt: Running, control: RawSocket): Promise<Domai
 }
 
 async function acceptMemory(attempt: Running): Promise<ArrivedChannel> {
-  const channel = await step(attempt, attempt.meeting.channel('mem', undefined, attempt.deps.timeouts().acceptMs));
+  const channel = await accept(attempt, 'mem');
   await reach(attempt, '1-mem');
   attempt.due = true;
   await send(attempt, '1-mem', channel.socket);
@@ -292,9 +300,12 @@ function isOpen({ state }: DestinationRow<DestinationState>): boolean {
 }
 
 /** The destination has reached a step: where a rule says so, something breaks here. @throws what the rule says */
-function reach({ deps, row, helpers, refusal }: Running, to: Step): Promise<void> {
-  const { uuid, migrationId } = row;
-  return deps.faults.at(to, { side: 'destination', uuid, migrationId, helpers, signal: refusal.signal });
+function reach(attempt: Running, to: Step): Promise<void> {
+  return attempt.deps.faults.at(to, placeOf(attempt));
+}
+
+function placeOf({ row: { uuid, migrationId }, helpers, refusal }: Running): FaultPlace {
+  return { side: 'destination', uuid, migrationId, helpers, signal: refusal.signal };
 }
 
 /** Journal a row. The decision to take the VM must outlive a loss of power. */

@@ -27,7 +27,7 @@ export interface FaultPlace {
 export interface Faults {
   /** A side has reached a step. Resolves at once where no rule is about it. @throws what a rule says */
   at(step: Step, place: FaultPlace): Promise<void>;
-  /** A channel that the source has opened: itself, or one that passes through what a rule can break. */
+  /** A channel that a side has, of which nothing was read yet: itself, or one that passes through what a rule can break. */
   channel(kind: ChannelKind, place: FaultPlace, socket: RawSocket): Promise<RawSocket>;
 }
 

@@ -10,7 +10,8 @@ import net from 'node:net';
 import { within } from '../base/deadline.js';
 import { XapiError } from '../base/errors.js';
 
-export interface RawSocket {
+/** What an image is read from or written to: a connection, or a file in its place. */
+export interface RawStream {
   /** Read exactly so many bytes. @throws the socket's error, an early end, or silence for longer than `timeoutMs` */
   read(bytes: number, timeoutMs?: number): Promise<Buffer>;
   /** Resolves when the peer has closed its side with nothing sent before. @throws when a byte comes instead, or silence */
@@ -29,10 +30,29 @@ export interface RawSocket {
   readonly closed: Promise<void>;
 }
 
+export interface RawSocket extends RawStream {
+  /**
+   * Everything that comes goes to `take`, one piece when the one before is dealt with; nothing else reads then. For whoever
+   * passes the bytes on. Resolves at the end. @throws the socket's error, or what `take` throws
+   */
+  flow(take: (bytes: Uint8Array) => Promise<void>): Promise<void>;
+  /** Nothing more will be written: the peer sees the end, and we go on reading. Not where a child holds a copy. */
+  end(): Promise<void>;
+  /** Close with a reset in place of an end, where the connection is TCP. */
+  reset(): void;
+  /** The connection in another object. To this one there is no more than `destroy` and `closed`, and they are its own. */
+  handOver(): RawSocket;
+}
+
 interface Wanted {
   readonly buffer: Buffer;
   filled: number;
   resolve(bytes: Buffer): void;
+  reject(error: Error): void;
+}
+
+interface Waiting {
+  resolve(): void;
   reject(error: Error): void;
 }
 
@@ -45,7 +65,7 @@ const endError = () => new XapiError('INTERNAL_ERROR', ['the peer closed the con
 
 interface OnRead {
   readonly buffer: () => Uint8Array;
-  readonly callback: (bytes: number) => boolean;
+  readonly callback: (count: number, bytes: Uint8Array) => boolean;
 }
 
 /**
@@ -103,6 +123,9 @@ function takeHandle(socket: net.Socket): unknown {
   return handle;
 }
 
+/** So much is read at once where bytes are passed on. */
+const flowBytes = 64 * 1024;
+
 /** The system counts in whole seconds. */
 function tune(socket: net.Socket, keepAliveMs: number | undefined): void {
   socket.setNoDelay(true);
@@ -112,13 +135,21 @@ function tune(socket: net.Socket, keepAliveMs: number | undefined): void {
 function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: net.Socket } {
   const idle = Buffer.alloc(1);
   let wanted: Wanted | undefined;
-  let waitingForEnd: { resolve(): void; reject(error: Error): void } | undefined;
+  let waitingForEnd: Waiting | undefined;
+  let flowing: (Waiting & { take(bytes: Uint8Array): Promise<void> }) | undefined;
   let failure: Error | undefined;
   let ended = false;
 
   const socket = make({
-    buffer: () => (wanted === undefined || wanted.filled === 0 ? idle : wanted.buffer.subarray(wanted.filled)),
-    callback: (count) => {
+    buffer: () => {
+      if (flowing !== undefined) return Buffer.allocUnsafe(flowBytes);
+      return wanted === undefined || wanted.filled === 0 ? idle : wanted.buffer.subarray(wanted.filled);
+    },
+    callback: (count, bytes) => {
+      if (flowing !== undefined) {
+        flowing.take(bytes.subarray(0, count)).then(() => socket.resume(), fail);
+        return false;
+      }
       if (wanted === undefined) {
         fail(new XapiError('INTERNAL_ERROR', ['bytes behind the end of the stream']));
         return false;
@@ -136,15 +167,14 @@ function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: n
   socket.pause();
   function fail(error: Error): void {
     failure ??= error;
-    wanted?.reject(failure);
-    waitingForEnd?.reject(failure);
+    for (const waiting of [wanted, waitingForEnd, flowing]) waiting?.reject(failure);
     wanted = undefined;
     waitingForEnd = undefined;
   }
   socket.on('error', fail);
   socket.on('end', () => {
     ended = true;
-    waitingForEnd?.resolve();
+    for (const waiting of [waitingForEnd, flowing]) waiting?.resolve();
     waitingForEnd = undefined;
     fail(endError());
   });
@@ -186,8 +216,29 @@ function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: n
         else socket.write(bytes, (error) => (error ? reject(error) : resolve()));
       });
     },
+    flow(take) {
+      if (failure !== undefined) return Promise.reject(failure);
+      const end = new Promise<void>((resolve, reject) => {
+        flowing = { take, resolve, reject };
+      });
+      socket.resume();
+      return end;
+    },
+    end() {
+      return new Promise((resolve, reject) => {
+        socket.once('close', () => reject(failure ?? endError()));
+        socket.end((error?: Error) => (error ? reject(error) : resolve()));
+      });
+    },
     destroy() {
       socket.destroy();
+    },
+    reset() {
+      socket.resetAndDestroy();
+    },
+    handOver() {
+      const handle = takeHandle(socket);
+      return wrap((onread) => new net.Socket({ handle, onread, allowHalfOpen: true } as net.SocketConstructorOpts)).raw;
     },
   };
   return { raw, socket };

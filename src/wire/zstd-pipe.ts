@@ -10,7 +10,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { XapiError } from '../base/errors.js';
 import { type Command, type HelperEnd, type HelperSettings, startHelper } from '../base/helper-process.js';
-import type { RawSocket } from './raw-socket.js';
+import type { RawStream } from './raw-socket.js';
 import { openSocketPair } from './socket-pair.js';
 
 /** The command lines that compress and decompress on this machine. */
@@ -24,7 +24,7 @@ export interface ZstdCommand {
 /** One running process. */
 export interface ZstdPipe {
   /** The uncompressed end: what is written here, or read from here. */
-  readonly plain: RawSocket;
+  readonly plain: RawStream;
   readonly pid: number;
   /**
    * Resolves when the process has exited with 0; for a compressor with the bytes that went in and out, where it told.
@@ -92,7 +92,7 @@ async function isProgram(file: string): Promise<boolean> {
  */
 export async function openCompressor(
   command: ZstdCommand,
-  channel: RawSocket,
+  channel: RawStream,
   settings: HelperSettings,
 ): Promise<ZstdPipe> {
   const [plain, child] = await openSocketPair();
@@ -105,7 +105,7 @@ export async function openCompressor(
  */
 export async function openDecompressor(
   command: ZstdCommand,
-  channel: RawSocket,
+  channel: RawStream,
   settings: HelperSettings,
 ): Promise<ZstdPipe> {
   const [plain, child] = await openSocketPair();
@@ -115,9 +115,9 @@ export async function openDecompressor(
 function spawn(
   command: Command,
   settings: HelperSettings,
-  input: RawSocket,
-  output: RawSocket,
-  plain: RawSocket,
+  input: RawStream,
+  output: RawStream,
+  plain: RawStream,
 ): ZstdPipe {
   if (input.fd < 0 || output.fd < 0) {
     for (const socket of [input, output, plain]) socket.destroy();

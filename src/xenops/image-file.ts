@@ -4,19 +4,19 @@
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import { XapiError } from '../base/errors.js';
-import type { RawSocket } from '../wire/raw-socket.js';
+import type { RawStream } from '../wire/raw-socket.js';
 
 /** Make a new file, for its owner alone. @throws where there is one already, or none can be made */
-export async function createImageFile(path: string): Promise<RawSocket> {
+export async function createImageFile(path: string): Promise<RawStream> {
   return channelOf(await open(path, 'wx', 0o600), path);
 }
 
 /** Read a file that is there. */
-export async function openImageFile(path: string): Promise<RawSocket> {
+export async function openImageFile(path: string): Promise<RawStream> {
   return channelOf(await open(path, 'r'), path);
 }
 
-function channelOf(file: FileHandle, path: string): RawSocket {
+function channelOf(file: FileHandle, path: string): RawStream {
   let fd = file.fd;
   let settle: () => void = () => undefined;
   const closed = new Promise<void>((resolve) => {

@@ -15,7 +15,7 @@ import { XapiError } from '../base/errors.js';
 import type { HelperSettings } from '../base/helper-process.js';
 import type { DomainHandle } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
-import type { RawSocket } from '../wire/raw-socket.js';
+import type { RawStream } from '../wire/raw-socket.js';
 import {
   decodeHeader,
   decodeXenops,
@@ -32,9 +32,9 @@ import { CodecError, openCompressor, openDecompressor, type ZstdCommand, type Zs
 import { type Direction, type ProgressWatch, watchProgress } from './progress-watch.js';
 
 export interface ImageChannels {
-  readonly memory: RawSocket;
+  readonly memory: RawStream;
   /** By device. */
-  readonly vgpu: ReadonlyMap<string, RawSocket>;
+  readonly vgpu: ReadonlyMap<string, RawStream>;
 }
 
 /** Times in milliseconds. */
@@ -91,7 +91,7 @@ const codecGraceMs = 500;
 
 /** One channel with what stands between it and the plain bytes. */
 interface Stream {
-  readonly plain: RawSocket;
+  readonly plain: RawStream;
   readonly pipe?: ZstdPipe;
 }
 
@@ -177,20 +177,20 @@ function codecResults(init: ImageInit, streams: readonly Stream[]) {
   return within(all, init.endTimeoutMs, 'no end of the codec');
 }
 
-async function expectHeader(from: RawSocket, type: HeaderType, timeoutMs?: number): Promise<ImageHeader> {
+async function expectHeader(from: RawStream, type: HeaderType, timeoutMs?: number): Promise<ImageHeader> {
   const header = decodeHeader(await from.read(headerBytes, timeoutMs));
   if (header.type === type) return header;
   throw new XapiError('INTERNAL_ERROR', [`suspend image: ${header.type} in place of ${type}`]);
 }
 
-async function readToMemoryStream(from: RawSocket): Promise<void> {
+async function readToMemoryStream(from: RawStream): Promise<void> {
   verifySignature(await from.read(signatureBytes));
   const { length } = await expectHeader(from, 'xenops');
   decodeXenops(await from.read(length));
   await expectHeader(from, 'libxc');
 }
 
-async function readToEnd(from: RawSocket, timeoutMs: number): Promise<void> {
+async function readToEnd(from: RawStream, timeoutMs: number): Promise<void> {
   await expectHeader(from, 'end', timeoutMs);
   await from.readEnd(timeoutMs);
 }
@@ -215,12 +215,12 @@ function emuInit(init: ImageInit, { signal, emus }: Running, memory: Stream, vgp
   };
 }
 
-type Open = (command: ZstdCommand, channel: RawSocket, settings: HelperSettings) => Promise<ZstdPipe>;
+type Open = (command: ZstdCommand, channel: RawStream, settings: HelperSettings) => Promise<ZstdPipe>;
 
 /** The streams of all channels; where one does not open, those that did are closed. */
 async function openStreams({ channels, zstd, limits, onHelper }: ImageInit, open: Open) {
   const streams: Stream[] = [];
-  const add = async (channel: RawSocket): Promise<Stream> => {
+  const add = async (channel: RawStream): Promise<Stream> => {
     const pipe = zstd === undefined ? undefined : await open(zstd, channel, limits);
     const stream: Stream = pipe === undefined ? { plain: channel } : { plain: pipe.plain, pipe };
     streams.push(stream);

@@ -18,7 +18,7 @@ import { messageOf, XapiError } from '../base/errors.js';
 import { type DomainHandle, type DomainInfo, type DomainSpec, sameDomain } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
 import type { Store } from '../base/store.js';
-import type { RawSocket } from '../wire/raw-socket.js';
+import type { RawStream } from '../wire/raw-socket.js';
 import { type ImageChannels, type ImageLimits, restoreImage, saveImage } from './image.js';
 import { createImageFile, openImageFile } from './image-file.js';
 
@@ -195,8 +195,8 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
 }
 
 /** Open a file for each part, or none. */
-async function openParts(parts: readonly string[], openPart: (part: string) => Promise<RawSocket>) {
-  const files = new Map<string, RawSocket>();
+async function openParts(parts: readonly string[], openPart: (part: string) => Promise<RawStream>) {
+  const files = new Map<string, RawStream>();
   try {
     for (const part of parts) files.set(part, await openPart(part));
     return files;
@@ -207,8 +207,8 @@ async function openParts(parts: readonly string[], openPart: (part: string) => P
 }
 
 /** The first file has the memory, each other a vGPU. */
-function channelsOf(files: ReadonlyMap<string, RawSocket>): ImageChannels {
-  const [[, memory], ...rest] = [...files] as [[string, RawSocket], ...[string, RawSocket][]];
+function channelsOf(files: ReadonlyMap<string, RawStream>): ImageChannels {
+  const [[, memory], ...rest] = [...files] as [[string, RawStream], ...[string, RawStream][]];
   return { memory, vgpu: new Map(rest.map(([part, file]) => [part.replace(/^vgpu-/, ''), file])) };
 }
 

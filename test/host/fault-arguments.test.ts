@@ -6,6 +6,7 @@ type Arguments = Record<string, string>;
 
 const vm = '11111111-2222-4333-8444-555555555555';
 const fail = { step: 'going', action: 'fail' };
+const cut = { step: 'going', action: 'cut', channel: 'memory' };
 
 describe('the arguments of a fault rule', () => {
   const rules: [what: string, args: Arguments, rule: object][] = [
@@ -57,6 +58,22 @@ describe('the arguments of a fault rule', () => {
         ...{ target: 'emu-manager', signal: 'SIGSTOP' },
       },
     ],
+    [
+      'a cut',
+      { step: 'suspend', action: 'cut', channel: 'control', how: 'silent' },
+      {
+        ...{ step: 'suspend', side: 'source', action: 'cut', probability: 1, count: 1 },
+        ...{ channel: 'control', how: 'silent', after: 0 },
+      },
+    ],
+    [
+      'a corruption',
+      { step: '2-restored', action: 'corrupt', channel: 'memory', how: 'flip', after: '1000' },
+      {
+        ...{ step: '2-restored', side: 'destination', action: 'corrupt', probability: 1, count: 1 },
+        ...{ channel: 'memory', how: 'flip', after: 1000 },
+      },
+    ],
   ];
   for (const [what, args, rule] of rules) {
     it(`make ${what}`, () => expect(readRule(args)).to.deep.equal(rule));
@@ -68,8 +85,8 @@ describe('the arguments of a fault rule', () => {
   const allSteps = `${sourceSteps}, 1-vgpu, 1-mem, 2-restored, taken, unpausing, done`;
   const aPoint = 'step, side, vm, action, probability, count, delay';
   const refusals: [args: Arguments, name: string, says: string][] = [
-    [{}, 'action', 'nothing; allowed: fail, stall, kill'],
-    [{ step: 'copy', action: 'explode' }, 'action', 'explode; allowed: fail, stall, kill'],
+    [{}, 'action', 'nothing; allowed: fail, stall, kill, cut, corrupt'],
+    [{ step: 'copy', action: 'explode' }, 'action', 'explode; allowed: fail, stall, kill, cut, corrupt'],
     [
       { ...fail, target: 'zstd' },
       'target',
@@ -105,6 +122,15 @@ describe('the arguments of a fault rule', () => {
     [{ ...fail, error: 'VDI_IN_USE', params: 'x' }, 'params', 'x; allowed: a list of texts, in JSON'],
     [{ step: 'going', action: 'kill' }, 'target', 'nothing; allowed: emu-manager, zstd, daemon, hypervisor'],
     [{ step: 'going', action: 'kill', target: 'daemon', signal: 'HUP' }, 'signal', 'HUP; allowed: KILL, STOP, TERM'],
+    [{ ...cut, channel: 'disk' }, 'channel', 'disk; allowed: control, memory, vgpu'],
+    [{ ...cut, how: 'flip' }, 'how', 'flip; allowed: reset, close, silent, slow'],
+    [{ ...cut, action: 'corrupt', how: 'reset' }, 'how', 'reset; allowed: flip, truncate, trailing'],
+    [{ ...cut, how: 'reset', after: '-1' }, 'after', '-1; allowed: a whole number from 0'],
+    [
+      { ...cut, action: 'corrupt', how: 'trailing', after: '0' },
+      'after',
+      '0; allowed: without how=trailing, which is behind the end, alone',
+    ],
   ];
   for (const [args, name, says] of refusals) {
     it(`are refused: ${name} in ${JSON.stringify(args)}`, () => {

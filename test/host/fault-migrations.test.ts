@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import type { DomainSpec } from '../../src/base/hypervisor-protocol.js';
 import { type Side, steps } from '../../src/migrate/protocol.js';
 import { migrate, openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
+import { openDescriptors } from '../wire/connections.js';
 
 describe('a migration that a fault rule breaks', function () {
   this.timeout(60_000);
@@ -22,7 +23,10 @@ describe('a migration that a fault rule breaks', function () {
     JSON.parse(await hosts[side].engine.service.callPlugin('fault', fn, args));
 
   afterEach(async () => {
-    for (const side of ['source', 'destination'] as const) await call(side, 'clear');
+    for (const side of ['source', 'destination'] as const) {
+      hosts[side].configure({});
+      await call(side, 'clear');
+    }
   });
 
   /** The VM runs at the source as if nothing had been, nothing is left at the destination. */
@@ -35,6 +39,11 @@ describe('a migration that a fault rule breaks', function () {
     expect(await destination.simulator.list()).to.deep.equal([]);
     const { total, free } = await destination.simulator.memory();
     expect(free).to.equal(total);
+  }
+
+  /** Connections that are kept alive for calls are as many before as after. */
+  async function noMoreThan(before: ReadonlySet<string>): Promise<void> {
+    while (openDescriptors().size > before.size) await delay(10);
   }
 
   const upTo = (names: readonly string[], last: string) => names.slice(0, names.indexOf(last) + 1);
@@ -66,6 +75,63 @@ describe('a migration that a fault rule breaks', function () {
       });
     }
   }
+
+  const broken: [compress: 'none' | 'stream' | 'xenguest', side: Side, args: Record<string, string>][] = [
+    ['none', 'source', { step: 'prepare', action: 'cut', channel: 'control', how: 'reset' }],
+    ['none', 'source', { step: 'copy', action: 'cut', channel: 'control', how: 'close' }],
+    ['none', 'source', { step: 'copy', action: 'cut', channel: 'memory', how: 'reset', after: '100000' }],
+    ['stream', 'source', { step: 'last round', action: 'cut', channel: 'memory', how: 'close' }],
+    ['none', 'source', { step: '2', action: 'cut', channel: 'control', how: 'silent' }],
+    ['none', 'source', { step: '1', action: 'cut', channel: 'control', how: 'slow' }],
+    ['xenguest', 'source', { step: 'copy', action: 'corrupt', channel: 'memory', how: 'flip', after: '50000' }],
+    ['stream', 'source', { step: 'copy', action: 'corrupt', channel: 'memory', how: 'truncate', after: '1000' }],
+    ['none', 'source', { step: 'copy', action: 'corrupt', channel: 'memory', how: 'trailing' }],
+    ['stream', 'source', { step: 'copy', action: 'corrupt', channel: 'vgpu', how: 'truncate' }],
+    ['none', 'destination', { step: 'prepare', action: 'cut', channel: 'memory', how: 'close' }],
+    ['stream', 'destination', { step: 'copy', action: 'cut', channel: 'memory', how: 'reset' }],
+    ['none', 'destination', { step: '2-restored', action: 'cut', channel: 'control', how: 'reset' }],
+    ['stream', 'destination', { step: 'copy', action: 'corrupt', channel: 'memory', how: 'flip', after: '50000' }],
+    ['none', 'destination', { step: 'copy', action: 'corrupt', channel: 'vgpu', how: 'trailing' }],
+  ];
+  for (const [compress, side, args] of broken) {
+    it(`does not survive ${JSON.stringify(args)} at the ${side} (${compress}), and the VM runs on at the source`, async () => {
+      const options = { 'migration-step-timeout': '2' };
+      for (const host of Object.values(hosts)) host.configure(options);
+      if (compress === 'xenguest') hosts.source.configure({ ...options, 'migration-compressor': compress });
+      const before = openDescriptors();
+      await call(side, 'add', { side, vm: domain.uuid, ...args });
+      const outcome = await migrate(hosts.source, requestTo(hosts.destination, domain, compress !== 'none'));
+      expect(outcome.status).to.equal('failure');
+      expect(await call(side, 'list')).to.have.deep.nested.property('[0].fired', 1);
+      await goesOn();
+      await noMoreThan(before);
+    });
+  }
+
+  it('passes a relay unharmed while its rule does not fire', async () => {
+    await call('source', 'add', {
+      step: 'copy',
+      side: 'source',
+      action: 'cut',
+      channel: 'memory',
+      how: 'reset',
+      probability: '0',
+    });
+    await call('destination', 'add', {
+      step: 'done',
+      action: 'cut',
+      channel: 'control',
+      how: 'close',
+      probability: '0',
+    });
+    const before = openDescriptors();
+    const there = await migrate(hosts.source, requestTo(hosts.destination, domain, true));
+    expect(there.status).to.equal('success');
+    const digests = there.status === 'success' ? there.report.digests : undefined;
+    expect(digests?.source).to.equal(digests?.destination);
+    await noMoreThan(before);
+    expect((await migrate(hosts.destination, requestTo(hosts.source, domain, false))).status).to.equal('success');
+  });
 
   it('stalls until the rule is cleared, and then goes on to its end', async () => {
     await call('source', 'add', { step: 'last round', action: 'stall' });
