@@ -18,6 +18,8 @@ export interface HostInit {
   readonly secretFile: string;
   /** Further keys of xenopsd.conf. */
   readonly config: Readonly<Record<string, string>>;
+  /** Variables for the environment of its daemon, and so of every process that it starts, beyond our own. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** Told when the daemon ends and nobody ended it here. */
   readonly warn: (text: string) => void;
 }
@@ -52,6 +54,7 @@ export async function startHost(init: HostInit, signal: AbortSignal): Promise<Lo
   // In a process group of its own, so that Ctrl-C reaches only us, and we end it in order.
   const daemon = spawn(process.execPath, [daemonProgram, '--config', config], {
     detached: true,
+    env: { ...process.env, ...init.environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let stopping = false;

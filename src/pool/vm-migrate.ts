@@ -12,9 +12,8 @@ import { messageOf, toXapiError, XapiError } from '../base/errors.js';
 import type { CallTask } from '../base/handlers.js';
 import { nullRef } from '../base/value.js';
 import type { HostEvent, HostService, MigrationOutcome, MigrationReport, WireError } from '../host/service.js';
-import { refusal, withVm } from './allowed-operations.js';
+import { inDoubtKey, refusal, withVm } from './allowed-operations.js';
 import { compressionAsked } from './compression-asked.js';
-import { clearDoubt } from './doubt.js';
 import { hostOf } from './forward.js';
 import { applyOutcome, errorOf, type OutcomeDeps, showReport } from './migration-outcome.js';
 import { type MigrationPlan, planMigrateSend, planPoolMigrate, type SendCall } from './migration-plan.js';
@@ -99,7 +98,7 @@ export function createVmMigrate(deps: VmMigrateDeps): VmMigrate {
     arrived(vm) {
       const row = table.departures().find((each) => each.vm === vm && each.inDoubt);
       if (row === undefined) return;
-      clearDoubt(deps, vm);
+      db.removeFromMap('VM', vm, 'other_config', inDoubtKey);
       table.remove(row.id).catch((error: unknown) => deps.log.error(`migration ${row.id} is not forgotten`, { error }));
     },
   };
@@ -154,8 +153,7 @@ async function follow(deps: VmMigrateDeps, row: Departure, task: CallTask): Prom
   });
   task.setCancellable(false);
   if (outcome.status === 'success') showReport(task, outcome.report);
-  // One that was given up by an operator is forgotten, and the records are brought to what the operator said.
-  if (deps.table.departure(row.id) !== undefined) await applyOutcome(deps, row, outcome);
+  await applyOutcome(deps, row, outcome);
   if (outcome.status === 'success') return row.destination === undefined ? vmAtDestination(outcome.report) : row.vm;
   if (outcome.status === 'cancelled') throw new XapiError('TASK_CANCELLED', [row.task]);
   throw errorOf(outcome.error);

@@ -1,26 +1,19 @@
-/** message.*: alerts about objects. The pool raises some itself, see doubt-message.ts; clients may raise others. */
-import type { RecordOf, Ref } from '../../../idl/index.js';
+/** message.*: alerts about objects. Nothing raises any here and clients cannot, so there are none; clients ask at login. */
 import { XapiError } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
-import type { HandlerDeps } from '../handler-deps.js';
 
-type Message = RecordOf<'message'>;
-
-export function messageHandlers({ db, now }: Pick<HandlerDeps, 'db' | 'now'>): ClassHandlers<'message'> {
-  const select = (wanted: (message: Readonly<Message>) => boolean): Record<Ref<'message'>, Message> =>
-    Object.fromEntries(db.all('message').filter(([, row]) => wanted(row)));
+export function messageHandlers(): ClassHandlers<'message'> {
   return {
-    create(_context, name, priority, cls, obj_uuid, body) {
-      if (name === '') throw new XapiError('INVALID_VALUE', ['name', '(empty); allowed: any other text']);
-      return db.create('message', { name, priority, cls, obj_uuid, body, timestamp: now() });
+    get: () => ({}),
+    get_all: () => [],
+    get_since: () => ({}),
+    get_record(_context, ref) {
+      throw new XapiError('HANDLE_INVALID', ['message', ref]);
     },
-    destroy: (_context, ref) => db.destroy('message', ref),
-    destroy_many(_context, refs) {
-      for (const ref of refs) db.get('message', ref);
-      for (const ref of new Set(refs)) db.destroy('message', ref);
+    get_by_uuid(_context, uuid) {
+      throw new XapiError('UUID_INVALID', ['message', uuid]);
     },
-    get: (_context, cls, uuid, since) =>
-      select((row) => row.cls === cls && row.obj_uuid === uuid && row.timestamp >= since),
-    get_since: (_context, since) => select((row) => row.timestamp >= since),
+    get_all_records: () => ({}),
+    get_all_records_where: () => ({}),
   };
 }

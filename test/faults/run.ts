@@ -1,0 +1,110 @@
+/**
+ * The full sweep: `npm run test:faults -- [--only REGEX] [--pairs N]`. Prints each failure with the last log lines of both
+ * sides, then a table of steps and faults for each compressor, and as the last line `N passed, N failed`.
+ */
+import { availableParallelism } from 'node:os';
+import { parseArgs } from 'node:util';
+import { allCases, type Case } from './cases.js';
+import { inWords } from './pair.js';
+import { type Bench, type Result, startBench } from './sweep.js';
+import { table, type Verdict } from './table.js';
+
+const help = `Usage: npm run test:faults -- [--only REGEX] [--pairs N] [--list]
+  --only REGEX  the cases whose names match, such as 'stream, source 3: kill -9'
+  --pairs N     pairs of hosts side by side; twice the number of cores
+  --list        print the names of the cases, and run none
+`;
+
+/** Only root can give a host a small disk of its own. */
+const isRoot = process.getuid?.() === 0;
+
+function canRun({ fault }: Case): boolean {
+  return fault.act.kind !== 'disk' || isRoot;
+}
+
+interface Run {
+  readonly queue: Case[];
+  readonly verdicts: Map<string, Verdict>;
+  readonly stop: AbortSignal;
+}
+
+/** One pair takes case after case; where one breaks it, a fresh one takes the next. */
+async function work({ queue, verdicts, stop }: Run): Promise<void> {
+  let bench: Bench | undefined;
+  try {
+    for (let one = queue.shift(); one !== undefined && !stop.aborted; one = queue.shift()) {
+      const result = await attempt(one, async () => {
+        bench ??= await startBench(isRoot);
+        return bench;
+      });
+      verdicts.set(one.id, result.problems.length === 0 ? 'ok' : 'FAIL');
+      print(result);
+      if (result.problems.length > 0) {
+        await bench?.stop().catch((error: unknown) => process.stderr.write(`${inWords(error)}\n`));
+        bench = undefined;
+      }
+    }
+  } finally {
+    await bench?.stop();
+  }
+}
+
+async function attempt(one: Case, bench: () => Promise<Bench>): Promise<Result> {
+  try {
+    return await (await bench()).run(one);
+  } catch (error) {
+    return { id: one.id, problems: [`the pair does not start: ${inWords(error)}`], ended: '', seconds: 0, logs: [] };
+  }
+}
+
+function print({ id, problems, ended, seconds, logs }: Result): void {
+  if (problems.length === 0) process.stdout.write(`ok    ${id} (${seconds.toFixed(1)} s; ${ended})\n`);
+  else process.stdout.write(`FAIL  ${id} (${seconds.toFixed(1)} s; ${ended})\n${indent([...problems, ...logs])}\n`);
+}
+
+function indent(lines: readonly string[]): string {
+  return lines.map((line) => `      ${line.replaceAll('\n', '\n        ')}`).join('\n');
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      only: { type: 'string', default: '' },
+      pairs: { type: 'string', default: String(2 * availableParallelism()) },
+      list: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) return say(help);
+  if (!/^[1-9]\d?$/.test(values.pairs)) throw new Error(`--pairs is a number from 1 to 99, not '${values.pairs}'`);
+  const only = new RegExp(values.only);
+  const all = allCases();
+  const chosen = all.filter(({ id }) => only.test(id));
+  if (values.list) return say(chosen.map(({ id }) => `${id}\n`).join(''));
+  if (chosen.length === 0) throw new Error(`no case matches ${values.only}`);
+  const verdicts = new Map<string, Verdict>();
+  for (const one of chosen) if (!canRun(one)) verdicts.set(one.id, 'not run');
+  const stop = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
+  const queue = chosen.filter(canRun);
+  const pairs = Math.min(Number(values.pairs), queue.length);
+  await Promise.all(Array.from({ length: pairs }, () => work({ queue, verdicts, stop: stop.signal })));
+  say(`\n${table(all, verdicts)}\n\n`);
+  const count = (verdict: Verdict) => [...verdicts.values()].filter((each) => each === verdict).length;
+  if (count('not run') > 0) say(`n/r: ${count('not run')} not run here, as only root can give a host a small disk\n`);
+  say(`${count('ok')} passed, ${count('FAIL')} failed\n`);
+  return count('FAIL') > 0 || stop.signal.aborted ? 1 : 0;
+}
+
+function say(text: string): 0 {
+  process.stdout.write(text);
+  return 0;
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`test:faults: ${inWords(error)}\n`);
+  process.exitCode = 1;
+}
