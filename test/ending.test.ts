@@ -6,7 +6,10 @@ import { expect } from 'chai';
 import { createEnding, type EndingInit } from '../src/ending.js';
 import { createRpcClient } from '../src/wire/rpc-client.js';
 import { openSite, type Site } from './daemon.js';
+import { eventually } from './hypervisor/hypervisor-process.js';
+import { testDomain } from './support/hosts.js';
 import { captureLog } from './support/log.js';
+import { processExists } from './wire/connections.js';
 
 describe('the end of the daemon', () => {
   const never = new Promise<void>(() => undefined);
@@ -91,6 +94,27 @@ describe('a daemon that is to end', function () {
         process.kill(pid, 'SIGCONT');
       }
     }
+  });
+
+  it('ends a helper that is stopped, and then in order', async () => {
+    const pids = path.join(site.directory, 'pids');
+    const script = path.join(site.directory, 'emu');
+    fs.writeFileSync(script, `#!/bin/sh\necho $$ >> ${pids}\nkill -STOP $$\n`, { mode: 0o755 });
+    site.configure(`emu-manager = ${script}`, 'helper-stop-timeout = 100ms');
+    const daemon = await site.start();
+    const secret = fs.readFileSync(path.join(site.stateDir, 'pool-secret'), 'utf8').trim();
+    const client = createRpcClient(`${daemon.url}/services/xenops`);
+    const domain = testDomain();
+    await client.json('start', [secret, domain, false]);
+    client.json('suspend', [secret, domain.uuid]).catch(() => undefined);
+    const pid = await eventually(
+      () => (fs.existsSync(pids) && Number.parseInt(fs.readFileSync(pids, 'utf8'), 10)) || undefined,
+    );
+    const { status } = await daemon.end('SIGTERM');
+    client.close();
+    expect(status).to.equal(0);
+    expect(processExists(pid)).to.equal(false);
+    expect(site.log()).to.match(/ stopped$/m);
   });
 
   it('removes its pidfile when it cannot start', async () => {
