@@ -79,7 +79,8 @@ export function createHostRpc({ service, destination, source, secrets, join, con
       type: text,
       value: JSON.stringify((await call(...(args as never[]))) ?? null),
     });
-    if (Object.hasOwn(withToken, name)) return answer(withToken[name] as Call, params.slice(0, 2).map(String));
+    if (Object.hasOwn(withToken, name))
+      return answer(withToken[name] as Call, [params[0] ?? '', params[1] ?? ''].map(String));
     if (!Object.hasOwn(withSecret, name)) throw new XapiError('MESSAGE_METHOD_UNKNOWN', [name]);
     const [shown, ...args] = params;
     if (typeof shown !== 'string' || !secrets().some((secret) => sameSecret(shown, secret))) {

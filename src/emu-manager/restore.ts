@@ -99,7 +99,7 @@ async function restoreMemory(fd: number, { control, domain, source }: RestoreDep
 /** How often a stream may carry the whole memory: a save copies what is written to a few times at most. */
 const mostCopies = 16;
 /** What a stream may carry besides, in bytes. */
-const besidesPages = 256 << 20;
+const besidesPages = 64 << 20;
 
 /** So that no stream goes on for ever, whatever expands into it. */
 function mostStreamBytes(pages: number): number {

@@ -42,9 +42,12 @@ export class CodecError extends XapiError {
 
   constructor(message: string, signal: string | undefined) {
     super('INTERNAL_ERROR', [message]);
-    this.isConsequence = signal === 'SIGPIPE';
+    this.isConsequence = signal === 'SIGPIPE' || lostReader.test(message);
   }
 }
+
+/** What zstd says of a reader that is gone with bytes unread, for which there is no SIGPIPE. */
+const lostReader = /Connection reset by peer|Broken pipe|ECONNRESET|EPIPE/;
 
 const standInProgram = fileURLToPath(new URL('../zstd/main.js', import.meta.url));
 

@@ -260,8 +260,12 @@ async function withStreams<T>(
   let codecFailure: unknown;
   for (const { pipe } of streams) {
     pipe?.done.catch((error: unknown) => {
-      if (!(error instanceof CodecError && error.isConsequence)) codecFailure ??= error;
-      stop.abort(error);
+      if (!(error instanceof CodecError && error.isConsequence)) {
+        codecFailure ??= error;
+        return stop.abort(error);
+      }
+      // Whoever went away first is about to say why.
+      return setTimeout(codecGraceMs, undefined, { ref: false }).then(() => stop.abort(error));
     });
   }
   const emus: number[] = [];
