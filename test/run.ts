@@ -14,7 +14,7 @@ import pLimit from 'p-limit';
 const here = fileURLToPath(new URL('.', import.meta.url));
 const mocha = createRequire(import.meta.url).resolve('mocha/bin/mocha.js');
 /** Those that take longest, so that none of them is left alone at the end. */
-const slowFirst = ['.', 'cli', 'migrate', 'xenops', 'clients', 'zstd'];
+const slowFirst = ['faults', '.', 'cli', 'migrate', 'xenops', 'clients', 'zstd'];
 
 /** The compiled test files of each folder. */
 async function foldersOf(root: string): Promise<Map<string, string[]>> {
