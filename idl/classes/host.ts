@@ -919,7 +919,13 @@ export const host = {
       roles: 'vm-power-admin',
       async: true,
     },
-    declare_dead: { params: [{ name: 'host', type: 'ref:host' }], result: 'void', roles: 'pool-operator', async: true },
+    declare_dead: {
+      doc: 'Say that a host is gone for good: every VM that is on it, or migrates from or to it, is settled by force.',
+      params: [{ name: 'host', type: 'ref:host' }],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+    },
     enable_display: {
       params: [{ name: 'host', type: 'ref:host' }],
       result: 'enum:host_display',

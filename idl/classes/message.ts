@@ -4,7 +4,7 @@ export const message = {
   name: 'message',
   inDatabase: false,
   events: true,
-  generic: [],
+  generic: ['get_record', 'get_by_uuid', 'get_all', 'get_all_records', 'get_all_records_where'],
   fields: {
     uuid: { type: 'string', qualifier: 'RO/runtime' },
     name: { type: 'string', qualifier: 'RO/runtime' },
@@ -16,6 +16,7 @@ export const message = {
   },
   messages: {
     create: {
+      doc: 'Make a message about an object.',
       params: [
         { name: 'name', type: 'string' },
         { name: 'priority', type: 'int' },
@@ -26,8 +27,14 @@ export const message = {
       result: 'ref:message',
       roles: 'pool-operator',
     },
-    destroy: { params: [{ name: 'self', type: 'ref:message' }], result: 'void', roles: 'pool-operator' },
+    destroy: {
+      doc: 'Remove a message.',
+      params: [{ name: 'self', type: 'ref:message' }],
+      result: 'void',
+      roles: 'pool-operator',
+    },
     destroy_many: {
+      doc: 'Remove messages.',
       params: [{ name: 'messages', type: 'set(ref:message)' }],
       result: 'void',
       roles: 'pool-operator',
@@ -49,34 +56,9 @@ export const message = {
       result: 'map(ref:message,record:message)',
       roles: 'read-only',
     },
-    get_all: { doc: 'Every message.', params: [], result: 'set(ref:message)', roles: 'read-only' },
     get_since: {
       doc: 'Every message since a time, with its record.',
       params: [{ name: 'since', type: 'datetime' }],
-      result: 'map(ref:message,record:message)',
-      roles: 'read-only',
-    },
-    get_record: {
-      doc: 'The record of a message.',
-      params: [{ name: 'self', type: 'ref:message' }],
-      result: 'record:message',
-      roles: 'read-only',
-    },
-    get_by_uuid: {
-      doc: 'The message with a uuid.',
-      params: [{ name: 'uuid', type: 'string' }],
-      result: 'ref:message',
-      roles: 'read-only',
-    },
-    get_all_records: {
-      doc: 'Every message with its record.',
-      params: [],
-      result: 'map(ref:message,record:message)',
-      roles: 'read-only',
-    },
-    get_all_records_where: {
-      doc: 'The messages that an expression matches, with their records.',
-      params: [{ name: 'expr', type: 'string' }],
       result: 'map(ref:message,record:message)',
       roles: 'read-only',
     },

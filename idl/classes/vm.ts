@@ -306,7 +306,7 @@ export const VM = {
       errors: ['OPERATION_NOT_ALLOWED', 'OTHER_OPERATION_IN_PROGRESS', 'VM_BAD_POWER_STATE', 'VM_IS_TEMPLATE'],
     },
     power_state_reset: {
-      doc: 'Show a VM as halted whose host is gone, or has lost its domain.',
+      doc: 'Settle a VM by force of which a host is gone for good: a copy in doubt that is left goes on; without one the VM is halted.',
       params: [{ name: 'vm', type: 'ref:VM' }],
       result: 'void',
       roles: 'pool-operator',

@@ -6,12 +6,10 @@ import type { Ref } from '../../idl/index.js';
 import { reason, type XapiError } from '../base/errors.js';
 import type { Database, RecordView } from './database.js';
 import { updateVbdOperations, updateVifOperations } from './device-operations.js';
+import { inDoubtKey, settlingCommand } from './doubt.js';
 import { type PowerState, type VmOperation, type VmRule, vmRules } from './vm-operations.js';
 
 export type { VmOperation } from './vm-operations.js';
-
-/** The key of other_config that says why a VM is in doubt: nobody knows yet on which of two hosts it will run. */
-export const inDoubtKey = 'xenferry:in-doubt';
 
 /** The key of other_config by which clients of old know a default template. */
 export const defaultTemplateKey = 'default_template';
@@ -37,7 +35,9 @@ export function refusal(ref: Ref<'VM'>, vm: RecordView<'VM'>, operation: VmOpera
   }
   const doubt = vm.other_config[inDoubtKey];
   if (doubt === undefined || rule.inDoubt === true) return undefined;
-  return reason('OPERATION_NOT_ALLOWED', [`${ref} (${vm.name_label}) is in doubt after a migration: ${doubt}`]);
+  return reason('OPERATION_NOT_ALLOWED', [
+    `${ref} (${vm.name_label}) is in doubt after a migration: ${doubt}. Where a host is gone for good: ${settlingCommand(vm.uuid)}`,
+  ]);
 }
 
 /** What runs on the VM and does not go with the operation. */

@@ -14,6 +14,11 @@ import { reserveGenerations, saveChanges } from './saving.js';
 /** Classes whose rows end with the daemon. */
 const volatileClasses: ReadonlySet<ClassName> = new Set(['session', 'task']);
 
+/** Messages are not in xapi's database, so they have no accessors of single fields; here they are rows like others. */
+function isDurable(cls: ClassName): boolean {
+  return cls === 'message' || (classes[cls].inDatabase && !volatileClasses.has(cls));
+}
+
 export type RecordView<C extends ClassName> = Readonly<RecordOf<C>>;
 
 export interface Database {
@@ -70,7 +75,7 @@ export async function openDatabase(store: Store): Promise<Database> {
     );
   }
   rows.relate();
-  const saved = saveChanges(store, rows, generations, (cls) => !volatileClasses.has(cls));
+  const saved = saveChanges(store, rows, generations, isDurable);
   return database(rows, defaults, saved);
 }
 
@@ -101,7 +106,7 @@ function freezeAll(record: Record<string, unknown>): Fields {
 }
 
 function durableClasses(): ClassName[] {
-  return (Object.keys(classes) as ClassName[]).filter((c) => classes[c].inDatabase && !volatileClasses.has(c));
+  return (Object.keys(classes) as ClassName[]).filter(isDurable);
 }
 
 /** A stored row as a row of now: fields that the model gained since get their defaults, and no operation is under way. */

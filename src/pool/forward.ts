@@ -3,6 +3,7 @@ import type { Ref } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
 import type { HostService } from '../host/service.js';
 import type { Database } from './database.js';
+import { settlingCommand } from './doubt.js';
 import { isLive } from './host-rows.js';
 import type { Members } from './members.js';
 
@@ -30,8 +31,12 @@ export async function assertCanTake({ db, members }: ForwardDeps, host: Ref<'hos
   if (!row.enabled) throw new XapiError('HOST_DISABLED', [host]);
   if (!isLive(db, host)) throw new XapiError('HOST_OFFLINE', [host]);
   assertReachesDevices(db, host, vm);
-  const needed = db.get('VM', vm).memory_static_max;
-  const { memoryFree } = await members.state(host);
+  const { memory_static_max: needed, resident_on, uuid } = db.get('VM', vm);
+  const { memoryFree, domains } = await members.state(host);
+  if (resident_on !== host && domains.some((domain) => domain.uuid === uuid)) {
+    const copy = `host ${row.name_label} has a copy of ${vm} that is not to run`;
+    throw new XapiError('OPERATION_NOT_ALLOWED', [`${copy}; to destroy it: ${settlingCommand(uuid)}`]);
+  }
   if (memoryFree < needed) throw new XapiError('HOST_NOT_ENOUGH_FREE_MEMORY', [String(needed), String(memoryFree)]);
 }
 

@@ -6,6 +6,7 @@ import type { Events } from './event.js';
 import type { EventQueue } from './event-queue.js';
 import type { ForwardDeps } from './forward.js';
 import type { PoolMembership } from './membership.js';
+import type { MigrationTable } from './migration-table.js';
 import type { SecretRotation } from './secret-rotation.js';
 import type { SessionService } from './session.js';
 import type { VolumeGuard } from './storage.js';
@@ -21,6 +22,7 @@ export interface HandlerDeps extends ForwardDeps {
   readonly eventQueue: EventQueue;
   readonly membership: PoolMembership;
   readonly rotation: SecretRotation;
+  readonly table: MigrationTable;
   readonly vmMigrate: VmMigrate;
   readonly vmReceive: VmReceive;
   readonly volumes: VolumeGuard;

@@ -219,9 +219,11 @@ async function look(deps: MembersDeps, host: Ref<'host'>, service: HostService):
 }
 
 async function act(deps: MembersDeps, state: HostState, service: HostService, found: Findings): Promise<void> {
-  for (const uuid of found.doubles) {
-    deps.log.error(`VM ${uuid} runs on host ${state.name}, where it is not meant to be: it is paused there`);
-    await service.pause(uuid).catch((error: unknown) => deps.log.error(`VM ${uuid} is not paused`, { error }));
+  for (const [uuid, reason] of found.doubles) {
+    deps.log.error(`VM ${uuid} is on host ${state.name} where it is not meant to be: it is paused there, in doubt`, {
+      reason,
+    });
+    await service.doubt(uuid, reason).catch((error: unknown) => deps.log.error(`VM ${uuid} is not paused`, { error }));
   }
   for (const uuid of found.ended) {
     deps.log.info(`the guest of VM ${uuid} has shut down`);

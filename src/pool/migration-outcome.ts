@@ -5,7 +5,7 @@ import { isErrorCode, XapiError } from '../base/errors.js';
 import type { CallTask } from '../base/handlers.js';
 import type { Log } from '../base/log.js';
 import type { MigrationOutcome, MigrationReport, WireError } from '../host/service.js';
-import { inDoubtKey } from './allowed-operations.js';
+import { clearDoubt, markInDoubt } from './doubt.js';
 import type { ForwardDeps } from './forward.js';
 import type { Departure, MigrationTable } from './migration-table.js';
 import { removeVm, setHalted, setResident } from './power.js';
@@ -45,12 +45,12 @@ export async function applyOutcome(deps: OutcomeDeps, row: Departure, outcome: M
     if (outcome.status === 'in-doubt') {
       const reason = errorOf(outcome.error).message;
       db.update('VM', row.vm, { power_state: 'Paused' });
-      db.putInMap('VM', row.vm, 'other_config', inDoubtKey, reason);
+      markInDoubt(deps, row.vm, reason);
       await table.putDeparture({ ...row, accepted: true, inDoubt: true });
       await db.saved();
       return;
     }
-    db.removeFromMap('VM', row.vm, 'other_config', inDoubtKey);
+    clearDoubt(deps, row.vm);
     if (outcome.status === 'success') await arrive(deps, row);
     else await stay(deps, row);
     await db.saved();

@@ -31,6 +31,12 @@ export interface Arrival {
   readonly host: Ref<'host'>;
 }
 
+/** The hosts of this pool between which a VM migrates; absent where that is a host of another. */
+export interface Way {
+  readonly source?: Ref<'host'>;
+  readonly destination?: Ref<'host'>;
+}
+
 /** What a call that waits for a migration's end hears. */
 export interface Waiter {
   progress(progress: number, phase: string): void;
@@ -44,10 +50,12 @@ export interface MigrationTable {
   arrival(id: string): Arrival | undefined;
   putDeparture(row: Departure): Promise<void>;
   putArrival(row: Arrival): Promise<void>;
+  /** Forget a migration, and let its call, where one waits, end so. */
+  giveUp(id: string, outcome: MigrationOutcome): Promise<void>;
   /** Forget a migration; fine where there is none. */
   remove(id: string): Promise<void>;
-  /** The host of this pool where a VM may appear. */
-  destinationOf(vm: Ref<'VM'>): Ref<'host'> | undefined;
+  /** Where a VM that migrates may be; undefined where it does not. */
+  wayOf(vm: Ref<'VM'>): Way | undefined;
   wait(id: string, waiter: Waiter): void;
   /** Pass a host's event on to who waits for it. @returns whether anybody did */
   tell(event: HostEvent): boolean;
@@ -57,6 +65,12 @@ export function createMigrationTable(departureRows: Table<Departure>, arrivalRow
   const departures = new Map<string, Departure>(departureRows.entries());
   const arrivals = new Map<string, Arrival>(arrivalRows.entries());
   const waiters = new Map<string, Waiter>();
+
+  const remove = async (id: string): Promise<void> => {
+    waiters.delete(id);
+    if (departures.delete(id)) await departureRows.remove(id);
+    if (arrivals.delete(id)) await arrivalRows.remove(id);
+  };
 
   return {
     departures: () => [...departures.values()],
@@ -71,14 +85,15 @@ export function createMigrationTable(departureRows: Table<Departure>, arrivalRow
       arrivals.set(row.id, row);
       return arrivalRows.put(row.id, row);
     },
-    async remove(id) {
-      waiters.delete(id);
-      if (departures.delete(id)) await departureRows.remove(id);
-      if (arrivals.delete(id)) await arrivalRows.remove(id);
+    async giveUp(id, outcome) {
+      const waiter = waiters.get(id);
+      await remove(id);
+      waiter?.ended(outcome);
     },
-    destinationOf(vm) {
-      for (const row of departures.values()) if (row.vm === vm && row.destination !== undefined) return row.destination;
-      for (const row of arrivals.values()) if (row.vm === vm) return row.host;
+    remove,
+    wayOf(vm) {
+      for (const row of departures.values()) if (row.vm === vm) return row;
+      for (const row of arrivals.values()) if (row.vm === vm) return { destination: row.host };
       return undefined;
     },
     wait(id, waiter) {

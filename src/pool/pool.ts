@@ -97,7 +97,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     own: { host: thisHost, service: deps.own, url: own.url },
     connect: deps.connect,
     table: store.table<Member>('members'),
-    destinationOf: table.destinationOf,
+    wayOf: table.wayOf,
     arrived(vm) {
       vmMigrate.arrived(vm);
       vmReceive.arrived(vm);
@@ -125,6 +125,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     sessions,
     tasks,
     events: createEvents(db),
+    table,
     vmMigrate,
     vmReceive,
     membership: deps.membership,
@@ -185,14 +186,13 @@ export async function forgetPool(store: Store, copy: string): Promise<boolean> {
 }
 
 /** What they change is answered when it is durable; sessions and tasks are not meant to outlive the daemon, and events only read. */
-/** Sessions and tasks are not kept, events and messages are only read. */
 function handlers(deps: HandlerDeps): DispatchDeps['handlers'] {
   return {
     session: sessionHandlers(deps),
     task: taskHandlers(deps),
     event: eventHandlers(deps),
     pool: durable(deps.db, poolHandlers(deps)),
-    message: messageHandlers(),
+    message: durable(deps.db, messageHandlers(deps)),
     VM: durable(deps.db, vmHandlers(deps)),
     host: durable(deps.db, hostHandlers(deps)),
     network: durable(deps.db, networkHandlers(deps)),

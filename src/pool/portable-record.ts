@@ -4,6 +4,7 @@ import type { RecordOf, Ref } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
 import { nullRef } from '../base/value.js';
 import type { Database } from './database.js';
+import { withoutDoubts } from './doubt.js';
 
 const text = z.string();
 const whole = z.number().int();
@@ -60,7 +61,7 @@ export type PortableRecords = z.infer<typeof recordsSchema>;
 export function exportVm(db: Database, ref: Ref<'VM'>): PortableRecords {
   const vm = db.get('VM', ref);
   return {
-    vm: pick(vmSchema, vm),
+    vm: pick(vmSchema, { ...vm, other_config: withoutDoubts(vm.other_config) }),
     vifs: vm.VIFs.map((vif) => pick(vifSchema, db.get('VIF', vif))),
     vgpus: vm.VGPUs.map((vgpu) => pick(vgpuSchema, db.get('VGPU', vgpu))),
   };

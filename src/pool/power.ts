@@ -2,6 +2,7 @@
 import type { RecordOf, Ref } from '../../idl/index.js';
 import { nullRef } from '../base/value.js';
 import type { Database } from './database.js';
+import { withdrawDoubts } from './doubt.js';
 
 export interface Residence {
   readonly host: Ref<'host'>;
@@ -132,6 +133,7 @@ export function removeVm(db: Database, ref: Ref<'VM'>): void {
   for (const vgpu of vm.VGPUs) db.destroy('VGPU', vgpu);
   for (const console of vm.consoles) db.destroy('console', console);
   removeGuestMetrics(db, ref);
+  withdrawDoubts(db, vm.uuid);
   if (db.find('VM_metrics', vm.metrics) !== undefined) db.destroy('VM_metrics', vm.metrics);
   db.destroy('VM', ref);
 }

@@ -6,14 +6,16 @@ import type { Ref } from '../../idl/index.js';
 import type { Log } from '../base/log.js';
 import type { HostState } from '../host/service.js';
 import type { Database, RecordView } from './database.js';
+import { clearDoubt, clearLeftBehind, isLeftBehind, markInDoubt, putLeftBehind, tellLeftBehind } from './doubt.js';
+import type { Way } from './migration-table.js';
 import { setHalted, setResident, setSuspended } from './power.js';
 
 export interface ResidenceDeps {
   readonly db: Database;
   readonly log: Log;
   readonly now: () => Date;
-  /** The host to which a VM is migrating now, or may have migrated in doubt. */
-  readonly destinationOf: (vm: Ref<'VM'>) => Ref<'host'> | undefined;
+  /** Between which hosts a VM is migrating now, or may have migrated in doubt. */
+  readonly wayOf: (vm: Ref<'VM'>) => Way | undefined;
   /** The VM has been seen running at the host to which it was migrating. */
   readonly arrived: (vm: Ref<'VM'>) => void;
 }
@@ -21,8 +23,8 @@ export interface ResidenceDeps {
 export interface Findings {
   /** Some records changed after the state was read: read it again. */
   readonly stale: boolean;
-  /** Uuids of domains that run here while their VM's record says that it is elsewhere. */
-  readonly doubles: readonly string[];
+  /** Uuids of domains that are not to run here, as their VM is elsewhere or was given up here; and why. */
+  readonly doubles: readonly (readonly [uuid: string, reason: string])[];
   /** Uuids of domains whose guest has shut down by itself. */
   readonly ended: readonly string[];
 }
@@ -36,7 +38,7 @@ type Domain = HostState['domains'][number];
 export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostState, readAt: number): Findings {
   const { db } = deps;
   const domains = new Map(state.domains.map((domain) => [domain.uuid, domain]));
-  const doubles: string[] = [];
+  const doubles: [uuid: string, reason: string][] = [];
   const ended: string[] = [];
   let stale = false;
   const known = state.domains.flatMap(({ uuid }) => db.findByUuid('VM', uuid) ?? []);
@@ -45,15 +47,43 @@ export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostSta
     if (vm.is_control_domain) continue;
     const domain = domains.get(vm.uuid);
     const here = vm.resident_on === host;
-    if (deps.destinationOf(ref) !== undefined) followMigration(deps, ref, host, state, domain);
+    const way = deps.wayOf(ref);
+    if (way !== undefined) followMigration(deps, ref, host, state, domain, way);
     else if (Object.keys(vm.current_operations).length > 0) continue;
     else if (db.modified('VM', ref) > readAt) stale = true;
-    else if (domain === undefined) lost(deps, ref, vm, host, state);
-    else if (domain.state === 'shutdown') ended.push(vm.uuid);
-    else if (here || isAtRest(vm)) settle(deps, ref, host, state);
-    else if (domain.state === 'running') doubles.push(vm.uuid);
+    else if (domain?.state === 'shutdown') ended.push(vm.uuid);
+    else if (!here && (isLeftBehind(db, ref, state.uuid) || (domain !== undefined && !isAtRest(vm)))) {
+      if (abandoned(deps, ref, host, state, domain)) doubles.push([vm.uuid, whyNotHere(db, vm)]);
+    } else if (domain === undefined) lost(deps, ref, vm, host, state);
+    else settle(deps, ref, host, state);
   }
   return { stale, doubles, ended };
+}
+
+/**
+ * A copy that is not to run, as its VM is elsewhere, or was given up on this host.
+ * @returns whether it is yet to be told so
+ */
+function abandoned(
+  deps: ResidenceDeps,
+  ref: Ref<'VM'>,
+  host: Ref<'host'>,
+  state: HostState,
+  domain: Domain | undefined,
+): boolean {
+  if (domain === undefined) {
+    clearLeftBehind(deps.db, ref, state.uuid);
+    return false;
+  }
+  putLeftBehind(deps.db, ref, state.uuid);
+  tellLeftBehind(deps, ref, deps.db.get('host', host).name_label);
+  return domain.inDoubt === undefined;
+}
+
+function whyNotHere(db: Database, { uuid, resident_on }: RecordView<'VM'>): string {
+  const elsewhere = db.find('host', resident_on)?.name_label;
+  const why = elsewhere === undefined ? 'it was given up on this host' : `it is on host ${elsewhere}`;
+  return `VM ${uuid} is not to run here: ${why}, as an operator has said, or as it was started there`;
 }
 
 function isAtRest({ power_state }: RecordView<'VM'>): boolean {
@@ -69,22 +99,32 @@ export function settle(deps: ResidenceDeps, ref: Ref<'VM'>, host: Ref<'host'>, s
     if (resident_on !== host) return;
     if (state.suspended?.includes(uuid)) setSuspended(db, ref, now());
     else setHalted(db, ref, now());
+    clearDoubt(deps, ref);
     return;
   }
   if (domain.state !== 'running' && domain.state !== 'paused') return;
   const powerState = domain.state === 'running' ? 'Running' : 'Paused';
   setResident(db, ref, { host, powerState, domid: domain.domid }, now());
+  clearLeftBehind(db, ref, state.uuid);
+  if (domain.inDoubt === undefined) clearDoubt(deps, ref);
+  else markInDoubt(deps, ref, domain.inDoubt);
 }
 
-/** While a VM migrates one thing counts: that it runs at the destination. What else happens there the migration's end tells. */
+/**
+ * While a VM migrates two things count: that its copy is in doubt, and that it runs at the destination. What else happens there the
+ * migration's end tells.
+ */
 function followMigration(
   deps: ResidenceDeps,
   ref: Ref<'VM'>,
   host: Ref<'host'>,
   state: HostState,
   domain: Domain | undefined,
+  { source, destination }: Way,
 ): void {
-  if (deps.destinationOf(ref) !== host || domain?.state !== 'running') return;
+  const onTheWay = host === source || host === destination;
+  if (onTheWay && domain?.inDoubt !== undefined) markInDoubt(deps, ref, domain.inDoubt);
+  if (destination !== host || domain?.state !== 'running') return;
   // To the same host: the old copy runs there under the same name until its end.
   if (deps.db.get('VM', ref).resident_on === host) return;
   settle(deps, ref, host, state);

@@ -4,6 +4,7 @@ import type { CallTask } from '../base/handlers.js';
 import { nullRef } from '../base/value.js';
 import { defaultTemplateKey } from './allowed-operations.js';
 import type { Database } from './database.js';
+import { withoutDoubts } from './doubt.js';
 import { removeVm } from './power.js';
 import type { StorageDeps } from './storage.js';
 import { cloneVdi, copyVdi, destroyVdi } from './vdi-operations.js';
@@ -84,7 +85,7 @@ export async function duplicateVm(
 
 function copyRecord(db: Database, vm: Ref<'VM'>, name_label: string, now: Date): Ref<'VM'> {
   const original = db.get('VM', vm);
-  const { [defaultTemplateKey]: _default, ...other_config } = original.other_config;
+  const { [defaultTemplateKey]: _default, ...other_config } = withoutDoubts(original.other_config);
   if (original.is_a_template) other_config.base_template_name ??= original.name_label;
   const metrics = db.create('VM_metrics', { install_time: now, last_updated: now, state: ['halted'] });
   return db.create('VM', { ...original, ...fresh, name_label, other_config, metrics });

@@ -12,8 +12,9 @@ import { messageOf, toXapiError, XapiError } from '../base/errors.js';
 import type { CallTask } from '../base/handlers.js';
 import { nullRef } from '../base/value.js';
 import type { HostEvent, HostService, MigrationOutcome, MigrationReport, WireError } from '../host/service.js';
-import { inDoubtKey, refusal, withVm } from './allowed-operations.js';
+import { refusal, withVm } from './allowed-operations.js';
 import { compressionAsked } from './compression-asked.js';
+import { clearDoubt } from './doubt.js';
 import { hostOf } from './forward.js';
 import { applyOutcome, errorOf, type OutcomeDeps, showReport } from './migration-outcome.js';
 import { type MigrationPlan, planMigrateSend, planPoolMigrate, type SendCall } from './migration-plan.js';
@@ -98,7 +99,7 @@ export function createVmMigrate(deps: VmMigrateDeps): VmMigrate {
     arrived(vm) {
       const row = table.departures().find((each) => each.vm === vm && each.inDoubt);
       if (row === undefined) return;
-      db.removeFromMap('VM', vm, 'other_config', inDoubtKey);
+      clearDoubt(deps, vm);
       table.remove(row.id).catch((error: unknown) => deps.log.error(`migration ${row.id} is not forgotten`, { error }));
     },
   };
@@ -153,7 +154,8 @@ async function follow(deps: VmMigrateDeps, row: Departure, task: CallTask): Prom
   });
   task.setCancellable(false);
   if (outcome.status === 'success') showReport(task, outcome.report);
-  await applyOutcome(deps, row, outcome);
+  // One that was given up by an operator is forgotten, and the records are brought to what the operator said.
+  if (deps.table.departure(row.id) !== undefined) await applyOutcome(deps, row, outcome);
   if (outcome.status === 'success') return row.destination === undefined ? vmAtDestination(outcome.report) : row.vm;
   if (outcome.status === 'cancelled') throw new XapiError('TASK_CANCELLED', [row.task]);
   throw errorOf(outcome.error);

@@ -39,7 +39,7 @@ export const vmRules: Readonly<Partial<Record<VmOperation, VmRule>>> = {
   pool_migrate: { states: ['Running', 'Paused'] },
   migrate_send: { states: ['Running', 'Paused'] },
   destroy: { states: ['Halted', 'Suspended'], templates: 'own' },
-  power_state_reset: { states: all, unlisted: true, inDoubt: true },
+  power_state_reset: { states: all, beside: ['pool_migrate', 'migrate_send'], unlisted: true, inDoubt: true },
   make_into_template: { states: ['Halted'] },
   changing_dynamic_range: { states: ['Halted', 'Running'], templates: 'too' },
   changing_static_range: { states: ['Halted'], templates: 'too' },

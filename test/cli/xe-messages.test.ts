@@ -74,6 +74,7 @@ const rows: [args: string, calls: Call[], out?: string][] = [
       ['host.disable', 'OpaqueRef:h2', false],
     ],
   ],
+  ['host-declare-dead host=one', [['Async.host.declare_dead', 'OpaqueRef:h1']]],
   ['host-evacuate uuid=host-1', [['Async.host.evacuate', 'OpaqueRef:h1', 'OpaqueRef:NULL', 0]]],
   [
     'host-evacuate host=one batch-size=3 network-uuid=net-1',

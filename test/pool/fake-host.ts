@@ -27,7 +27,6 @@ export interface FakeHost {
   readonly migrations: MigrateRequest[];
   readonly received: ReceiveRequest[];
   readonly cancelled: string[];
-  readonly paused: string[];
   /** Marked in doubt, with the reasons; settled by force. */
   readonly doubted: [uuid: string, reason: string][];
   readonly settled: [uuid: string, runs: string][];
@@ -97,7 +96,6 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     },
     async pause(vm) {
       assertReachable();
-      host.paused.push(vm);
       domain(vm, 'paused');
     },
     async unpause(vm) {
@@ -186,7 +184,6 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     migrations: [],
     received: [],
     cancelled: [],
-    paused: [],
     doubted: [],
     settled: [],
     machine,

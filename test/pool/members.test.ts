@@ -104,8 +104,8 @@ describe('members', () => {
     const vm = await f.runningVm();
     const { uuid } = f.pool.db.get('VM', vm);
     f.b.domain(uuid, 'running');
-    while (f.b.paused.length === 0) await new Promise((resolve) => setImmediate(resolve));
-    expect(f.b.paused).to.deep.equal([uuid]);
+    while (f.b.doubted.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(f.b.doubted.map(([marked]) => marked)).to.deep.equal([uuid]);
     expect(f.pool.db.get('VM', vm)).to.include({ power_state: 'Running', resident_on: f.hostA });
   });
 });

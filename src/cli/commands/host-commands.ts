@@ -24,6 +24,13 @@ const disable = onHosts({
     session.call('host.disable', ref, ...(boolParam(params, 'auto-enable', true) ? [] : [false])),
 });
 
+const declareDead = onHosts({
+  name: 'host-declare-dead',
+  count: 'one',
+  help: 'Say that the selected host is gone for good: every VM on it is settled as vm-reset-powerstate does. Switch it off first.',
+  run: (context, { ref }) => longCall(context, 'host.declare_dead', ref),
+});
+
 const evacuate = onHosts({
   name: 'host-evacuate',
   optional: ['network-uuid', 'batch-size'],
@@ -99,6 +106,7 @@ const callPlugin: Command = {
 export const hostCommands: readonly Command[] = [
   enable,
   disable,
+  declareDead,
   evacuate,
   preventEvacuation,
   cpuInfo,

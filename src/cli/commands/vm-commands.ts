@@ -47,7 +47,7 @@ function forcible(name: string, gently: string, byForce: string, help: string): 
 const resetPowerState = onVms({
   name: 'vm-reset-powerstate',
   optional: ['force'],
-  help: 'Mark the selected VMs as halted in the database alone, for VMs of a host that is lost; needs force=true.',
+  help: 'Settle the selected VMs of which a host is gone for good: a copy in doubt that is left goes on, else the VM is halted; needs force=true.',
   async run(context, { ref }) {
     if (!boolParam(context.params, 'force')) {
       throw new Error('This is dangerous if the VM still runs anywhere; give force=true if it does not');

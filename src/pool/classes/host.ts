@@ -6,6 +6,7 @@ import { assertCanEvacuate, evacuate, preventers } from '../evacuate.js';
 import type { HandlerDeps } from '../handler-deps.js';
 import { isLive, staysDisabledKey } from '../host-rows.js';
 import { urlOn } from '../migration-destination.js';
+import { declareDead } from '../power-reset.js';
 
 export function hostHandlers(deps: HandlerDeps): ClassHandlers<'host'> {
   const { db, members, sessions, thisHost, now } = deps;
@@ -21,6 +22,7 @@ export function hostHandlers(deps: HandlerDeps): ClassHandlers<'host'> {
       db.update('host', host, { enabled: false });
       await db.saved();
     },
+    declare_dead: (context, host) => declareDead(deps, context.task.ref, host),
     evacuate: (context, host, network, batchSize) => evacuate(deps, context, host, network, batchSize),
     assert_can_evacuate: (_context, host) => assertCanEvacuate(deps, host),
     get_vms_which_prevent_evacuation: (_context, host) => preventers(deps, host),

@@ -1,19 +1,26 @@
-/** message.*: alerts about objects. Nothing raises any here and clients cannot, so there are none; clients ask at login. */
+/** message.*: alerts about objects. The pool raises some itself, see doubt-message.ts; clients may raise others. */
+import type { RecordOf, Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
+import type { HandlerDeps } from '../handler-deps.js';
 
-export function messageHandlers(): ClassHandlers<'message'> {
+type Message = RecordOf<'message'>;
+
+export function messageHandlers({ db, now }: Pick<HandlerDeps, 'db' | 'now'>): ClassHandlers<'message'> {
+  const select = (wanted: (message: Readonly<Message>) => boolean): Record<Ref<'message'>, Message> =>
+    Object.fromEntries(db.all('message').filter(([, row]) => wanted(row)));
   return {
-    get: () => ({}),
-    get_all: () => [],
-    get_since: () => ({}),
-    get_record(_context, ref) {
-      throw new XapiError('HANDLE_INVALID', ['message', ref]);
+    create(_context, name, priority, cls, obj_uuid, body) {
+      if (name === '') throw new XapiError('INVALID_VALUE', ['name', '(empty); allowed: any other text']);
+      return db.create('message', { name, priority, cls, obj_uuid, body, timestamp: now() });
     },
-    get_by_uuid(_context, uuid) {
-      throw new XapiError('UUID_INVALID', ['message', uuid]);
+    destroy: (_context, ref) => db.destroy('message', ref),
+    destroy_many(_context, refs) {
+      for (const ref of refs) db.get('message', ref);
+      for (const ref of new Set(refs)) db.destroy('message', ref);
     },
-    get_all_records: () => ({}),
-    get_all_records_where: () => ({}),
+    get: (_context, cls, uuid, since) =>
+      select((row) => row.cls === cls && row.obj_uuid === uuid && row.timestamp >= since),
+    get_since: (_context, since) => select((row) => row.timestamp >= since),
   };
 }

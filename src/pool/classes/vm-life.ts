@@ -3,13 +3,13 @@ import type { Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
 import type { CallContext, ClassHandlers } from '../../base/handlers.js';
 import { nullRef } from '../../base/value.js';
-import { inDoubtKey, type VmOperation, withVm } from '../allowed-operations.js';
+import { type VmOperation, withVm } from '../allowed-operations.js';
 import { vbdRefusal } from '../device-operations.js';
 import { assertCanTake, chooseHost, hostOf } from '../forward.js';
 import type { HandlerDeps } from '../handler-deps.js';
-import { isLive } from '../host-rows.js';
 import { vmDomain } from '../migration-plan.js';
 import { removeVm, setBooted, setHalted } from '../power.js';
+import { resetPowerState } from '../power-reset.js';
 import { assertImageOn, discardImage, imageHost } from '../suspended-vm.js';
 
 type VmRef = Ref<'VM'>;
@@ -73,7 +73,10 @@ export function vmLifeHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, Lif
       }),
     clean_reboot: (context, vm) => hold(context, vm, 'clean_reboot', () => reboot(deps, vm, true)),
     hard_reboot: (context, vm) => hold(context, vm, 'hard_reboot', () => reboot(deps, vm, false)),
-    power_state_reset: (context, vm) => reset(deps, context, vm, hold),
+    power_state_reset(context, vm) {
+      if (db.get('VM', vm).is_control_domain) throw new XapiError('CANNOT_RESET_CONTROL_DOMAIN', [vm]);
+      return hold(context, vm, 'power_state_reset', () => resetPowerState(deps, vm));
+    },
     destroy: (context, vm) =>
       hold(context, vm, 'destroy', async () => {
         if (db.get('VM', vm).power_state === 'Suspended') await discardImage(deps, vm);
@@ -148,30 +151,4 @@ async function onDomain(deps: HandlerDeps, vm: VmRef, host: HostRef, run: () => 
     throw error;
   }
   await deps.members.settle(vm, host);
-}
-
-type Hold = (context: CallContext, vm: VmRef, operation: VmOperation, run: () => Promise<void>) => Promise<void>;
-
-/**
- * Show a VM as halted whose host is gone for good, or has lost its domain.
- * @throws CANNOT_RESET_CONTROL_DOMAIN [vm], DOMAIN_EXISTS [vm, domid] where a host that answers has its domain
- */
-async function reset(deps: HandlerDeps, context: CallContext, vm: VmRef, hold: Hold): Promise<void> {
-  const { db, members, now } = deps;
-  if (db.get('VM', vm).is_control_domain) throw new XapiError('CANNOT_RESET_CONTROL_DOMAIN', [vm]);
-  await hold(context, vm, 'power_state_reset', async () => {
-    const { resident_on, uuid, power_state } = db.get('VM', vm);
-    if (db.find('host', resident_on) !== undefined && isLive(db, resident_on)) {
-      const { domains } = await members.state(resident_on);
-      const domain = domains.find((each) => each.uuid === uuid);
-      if (domain !== undefined) throw new XapiError('DOMAIN_EXISTS', [vm, String(domain.domid)]);
-    }
-    if (power_state === 'Suspended') {
-      await discardImage(deps, vm).catch((error: unknown) => {
-        deps.log.warn(`the suspend image of VM ${vm} stays where it is`, { error });
-      });
-    }
-    db.removeFromMap('VM', vm, 'other_config', inDoubtKey);
-    setHalted(db, vm, now());
-  });
 }

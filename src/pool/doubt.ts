@@ -1,0 +1,115 @@
+/**
+ * What the records say of copies that may not run: of a VM whose only copy is in doubt, and of copies left behind on hosts that were
+ * given up. Each stands in the VM's other_config and in a message, as long as it holds.
+ */
+import type { Ref } from '../../idl/index.js';
+import type { Database } from './database.js';
+
+/** The key of other_config that says why a VM is in doubt: nobody knows yet on which of two hosts it will run. */
+export const inDoubtKey = 'xenferry:in-doubt';
+
+/** The key of other_config with the uuids, by spaces, of hosts that may have a copy of a VM that is not there any more. */
+export const leftBehindKey = 'xenferry:left-behind';
+
+/** The names of the messages. */
+const inDoubtMessage = 'VM_MIGRATION_IN_DOUBT';
+const leftBehindMessage = 'VM_COPY_LEFT_BEHIND';
+
+/** xapi's priority of what an operator must see to. */
+const priority = 2;
+
+export interface DoubtMarks {
+  readonly db: Database;
+  readonly now: () => Date;
+}
+
+/** How an operator settles a doubt about a VM. */
+export function settlingCommand(uuid: string): string {
+  return `xe vm-reset-powerstate uuid=${uuid} --force`;
+}
+
+/** Mark a VM as in doubt, or say why anew. */
+export function markInDoubt(deps: DoubtMarks, vm: Ref<'VM'>, reason: string): void {
+  const { db } = deps;
+  const { uuid, name_label, other_config } = db.get('VM', vm);
+  if (other_config[inDoubtKey] === reason) return;
+  db.putInMap('VM', vm, 'other_config', inDoubtKey, reason);
+  const body = [
+    `VM ${uuid} (${name_label}) is in doubt: ${reason}.`,
+    'It stays paused until the hosts of the migration can speak with each other again, which settles it without you.',
+    `If one of them is gone for good, settle it: ${settlingCommand(uuid)}`,
+  ];
+  raise(deps, inDoubtMessage, uuid, body.join(' '));
+}
+
+/** The VM is in doubt no more; fine where it was not. */
+export function clearDoubt(deps: DoubtMarks, vm: Ref<'VM'>): void {
+  const { uuid, other_config } = deps.db.get('VM', vm);
+  if (other_config[inDoubtKey] === undefined) return;
+  deps.db.removeFromMap('VM', vm, 'other_config', inDoubtKey);
+  withdraw(deps.db, inDoubtMessage, uuid);
+}
+
+/** Whether a host was given up with a copy of the VM that is not to run. */
+export function isLeftBehind(db: Database, vm: Ref<'VM'>, hostUuid: string): boolean {
+  return leftBehind(db, vm).includes(hostUuid);
+}
+
+/** A host may have, or has, a copy of the VM that is not to run. */
+export function putLeftBehind(db: Database, vm: Ref<'VM'>, hostUuid: string): void {
+  const hosts = leftBehind(db, vm);
+  if (!hosts.includes(hostUuid)) putHosts(db, vm, [...hosts, hostUuid]);
+}
+
+/** Such a copy was found. */
+export function tellLeftBehind(deps: DoubtMarks, vm: Ref<'VM'>, hostName: string): void {
+  const { uuid, name_label } = deps.db.get('VM', vm);
+  const body = [
+    `Host ${hostName} has a copy of VM ${uuid} (${name_label}) that must not run, as the VM was given up there, or runs elsewhere.`,
+    `It is paused there, in doubt. To destroy it: ${settlingCommand(uuid)}`,
+  ];
+  raise(deps, leftBehindMessage, uuid, body.join(' '));
+}
+
+/** The host has no such copy any more; fine where it had none. */
+export function clearLeftBehind(db: Database, vm: Ref<'VM'>, hostUuid: string): void {
+  const hosts = leftBehind(db, vm);
+  if (!hosts.includes(hostUuid)) return;
+  const rest = hosts.filter((host) => host !== hostUuid);
+  putHosts(db, vm, rest);
+  if (rest.length === 0) withdraw(db, leftBehindMessage, db.get('VM', vm).uuid);
+}
+
+/** A VM's record goes: so do the messages about its copies. */
+export function withdrawDoubts(db: Database, uuid: string): void {
+  withdraw(db, inDoubtMessage, uuid);
+  withdraw(db, leftBehindMessage, uuid);
+}
+
+/** What another VM, or the same in another pool, does not take over of other_config. */
+export function withoutDoubts(other_config: Readonly<Record<string, string>>): Record<string, string> {
+  const { [inDoubtKey]: _doubt, [leftBehindKey]: _left, ...rest } = other_config;
+  return rest;
+}
+
+function leftBehind(db: Database, vm: Ref<'VM'>): string[] {
+  return (db.get('VM', vm).other_config[leftBehindKey] ?? '').split(' ').filter((uuid) => uuid !== '');
+}
+
+function putHosts(db: Database, vm: Ref<'VM'>, hosts: readonly string[]): void {
+  if (hosts.length === 0) db.removeFromMap('VM', vm, 'other_config', leftBehindKey);
+  else db.putInMap('VM', vm, 'other_config', leftBehindKey, hosts.join(' '));
+}
+
+/** One message of a name for each VM; what it said before is of no use any more. */
+function raise({ db, now }: DoubtMarks, name: string, obj_uuid: string, body: string): void {
+  if (db.all('message').some(([, row]) => row.name === name && row.obj_uuid === obj_uuid && row.body === body)) return;
+  withdraw(db, name, obj_uuid);
+  db.create('message', { name, priority, cls: 'VM', obj_uuid, body, timestamp: now() });
+}
+
+function withdraw(db: Database, name: string, uuid: string): void {
+  for (const [ref, row] of db.all('message')) {
+    if (row.name === name && row.obj_uuid === uuid) db.destroy('message', ref);
+  }
+}

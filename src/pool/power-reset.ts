@@ -1,0 +1,201 @@
+/**
+ * VM.power_state_reset: an operator's word on a VM of which the hosts cannot say what it is, because one of them is gone for good.
+ *
+ * Hosts that answer are asked first, and what they say counts. A VM that is known to run stays where it runs, and every copy in
+ * doubt beside it is destroyed. Where none runs, one copy in doubt goes on: the destination's, as it has taken the VM, else the
+ * source's. Where no host that answers has a copy, the VM is halted. Hosts that do not answer and may have a copy are written down:
+ * a copy that comes back with one of them is paused there, in doubt, and the next reset destroys it.
+ */
+import type { Ref } from '../../idl/index.js';
+import { XapiError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import type { HostState } from '../host/service.js';
+import { withVm } from './allowed-operations.js';
+import type { Database } from './database.js';
+import { clearDoubt, clearLeftBehind, isLeftBehind, putLeftBehind } from './doubt.js';
+import type { ForwardDeps } from './forward.js';
+import type { Arrival, Departure, MigrationTable } from './migration-table.js';
+import { setHalted } from './power.js';
+import { discardImage } from './suspended-vm.js';
+
+export interface PowerResetDeps extends ForwardDeps {
+  readonly table: MigrationTable;
+  readonly log: Log;
+  readonly now: () => Date;
+}
+
+type VmRef = Ref<'VM'>;
+type HostRef = Ref<'host'>;
+
+/** What the hosts say of one VM. */
+interface Inquiry {
+  readonly answering: readonly HostRef[];
+  readonly silent: readonly HostRef[];
+  readonly copies: readonly Copy[];
+  readonly departures: readonly Departure[];
+  readonly arrivals: readonly Arrival[];
+}
+
+interface Copy {
+  readonly host: HostRef;
+  readonly domain: HostState['domains'][number];
+}
+
+/**
+ * Settle a VM, which the caller holds, by force.
+ * @throws DOMAIN_EXISTS [vm, domid] where nothing is in doubt and a host that answers has its domain,
+ *   OTHER_OPERATION_IN_PROGRESS [class, vm, operation, task] for a migration whose hosts answer and that is not in doubt
+ */
+export async function resetPowerState(deps: PowerResetDeps, vm: VmRef): Promise<void> {
+  const { db } = deps;
+  const { uuid, name_label } = db.get('VM', vm);
+  const inquiry = await inquire(deps, vm);
+  assertNotUnderWay(deps, vm, inquiry);
+  const kept = await settleCopies(deps, vm, inquiry);
+  deps.log.warn(`VM ${uuid} (${name_label}) is settled by an operator`, {
+    vm: uuid,
+    on: kept === undefined ? 'no host' : db.get('host', kept).name_label,
+  });
+  writeDownSilent(deps, vm, inquiry);
+  await giveUpMigrations(deps, vm, inquiry);
+  if (kept === undefined) await halt(deps, vm);
+  else await deps.members.settle(vm, kept);
+  clearDoubt(deps, vm);
+  await db.saved();
+}
+
+/**
+ * host.declare_dead: settle every VM that is on a host, or migrates from or to it, one after the other.
+ * @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED where the host answers; when all are done, what refused the first VM that was not settled
+ */
+export async function declareDead(deps: PowerResetDeps, task: string, host: HostRef): Promise<void> {
+  const { db, members, table } = deps;
+  const { name_label, resident_VMs } = db.get('host', host);
+  const answers = await members.state(host).then(
+    () => true,
+    () => false,
+  );
+  if (answers) throw new XapiError('OPERATION_NOT_ALLOWED', [`${host} (${name_label}) answers: it is not dead`]);
+  const moving = table.departures().filter(({ source, destination }) => source === host || destination === host);
+  const vms = new Set([...resident_VMs, ...moving.map(({ vm }) => vm)]);
+  let refused: unknown;
+  for (const vm of vms) {
+    if (db.find('VM', vm)?.is_control_domain !== false) continue;
+    await withVm(db, vm, 'power_state_reset', task, () => resetPowerState(deps, vm)).catch((error: unknown) => {
+      deps.log.warn(`VM ${vm} is not settled`, { error });
+      refused ??= error;
+    });
+  }
+  if (refused !== undefined) throw refused;
+}
+
+async function inquire({ db, members, table }: PowerResetDeps, vm: VmRef): Promise<Inquiry> {
+  const { uuid } = db.get('VM', vm);
+  const hosts = db.all('host').map(([ref]) => ref);
+  const states = await Promise.all(hosts.map((host) => members.state(host).catch(() => undefined)));
+  return {
+    answering: hosts.filter((_, index) => states[index] !== undefined),
+    silent: hosts.filter((_, index) => states[index] === undefined),
+    copies: hosts.flatMap((host, index) => {
+      const domain = states[index]?.domains.find((each) => each.uuid === uuid);
+      return domain === undefined ? [] : [{ host, domain }];
+    }),
+    departures: table.departures().filter((row) => row.vm === vm),
+    arrivals: table.arrivals().filter((row) => row.vm === vm),
+  };
+}
+
+/** What can still end by itself is not cut short: its task can be cancelled. */
+function assertNotUnderWay({ db }: PowerResetDeps, vm: VmRef, inquiry: Inquiry): void {
+  const inDoubt = (host: HostRef) =>
+    inquiry.copies.some((copy) => copy.host === host && copy.domain.inDoubt !== undefined);
+  for (const { source, inDoubt: told, operation, task } of inquiry.departures) {
+    if (told || inDoubt(source) || !inquiry.answering.includes(source)) continue;
+    throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', vm, operation, task]);
+  }
+  for (const { id, host } of inquiry.arrivals) {
+    if (inDoubt(host) || !inquiry.answering.includes(host)) continue;
+    const task = Object.keys(db.get('VM', vm).current_operations).find((key) => key === id) ?? id;
+    throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', vm, 'migrate_send', task]);
+  }
+}
+
+/**
+ * What may still take the VM refuses before a copy goes on, and what is in doubt goes when that runs: at no moment do two run, and
+ * at none is the only copy destroyed.
+ * @returns the host on which the VM goes on; undefined where no host that answers has it
+ */
+async function settleCopies(deps: PowerResetDeps, vm: VmRef, inquiry: Inquiry): Promise<HostRef | undefined> {
+  const { db, members } = deps;
+  const { uuid } = db.get('VM', vm);
+  const { sound, kept } = choose(db, vm, inquiry);
+  if (sound !== undefined && inquiry.copies.length === 1 && inquiry.departures.length === 0) {
+    throw new XapiError('DOMAIN_EXISTS', [vm, String(sound.domain.domid)]);
+  }
+  const refuse = async (host: HostRef): Promise<void> => {
+    const service = members.service(host);
+    if (inquiry.copies.some((copy) => copy.host === host))
+      await service.doubt(uuid, 'an operator has given this copy up');
+    await service.forceSettlement(uuid, 'elsewhere');
+    clearLeftBehind(db, vm, db.get('host', host).uuid);
+  };
+  const destinations = answeringDestinations(inquiry).filter((host) => host !== kept);
+  for (const host of destinations) await refuse(host);
+  if (kept !== undefined && sound === undefined) await members.service(kept).forceSettlement(uuid, 'here');
+  for (const { host } of inquiry.copies) if (host !== kept && !destinations.includes(host)) await refuse(host);
+  return kept;
+}
+
+/** A copy that is known to run, or could, else one in doubt: the destination's, which has taken the VM, first. What was given up stays so. */
+function choose(db: Database, vm: VmRef, { copies, departures }: Inquiry): { kept?: HostRef; sound?: Copy } {
+  const { resident_on } = db.get('VM', vm);
+  const possible = copies
+    .filter(({ host, domain }) => domain.state !== 'shutdown' && !isLeftBehind(db, vm, db.get('host', host).uuid))
+    .sort((a, b) => Number(b.host === resident_on) - Number(a.host === resident_on));
+  const sound = possible.find(({ domain }) => domain.inDoubt === undefined);
+  if (sound !== undefined) return { kept: sound.host, sound };
+  const arrived = possible.find(({ host }) => departures.some(({ destination }) => destination === host));
+  const kept = arrived ?? possible[0];
+  return kept === undefined ? {} : { kept: kept.host };
+}
+
+/** Those of other hosts: they may be about to take the VM, of which they have no copy under its name until then. */
+function answeringDestinations({ answering, departures }: Inquiry): HostRef[] {
+  return departures.flatMap(({ source, destination }) =>
+    destination !== undefined && destination !== source && answering.includes(destination) ? [destination] : [],
+  );
+}
+
+/** The hosts that may come back with a copy. */
+function writeDownSilent({ db }: PowerResetDeps, vm: VmRef, inquiry: Inquiry): void {
+  const possible = new Set<HostRef | undefined>([
+    db.get('VM', vm).resident_on,
+    ...inquiry.departures.flatMap(({ source, destination }) => [source, destination]),
+    ...inquiry.arrivals.map(({ host }) => host),
+  ]);
+  for (const host of inquiry.silent) if (possible.has(host)) putLeftBehind(db, vm, db.get('host', host).uuid);
+}
+
+async function giveUpMigrations({ db, table }: PowerResetDeps, vm: VmRef, inquiry: Inquiry): Promise<void> {
+  const { uuid } = db.get('VM', vm);
+  await db.saved();
+  for (const { id, request, destination } of inquiry.departures) {
+    const { destination: to, source } = request;
+    const there = to.kind === 'pool' ? (db.find('host', destination as HostRef)?.name_label ?? to.hostUuid) : to.master;
+    const params = [uuid, source, there, 'given up: an operator has settled the VM with VM.power_state_reset'];
+    await table.giveUp(id, { status: 'failure', error: { code: 'VM_MIGRATE_FAILED', params } });
+  }
+  for (const { id } of inquiry.arrivals) {
+    await table.remove(id);
+    db.removeFromMap('VM', vm, 'current_operations', id);
+  }
+}
+
+async function halt(deps: PowerResetDeps, vm: VmRef): Promise<void> {
+  if (deps.db.get('VM', vm).power_state === 'Suspended') {
+    await discardImage(deps, vm).catch((error: unknown) => {
+      deps.log.warn(`the suspend image of VM ${vm} stays where it is`, { error });
+    });
+  }
+  setHalted(deps.db, vm, deps.now());
+}
