@@ -9,21 +9,11 @@ import { noFaults } from '../../src/migrate/faults.js';
 import { oldCopyUuid, type SourceState } from '../../src/migrate/protocol.js';
 import type { MigrationOutcome, MigrationReport } from '../../src/migrate/request.js';
 import { type Peer, settleWithin } from '../../src/migrate/settle.js';
-import type { Journal, JournalRow, SourceRow } from '../../src/xenops/journal.js';
+import type { Journal, SourceRow } from '../../src/xenops/journal.js';
 import { createQueue } from '../../src/xenops/queue.js';
 import { openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
 import { testLimits } from '../support/limits.js';
-
-function memoryJournal(): Journal {
-  const rows = new Map<string, JournalRow>();
-  return {
-    get: ((side, id) => rows.get(`${side}/${id}`)) as Journal['get'],
-    put: async (row) => void rows.set(`${row.side}/${row.migrationId}`, row),
-    remove: async (side, id) => void rows.delete(`${side}/${id}`),
-    rows: () => [...rows.values()],
-    removeOld: async () => undefined,
-  };
-}
+import { memoryJournal } from '../support/memory-journal.js';
 
 const agreed = { migrationId: 'id', xenopsUrl: 'http://127.0.0.1:1/services/xenops', token: 'token' };
 
