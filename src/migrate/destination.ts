@@ -140,6 +140,19 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     }
   }
 
+  /** @throws OTHER_OPERATION_IN_PROGRESS where the VM is just being taken */
+  async function refuseUntaken(uuid: string): Promise<void> {
+    for (const { migrationId, state } of destinationRows(deps.journal).filter((row) => row.uuid === uuid)) {
+      if (state === 'refused' || hasTaken(state)) continue;
+      const settlement = await inLane(uuid, async () => {
+        const row = rowOf(migrationId);
+        return row === undefined ? 'refused' : settleRow(row, 'an operator has settled it');
+      });
+      if (settlement !== 'taken') continue;
+      throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', uuid, 'migrate_send', migrationId]);
+    }
+  }
+
   async function settleRow(row: DestinationRow<DestinationState>, reason: string): Promise<Settlement> {
     const attempt = attempts.get(row.migrationId);
     if (attempt !== undefined) return attempt.settle(reason);
@@ -203,6 +216,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       return row !== undefined && hasTaken(row.state) ? row.uuid : undefined;
     },
     async forceSettlement(uuid, runs) {
+      if (runs === 'elsewhere') await refuseUntaken(uuid);
       const row = destinationRows(deps.journal).find(
         (each) => each.uuid === uuid && each.state !== 'done' && hasTaken(each.state),
       );

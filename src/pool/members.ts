@@ -8,6 +8,7 @@ import type { Ref } from '../../idl/index.js';
 import { within } from '../base/deadline.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import type { Table } from '../base/store.js';
+import { nullRef } from '../base/value.js';
 import type { HostEvent, HostService, HostState } from '../host/service.js';
 import { markNotLive, putHost, putMetrics } from './host-rows.js';
 import { type Findings, type ResidenceDeps, reconcile, settle } from './residence.js';
@@ -100,6 +101,12 @@ export function createMembers(deps: MembersDeps): Members {
     },
     async join(joining) {
       const before = db.findByUuid('host', joining.uuid);
+      if (before === own.host) {
+        throw new XapiError('INVALID_VALUE', [
+          'host',
+          `${joining.uuid} is the coordinator itself; allowed: other hosts`,
+        ]);
+      }
       const known = before && followed.get(before);
       const service = known?.url === joining.url ? known.service : deps.connect(joining.url);
       // From when it is live on, it is asked where it is now.
@@ -157,11 +164,16 @@ async function watch(deps: MembersDeps, host: Ref<'host'>, { service, stop, url 
     } catch (error) {
       if (signal.aborted) return;
       if (failures === 0) tellOfLoss(deps, url, error);
-      if (deps.db.find('host', host) !== undefined) markNotLive(deps.db, host, deps.now());
+      // A host that was removed meanwhile has no metrics any more.
+      if (deps.db.find('host_metrics', metricsOf(deps, host)) !== undefined) markNotLive(deps.db, host, deps.now());
       await pause(retryAfter(failures), undefined, { signal, ref: false }).catch(() => undefined);
       failures += 1;
     }
   }
+}
+
+function metricsOf({ db }: MembersDeps, host: Ref<'host'>): Ref<'host_metrics'> {
+  return db.find('host', host)?.metrics ?? (nullRef as Ref<'host_metrics'>);
 }
 
 /** A daemon that stops says so to those who follow it. */

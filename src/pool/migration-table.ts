@@ -22,6 +22,8 @@ export interface Departure {
   readonly accepted: boolean;
   /** Its call has ended without an outcome. */
   readonly inDoubt: boolean;
+  /** Its task was cancelled while nobody knew whether the source has it. */
+  readonly cancelled?: true;
 }
 
 /** One that comes from another pool; the VM's record was made for it. */
@@ -57,6 +59,8 @@ export interface MigrationTable {
   /** Where a VM that migrates may be; undefined where it does not. */
   wayOf(vm: Ref<'VM'>): Way | undefined;
   wait(id: string, waiter: Waiter): void;
+  /** Nobody waits any more. */
+  leave(id: string): void;
   /** Pass a host's event on to who waits for it. @returns whether anybody did */
   tell(event: HostEvent): boolean;
 }
@@ -98,6 +102,9 @@ export function createMigrationTable(departureRows: Table<Departure>, arrivalRow
     },
     wait(id, waiter) {
       waiters.set(id, waiter);
+    },
+    leave(id) {
+      waiters.delete(id);
     },
     tell(event) {
       if (event.kind !== 'migration-progress' && event.kind !== 'migration-ended') return false;

@@ -111,13 +111,14 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
       await provideLocalStorage(common, host, service.storage);
       await rotation.connected(host);
       await vmMigrate.catchUp(host, service);
+      await vmReceive.catchUp(host);
     },
     onJoined: (host, service) => provideLocalStorage(common, host, service.storage),
     ...(deps.retryAfter === undefined ? {} : { retryAfter: deps.retryAfter }),
   });
   const rotation = createSecretRotation({ ...common, members, membership: deps.membership });
   const vmMigrate = createVmMigrate({ ...common, members, table, tasks, closed: closed.signal });
-  const vmReceive = createVmReceive({ ...common, members, table });
+  const vmReceive = createVmReceive({ ...common, members, table, sessions });
 
   const handlerDeps: HandlerDeps = {
     ...common,

@@ -50,7 +50,7 @@ export async function resetPowerState(deps: PowerResetDeps, vm: VmRef): Promise<
   const { db } = deps;
   const { uuid, name_label } = db.get('VM', vm);
   const inquiry = await inquire(deps, vm);
-  assertNotUnderWay(deps, vm, inquiry);
+  assertNotUnderWay(vm, inquiry);
   const kept = await settleCopies(deps, vm, inquiry);
   deps.log.warn(`VM ${uuid} (${name_label}) is settled by an operator`, {
     vm: uuid,
@@ -106,17 +106,12 @@ async function inquire({ db, members, table }: PowerResetDeps, vm: VmRef): Promi
 }
 
 /** What can still end by itself is not cut short: its task can be cancelled. */
-function assertNotUnderWay({ db }: PowerResetDeps, vm: VmRef, inquiry: Inquiry): void {
+function assertNotUnderWay(vm: VmRef, inquiry: Inquiry): void {
   const inDoubt = (host: HostRef) =>
     inquiry.copies.some((copy) => copy.host === host && copy.domain.inDoubt !== undefined);
   for (const { source, inDoubt: told, operation, task } of inquiry.departures) {
     if (told || inDoubt(source) || !inquiry.answering.includes(source)) continue;
     throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', vm, operation, task]);
-  }
-  for (const { id, host } of inquiry.arrivals) {
-    if (inDoubt(host) || !inquiry.answering.includes(host)) continue;
-    const task = Object.keys(db.get('VM', vm).current_operations).find((key) => key === id) ?? id;
-    throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', vm, 'migrate_send', task]);
   }
 }
 
@@ -129,7 +124,7 @@ async function settleCopies(deps: PowerResetDeps, vm: VmRef, inquiry: Inquiry): 
   const { db, members } = deps;
   const { uuid } = db.get('VM', vm);
   const { sound, kept } = choose(db, vm, inquiry);
-  if (sound !== undefined && inquiry.copies.length === 1 && inquiry.departures.length === 0) {
+  if (sound !== undefined && inquiry.copies.length === 1 && inquiry.departures.length + inquiry.arrivals.length === 0) {
     throw new XapiError('DOMAIN_EXISTS', [vm, String(sound.domain.domid)]);
   }
   const refuse = async (host: HostRef): Promise<void> => {
@@ -160,10 +155,11 @@ function choose(db: Database, vm: VmRef, { copies, departures }: Inquiry): { kep
 }
 
 /** Those of other hosts: they may be about to take the VM, of which they have no copy under its name until then. */
-function answeringDestinations({ answering, departures }: Inquiry): HostRef[] {
-  return departures.flatMap(({ source, destination }) =>
+function answeringDestinations({ answering, departures, arrivals }: Inquiry): HostRef[] {
+  const within = departures.flatMap(({ source, destination }) =>
     destination !== undefined && destination !== source && answering.includes(destination) ? [destination] : [],
   );
+  return [...within, ...arrivals.map(({ host }) => host).filter((host) => answering.includes(host))];
 }
 
 /** The hosts that may come back with a copy. */

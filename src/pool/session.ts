@@ -35,7 +35,9 @@ export interface SessionService extends Sessions {
   changePassword(user: string, oldPassword: string, newPassword: string): Promise<void>;
   /** Aborted when the session ends; of one that is no more, aborted already. */
   ended(ref: Ref<'session'>): AbortSignal;
-  /** End the sessions that nobody has used for a day. */
+  /** Keep a session, fine where there is none, until what it was given for is over. @returns ends that */
+  keep(ref: Ref<'session'> | undefined): () => void;
+  /** End the sessions that nobody has used for a day, nor keeps. */
   collect(): void;
 }
 
@@ -50,6 +52,7 @@ export async function createSessions(deps: SessionDeps): Promise<SessionService>
   const endings = new Map<Ref<'session'>, AbortController>();
   /** The role of those that are not of the local superuser. */
   const limited = new Map<Ref<'session'>, Role>();
+  const kept = new Map<Ref<'session'>, number>();
   // Each check takes a thread of Node's pool for some 50 ms; files need the others.
   const limit = pLimit(2);
   await provideRootPassword(deps);
@@ -102,9 +105,24 @@ export async function createSessions(deps: SessionDeps): Promise<SessionService>
       await rm(passwordFile(deps), { force: true });
     },
     ended: (ref) => endings.get(ref)?.signal ?? AbortSignal.abort(),
+    keep(ref) {
+      if (ref === undefined || db.find('session', ref) === undefined) return () => undefined;
+      kept.set(ref, (kept.get(ref) ?? 0) + 1);
+      let over = false;
+      return () => {
+        if (over) return;
+        over = true;
+        const left = (kept.get(ref) ?? 1) - 1;
+        if (left > 0) kept.set(ref, left);
+        else kept.delete(ref);
+        if (db.find('session', ref) !== undefined) db.update('session', ref, { last_active: now() });
+      };
+    },
     collect() {
       const oldest = now().getTime() - idleLimit;
-      for (const [ref, row] of db.all('session')) if (row.last_active.getTime() < oldest) logout(ref);
+      for (const [ref, row] of db.all('session')) {
+        if (row.last_active.getTime() < oldest && !kept.has(ref)) logout(ref);
+      }
     },
   };
 }

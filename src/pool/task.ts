@@ -28,7 +28,9 @@ export interface TaskService extends Tasks {
   destroy(ref: TaskRef): void;
   /** Ask a task to stop. @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED where it cannot */
   cancel(ref: TaskRef): void;
-  /** Remove tasks that ended 65 minutes ago, and those that pend for 24 hours. */
+  /** Keep a pending task, however long it pends. @returns ends that */
+  keep(ref: TaskRef): () => void;
+  /** Remove tasks that ended 65 minutes ago, and those that pend for 24 hours and that nobody keeps. */
   collect(): void;
 }
 
@@ -39,6 +41,7 @@ export function createTasks({ db, thisHost, now }: TaskDeps): TaskService {
   const cancellers = new Map<TaskRef, AbortController>();
   const driven = new Set<TaskRef>();
   const doomed = new Set<TaskRef>();
+  const kept = new Set<TaskRef>();
 
   const make = (given: Partial<Task>, ref?: TaskRef): TaskRef =>
     db.create('task', { created: now(), status: 'pending', type: '<none/>', resident_on: thisHost(), ...given }, ref);
@@ -121,15 +124,22 @@ export function createTasks({ db, thisHost, now }: TaskDeps): TaskService {
       const row = db.get('task', ref);
       const canceller = cancellers.get(ref);
       if (canceller === undefined || !row.allowed_operations.includes('cancel')) {
-        throw new XapiError('OPERATION_NOT_ALLOWED', [`${ref} (${row.name_label}) cannot be cancelled now`]);
+        throw new XapiError('OPERATION_NOT_ALLOWED', [
+          `${ref} (${row.name_label}) cannot be cancelled now: it has ended, it cannot stop, or it has passed the point up to which it could`,
+        ]);
       }
       db.update('task', ref, { current_operations: { [ref]: 'cancel' } });
       canceller.abort();
+    },
+    keep(ref) {
+      kept.add(ref);
+      return () => void kept.delete(ref);
     },
     collect() {
       const time = now().getTime();
       for (const [ref, row] of db.all('task')) {
         const pending = row.status === 'pending' || row.status === 'cancelling';
+        if (pending && kept.has(ref)) continue;
         const age = time - (pending ? row.created : row.finished).getTime();
         if (age > (pending ? pendingLimit : finishedLimit)) remove(ref);
       }

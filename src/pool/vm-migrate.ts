@@ -89,7 +89,9 @@ export function createVmMigrate(deps: VmMigrateDeps): VmMigrate {
     },
     lateEvent,
     async catchUp(host, service) {
-      for (const row of table.departures().filter((each) => each.source === host && each.accepted)) {
+      for (const row of table.departures().filter((each) => each.source === host)) {
+        if (row.cancelled === true) await service.cancel(row.id).catch(() => undefined);
+        else if (!row.accepted) continue;
         const outcome = await service.outcome(row.id);
         if (outcome === undefined) continue;
         const event: HostEvent = { kind: 'migration-ended', migrationId: row.id, outcome };
@@ -141,57 +143,109 @@ function departure(
 
 /** Ask the source, unless it has been asked, wait for the end, and bring task and records to it. */
 async function follow(deps: VmMigrateDeps, row: Departure, task: CallTask): Promise<VmRef> {
-  const service = deps.members.service(row.source);
+  const release = deps.tasks.keep(task.ref);
   const outcome = await new Promise<MigrationOutcome>((resolve, reject) => {
     deps.table.wait(row.id, { progress: (progress, phase) => showProgress(task, progress, phase), ended: resolve });
     task.putOtherConfig('migration_id', row.id);
     task.setCancellable(true);
-    submit(deps, row, service).then(() => cancelWith(task, deps, row, service), reject);
-  }).catch((error: unknown): MigrationOutcome => {
-    // A pool that closes knows nothing of the end; the next run takes the migration up.
-    if (deps.closed.aborted) throw error;
-    return { status: 'failure', error: wireError(error) };
-  });
+    submit(deps, row, task).then(() => cancelWith(deps, row, task), reject);
+  })
+    .catch((error: unknown): MigrationOutcome => {
+      // A pool that closes knows nothing of the end; the next run takes the migration up.
+      if (deps.closed.aborted) throw error;
+      return { status: error === task.signal.reason ? 'cancelled' : 'failure', error: wireError(error) };
+    })
+    .finally(() => {
+      deps.table.leave(row.id);
+      release();
+    });
   task.setCancellable(false);
   if (outcome.status === 'success') showReport(task, outcome.report);
-  // One that was given up by an operator is forgotten, and the records are brought to what the operator said.
-  if (deps.table.departure(row.id) !== undefined) await applyOutcome(deps, row, outcome);
+  const known = deps.table.departure(row.id);
+  // One that was given up by an operator is forgotten; one that may not have reached its source is ended when that answers.
+  if (known !== undefined && known.cancelled !== true) await applyOutcome(deps, row, outcome);
   if (outcome.status === 'success') return row.destination === undefined ? vmAtDestination(outcome.report) : row.vm;
   if (outcome.status === 'cancelled') throw new XapiError('TASK_CANCELLED', [row.task]);
   throw errorOf(outcome.error);
 }
 
-/** The same request again is the same migration, so a lost answer is asked for again. @throws the host's refusal */
-async function submit(deps: VmMigrateDeps, row: Departure, service: HostService): Promise<void> {
+/** A source that was asked, and is cancelled, has so long to answer before the task ends without it. */
+const lastAnswerMs = 3_000;
+
+/**
+ * The same request again is the same migration, so a lost answer is asked for again.
+ * @throws the host's refusal; the reason of the task's signal where that was cancelled and the source has not answered
+ */
+async function submit(deps: VmMigrateDeps, row: Departure, task: CallTask): Promise<void> {
   if (row.accepted) return;
   for (let failures = 0; ; failures += 1) {
+    if (deps.table.departure(row.id) === undefined) return;
     try {
-      await service.migrate(row.request);
-      await deps.table.putDeparture({ ...row, accepted: true });
+      await answerOf(row.source, deps.members.service(row.source).migrate(row.request), task.signal);
+      if (deps.table.departure(row.id) !== undefined) await deps.table.putDeparture({ ...row, accepted: true });
       return;
     } catch (error) {
       // A host that answers has refused; from one that does not answer nothing is known.
-      const reachable = await deps.members.state(row.source).then(
-        () => true,
-        () => false,
-      );
-      if (toXapiError(error).code !== 'INTERNAL_ERROR' || (reachable && failures > 0)) throw error;
+      const { code } = toXapiError(error);
+      const reachable = code !== 'HOST_OFFLINE' && (await answers(deps, row.source));
+      const silence = code === 'INTERNAL_ERROR' || code === 'HOST_OFFLINE';
+      if (!silence || (reachable && failures > 0 && !task.signal.aborted)) throw error;
+      if (task.signal.aborted && !reachable) {
+        await deps.table.putDeparture({ ...row, inDoubt: true, cancelled: true });
+        throw task.signal.reason;
+      }
       deps.log.warn(`migration ${row.id} has not reached its source yet: ${messageOf(error)}`);
-      await pause(Math.min(250 * 2 ** failures, 10_000), undefined, { signal: deps.closed });
+      const stop = AbortSignal.any([deps.closed, task.signal]);
+      await pause(Math.min(250 * 2 ** failures, 10_000), undefined, { signal: stop }).catch(() => undefined);
+      deps.closed.throwIfAborted();
+      if (task.signal.aborted) await pause(250, undefined, { signal: deps.closed });
     }
   }
 }
 
+function answers({ members }: VmMigrateDeps, host: Ref<'host'>): Promise<boolean> {
+  return members.state(host).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** What a source answers, unless the task is cancelled and it goes on saying nothing. */
+async function answerOf(source: Ref<'host'>, work: Promise<void>, cancelled: AbortSignal): Promise<void> {
+  const over = new AbortController();
+  const silence = new Promise<never>((_resolve, reject) => {
+    const wait = (): void => {
+      pause(lastAnswerMs, undefined, { signal: over.signal }).then(
+        () => reject(new XapiError('HOST_OFFLINE', [source])),
+        () => undefined,
+      );
+    };
+    if (cancelled.aborted) wait();
+    else cancelled.addEventListener('abort', wait, { once: true, signal: over.signal });
+  });
+  try {
+    await Promise.race([work, silence]);
+  } finally {
+    over.abort();
+  }
+}
+
 /** From here on, and at once where it has been asked already: whoever cancels the task cancels the migration. */
-function cancelWith(task: CallTask, deps: VmMigrateDeps, row: Departure, service: HostService): void {
-  const cancel = (): void => {
-    service.cancel(row.id).catch((error: unknown) => {
-      deps.log.info(`migration ${row.id} goes on: ${messageOf(error)}`);
-      task.setCancellable(false);
-    });
+function cancelWith(deps: VmMigrateDeps, row: Departure, task: CallTask): void {
+  const cancel = async (): Promise<void> => {
+    for (let failures = 0; deps.table.departure(row.id) !== undefined; failures += 1) {
+      try {
+        return await deps.members.service(row.source).cancel(row.id);
+      } catch (error) {
+        deps.log.info(`migration ${row.id} goes on: ${messageOf(error)}`);
+        if (toXapiError(error).code === 'OPERATION_NOT_ALLOWED') return task.setCancellable(false);
+        await pause(Math.min(250 * 2 ** failures, 10_000), undefined, { signal: deps.closed });
+      }
+    }
   };
-  if (task.signal.aborted) cancel();
-  else task.signal.addEventListener('abort', cancel, { once: true });
+  const begin = (): void => void cancel().catch(() => undefined);
+  if (task.signal.aborted) begin();
+  else task.signal.addEventListener('abort', begin, { once: true });
 }
 
 const phasesPastCommit = new Set(['commit', 'run', 'clean-up']);

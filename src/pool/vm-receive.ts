@@ -12,15 +12,24 @@ import { isLive } from './host-rows.js';
 import type { MigrationTable } from './migration-table.js';
 import { checkRecords, importVm } from './portable-record.js';
 import { removeVm } from './power.js';
+import type { SessionService } from './session.js';
 
 export interface VmReceiveDeps extends ForwardDeps {
+  readonly sessions: Pick<SessionService, 'keep'>;
   readonly table: MigrationTable;
   readonly log: Log;
 }
 
 export interface VmReceive {
-  /** Same migration_id, same reply. @param metadata JSON, as src/migrate/metadata has it */
-  receive(host: Ref<'host'>, migrationId: string, metadata: string): Promise<Record<string, string>>;
+  /** Same migration_id, same reply. @param metadata JSON, as src/migrate/metadata has it @param session lives until the end */
+  receive(
+    host: Ref<'host'>,
+    migrationId: string,
+    metadata: string,
+    session?: Ref<'session'>,
+  ): Promise<Record<string, string>>;
+  /** A host answers again: the VMs that it has taken meanwhile are there. */
+  catchUp(host: Ref<'host'>): Promise<void>;
   /** Hold the VMs that were still on their way when this daemon began. */
   resume(): void;
   event(event: HostEvent): Promise<void>;
@@ -31,7 +40,10 @@ export interface VmReceive {
 export function createVmReceive(deps: VmReceiveDeps): VmReceive {
   const { db, table, members } = deps;
   const hold = (vm: Ref<'VM'>, id: string): void => db.putInMap('VM', vm, 'current_operations', id, 'migrate_send');
+  const sessions = new Map<string, () => void>();
   const release = (vm: Ref<'VM'>, id: string): void => {
+    sessions.get(id)?.();
+    sessions.delete(id);
     if (db.find('VM', vm) !== undefined) db.removeFromMap('VM', vm, 'current_operations', id);
   };
   const taken = async (id: string, vm: Ref<'VM'>): Promise<void> => {
@@ -42,8 +54,8 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
   /** The record stays where another attempt of the same VM needs it. */
   const refused = async (id: string, vm: Ref<'VM'>): Promise<void> => {
     await table.remove(id);
-    if (table.arrivals().some((other) => other.vm === vm)) release(vm, id);
-    else removeVm(db, vm);
+    release(vm, id);
+    if (!table.arrivals().some((other) => other.vm === vm)) removeVm(db, vm);
     await db.saved();
   };
   /** The record of an earlier attempt serves a later one. */
@@ -55,13 +67,14 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
   };
 
   return {
-    async receive(host, migrationId, text) {
+    async receive(host, migrationId, text, session) {
       const metadata = decodeMetadata(text);
       assertMayReceive(deps, host);
       const known = table.arrival(migrationId);
       const vm = known?.vm ?? recordFor(metadata);
       const older = table.arrivals().filter((arrival) => arrival.vm === vm && arrival.id !== migrationId);
       hold(vm, migrationId);
+      if (!sessions.has(migrationId)) sessions.set(migrationId, deps.sessions.keep(session));
       try {
         await db.saved();
         await table.putArrival({ id: migrationId, vm, host });
@@ -79,6 +92,20 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
     },
     resume() {
       for (const { id, vm } of table.arrivals()) if (db.find('VM', vm) !== undefined) hold(vm, id);
+    },
+    async catchUp(host) {
+      const open = table
+        .arrivals()
+        .filter((arrival) => arrival.host === host && db.find('VM', arrival.vm) !== undefined);
+      if (open.length === 0) return;
+      const { domains } = await members.state(host);
+      for (const { id, vm } of open) {
+        const { uuid } = db.get('VM', vm);
+        const domain = domains.find((each) => each.uuid === uuid);
+        if (domain?.state !== 'running') continue;
+        await members.settle(vm, host);
+        await taken(id, vm);
+      }
     },
     async event(event) {
       if (event.kind !== 'receive-ended') return;

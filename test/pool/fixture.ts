@@ -41,11 +41,17 @@ export interface Fixture {
 
 export async function openFixture(
   hosts = [fakeHost('a', uuidOf(1), 8001), fakeHost('b', uuidOf(2), 8002)],
+  now = () => new Date(),
 ): Promise<Fixture> {
-  return build(mkdtempSync(join(tmpdir(), 'xenferry-pool-')), hosts as [FakeHost, FakeHost], fakeMembership());
+  return build(mkdtempSync(join(tmpdir(), 'xenferry-pool-')), hosts as [FakeHost, FakeHost], fakeMembership(), now);
 }
 
-async function build(dir: string, hosts: [FakeHost, FakeHost], membership: FakeMembership): Promise<Fixture> {
+async function build(
+  dir: string,
+  hosts: [FakeHost, FakeHost],
+  membership: FakeMembership,
+  now: () => Date,
+): Promise<Fixture> {
   const [a, b] = hosts;
   const store = openStore(join(dir, 'db'));
   const pool = await createPool({
@@ -56,6 +62,7 @@ async function build(dir: string, hosts: [FakeHost, FakeHost], membership: FakeM
     connect: (url) => (url === b.url ? b : a).service,
     membership,
     version: '0.0.0',
+    now,
     retryAfter: () => 5,
   });
   const { db, dispatch } = pool;
@@ -114,7 +121,7 @@ async function build(dir: string, hosts: [FakeHost, FakeHost], membership: FakeM
       }),
     async restart() {
       await closePool();
-      return build(dir, hosts, membership);
+      return build(dir, hosts, membership, now);
     },
     async close() {
       await closePool();

@@ -1,5 +1,5 @@
 /** VM.*: a VM's record, its life, and its moves. */
-import type { ClassHandlers } from '../../base/handlers.js';
+import type { CallContext, ClassHandlers } from '../../base/handlers.js';
 import type { HandlerDeps } from '../handler-deps.js';
 import { vmCopyHandlers } from './vm-copies.js';
 import { vmLifeHandlers } from './vm-life.js';
@@ -8,18 +8,28 @@ import { vmQuestionHandlers } from './vm-questions.js';
 import { vmSettingHandlers } from './vm-settings.js';
 
 export function vmHandlers(deps: HandlerDeps): ClassHandlers<'VM'> {
-  const { vmMigrate, vmReceive } = deps;
+  const { vmMigrate, vmReceive, sessions } = deps;
+  /** A session lives as long as the migration that it asked for. */
+  const keeping = async <T>({ session }: CallContext, run: () => Promise<T>): Promise<T> => {
+    const release = sessions.keep(session);
+    try {
+      return await run();
+    } finally {
+      release();
+    }
+  };
   return {
     ...vmCopyHandlers(deps),
     ...vmLifeHandlers(deps),
     ...vmMemoryHandlers(deps),
     ...vmSettingHandlers(deps),
     ...vmQuestionHandlers(deps),
-    pool_migrate: ({ task }, vm, host, options) => vmMigrate.poolMigrate(task, vm, host, options),
-    migrate_send: ({ task }, vm, dest, live, vdiMap, vifMap, options, vgpuMap) =>
-      vmMigrate.migrateSend(task, vm, { dest, live, vdiMap, vifMap, options, vgpuMap }),
+    pool_migrate: (context, vm, host, options) =>
+      keeping(context, () => vmMigrate.poolMigrate(context.task, vm, host, options)),
+    migrate_send: (context, vm, dest, live, vdiMap, vifMap, options, vgpuMap) =>
+      keeping(context, () => vmMigrate.migrateSend(context.task, vm, { dest, live, vdiMap, vifMap, options, vgpuMap })),
     assert_can_migrate: (_context, vm, dest, live, vdiMap, vifMap, options, vgpuMap) =>
       vmMigrate.assertCanMigrate(vm, { dest, live, vdiMap, vifMap, options, vgpuMap }),
-    receive: (_context, host, migrationId, metadata) => vmReceive.receive(host, migrationId, metadata),
+    receive: ({ session }, host, migrationId, metadata) => vmReceive.receive(host, migrationId, metadata, session),
   };
 }
