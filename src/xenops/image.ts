@@ -258,6 +258,8 @@ async function withStreams<T>(
   const stop = new AbortController();
   const signal = AbortSignal.any([init.signal, stop.signal]);
   let codecFailure: unknown;
+  // What ends because of it, here and at the other side, is no cause.
+  let stall: XapiError | undefined;
   for (const { pipe } of streams) {
     pipe?.done.catch((error: unknown) => {
       if (!(error instanceof CodecError && error.isConsequence)) {
@@ -275,7 +277,10 @@ async function withStreams<T>(
     // A codec holds much back: what goes into it moves the copy on as well.
     directions: codecs.length > 0 ? ['read', 'written'] : [watched.direction],
     limitMs: watched.limitMs,
-    onStall: (error) => stop.abort(error),
+    onStall(error) {
+      if (!signal.aborted) stall = error;
+      stop.abort(error);
+    },
   });
   const running = work({ signal, watch, emus });
   try {
@@ -285,7 +290,7 @@ async function withStreams<T>(
     for (const { plain } of streams) plain.destroy();
     const exits = Promise.allSettled(streams.map(({ pipe }) => pipe?.done));
     await Promise.race([exits, setTimeout(codecGraceMs)]);
-    const cause = init.signal.aborted ? init.signal.reason : (codecFailure ?? error);
+    const cause = stall ?? (init.signal.aborted ? init.signal.reason : (codecFailure ?? error));
     await Promise.all(streams.map(({ pipe }) => pipe?.stop()));
     await Promise.allSettled([exits, running]);
     throw cause;
