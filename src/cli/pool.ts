@@ -17,6 +17,7 @@ at Ctrl-C, at SIGTERM, or with --until-eof.
   --pools P           pools; 1
   --port PORT         port of the first host, the others have the next ones; 0, the default, takes free ports
   --dirty-rate PAGES  pages that each guest writes a second
+  --fault-injection   let fault rules break migrations on purpose
   --state DIR         an empty directory for the hosts' state, which is left in place; a temporary one without it
   --json              print one line of JSON and nothing else
   --until-eof         end when standard input is closed
@@ -40,6 +41,7 @@ function parse(args: readonly string[]): Request | 'help' {
       pools: { type: 'string', default: '1' },
       port: { type: 'string', default: '0' },
       'dirty-rate': { type: 'string' },
+      'fault-injection': { type: 'boolean', default: false },
       state: { type: 'string' },
       json: { type: 'boolean', default: false },
       'until-eof': { type: 'boolean', default: false },
@@ -57,6 +59,7 @@ function parse(args: readonly string[]): Request | 'help' {
     pools: whole('pools', values.pools, 1, 16),
     port: whole('port', values.port, 0, 65535),
     ...(rate === undefined ? {} : { dirtyRate: whole('dirty-rate', rate, 0, 10_000_000) }),
+    ...(values['fault-injection'] ? { config: { 'fault-injection': 'true' } } : {}),
     ...(values.state === undefined ? {} : { state: values.state }),
   };
   return { options, json: values.json, untilEof: values['until-eof'] };

@@ -1,4 +1,5 @@
 /** The channels of migrations that fault rules can break: those that were opened while a rule was about them. */
+import { setImmediate } from 'node:timers/promises';
 import type { FaultPlace } from '../migrate/faults.js';
 import type { Side, Step } from '../migrate/protocol.js';
 import type { ChannelKind } from '../wire/channel.js';
@@ -25,8 +26,11 @@ export interface FaultChannels {
   open(kind: ChannelKind, place: FaultPlace, socket: RawSocket): Promise<RawSocket>;
   /** Whether something is to happen to a channel of the migration as soon as it is open. */
   awaits(kind: ChannelKind, place: FaultPlace): boolean;
-  /** Damage the migration's channels of one kind, or those that are still to open. @returns whether there are any */
-  damage(damage: Damage & { readonly channel: Channel }, place: FaultPlace, step: Step): boolean;
+  /**
+   * Damage the migration's channels of one kind, or those that are still to open; what the side has sent so far passes first.
+   * @returns whether there are any
+   */
+  damage(damage: Damage & { readonly channel: Channel }, place: FaultPlace, step: Step): Promise<boolean>;
 }
 
 /** One channel, or all of a kind, of one side of a migration. */
@@ -36,6 +40,8 @@ interface Key {
   readonly migrationId: string;
 }
 
+/** In so many turns of the event loop a relay has read a handshake and written it. */
+const turnsToPass = 2;
 /** A migration may end before its channel opens: of what waits for one, so much is kept. */
 const mostWaiting = 100;
 
@@ -61,7 +67,8 @@ export function createFaultChannels(): FaultChannels {
       for (const { damage } of awaited(key)) relay.damage(damage);
       return far;
     },
-    damage({ channel, how, after }, place, step) {
+    async damage({ channel, how, after }, place, step) {
+      for (let turn = 0; turn < turnsToPass; turn += 1) await setImmediate();
       const key = keyOf(channels[channel], place);
       const damage = { how, after };
       const open = [...relays].filter(([, each]) => sameKey(each, key));

@@ -84,7 +84,7 @@ export function createFaultRules(deps: FaultRulesDeps): FaultRules {
       case 'corrupt':
         return background(about, stop.signal, rule.delay, async () => {
           about.warn(`fault rule: ${rule.how} on the ${rule.channel} channel`, { after: rule.after });
-          const found = relays.damage(rule, place, rule.step);
+          const found = await relays.damage(rule, place, rule.step);
           if (!found) about.warn(`fault rule: no ${rule.channel} channel is open that the rule could break`);
           return found;
         });

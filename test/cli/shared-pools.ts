@@ -1,5 +1,5 @@
 /**
- * Two pools for all tests of xe: `here` with two hosts and a VM on each, `there` with one of both. They start when a test first
+ * Two pools for all tests of xe: `here` with two hosts, a VM on each and fault rules allowed, `there` with one of both. They start when a test first
  * asks for them, and end after the last test of the run.
  */
 import { type LocalPool, type LocalPools, startLocalPool } from '../../src/cli/local-pool.js';
@@ -15,7 +15,8 @@ const started: Promise<LocalPools>[] = [];
 
 export async function sharedPools(): Promise<SharedPools> {
   if (started.length === 0) {
-    started.push(startLocalPool({ hosts: 2, vms: 2, memory }), startLocalPool({ hosts: 1, vms: 1, memory }));
+    const config = { 'fault-injection': 'true' };
+    started.push(startLocalPool({ hosts: 2, vms: 2, memory, config }), startLocalPool({ hosts: 1, vms: 1, memory }));
   }
   const [here, there] = await Promise.all(started);
   return { here: here?.pools[0] as LocalPool, there: there?.pools[0] as LocalPool };
