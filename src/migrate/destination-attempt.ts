@@ -44,7 +44,8 @@ interface Running {
   readonly deps: AttemptDeps;
   readonly metadata: VmMetadata;
   readonly meeting: Meeting;
-  readonly log: Log;
+  /** Names the source's task from when the control channel is here. */
+  log: Log;
   /** Aborted, with the reason, when the attempt is refused from outside. */
   readonly refusal: AbortController;
   /** The processes that were started for it. */
@@ -128,6 +129,8 @@ async function accept(attempt: Running, kind: ChannelKind, device?: string): Pro
 async function acceptControl(attempt: Running): Promise<ArrivedChannel> {
   const channel = await accept(attempt, 'vm');
   attempt.control = channel.socket;
+  const task = channel.cookies.dbg;
+  if (task !== undefined) attempt.log = attempt.log.child({ task: task.slice(0, 100) });
   return channel;
 }
 

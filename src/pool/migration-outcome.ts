@@ -5,7 +5,7 @@ import { isErrorCode, XapiError } from '../base/errors.js';
 import type { CallTask } from '../base/handlers.js';
 import type { Log } from '../base/log.js';
 import type { MigrationOutcome, MigrationReport, WireError } from '../host/service.js';
-import { clearDoubt, markInDoubt } from './doubt.js';
+import { clearDoubt, markInDoubt, settlingCommand } from './doubt.js';
 import type { ForwardDeps } from './forward.js';
 import type { Departure, MigrationTable } from './migration-table.js';
 import { removeVm, setHalted, setResident } from './power.js';
@@ -36,6 +36,24 @@ export function showReport(task: CallTask, report: MigrationReport): void {
     digest_destination: digests?.destination,
   };
   for (const [key, value] of Object.entries(shown)) if (value !== undefined) task.putOtherConfig(key, String(value));
+}
+
+/** The error of a migration that has failed, with what to do about it. */
+export function failureOf(
+  row: Departure,
+  { status, error }: Exclude<MigrationOutcome, { status: 'success' }>,
+): XapiError {
+  const cause = error.params.at(-1);
+  if (error.code !== 'VM_MIGRATE_FAILED' || cause === undefined) return errorOf(error);
+  const { uuid } = row.request;
+  const advice =
+    status === 'in-doubt'
+      ? `VM ${uuid} is in doubt, and is settled when the hosts hear each other; where one is gone for good: ${settlingCommand(uuid)}`
+      : `the logs of both hosts tell more: look for task=${row.task}`;
+  return errorOf({
+    code: error.code,
+    params: [...error.params.slice(0, -1), `${cause}; ${advice}`],
+  });
 }
 
 /** Bring the records to a migration's end. */

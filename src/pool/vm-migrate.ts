@@ -16,7 +16,7 @@ import { refusal, withVm } from './allowed-operations.js';
 import { compressionAsked } from './compression-asked.js';
 import { clearDoubt } from './doubt.js';
 import { hostOf } from './forward.js';
-import { applyOutcome, errorOf, type OutcomeDeps, showReport } from './migration-outcome.js';
+import { applyOutcome, failureOf, type OutcomeDeps, showReport } from './migration-outcome.js';
 import { type MigrationPlan, planMigrateSend, planPoolMigrate, type SendCall } from './migration-plan.js';
 import type { Departure } from './migration-table.js';
 import type { TaskService } from './task.js';
@@ -166,7 +166,7 @@ async function follow(deps: VmMigrateDeps, row: Departure, task: CallTask): Prom
   if (known !== undefined && known.cancelled !== true) await applyOutcome(deps, row, outcome);
   if (outcome.status === 'success') return row.destination === undefined ? vmAtDestination(outcome.report) : row.vm;
   if (outcome.status === 'cancelled') throw new XapiError('TASK_CANCELLED', [row.task]);
-  throw errorOf(outcome.error);
+  throw failureOf(row, outcome);
 }
 
 /** A source that was asked, and is cancelled, has so long to answer before the task ends without it. */
