@@ -78,6 +78,7 @@ export function createHost(deps: HostDeps): HostService {
         cpus: availableParallelism(),
         machine: describeMachine(new URL(deps.url()).hostname.replace(/^\[|\]$/g, '')),
         domains: visible(domains),
+        leaving: migrations.leaving(),
         suspended: deps.suspended.list(),
       };
     },

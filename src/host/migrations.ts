@@ -30,6 +30,8 @@ export interface Migrations {
   mayRun(migrationId: string, token: string): Promise<Permission>;
   /** End the doubt about a VM by an operator's word. @returns whether one of its migrations from here was in doubt */
   forceSettlement(uuid: string, runs: RunsWhere): Promise<boolean>;
+  /** The uuids of the VMs that may run elsewhere: past their commit point, and no outcome known. */
+  leaving(): string[];
   /** The uuid of the VM whose copy a domain is, while a migration from here has not ended. */
   vmOf(handle: DomainHandle): string | undefined;
   /** Once, at the start: resume, settle or clean up what an earlier run of the daemon left behind. What needs others goes on in the background. */
@@ -137,6 +139,11 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
     entry.stop.abort(new XapiError('TASK_CANCELLED', [migrationId]));
   }
 
+  function sourceRows(): SourceRow<SourceState>[] {
+    const rows = deps.source().deps.journal.rows();
+    return rows.filter((row) => row.side === 'source') as SourceRow<SourceState>[];
+  }
+
   function looseEnds(): LooseEnds {
     return { deps: deps.source().deps, inLane: deps.queue.run, onEnded: end };
   }
@@ -175,35 +182,35 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
       if (row.state === 'going' || row.state === 'done') return 'yes';
       return row.state === 'failed' ? 'no' : 'unknown';
     },
+    leaving: () => sourceRows().flatMap(({ state, uuid }) => (state === 'going' ? [uuid] : [])),
     vmOf(handle) {
-      const open = deps
-        .source()
-        .deps.journal.rows()
-        .find(
-          (row) =>
-            row.side === 'source' && row.state !== 'done' && row.state !== 'failed' && sameDomain(row.handle, handle),
-        );
+      const open = sourceRows().find(
+        ({ state, owed, ...row }) =>
+          state !== 'done' && (state !== 'failed' || owed === true) && sameDomain(row.handle, handle),
+      );
       return open?.uuid;
     },
     async forceSettlement(uuid, runs) {
-      const { deps: sourceDeps } = deps.source();
-      const row = sourceDeps.journal
-        .rows()
-        .find((each) => each.side === 'source' && each.uuid === uuid && each.state === 'going');
+      const row = sourceRows().find((each) => each.uuid === uuid && each.state === 'going');
       if (row === undefined) return false;
-      const { migrationId } = row;
-      if (underWay.has(migrationId))
+      const { migrationId, handle } = row;
+      if (underWay.has(migrationId)) {
         throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', uuid, 'migrate_send', migrationId]);
-      const settlement = runs === 'here' ? 'refused' : 'taken';
-      await deps.queue.run(uuid, () =>
-        applySettlement(looseEnds(), migrationId, settlement, 'an operator has settled it'),
-      );
+      }
+      await deps.queue.run(uuid, async () => {
+        const domains = await deps.source().deps.backend.list();
+        if (runs === 'here' && !domains.some((domain) => sameDomain(domain.handle, handle))) {
+          throw new XapiError('OPERATION_NOT_ALLOWED', [`VM ${uuid} cannot go on here: its copy is gone`]);
+        }
+        const settlement = runs === 'here' ? 'refused' : 'taken';
+        await applySettlement(looseEnds(), migrationId, settlement, 'an operator has settled it');
+      });
       tie(migrationId);
       return true;
     },
     async recover() {
       const { deps: sourceDeps, settings } = deps.source();
-      const rows = sourceDeps.journal.rows().filter((row) => row.side === 'source') as SourceRow<SourceState>[];
+      const rows = sourceRows();
       await sourceDeps.journal.removeOld(
         rows.filter(({ tied }) => tied),
         rememberedMs,

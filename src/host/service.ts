@@ -55,6 +55,8 @@ export interface HostState {
     /** Why it is in doubt: it is paused then, and refuses to run. */
     readonly inDoubt?: string | undefined;
   }[];
+  /** The uuids of VMs that may run elsewhere: sent, past the commit point, and no outcome known. Absent from an earlier version. */
+  readonly leaving?: readonly string[] | undefined;
   /** The uuids of VMs whose memory is here in a suspend image. Absent from a host of an earlier version. */
   readonly suspended?: readonly string[] | undefined;
 }

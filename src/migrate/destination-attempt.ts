@@ -228,7 +228,9 @@ async function runDomain(attempt: Running): Promise<void> {
     await reach(attempt, 'unpausing');
     if (metadata.paused !== true) await deps.backend.unpause(handle, row.migrationId);
   } catch (error) {
-    if (!(await runs(deps.backend, handle))) return stayPaused(attempt, handle, error);
+    const ran = await runs(deps.backend, handle);
+    if (ran === undefined) return log.error('whether the VM runs is found out later', { err: error });
+    if (!ran) return stayPaused(attempt, handle, error);
     log.warn(`the VM runs, and yet: ${messageOf(error)}`);
   }
   await reach(attempt, '4')
@@ -239,10 +241,10 @@ async function runDomain(attempt: Running): Promise<void> {
     .catch(warn(log, 'the end is not journaled'));
 }
 
-/** Whether the domain ever ran; where that cannot be found out it may, and is let alone. */
-async function runs(backend: Backend, handle: DomainHandle): Promise<boolean> {
+/** Whether the domain ever ran; undefined where that cannot be found out. */
+async function runs(backend: Backend, handle: DomainHandle): Promise<boolean | undefined> {
   const domains = await backend.list().catch(() => undefined);
-  return domains?.find((domain) => sameDomain(domain.handle, handle))?.everRan ?? domains === undefined;
+  return domains && domains.find((domain) => sameDomain(domain.handle, handle))?.everRan === true;
 }
 
 async function stayPaused({ deps, row, log }: Running, handle: DomainHandle, error: unknown): Promise<void> {

@@ -96,7 +96,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     await makeWay(request.metadata.domain.uuid);
     const row = newRow(request);
     await assertFree(deps.backend, row);
-    await deps.journal.put(row);
+    await deps.journal.put(row, 'powerLoss');
     const bytes = request.metadata.domain.memoryBytes;
     await deps.backend.reserve(request.migrationId, bytes).catch(async (error: unknown) => {
       await deps.journal.remove('destination', request.migrationId);
@@ -105,11 +105,11 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     await reachPrepare(row);
     const attempt = openAttempt(deps, row, request.metadata);
     attempts.set(request.migrationId, attempt);
-    void attempt.ended.then((settlement) => {
+    void attempt.ended.then(() => {
       attempts.delete(request.migrationId);
       const state = rowOf(request.migrationId)?.state;
-      // What was taken and does not run has not ended.
-      if (settlement === 'refused' || state === 'done') deps.onEnded(request.migrationId, settlement === 'taken');
+      // What was taken and does not run has not ended, and neither has a refusal that is not durable.
+      if (state === 'done' || state === 'refused') deps.onEnded(request.migrationId, state === 'done');
       tie(request.migrationId);
     });
     return row.reply as ReceiveReply;
@@ -153,11 +153,12 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     }
   }
 
+  /** @throws where a refusal cannot be made durable: that is no answer */
   async function settleRow(row: DestinationRow<DestinationState>, reason: string): Promise<Settlement> {
-    const attempt = attempts.get(row.migrationId);
-    if (attempt !== undefined) return attempt.settle(reason);
-    if (hasTaken(row.state)) return 'taken';
-    if (row.state !== 'refused') await refuseRow(deps, row);
+    const settled = await attempts.get(row.migrationId)?.settle(reason);
+    const now = rowOf(row.migrationId) ?? row;
+    if (settled === 'taken' || hasTaken(now.state)) return 'taken';
+    if (now.state !== 'refused') await refuseRow(deps, now);
     return 'refused';
   }
 
@@ -201,6 +202,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       // Point 4 is out a moment before the end is journaled.
       if (hasTaken(rowOf(id)?.state ?? 'refused')) await attempts.get(id)?.ended;
       const row = rowOf(id);
+      if (row?.state === 'refused') await cleanUp(deps, row);
       if (row?.state === 'done' || row?.state === 'refused') await deps.journal.remove('destination', id);
       else if (row !== undefined && hasTaken(row.state)) {
         throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', row.uuid, 'migrate_send', id]);
@@ -217,11 +219,11 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     },
     async forceSettlement(uuid, runs) {
       if (runs === 'elsewhere') await refuseUntaken(uuid);
-      const row = destinationRows(deps.journal).find(
-        (each) => each.uuid === uuid && each.state !== 'done' && hasTaken(each.state),
+      const taken = destinationRows(deps.journal).find(
+        ({ state, ...row }) => row.uuid === uuid && state !== 'done' && hasTaken(state),
       );
-      if (row === undefined || attempts.has(row.migrationId)) return false;
-      await inLane(uuid, () => decideTaken(ends, row.migrationId, runs === 'here' ? 'taken' : 'refused'));
+      if (taken === undefined || attempts.has(taken.migrationId)) return false;
+      await inLane(uuid, () => decideTaken(ends, taken.migrationId, runs === 'here' ? 'taken' : 'refused'));
       return true;
     },
     async recover() {

@@ -136,7 +136,7 @@ export function placeOf({ request: { uuid, migrationId }, helpers, hooks }: Atte
 /** Journal a row. The commit point must outlive a loss of power. */
 export async function write(attempt: Attempt, row: SourceRow<SourceState>): Promise<void> {
   attempt.row = row;
-  await attempt.deps.journal.put(row, row.state === 'going' ? 'powerLoss' : undefined);
+  await attempt.deps.journal.put(row, ['going', 'done', 'failed'].includes(row.state) ? 'powerLoss' : undefined);
 }
 
 /** What was journaled last. @throws INTERNAL_ERROR before `begin` */

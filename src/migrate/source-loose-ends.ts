@@ -36,7 +36,7 @@ export async function tieLooseEnds(ends: LooseEnds, migrationId: string): Promis
     for (;;) {
       const row = rowIn(deps, migrationId);
       if (row === undefined || row.tied) return true;
-      if (row.state === 'done' || row.state === 'failed') {
+      if (row.state === 'done' || (row.state === 'failed' && !row.owed)) {
         await cleanUp(deps, row);
         return true;
       }
@@ -53,10 +53,10 @@ export async function tieLooseEnds(ends: LooseEnds, migrationId: string): Promis
 export async function goOnHere(ends: LooseEnds, migrationId: string): Promise<void> {
   const { deps } = ends;
   const row = rowIn(deps, migrationId);
-  if (row === undefined || !['preparing', 'copying', 'suspended'].includes(row.state)) return;
+  if (row === undefined || !(row.owed || ['preparing', 'copying', 'suspended'].includes(row.state))) return;
   await resume(deps.backend, row);
   const outcome = failed(row, 'source', 'the daemon of the source was started anew');
-  await deps.journal.put({ ...row, state: 'failed', outcome: row.outcome ?? outcome });
+  await deps.journal.put({ ...row, state: 'failed', owed: undefined, outcome: row.outcome ?? outcome }, 'powerLoss');
   deps.log.warn('the VM goes on here', { migration: row.migrationId, task: row.task, vm: row.uuid });
   if (row.outcome === undefined) ends.onEnded(row.migrationId, outcome);
 }
@@ -88,10 +88,15 @@ export async function applySettlement(
     settlement === 'taken'
       ? { status: 'success', report: row.report as MigrationReport }
       : failed(row, 'destination', why);
-  if (settlement === 'refused') await resume(deps.backend, row);
-  await deps.journal.put({ ...row, state: settlement === 'taken' ? 'done' : 'failed', outcome }, 'powerLoss');
+  // Before the VM runs here: a destination that asks must not hear `yes` any more.
+  const end = settlement === 'taken' ? { state: 'done' as const } : { state: 'failed' as const, owed: true as const };
+  await deps.journal.put({ ...row, ...end, outcome }, 'powerLoss');
   deps.log.info(`settled: ${settlement}`, { migration: row.migrationId, task: row.task, vm: row.uuid });
-  ends.onEnded(migrationId, outcome);
+  try {
+    if (settlement === 'refused') await goOnHere(ends, migrationId);
+  } finally {
+    ends.onEnded(migrationId, outcome);
+  }
 }
 
 /** The old copy goes, where there is one, and the destination may forget the outcome. @throws while either cannot be done */
@@ -104,12 +109,17 @@ async function cleanUp(deps: SourceDeps, row: Row): Promise<void> {
 
 async function tell(deps: SourceDeps, row: Row, { xenopsUrl, migrationId, token }: Agreed): Promise<void> {
   const peer = deps.peers.at(xenopsUrl);
+  // An attempt that was asked for twice has another token there, and nothing that this one could settle.
+  const forgotten = (error: unknown) => {
+    if (error instanceof XapiError && error.code === 'SESSION_INVALID') return;
+    throw error;
+  };
   if (row.state === 'failed') {
-    const settlement: unknown = await peer.settle(migrationId, token);
+    const settlement: unknown = await peer.settle(migrationId, token).catch(forgotten);
     // Only where an operator has settled it against what the destination turns out to have done.
     if (settlement === 'taken') deps.log.error('the destination has taken a VM that goes on here', { vm: row.uuid });
   }
-  await peer.acknowledge(migrationId, token);
+  await peer.acknowledge(migrationId, token).catch(forgotten);
 }
 
 /** Undo points 2 and the suspend, whichever came about: its name back, and running if it ran. Idempotent. */

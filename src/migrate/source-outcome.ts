@@ -116,12 +116,23 @@ export async function abandon(attempt: Attempt, error: unknown): Promise<Migrati
   closeChannels(attempt);
   const outcome: MigrationOutcome = { status: cancelled ? 'cancelled' : 'failure', error: toWireError(failure) };
   if (row === undefined) return outcome;
+  if (row.state === 'going') {
+    // Before the VM runs here: a destination that asks must not hear `yes` any more, and may forget only now.
+    try {
+      await write(attempt, { ...row, state: 'failed', owed: true, outcome });
+    } catch (reason) {
+      log.error('the end is not journaled yet', { err: reason });
+      return outcome;
+    }
+  }
   const [resumed, told] = await Promise.allSettled([resume(deps.backend, row), tellRefusal(attempt)]);
   const end = { outcome, ...(told.status === 'fulfilled' ? { tied: true as const } : {}) };
   if (resumed.status === 'rejected') log.error('the VM could not be resumed yet', { err: resumed.reason });
   await write(
     attempt,
-    resumed.status === 'fulfilled' ? { ...rowOf(attempt), state: 'failed', ...end } : { ...rowOf(attempt), outcome },
+    resumed.status === 'fulfilled'
+      ? { ...rowOf(attempt), state: 'failed', ...end, owed: undefined }
+      : { ...rowOf(attempt), outcome },
   ).catch((reason: unknown) => log.error('the end is not journaled yet', { err: reason }));
   return outcome;
 }

@@ -107,7 +107,9 @@ async function begin(attempt: Attempt): Promise<void> {
 async function forgetEarlier({ deps, request }: Attempt): Promise<void> {
   for (const row of deps.journal.rows()) {
     if (row.side !== 'source' || row.uuid !== request.uuid || row.migrationId === request.migrationId) continue;
-    if (row.state === 'going') throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: migration ${row.migrationId}`]);
+    if ((row.state !== 'done' && row.state !== 'failed') || row.owed) {
+      throw new XapiError('OPERATION_NOT_ALLOWED', [`migration ${row.migrationId} has not ended: ${row.state}`]);
+    }
     if (row.state === 'done') await deps.backend.destroy(row.handle);
     if (row.tied) await deps.journal.remove('source', row.migrationId);
   }

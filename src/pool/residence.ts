@@ -54,7 +54,8 @@ export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostSta
     else if (domain?.state === 'shutdown') ended.push(vm.uuid);
     else if (!here && (isLeftBehind(db, ref, state.uuid) || (domain !== undefined && !isAtRest(vm)))) {
       if (abandoned(deps, ref, host, state, domain)) doubles.push([vm.uuid, whyNotHere(db, vm)]);
-    } else if (domain === undefined) lost(deps, ref, vm, host, state);
+    } else if (domain === undefined && state.leaving?.includes(vm.uuid)) continue;
+    else if (domain === undefined) lost(deps, ref, vm, host, state);
     else settle(deps, ref, host, state);
   }
   return { stale, doubles, ended };

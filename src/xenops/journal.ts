@@ -23,6 +23,8 @@ export interface SourceRow<State extends string = string> {
   readonly report?: unknown;
   /** How it ended, for a coordinator that asks later. */
   readonly outcome?: unknown;
+  /** `failed` after `going`, and the VM does not go on here yet: that is still to be done. */
+  readonly owed?: true | undefined;
   /** The old copy is gone and the destination has been told: nothing is left to do. */
   readonly tied?: true;
 }
