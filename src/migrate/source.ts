@@ -272,8 +272,10 @@ function listen(attempt: Attempt, control: RawSocket, point: SynchronisationPoin
 async function suspend(attempt: Attempt): Promise<void> {
   const { deps, settings } = attempt;
   const row = rowOf(attempt);
+  assertOpen(attempt);
   await write(attempt, { ...row, state: 'suspended' });
   await reach(attempt, 'suspend');
+  assertOpen(attempt);
   attempt.pausedAt = performance.now();
   const pausing = within(
     deps.backend.pause(row.handle, settings.suspendTimeoutMs),
@@ -283,6 +285,11 @@ async function suspend(attempt: Attempt): Promise<void> {
   await untilAborted(pausing, attempt.hooks.signal);
   if (settings.digest) await deps.backend.armDigest(row.handle);
   await reach(attempt, 'last round');
+}
+
+/** What has been given up is not paused: it goes on already. */
+function assertOpen({ closed }: Attempt): void {
+  if (closed) throw new XapiError('INTERNAL_ERROR', ['the migration has ended']);
 }
 
 /** Point 2-restored, where both sides have it: the destination has the whole image and is ready to run it. */
