@@ -89,7 +89,8 @@ export async function copyDatabase(database: StoreDatabase, to: string): Promise
 function openDatabase(path: string): StoreDatabase {
   try {
     // Without noSubdir a path whose last part has a dot would be taken as a file.
-    return open<unknown, string[]>({ path, noSubdir: false });
+    // With eventTurnBatching the library makes a promise that nobody can wait for: when a write failed it would end the daemon.
+    return open<unknown, string[]>({ path, noSubdir: false, eventTurnBatching: false });
   } catch (error) {
     throw cannotOpen(path, error);
   }

@@ -4,6 +4,7 @@
  *
  * A database that this version cannot use, newer or damaged, is refused as it is and never emptied.
  */
+import { within } from './deadline.js';
 import { messageOf, XapiError } from './errors.js';
 import {
   copyDatabase,
@@ -37,13 +38,15 @@ export interface Store {
   table<T>(name: string): Table<T>;
   /** All of the changes or, should the process or the write fail, none; resolves as `put`. */
   putMany(changes: readonly RowChange[]): Promise<void>;
-  /** Resolves when everything acknowledged so far outlives a loss of power. */
+  /** Resolves when everything acknowledged so far outlives a loss of power. @throws INTERNAL_ERROR where that takes over 10 s */
   flushed(): Promise<void>;
   /** Copy everything that is there now to a directory, which is made or is empty. */
   copy(to: string): Promise<void>;
   /** Waits for writes under way. */
   close(): Promise<void>;
 }
+
+const flushTimeoutMs = 10_000;
 
 /**
  * Open the store in a directory, which is made if need be.
@@ -57,7 +60,8 @@ export function openStore(path: string, format: StoreFormat = currentFormat): St
     table: (name) => openTable(database, path, name),
     putMany: (changes) => write(database, path, changes),
     async flushed() {
-      await database.flushed;
+      // It never comes where a write behind it failed, as on a full disk.
+      await within(database.flushed, flushTimeoutMs, `the database ${path} did not reach its disk`);
     },
     copy: (to) => copyDatabase(database, to),
     close: () => database.close(),
@@ -79,16 +83,23 @@ function openTable<T>(database: StoreDatabase, path: string, table: string): Tab
 /** Rows are checked before any is written, so that a batch is never cut short by a bad one. */
 async function write(database: StoreDatabase, path: string, changes: readonly RowChange[]): Promise<void> {
   for (const change of changes) assertChange(change);
-  try {
-    await database.batch(() => {
-      for (const { table, id, row } of changes) {
-        if (row === undefined) database.remove([table, id]);
-        else database.put([table, id], row);
-      }
-    });
-  } catch (error) {
-    throw new XapiError('INTERNAL_ERROR', [`Writing to the database ${path} failed: ${messageOf(error)}`], error);
-  }
+  // Each row's promise fails with the batch's.
+  const written: Promise<boolean>[] = [];
+  const batch = database.batch(() => {
+    for (const { table, id, row } of changes) {
+      written.push(row === undefined ? database.remove([table, id]) : database.put([table, id], row));
+    }
+  });
+  const [failed] = (await Promise.allSettled([batch, ...written])).filter(({ status }) => status === 'rejected');
+  if (failed === undefined) return;
+  const error = await causeOf((failed as PromiseRejectedResult).reason);
+  throw new XapiError('INTERNAL_ERROR', [`Writing to the database ${path} failed: ${messageOf(error)}`], error);
+}
+
+/** LMDB's binding says later, in a promise of its own, why a commit failed. */
+async function causeOf(error: unknown): Promise<unknown> {
+  const { commitError } = error as { commitError?: Promise<never> };
+  return commitError === undefined ? error : await commitError.catch((cause: unknown) => cause);
 }
 
 /** LMDB's longest key is 1978 bytes. */
