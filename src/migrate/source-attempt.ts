@@ -105,7 +105,7 @@ export function elapsed({ startedAt, pausedAt, row }: Attempt): {
 /** The XenAPI error of a failure: itself where it says something of its own, else VM_MIGRATE_FAILED with phase, side and cause. */
 export function migrationError(attempt: Attempt, error: unknown): XapiError {
   const { request, phase, failedSide } = attempt;
-  if (error instanceof XapiError && error.code !== 'INTERNAL_ERROR') return error;
+  if (error instanceof XapiError && saysEnough(error)) return error;
   const destination = request.destination.kind === 'pool' ? request.destination.hostUuid : request.destination.master;
   const cause = shorten(error instanceof XapiError ? error.params.join(' ') : messageOf(error));
   return new XapiError(
@@ -113,6 +113,11 @@ export function migrationError(attempt: Attempt, error: unknown): XapiError {
     [request.uuid, request.source, destination, `${phase}, ${failedSide}: ${cause}`],
     error,
   );
+}
+
+/** A domain's handle says nothing to who asked for the migration. */
+function saysEnough({ code, params }: XapiError): boolean {
+  return code !== 'INTERNAL_ERROR' && !(code === 'HANDLE_INVALID' && params[0] === 'domain');
 }
 
 /** Begin a phase: what fails from now on is on our side until it is known better. */
