@@ -99,10 +99,11 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
     const { deps: sourceDeps, settings } = deps.source();
     const stop = new AbortController();
     let begun = false;
-    const run = deps.queue.run(request.uuid, () => {
+    const run = deps.queue.run(request.uuid, async () => {
       begun = true;
       // It has been told as stopped already.
       stop.signal.throwIfAborted();
+      await endEarlier(request.uuid);
       return migrateAsSource(sourceDeps, settings, request, {
         signal: stop.signal,
         closing: closing.signal,
@@ -146,6 +147,11 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
 
   function looseEnds(): LooseEnds {
     return { deps: deps.source().deps, inLane: deps.queue.run, onEnded: end };
+  }
+
+  /** What an earlier migration of the VM has left to undo is undone first. The caller holds the VM's lane. */
+  async function endEarlier(uuid: string): Promise<void> {
+    for (const row of sourceRows()) if (row.uuid === uuid) await goOnHere(looseEnds(), row.migrationId);
   }
 
   /** Do in the background what a migration has left to do. */
