@@ -64,16 +64,25 @@ export async function applyOutcome(deps: OutcomeDeps, row: Departure, outcome: M
       const reason = errorOf(outcome.error).message;
       db.update('VM', row.vm, { power_state: 'Paused' });
       markInDoubt(deps, row.vm, reason);
-      await table.putDeparture({ ...row, accepted: true, inDoubt: true });
-      await db.saved();
+      await table.putDeparture({ ...row, accepted: true, inDoubt: true }).catch(unsaved(deps, row));
+      await db.saved().catch(unsaved(deps, row));
       return;
     }
     clearDoubt(deps, row.vm);
     if (outcome.status === 'success') await arrive(deps, row);
     else await stay(deps, row);
-    await db.saved();
   }
-  await table.remove(row.id);
+  const saved = await db.saved().then(() => true, unsaved(deps, row));
+  if (saved !== true) return table.forget(row.id);
+  await table.remove(row.id).catch(unsaved(deps, row));
+}
+
+/**
+ * What the records say in memory is true and counts, and is written with the next change. Where this daemon ends before that, the
+ * migration's row is still there, and brings its end about again.
+ */
+function unsaved({ log }: OutcomeDeps, { id }: Departure): (error: unknown) => void {
+  return (error) => log.error(`the end of migration ${id} is not written yet`, { error });
 }
 
 async function arrive(deps: OutcomeDeps, row: Departure): Promise<void> {

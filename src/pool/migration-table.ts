@@ -59,6 +59,8 @@ export interface MigrationTable {
   /** Where a VM that migrates may be; undefined where it does not. */
   wayOf(vm: Ref<'VM'>): Way | undefined;
   wait(id: string, waiter: Waiter): void;
+  /** Forget one that leaves for this run of the daemon: the next finds it again. */
+  forget(id: string): void;
   /** Nobody waits any more. */
   leave(id: string): void;
   /** Pass a host's event on to who waits for it. @returns whether anybody did */
@@ -95,6 +97,10 @@ export function createMigrationTable(departureRows: Table<Departure>, arrivalRow
       waiter?.ended(outcome);
     },
     remove,
+    forget(id) {
+      waiters.delete(id);
+      departures.delete(id);
+    },
     wayOf(vm) {
       for (const row of departures.values()) if (row.vm === vm) return row;
       for (const row of arrivals.values()) if (row.vm === vm) return { destination: row.host };

@@ -56,7 +56,10 @@ export function createVmMigrate(deps: VmMigrateDeps): VmMigrate {
   ) => {
     const row = departure(deps, task, vm, operation, options, plan);
     await db.saved();
-    await table.putDeparture(row);
+    await table.putDeparture(row).catch((error: unknown) => {
+      table.forget(row.id);
+      throw error;
+    });
     return follow(deps, row, task);
   };
   const lateEvent = async (event: HostEvent): Promise<void> => {
@@ -182,7 +185,11 @@ async function submit(deps: VmMigrateDeps, row: Departure, task: CallTask): Prom
     if (deps.table.departure(row.id) === undefined) return;
     try {
       await answerOf(row.source, deps.members.service(row.source).migrate(row.request), task.signal);
-      if (deps.table.departure(row.id) !== undefined) await deps.table.putDeparture({ ...row, accepted: true });
+      if (deps.table.departure(row.id) === undefined) return;
+      // Where this is not written, the next run of the daemon asks again.
+      await deps.table.putDeparture({ ...row, accepted: true }).catch((error: unknown) => {
+        deps.log.error(`migration ${row.id} has begun, which is not written yet`, { error });
+      });
       return;
     } catch (error) {
       // A host that answers has refused; from one that does not answer nothing is known.
