@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { open, type RootDatabase, type Transaction } from 'lmdb';
 import { connectHypervisor, type HypervisorClient } from '../../src/backend/hypervisor-client.js';
 import { socketPathOf } from '../../src/backend/hypervisor-program.js';
 import { type LocalHost, startHost } from '../../src/cli/local-host.js';
@@ -40,6 +41,11 @@ export interface FaultHost {
   configure(keys: Readonly<Record<string, string>>): Promise<void>;
   /** Ask its hypervisor, as a helper. */
   ask<T>(work: (hypervisor: HypervisorClient) => Promise<T>): Promise<T>;
+  /**
+   * From now on its database cannot use the space again that rows have left: a reader holds on to it. Else a full disk would not be
+   * noticed, as what is written fits into what was freed.
+   */
+  pinDatabase(): void;
   /** Leave no byte free on its disk, or give them back. */
   fillDisk(full: boolean): void;
   /** How long its log is. */
@@ -94,6 +100,8 @@ export async function startFaultHost(init: FaultHostInit): Promise<FaultHost> {
     unmount();
     throw error;
   }
+  // The transaction ends when nobody holds it.
+  let pinned: { readonly database: RootDatabase; readonly transaction: Transaction } | undefined;
   let restarting: Promise<LocalHost> | undefined;
   const filler = path.join(directory, 'filler');
   const host: FaultHost = {
@@ -133,6 +141,11 @@ export async function startFaultHost(init: FaultHostInit): Promise<FaultHost> {
         await client.close();
       }
     },
+    pinDatabase() {
+      if (pinned !== undefined) return;
+      const database = open({ path: path.join(directory, 'db'), noSubdir: false, readOnly: true });
+      pinned = { database, transaction: database.useReadTransaction() };
+    },
     fillDisk(full) {
       if (full) fill(filler);
       else fs.rmSync(filler, { force: true });
@@ -143,6 +156,8 @@ export async function startFaultHost(init: FaultHostInit): Promise<FaultHost> {
     async stop() {
       fs.rmSync(filler, { force: true });
       await running.stop();
+      pinned?.transaction.done();
+      await pinned?.database.close();
       for (const { pid } of processesOf(directory)) signal(pid, 'SIGKILL');
       unmount();
     },

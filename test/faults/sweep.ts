@@ -116,6 +116,7 @@ async function breakAndSettle(pair: Pair, idle: Expected['idle'], one: Case, pro
 async function breakOnce(target: Target, one: Case): Promise<Ended> {
   const { pair, vm, destination } = target;
   const host = target[one.side];
+  if (one.fault.act.kind === 'disk') target[one.fault.act.of].pinDatabase();
   const rule = await addRule(pair, host, one, vm, ruleOf(one));
   let mend: Mend = async () => undefined;
   try {
