@@ -151,10 +151,17 @@ function outlastsTheEnd({ fault: { act } }: Case): boolean {
 function judge({ status, error, told }: Ended): string[] {
   const [code = ''] = error;
   return [
-    ...(status === 'failure' && !sensible.has(code) ? [`the task's error says little: ${error.join(' ')}`] : []),
+    ...(status === 'failure' && !sensible.has(code) && !namesFullDisk(error)
+      ? [`the task's error says little: ${error.join(' ')}`]
+      : []),
     ...(status === 'cancelled' ? ['the task was cancelled by nobody'] : []),
     ...(told.memory_intact === 'false' ? ['what arrived is not what was sent'] : []),
   ];
+}
+
+/** A coordinator that cannot write what it changed does not answer as if it had. */
+function namesFullDisk(error: readonly string[]): boolean {
+  return error.join(' ').includes('No space left on device');
 }
 
 function inLine({ source, destination }: Target, { status, error }: Ended): string {
