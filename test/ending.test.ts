@@ -45,7 +45,7 @@ describe('the end of the daemon', () => {
       onSignal('SIGTERM');
       onSignal('SIGINT');
     };
-    const { status, killed } = await endBy(twice, { close: () => never, timeoutMs: () => 3_600_000 });
+    const { status, killed } = await endBy(twice, { close: () => never, timeoutMs: () => 1_000 });
     expect({ status, killed }).to.deep.equal({ status: 1, killed: 1 });
   });
 
