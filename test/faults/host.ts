@@ -42,8 +42,8 @@ export interface FaultHost {
   /** Ask its hypervisor, as a helper. */
   ask<T>(work: (hypervisor: HypervisorClient) => Promise<T>): Promise<T>;
   /**
-   * From now on its database cannot use the space again that rows have left: a reader holds on to it. Else a full disk would not be
-   * noticed, as what is written fits into what was freed.
+   * Until the disk is given back its database cannot use the space again that rows have left: a reader holds on to it. Else a full
+   * disk would not be noticed, as what is written fits into what was freed.
    */
   pinDatabase(): void;
   /** Leave no byte free on its disk, or give them back. */
@@ -102,6 +102,11 @@ export async function startFaultHost(init: FaultHostInit): Promise<FaultHost> {
   }
   // The transaction ends when nobody holds it.
   let pinned: { readonly database: RootDatabase; readonly transaction: Transaction } | undefined;
+  const unpin = () => {
+    pinned?.transaction.done();
+    pinned?.database.close().catch(() => undefined);
+    pinned = undefined;
+  };
   let restarting: Promise<LocalHost> | undefined;
   const filler = path.join(directory, 'filler');
   const host: FaultHost = {
@@ -147,8 +152,9 @@ export async function startFaultHost(init: FaultHostInit): Promise<FaultHost> {
       pinned = { database, transaction: database.useReadTransaction() };
     },
     fillDisk(full) {
-      if (full) fill(filler);
-      else fs.rmSync(filler, { force: true });
+      if (full) return fill(filler);
+      fs.rmSync(filler, { force: true });
+      unpin();
     },
     logged: () => size(log),
     logSince: (position) => since(log, position),
@@ -156,8 +162,7 @@ export async function startFaultHost(init: FaultHostInit): Promise<FaultHost> {
     async stop() {
       fs.rmSync(filler, { force: true });
       await running.stop();
-      pinned?.transaction.done();
-      await pinned?.database.close();
+      unpin();
       for (const { pid } of processesOf(directory)) signal(pid, 'SIGKILL');
       unmount();
     },
