@@ -60,7 +60,11 @@ export async function strike(target: Target, act: Act): Promise<Mend> {
       return takeMemory(target);
     case 'disk':
       target[act.of].fillDisk(true);
-      return async () => target[act.of].fillDisk(false);
+      return async () => {
+        target[act.of].fillDisk(false);
+        // On a tmpfs that is full the kernel ends a process that touches a page of its mapped database; a supervisor would start it.
+        await target[act.of].restart();
+      };
     case 'zstd missing':
       return reconfigure(target, target[act.of], { zstd: '/nonexistent/zstd' });
     case 'old emu-manager':

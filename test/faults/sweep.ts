@@ -125,7 +125,9 @@ async function breakOnce(target: Target, one: Case): Promise<Ended> {
       throw new Error(`the migration did not come to ${one.side} ${one.step}`);
     if (holds(one)) mend = await strike(target, one.fault.act);
     await clearHeld(target, one);
-    if (outlastsTheEnd(one)) return await pair.ended(task, endMs);
+    const waitMs = outlasts(one);
+    const early = waitMs === 0 ? undefined : await pair.ended(task, waitMs).catch(() => undefined);
+    if (early !== undefined) return early;
     await mend();
     return await pair.ended(task, endMs);
   } finally {
@@ -143,9 +145,13 @@ async function clearHeld(target: Target, one: Case): Promise<void> {
   if (host.runs()) await clearRules(pair, host);
 }
 
-/** A daemon is started again at once; what is full, stopped or missing stays so until the migration has ended. */
-function outlastsTheEnd({ fault: { act } }: Case): boolean {
-  return !(act.kind === 'signal' && act.process === 'daemon');
+/**
+ * For how long after the fault the end is waited for before what is broken is put back, in milliseconds. A daemon is started again
+ * at once; a disk stays full for a while; what is stopped or missing stays so until the migration has ended.
+ */
+function outlasts({ fault: { act } }: Case): number {
+  if (act.kind === 'signal' && act.process === 'daemon') return 0;
+  return act.kind === 'disk' ? 3_000 : endMs;
 }
 
 function judge({ status, error, told }: Ended): string[] {
@@ -159,9 +165,9 @@ function judge({ status, error, told }: Ended): string[] {
   ];
 }
 
-/** A coordinator that cannot write what it changed does not answer as if it had. */
+/** A coordinator that cannot write what it changed does not answer as if it had. LMDB calls a short write an I/O error. */
 function namesFullDisk(error: readonly string[]): boolean {
-  return error.join(' ').includes('No space left on device');
+  return /the database.* (No space left on device|Input\/output error)/s.test(error.join(' '));
 }
 
 function inLine({ source, destination }: Target, { status, error }: Ended): string {
