@@ -102,7 +102,7 @@ export const configKeys = {
   'vm-suspend-ack-timeout': key({
     type: duration,
     default: '30',
-    doc: 'Seconds that a VM has to acknowledge that it was asked to suspend.',
+    doc: 'Seconds that a VM has to acknowledge that it was asked to suspend. Accepted as xenopsd has it; a simulated guest acknowledges at once.',
   }),
   'backend-timeout': key({
     type: duration,

@@ -30,7 +30,8 @@ export function createDoubts({ backend, queue, log }: DoubtDeps): Doubts {
   return {
     async mark(uuid, reason) {
       const domain = await find(uuid);
-      if (domain === undefined || domain.inDoubt !== undefined) return;
+      // The mark of a migration goes with its end; this one stays until an operator lifts it.
+      if (domain === undefined || domain.inDoubt === reason) return;
       log.error(`in doubt: ${reason}`, { vm: uuid });
       await backend.markInDoubt(domain.handle, reason);
     },

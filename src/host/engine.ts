@@ -73,7 +73,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
   const journal = openJournal(store);
   const events = createHostEvents();
   const rendezvous = createRendezvous(log);
-  const peers = createPeers(init.secrets, log);
+  const peers = createPeers(init.secrets, log, () => config().peerTimeout * 1000);
   const faults = createFaultRules({
     allowed: () => config().faultInjection,
     hypervisorPid: backend.processId,

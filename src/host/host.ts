@@ -54,6 +54,7 @@ export function createHost(deps: HostDeps): HostService {
   const run = (operation: Operation) =>
     deps.queue.run(vmOf(operation), async () => {
       deps.log.info(operation.kind, { vm: vmOf(operation) });
+      await migrations.endEarlier(vmOf(operation));
       await perform(deps, operation);
     });
   /** Each VM's domain. A copy that has another name until its migration is over counts where no domain has the VM's own. */

@@ -30,6 +30,8 @@ export interface Migrations {
   mayRun(migrationId: string, token: string): Promise<Permission>;
   /** End the doubt about a VM by an operator's word. @returns whether one of its migrations from here was in doubt */
   forceSettlement(uuid: string, runs: RunsWhere): Promise<boolean>;
+  /** Undo what an earlier migration of a VM has left to undo. The caller holds the VM's lane. */
+  endEarlier(uuid: string): Promise<void>;
   /** The uuids of the VMs that may run elsewhere: past their commit point, and no outcome known. */
   leaving(): string[];
   /** The uuid of the VM whose copy a domain is, while a migration from here has not ended. */
@@ -160,8 +162,18 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
     const work = persist(() => tieLooseEnds(looseEnds(), migrationId), closing.signal);
     tying.set(
       migrationId,
-      work.finally(() => tying.delete(migrationId)),
+      work.finally(() => {
+        tying.delete(migrationId);
+        tellLate(migrationId);
+      }),
     );
+  }
+
+  /** An end that was written and could not be flushed is told when it was. */
+  function tellLate(migrationId: string): void {
+    const row = rowOf(migrationId);
+    if (closing.signal.aborted || row === undefined || row.state === 'going' || row.outcome === undefined) return;
+    if (ended.get(migrationId)?.status === 'in-doubt') end(migrationId, row.outcome as MigrationOutcome);
   }
 
   /** What an earlier run has left in doubt is told as such when its destination does not answer soon. */
@@ -188,6 +200,7 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
       if (row.state === 'going' || row.state === 'done') return 'yes';
       return row.state === 'failed' ? 'no' : 'unknown';
     },
+    endEarlier,
     leaving: () => sourceRows().flatMap(({ state, uuid }) => (state === 'going' ? [uuid] : [])),
     vmOf(handle) {
       const open = sourceRows().find(
@@ -208,6 +221,7 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
         if (runs === 'here' && !domains.some((domain) => sameDomain(domain.handle, handle))) {
           throw new XapiError('OPERATION_NOT_ALLOWED', [`VM ${uuid} cannot go on here: its copy is gone`]);
         }
+        if (runs === 'here') await deps.source().deps.backend.markInDoubt(handle, undefined);
         const settlement = runs === 'here' ? 'refused' : 'taken';
         await applySettlement(looseEnds(), migrationId, settlement, 'an operator has settled it');
       });
@@ -217,10 +231,9 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
     async recover() {
       const { deps: sourceDeps, settings } = deps.source();
       const rows = sourceRows();
-      await sourceDeps.journal.removeOld(
-        rows.filter(({ tied }) => tied),
-        rememberedMs,
-      );
+      const notWritten = (error: unknown) => sourceDeps.log.error('the journal cannot be written yet', { err: error });
+      const over = rows.filter(({ tied }) => tied);
+      await sourceDeps.journal.removeOld(over, rememberedMs).catch(notWritten);
       for (const row of rows.filter(({ tied }) => !tied)) {
         if (row.state === 'going') {
           await markInDoubt(sourceDeps, row);
@@ -233,7 +246,8 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
               err: error,
             });
             const outcome = notResumed(row, error);
-            await sourceDeps.journal.put({ ...row, outcome });
+            const now = rowOf(row.migrationId) ?? row;
+            await sourceDeps.journal.put({ ...now, outcome }).catch(notWritten);
             end(row.migrationId, outcome);
           });
         }

@@ -10,15 +10,16 @@ import { type Secrets, withSecret } from './secrets.js';
 /** The path of a host's own RPC, below which its migration channels are. */
 export const xenopsPath = '/services/xenops';
 
-const receiveTimeoutMs = 60_000;
-const settleTimeoutMs = 15_000;
 /** What a peer says of a migration is short. */
 const answerLimit = 1 << 20;
 /** A digest waits until the whole memory was hashed. */
 const digestTimeoutMs = 600_000;
 
-/** @param secrets the pool's, which hosts of one pool show each other */
-export function createPeers(secrets: Secrets, log: Log): Peers {
+/**
+ * @param secrets the pool's, which hosts of one pool show each other
+ * @param timeoutMs how long another host has to answer, in milliseconds; a digest has longer
+ */
+export function createPeers(secrets: Secrets, log: Log, timeoutMs: () => number): Peers {
   async function ask<T>(url: string, work: (client: RpcClient) => Promise<T>): Promise<T> {
     const client = createRpcClient(url, {}, answerLimit);
     try {
@@ -37,19 +38,19 @@ export function createPeers(secrets: Secrets, log: Log): Peers {
       if (destination.kind === 'pool') {
         const url = `${destination.url}${xenopsPath}`;
         const reply = await ask(url, (host) =>
-          withSecret(secrets, (secret) => host.json('VM.receive', [secret, migrationId, text], receiveTimeoutMs)),
+          withSecret(secrets, (secret) => host.json('VM.receive', [secret, migrationId, text], timeoutMs())),
         );
         return checkReply(decodeReply(reply), destination.url, metadata.domain);
       }
       const params = [destination.session, destination.hostRef, migrationId, text, {}];
       const url = `${destination.master}/jsonrpc`;
-      const reply = await ask(url, (pool) => pool.call('VM.receive', params, receiveTimeoutMs));
+      const reply = await ask(url, (pool) => pool.call('VM.receive', params, timeoutMs()));
       return checkReply(decodeReply(reply), destination.master, metadata.domain);
     },
     at: (url) => ({
-      settle: (id, token) => ask(url, (client) => client.json<Settlement>('settle', [id, token], settleTimeoutMs)),
-      acknowledge: (id, token) => ask(url, (client) => client.json<void>('acknowledge', [id, token], settleTimeoutMs)),
-      mayRun: (id, token) => ask(url, (client) => client.json<Permission>('mayRun', [id, token], settleTimeoutMs)),
+      settle: (id, token) => ask(url, (client) => client.json<Settlement>('settle', [id, token], timeoutMs())),
+      acknowledge: (id, token) => ask(url, (client) => client.json<void>('acknowledge', [id, token], timeoutMs())),
+      mayRun: (id, token) => ask(url, (client) => client.json<Permission>('mayRun', [id, token], timeoutMs())),
       digest: (id, token) => ask(url, (client) => client.json<string>('digest', [id, token], digestTimeoutMs)),
     }),
   };

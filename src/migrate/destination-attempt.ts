@@ -14,6 +14,7 @@ import type { RawSocket } from '../wire/raw-socket.js';
 import type { ZstdCommand } from '../wire/zstd-pipe.js';
 import { type ImageChannels, type ImageLimits, restoreImage } from '../xenops/image.js';
 import type { DestinationRow, Journal } from '../xenops/journal.js';
+import { refuseRow } from './destination-refusal.js';
 import type { FaultPlace, Faults, Helper } from './faults.js';
 import type { VmMetadata } from './metadata.js';
 import { hear, shorten } from './peer-word.js';
@@ -272,36 +273,6 @@ function describe(error: unknown): string {
   return shorten(
     error instanceof XapiError && error.code === 'INTERNAL_ERROR' ? error.params.join(' ') : messageOf(error),
   );
-}
-
-/** Refuse for good, then leave nothing behind: the domain, unless it ever ran, and the memory that was promised. */
-export async function refuseRow(
-  deps: Pick<AttemptDeps, 'journal' | 'backend'>,
-  row: DestinationRow<DestinationState>,
-): Promise<void> {
-  await deps.journal.put({ ...row, state: 'refused' });
-  await cleanUp(deps, row);
-}
-
-/**
- * Leave nothing of a refused attempt behind: again, where that failed before. A domain that was made but not journaled has the
- * attempt's temporary uuid, which was free when the attempt began, and is its own until another attempt is open.
- */
-export async function cleanUp(
-  { backend, journal }: Pick<AttemptDeps, 'journal' | 'backend'>,
-  row: DestinationRow<DestinationState>,
-): Promise<void> {
-  const later = journal
-    .rows()
-    .some((each) => each.side === 'destination' && each.uuid === row.uuid && isOpen(each as typeof row));
-  const unnamed = row.handle === undefined && !later ? await backend.list() : [];
-  const handle = row.handle ?? unnamed.find(({ uuid }) => uuid === row.temporaryUuid)?.handle;
-  if (handle !== undefined) await backend.destroyUnlessRan(handle);
-  await backend.release(row.migrationId);
-}
-
-function isOpen({ state }: DestinationRow<DestinationState>): boolean {
-  return state !== 'refused' && state !== 'done';
 }
 
 /** The destination has reached a step: where a rule says so, something breaks here. @throws what the rule says */

@@ -13,10 +13,12 @@
 import { messageOf, XapiError } from '../base/errors.js';
 import { type DomainInfo, sameDomain } from '../base/hypervisor-protocol.js';
 import type { DestinationRow } from '../xenops/journal.js';
-import { type AttemptDeps, cleanUp, refuseRow } from './destination-attempt.js';
+import type { AttemptDeps } from './destination-attempt.js';
+import { cleanUp, refuseRow } from './destination-refusal.js';
 import type { VmMetadata } from './metadata.js';
 import { type DestinationState, hasTaken, type Permission, type Settlement } from './protocol.js';
 import type { Peers } from './settle.js';
+import { isDoubtOf } from './source-loose-ends.js';
 
 export interface DestinationEnds {
   readonly deps: Pick<AttemptDeps, 'backend' | 'journal' | 'log'>;
@@ -54,8 +56,7 @@ export async function endUntaken(ends: DestinationEnds, migrationId: string): Pr
   const row = rowIn(ends, migrationId);
   if (row === undefined || hasTaken(row.state)) return;
   if (row.state === 'refused') return cleanUp(ends.deps, row);
-  await refuseRow(ends.deps, row);
-  ends.onEnded(migrationId, false);
+  await refuseRow(ends.deps, row, () => ends.onEnded(migrationId, false));
 }
 
 /** A copy that was taken and never ran is not to run by itself: the source may have been settled by force meanwhile. */
@@ -85,10 +86,13 @@ export async function decideTaken(
   if (outcome === 'refused' && never) {
     const refused: Row = { ...row, state: 'refused' };
     await journal.put(refused, 'powerLoss');
-    await cleanUp(ends.deps, refused);
     log.info('what was taken is refused after all', { migration: migrationId, vm: row.uuid, side: 'destination' });
     ends.onEnded(migrationId, false);
+    await cleanUp(ends.deps, refused);
     return true;
+  }
+  if (never && domain.inDoubt !== undefined && !isDoubtOf(migrationId, domain.inDoubt)) {
+    throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${domain.inDoubt}`]);
   }
   if (never) await run(ends, row, domain);
   await journal.put({ ...row, state: 'done' });

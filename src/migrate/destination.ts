@@ -13,8 +13,9 @@ import { persist } from '../base/retry.js';
 import { channelUrl } from '../wire/channel.js';
 import type { DestinationRow, Journal } from '../xenops/journal.js';
 import type { Queue } from '../xenops/queue.js';
-import { type AttemptDeps, cleanUp, type DestinationAttempt, openAttempt, refuseRow } from './destination-attempt.js';
+import { type AttemptDeps, type DestinationAttempt, openAttempt } from './destination-attempt.js';
 import { type DestinationEnds, decideTaken, endUntaken, tieDestinationEnds } from './destination-loose-ends.js';
+import { cleanUp, refuseRow } from './destination-refusal.js';
 import { checkMigrationId, type ReceiveReply, type VmMetadata } from './metadata.js';
 import {
   acceptedFormats,
@@ -62,6 +63,9 @@ export interface MigrationDestination {
   /** Refuse what has not been taken, and close. */
   close(): Promise<void>;
 }
+
+/** How long a refusal is remembered for which no source can ask. */
+const rememberedMs = 7 * 24 * 3600 * 1000;
 
 /** Everything that this version accepts and can do. */
 export const fullAnnouncement = { formats: acceptedFormats, restoredAck: true } as const;
@@ -140,6 +144,16 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     }
   }
 
+  /** What was refused before point 1 no source can ask for any more. */
+  async function forgetOld(): Promise<void> {
+    const old = destinationRows(deps.journal).filter(
+      ({ state, handle }) => state === 'refused' && handle === undefined,
+    );
+    await deps.journal.removeOld(old, rememberedMs).catch((error: unknown) => {
+      deps.log.warn('old migrations are not forgotten yet', { err: error });
+    });
+  }
+
   /** @throws OTHER_OPERATION_IN_PROGRESS where the VM is just being taken */
   async function refuseUntaken(uuid: string): Promise<void> {
     for (const { migrationId, state } of destinationRows(deps.journal).filter((row) => row.uuid === uuid)) {
@@ -158,7 +172,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     const settled = await attempts.get(row.migrationId)?.settle(reason);
     const now = rowOf(row.migrationId) ?? row;
     if (settled === 'taken' || hasTaken(now.state)) return 'taken';
-    if (now.state !== 'refused') await refuseRow(deps, now);
+    if (now.state !== 'refused') await refuseRow(deps, now, () => deps.onEnded(now.migrationId, false));
     return 'refused';
   }
 
@@ -222,8 +236,17 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       const taken = destinationRows(deps.journal).find(
         ({ state, ...row }) => row.uuid === uuid && state !== 'done' && hasTaken(state),
       );
-      if (taken === undefined || attempts.has(taken.migrationId)) return false;
-      await inLane(uuid, () => decideTaken(ends, taken.migrationId, runs === 'here' ? 'taken' : 'refused'));
+      if (taken === undefined) return false;
+      const { migrationId, handle } = taken;
+      if (attempts.has(migrationId)) {
+        throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', uuid, 'migrate_send', migrationId]);
+      }
+      await inLane(uuid, async () => {
+        const domains = await deps.backend.list();
+        const copy = domains.find((domain) => handle !== undefined && sameDomain(domain.handle, handle));
+        if (runs === 'here' && copy?.inDoubt !== undefined) await deps.backend.markInDoubt(copy.handle, undefined);
+        await decideTaken(ends, migrationId, runs === 'here' ? 'taken' : 'refused');
+      });
       return true;
     },
     async recover() {
@@ -237,6 +260,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
         }
         tie(migrationId);
       }
+      await forgetOld();
     },
     async close() {
       closing.abort(new XapiError('INTERNAL_ERROR', ['the daemon of the destination stops']));

@@ -128,9 +128,12 @@ export function enter(attempt: Attempt, phase: Phase): void {
   attempt.log.debug(`phase ${phase}`);
 }
 
-/** The source has reached a step: where a rule says so, something breaks here. @throws what the rule says */
-export function reach(attempt: Attempt, step: Step): Promise<void> {
-  return attempt.deps.faults.at(step, placeOf(attempt));
+/**
+ * The source has reached a step: where a rule says so, something breaks here. @throws what the rule says
+ * @param signal ends what the rule waits for; the migration's own, where absent
+ */
+export function reach(attempt: Attempt, step: Step, signal = attempt.hooks.signal): Promise<void> {
+  return attempt.deps.faults.at(step, { ...placeOf(attempt), signal });
 }
 
 /** Which migration it is, for the rules that break it. */

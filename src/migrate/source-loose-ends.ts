@@ -101,6 +101,8 @@ export async function applySettlement(
 
 /** The old copy goes, where there is one, and the destination may forget the outcome. @throws while either cannot be done */
 async function cleanUp(deps: SourceDeps, row: Row): Promise<void> {
+  // The end may have been written and not flushed.
+  await deps.journal.put(row, 'powerLoss');
   if (row.state === 'done') await deps.backend.destroy(row.handle);
   if (row.agreed !== undefined) await tell(deps, row, row.agreed);
   const now = rowIn(deps, row.migrationId);
@@ -127,7 +129,11 @@ export async function resume(backend: Backend, row: SourceRow): Promise<void> {
   const domain = (await backend.list()).find(({ handle }) => sameDomain(handle, row.handle));
   if (domain === undefined) return;
   if (domain.uuid !== row.uuid) await backend.rename(row.handle, row.uuid);
-  if (domain.inDoubt !== undefined) await backend.markInDoubt(row.handle, undefined);
+  if (domain.inDoubt !== undefined) {
+    // Another than this migration has marked it: it was given up, and does not run by itself any more.
+    if (!isDoubtOf(row.migrationId, domain.inDoubt)) return;
+    await backend.markInDoubt(row.handle, undefined);
+  }
   if (row.wasRunning) await backend.unpause(row.handle, `resume ${row.migrationId}`);
 }
 
@@ -149,6 +155,11 @@ export async function markInDoubt(deps: SourceDeps, row: SourceRow): Promise<voi
   } catch (error) {
     log.warn(`a VM in doubt is not marked: ${messageOf(error)}`);
   }
+}
+
+/** Whether a migration has marked a copy, and not the coordinator or another one. */
+export function isDoubtOf(migrationId: string, reason: string): boolean {
+  return reason.startsWith(`migration ${migrationId}:`);
 }
 
 /** Why a copy at the source is in doubt. */

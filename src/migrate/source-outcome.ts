@@ -145,7 +145,11 @@ async function tellRefusal(attempt: Attempt): Promise<void> {
       // A cancel does not wait for the reply of VM.receive, which may still come. Where there is none, nothing was agreed.
       const reply = await asked?.catch(() => undefined);
       if (reply === undefined) return;
-      await write(attempt, { ...rowOf(attempt), agreed: agreedFrom(attempt, reply) });
+      // By now the row may have gone on without this attempt.
+      const agreed = agreedFrom(attempt, reply);
+      const now = deps.journal.get('source', attempt.request.migrationId);
+      attempt.row = { ...rowOf(attempt), agreed };
+      if (now !== undefined) await deps.journal.put({ ...now, agreed, tied: undefined });
     }
     const { xenopsUrl, migrationId, token } = agreedOf(rowOf(attempt));
     const peer = deps.peers.at(xenopsUrl);

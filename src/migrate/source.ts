@@ -212,6 +212,7 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
   const answer = listen(attempt, channels.control, channels.restoredAck ? '2-restored' : '4');
   answer.catch((error: unknown) => stop.abort(error));
   const plan = compressionPlan(decision.used);
+  const signal = AbortSignal.any([hooks.signal, stop.signal]);
   const save = saveImage({
     backend: deps.backend,
     emu: deps.emu,
@@ -223,12 +224,12 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
     ...(plan.zstdPipe ? { zstd: deps.zstd } : {}),
     emuFlags: plan.emuFlags,
     endTimeoutMs: settings.stepTimeoutMs,
-    signal: AbortSignal.any([hooks.signal, stop.signal]),
+    signal,
     log: attempt.log,
     onProgress: (percent) => hooks.onProgress('copy', percent / 100),
     onHelper: (helper) => attempt.helpers.push(helper),
-    onBegin: () => reach(attempt, 'copy'),
-    onSuspend: () => suspend(attempt),
+    onBegin: () => reach(attempt, 'copy', signal),
+    onSuspend: () => suspend(attempt, signal),
     onEnd: () => {
       attempt.due = channels.restoredAck;
     },
@@ -269,12 +270,12 @@ function listen(attempt: Attempt, control: RawSocket, point: SynchronisationPoin
   return answer;
 }
 
-async function suspend(attempt: Attempt): Promise<void> {
+async function suspend(attempt: Attempt, signal: AbortSignal): Promise<void> {
   const { deps, settings } = attempt;
   const row = rowOf(attempt);
   assertOpen(attempt);
   await write(attempt, { ...row, state: 'suspended' });
-  await reach(attempt, 'suspend');
+  await reach(attempt, 'suspend', signal);
   assertOpen(attempt);
   attempt.pausedAt = performance.now();
   const pausing = within(
@@ -282,9 +283,9 @@ async function suspend(attempt: Attempt): Promise<void> {
     settings.suspendTimeoutMs,
     'the guest did not stop',
   );
-  await untilAborted(pausing, attempt.hooks.signal);
+  await untilAborted(pausing, signal);
   if (settings.digest) await deps.backend.armDigest(row.handle);
-  await reach(attempt, 'last round');
+  await reach(attempt, 'last round', signal);
 }
 
 /** What has been given up is not paused: it goes on already. */

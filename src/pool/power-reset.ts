@@ -58,6 +58,7 @@ export async function resetPowerState(deps: PowerResetDeps, vm: VmRef): Promise<
   });
   writeDownSilent(deps, vm, inquiry);
   await giveUpMigrations(deps, vm, inquiry);
+  await tellSources(deps, uuid, inquiry, kept);
   if (kept === undefined) await halt(deps, vm);
   else await deps.members.settle(vm, kept);
   clearDoubt(deps, vm);
@@ -184,6 +185,24 @@ async function giveUpMigrations({ db, table }: PowerResetDeps, vm: VmRef, inquir
   for (const { id } of inquiry.arrivals) {
     await table.remove(id);
     db.removeFromMap('VM', vm, 'current_operations', id);
+  }
+}
+
+/** A source whose copy is gone, with its power, asks for ever after an outcome that counts no more. */
+async function tellSources(
+  { members, log }: PowerResetDeps,
+  uuid: string,
+  { departures, answering, copies }: Inquiry,
+  kept: HostRef | undefined,
+): Promise<void> {
+  for (const { source } of departures) {
+    if (source === kept || !answering.includes(source) || copies.some(({ host }) => host === source)) continue;
+    await members
+      .service(source)
+      .forceSettlement(uuid, 'elsewhere')
+      .catch((error: unknown) => {
+        log.warn(`VM ${uuid}: its source is not told that it was settled`, { error });
+      });
   }
 }
 

@@ -78,7 +78,8 @@ function abandoned(
   }
   putLeftBehind(deps.db, ref, state.uuid);
   tellLeftBehind(deps, ref, deps.db.get('host', host).name_label);
-  return domain.inDoubt === undefined;
+  // A migration would lift its own mark, and let the copy run.
+  return domain.inDoubt === undefined || domain.inDoubt.startsWith('migration ');
 }
 
 function whyNotHere(db: Database, { uuid, resident_on }: RecordView<'VM'>): string {

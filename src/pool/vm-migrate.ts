@@ -62,13 +62,6 @@ export function createVmMigrate(deps: VmMigrateDeps): VmMigrate {
     });
     return follow(deps, row, task);
   };
-  const lateEvent = async (event: HostEvent): Promise<void> => {
-    if (event.kind !== 'migration-ended') return;
-    const row = table.departure(event.migrationId);
-    if (row?.inDoubt !== true || event.outcome.status === 'in-doubt') return;
-    deps.log.info(`migration ${row.id}, which was in doubt, has ended: ${event.outcome.status}`);
-    await applyOutcome(deps, row, event.outcome);
-  };
 
   return {
     async poolMigrate(task, vm, host, options) {
@@ -90,7 +83,7 @@ export function createVmMigrate(deps: VmMigrateDeps): VmMigrate {
     resume() {
       for (const row of table.departures()) if (!row.inDoubt) resumeOne(deps, row);
     },
-    lateEvent,
+    lateEvent: (event) => lateEvent(deps, event),
     async catchUp(host, service) {
       for (const row of table.departures().filter((each) => each.source === host)) {
         if (row.cancelled === true) await service.cancel(row.id).catch(() => undefined);
@@ -98,7 +91,7 @@ export function createVmMigrate(deps: VmMigrateDeps): VmMigrate {
         const outcome = await service.outcome(row.id);
         if (outcome === undefined) continue;
         const event: HostEvent = { kind: 'migration-ended', migrationId: row.id, outcome };
-        if (!table.tell(event)) await lateEvent(event);
+        if (!table.tell(event)) await lateEvent(deps, event);
       }
     },
     arrived(vm) {
@@ -167,9 +160,29 @@ async function follow(deps: VmMigrateDeps, row: Departure, task: CallTask): Prom
   const known = deps.table.departure(row.id);
   // One that was given up by an operator is forgotten; one that may not have reached its source is ended when that answers.
   if (known !== undefined && known.cancelled !== true) await applyOutcome(deps, row, outcome);
+  if (outcome.status === 'in-doubt') void askAgain(deps, row);
   if (outcome.status === 'success') return row.destination === undefined ? vmAtDestination(outcome.report) : row.vm;
   if (outcome.status === 'cancelled') throw new XapiError('TASK_CANCELLED', [row.task]);
   throw failureOf(row, outcome);
+}
+
+/** The end of a migration whose call has ended in doubt. */
+async function lateEvent(deps: VmMigrateDeps, event: HostEvent): Promise<void> {
+  if (event.kind !== 'migration-ended') return;
+  const row = deps.table.departure(event.migrationId);
+  if (row?.inDoubt !== true || event.outcome.status === 'in-doubt') return;
+  deps.log.info(`migration ${row.id}, which was in doubt, has ended: ${event.outcome.status}`);
+  await applyOutcome(deps, row, event.outcome);
+}
+
+/** The true end may have come in the same breath as the doubt, when nobody listened for it yet. */
+async function askAgain(deps: VmMigrateDeps, { id, source }: Departure): Promise<void> {
+  try {
+    const outcome = await deps.members.service(source).outcome(id);
+    if (outcome !== undefined) await lateEvent(deps, { kind: 'migration-ended', migrationId: id, outcome });
+  } catch (error) {
+    deps.log.debug(`migration ${id}: its source does not say more: ${messageOf(error)}`);
+  }
 }
 
 /** A source that was asked, and is cancelled, has so long to answer before the task ends without it. */

@@ -26,7 +26,7 @@ export interface SourceRow<State extends string = string> {
   /** `failed` after `going`, and the VM does not go on here yet: that is still to be done. */
   readonly owed?: true | undefined;
   /** The old copy is gone and the destination has been told: nothing is left to do. */
-  readonly tied?: true;
+  readonly tied?: true | undefined;
 }
 
 /** A destination's attempt to take a VM. */

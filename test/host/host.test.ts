@@ -89,8 +89,8 @@ for (const [way, reach] of ways) {
         await service.doubt(uuid, 'nobody is here');
         await service.start({ uuid, ...rest }, false);
         expect((await failureOf(service.forceSettlement(uuid, runs))).code).to.equal('OPERATION_NOT_ALLOWED');
+        await service.doubt(uuid, 'an earlier reason');
         await service.doubt(uuid, 'it runs elsewhere');
-        await service.doubt(uuid, 'the first reason counts');
         expect(await copyOf()).to.deep.include({ state: 'paused', inDoubt: 'it runs elsewhere' });
         expect((await failureOf(service.unpause(uuid))).params[0]).to.include('it runs elsewhere');
         await service.forceSettlement(uuid, runs);

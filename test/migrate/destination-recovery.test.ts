@@ -130,6 +130,18 @@ describe('A destination that starts anew', function () {
       await isFree();
     });
 
+    it(`does not run what was ${state} where the coordinator has given it up here`, async () => {
+      permission = 'yes';
+      const row = await leftBehind(state, 'http://127.0.0.1:2');
+      await host.simulator.markInDoubt(row.handle as never, 'the VM was started elsewhere');
+      await destination.recover();
+      await setTimeout(50);
+      expect(await domainOf(row)).to.include({ state: 'paused', inDoubt: 'the VM was started elsewhere' });
+      expect(ended).to.deep.equal([]);
+      await destination.forceSettlement(row.uuid, 'here');
+      expect(await domainOf(row)).to.include({ state: 'running' });
+    });
+
     it(`is done with what was ${state} and ran`, async () => {
       const row = await leftBehind(state, 'http://127.0.0.1:2');
       await host.simulator.rename(row.handle as never, row.uuid);

@@ -164,6 +164,16 @@ describe('A source that starts anew', function () {
       .and.not.to.have.property('inDoubt');
   });
 
+  it('does not resume a VM that the coordinator has given up here, whatever the destination says', async () => {
+    answer = 'refused';
+    const row = await leftBehind('going');
+    await host.simulator.markInDoubt(row.handle, 'the VM was started elsewhere');
+    await migrations.recover();
+    expect(await ended(row.migrationId)).to.have.property('status', 'failure');
+    while (journal.get('source', row.migrationId)?.tied !== true) await events.after(Number.MAX_SAFE_INTEGER, 0.01);
+    expect(await domainOf(row)).to.include({ state: 'paused', inDoubt: 'the VM was started elsewhere' });
+  });
+
   it('destroys the old copy and says so where the destination has taken the VM', async () => {
     answer = 'taken';
     const row = await leftBehind('going');
