@@ -60,11 +60,12 @@ export async function strike(target: Target, act: Act): Promise<Mend> {
       return takeMemory(target);
     case 'disk':
       target[act.of].fillDisk(true);
-      return async () => {
+      return once(async () => {
         target[act.of].fillDisk(false);
-        // On a tmpfs that is full the kernel ends a process that touches a page of its mapped database; a supervisor would start it.
+        // As docs/operations.md says: after a write has failed LMDB's binding may take the process with it, later.
+        await target[act.of].kill();
         await target[act.of].restart();
-      };
+      });
     case 'zstd missing':
       return reconfigure(target, target[act.of], { zstd: '/nonexistent/zstd' });
     case 'old emu-manager':
@@ -126,4 +127,12 @@ exec '${process.execPath}' '${emuManager}' "$@"
 `;
   fs.writeFileSync(program, script, { mode: 0o755 });
   return program;
+}
+
+function once(mend: Mend): Mend {
+  let done: Promise<void> | undefined;
+  return () => {
+    done ??= mend();
+    return done;
+  };
 }
