@@ -111,7 +111,7 @@ describe('daemons that become a pool', function () {
     await session.call('VM.unpause', ref);
     await session.call('VM.pool_migrate', ref, await hostNamed(session, 'here'), { live: 'true' });
     await member.end('SIGTERM');
-    expect(here.log()).to.match(/info +the daemon of the host at http\S+ stops\n/);
+    await here.logged(/info +the daemon of the host at http\S+ stops\n/);
   });
 
   it('shares a new secret at once with those that are there, and with others when they are back', async () => {

@@ -153,12 +153,16 @@ export async function restoreImage(init: ImageInit): Promise<void> {
   const watched = { limitMs: progressTimeoutMs + suspendTimeoutMs, direction: 'read' } as const;
   await withStreams(init, streams, watched, async (attempt) => {
     await readToMemoryStream(memory.plain);
-    for (const stream of streams) stream.plain.setBlocking(true);
+    // A read here of a descriptor that blocks would hold up the daemon: each is made so only when it is its helper's turn.
+    memory.plain.setBlocking(true);
     await runEmuRestore({
       ...emuInit(init, attempt, memory, vgpu),
       beforeMemory: () => begin(init, attempt),
       async beforeVgpu() {
-        for (const { plain } of vgpu.values()) await expectHeader(plain, 'vgpu');
+        for (const { plain } of vgpu.values()) {
+          await expectHeader(plain, 'vgpu');
+          plain.setBlocking(true);
+        }
       },
     });
     for (const stream of streams) stream.plain.setBlocking(false);
