@@ -197,7 +197,14 @@ describe('A destination that gets a hostile stream', function () {
       async () => Buffer.concat([await zstd.compress(imageOf(saved.plain)), await zstd.compress(Buffer.from('more'))]),
       /behind the end/,
     ],
-    ['a cut frame', async () => (await zstd.compress(imageOf(saved.plain))).subarray(0, 300_000), /zstd/],
+    [
+      'a cut frame',
+      async () => {
+        const frame = await zstd.compress(imageOf(saved.plain));
+        return frame.subarray(0, frame.length / 2);
+      },
+      /zstd/,
+    ],
     [
       'a frame that is damaged at its end alone',
       async () => {
