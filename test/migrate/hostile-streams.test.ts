@@ -176,7 +176,7 @@ describe('A destination that gets a hostile stream', function () {
   ];
   /** What follows the pages of the saved stream: TSC_INFO to END. */
   const tail = () => {
-    const at = saved.plain.indexOf(Buffer.from('0800000018000000', 'hex'));
+    const at = saved.plain.lastIndexOf(Buffer.from('0800000018000000', 'hex'));
     return [saved.plain.subarray(at)];
   };
   for (const [what, image, says] of rows) {
