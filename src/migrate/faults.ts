@@ -30,9 +30,3 @@ export interface Faults {
   /** A channel that a side has, of which nothing was read yet: itself, or one that passes through what a rule can break. */
   channel(kind: ChannelKind, place: FaultPlace, socket: RawSocket): Promise<RawSocket>;
 }
-
-/** Nothing is broken on purpose. */
-export const noFaults: Faults = {
-  at: async () => undefined,
-  channel: async (_kind, _place, socket) => socket,
-};

@@ -9,7 +9,6 @@ import {
   type MigrationDestination,
 } from '../../src/migrate/destination.js';
 import type { AttemptDeps } from '../../src/migrate/destination-attempt.js';
-import { noFaults } from '../../src/migrate/faults.js';
 import type { VmMetadata } from '../../src/migrate/metadata.js';
 import { type DestinationState, temporaryUuid } from '../../src/migrate/protocol.js';
 import { createRendezvous } from '../../src/migrate/rendezvous.js';
@@ -18,6 +17,7 @@ import type { DestinationRow, Journal } from '../../src/xenops/journal.js';
 import { createQueue } from '../../src/xenops/queue.js';
 import { openTestHost, type TestHost, testDomain } from '../support/hosts.js';
 import { memoryJournal } from '../support/memory-journal.js';
+import { noFaults } from '../support/no-faults.js';
 
 type Row = DestinationRow<DestinationState>;
 

@@ -5,7 +5,6 @@ import type { DomainHandle } from '../../src/base/hypervisor-protocol.js';
 import { nullLog } from '../../src/base/log.js';
 import { createHostEvents, type HostEvents } from '../../src/host/events.js';
 import { createMigrations, type Migrations } from '../../src/host/migrations.js';
-import { noFaults } from '../../src/migrate/faults.js';
 import { oldCopyUuid, type SourceState } from '../../src/migrate/protocol.js';
 import type { MigrationOutcome, MigrationReport } from '../../src/migrate/request.js';
 import { type Peer, settleWithin } from '../../src/migrate/settle.js';
@@ -14,6 +13,7 @@ import { createQueue } from '../../src/xenops/queue.js';
 import { openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
 import { testLimits } from '../support/limits.js';
 import { memoryJournal } from '../support/memory-journal.js';
+import { noFaults } from '../support/no-faults.js';
 
 const agreed = { migrationId: 'id', xenopsUrl: 'http://127.0.0.1:1/services/xenops', token: 'token' };
 
