@@ -5,6 +5,7 @@
  */
 import { parseArgs } from 'node:util';
 import { messageOf } from '../src/base/errors.js';
+import { compileInForeground } from '../src/base/exit-hang.js';
 import { type LocalPool, startLocalPool } from '../src/cli/local-pool.js';
 import { login, type XapiSession } from '../src/cli/xapi-client.js';
 import { parseSize } from '../src/cli/xe-value.js';
@@ -137,6 +138,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
+compileInForeground();
 try {
   process.exit(await main(process.argv.slice(2)));
 } catch (error) {

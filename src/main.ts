@@ -10,6 +10,7 @@ import { optionsHelp, readCommandLine } from './base/config-command-line.js';
 import { isEveryAddress } from './base/config-keys.js';
 import { checkConfig, describeChange, reloadConfig } from './base/config-report.js';
 import { messageOf } from './base/errors.js';
+import { compileInForeground } from './base/exit-hang.js';
 import { helperMark } from './base/helper-process.js';
 import { directoryKeyOf, takeLock } from './base/lock.js';
 import { createLog, type RootLog } from './base/log.js';
@@ -30,6 +31,7 @@ interface Daemon {
 }
 
 async function main(argv: readonly string[]): Promise<void> {
+  compileInForeground();
   const commandLine = readCommandLine(argv);
   if (commandLine.help) return print(['Usage: xenferryd [OPTION]...', ...optionsHelp()]);
   if (commandLine.checkConfig) {

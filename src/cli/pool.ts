@@ -2,6 +2,7 @@
 /** The program xenferry-pool: whole pools on this machine, for tests and demonstrations. */
 import { parseArgs } from 'node:util';
 import { messageOf } from '../base/errors.js';
+import { compileInForeground } from '../base/exit-hang.js';
 import { type LocalPool, type LocalPoolOptions, startLocalPool } from './local-pool.js';
 import { parseSize } from './xe-value.js';
 
@@ -137,6 +138,7 @@ async function main(args: readonly string[]): Promise<number> {
   return 0;
 }
 
+compileInForeground();
 try {
   process.exit(await main(process.argv.slice(2)));
 } catch (error) {

@@ -1,9 +1,11 @@
 #!/usr/bin/env node
 /** The program xe: a command-line client of the XenAPI. */
 import { createInterface } from 'node:readline/promises';
+import { compileInForeground } from '../base/exit-hang.js';
 import { screenOf } from './progress.js';
 import { runXe } from './xe-run.js';
 
+compileInForeground();
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // Whoever read the output has seen enough.
   if (error.code === 'EPIPE') process.exit(0);

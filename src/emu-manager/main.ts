@@ -5,6 +5,7 @@
  * `abort`, 1 after an error.
  */
 import { messageOf } from '../base/errors.js';
+import { compileInForeground } from '../base/exit-hang.js';
 import { parseArguments, type RunArguments, UsageError } from './argv.js';
 import { openControl, reportError } from './control.js';
 import { openSink, openSource } from './descriptor.js';
@@ -50,6 +51,7 @@ function oneEach<T>(open: (fd: number) => T): (fd: number) => T {
 }
 
 async function main(): Promise<void> {
+  compileInForeground();
   try {
     const args = parseArguments(process.argv.slice(2));
     if (args.kind === 'run') return await run(args);

@@ -8,10 +8,10 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { messageOf } from '../base/errors.js';
+import { compileInForeground } from '../base/exit-hang.js';
 import { alreadyRunsStatus, socketPathLimit } from '../base/hypervisor-protocol.js';
 import { directoryKeyOf, takeLock } from '../base/lock.js';
 import { createDomains } from './domains.js';
-
 import { openLog } from './log.js';
 import { openMaterial } from './material.js';
 import { freeBytesOf, openMemoryStore } from './memory.js';
@@ -107,6 +107,7 @@ async function run(settings: Settings): Promise<void> {
   log.write(`instance ${instance}, pid ${process.pid}, ${settings.memory} bytes for domains, at ${settings.socket}`);
 }
 
+compileInForeground();
 try {
   await run(readSettings(process.argv.slice(2)));
 } catch (error) {
