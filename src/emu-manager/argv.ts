@@ -1,4 +1,4 @@
-/** The command line of emu-manager, in the words of the real one. */
+/** The command line of emu-manager, in the words of the real one, and `-compress_vgpu`, which the daemon passes only to a program that supports it. */
 
 export interface RunArguments {
   readonly kind: 'run';
@@ -18,6 +18,8 @@ export interface RunArguments {
   readonly debugLog: boolean;
   /** Compress in the stream; a restore sees that from the stream. */
   readonly compress: boolean;
+  /** Compress the states of virtual GPUs as well: with `compress`, unless `-compress_vgpu false` says otherwise. */
+  readonly compressVgpu: boolean;
 }
 
 export type Arguments = RunArguments | { readonly kind: 'supports'; readonly feature: string };
@@ -40,7 +42,7 @@ const modes: Readonly<Record<string, 'save' | 'restore'>> = {
   hvm_restore: 'restore',
   restore: 'restore',
 };
-const switches = ['-live', '-debuglog', '-compress'];
+const switches = ['-live', '-debuglog', '-compress', '-compress_vgpu'];
 const numbers = ['-controlinfd', '-controloutfd', '-fd', '-domid', '-store_port', '-console_port'];
 const needed = ['-controlinfd', '-controloutfd', '-fd', '-mode', '-domid'];
 const flags = ['-mode', '-dm', '-supports', ...numbers, ...switches];
@@ -83,6 +85,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
     consolePort: numberOf('-console_port'),
     debugLog: isOn('-debuglog'),
     compress: isOn('-compress'),
+    compressVgpu: isOn('-compress') && values.get('-compress_vgpu') !== 'false',
   };
 }
 

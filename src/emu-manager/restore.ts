@@ -23,13 +23,13 @@ import {
   expandPages,
   maxCompressedBody,
 } from '../wire/page-codec.js';
+import { readVgpus } from '../wire/vgpu-codec.js';
 import type { RunArguments } from './argv.js';
 import type { Control } from './control.js';
 import type { Source } from './descriptor.js';
 import type { Domain } from './domain.js';
 import { openPageWriter, type PageWriter } from './domain-memory.js';
 import { consolePfn, storePfn } from './special-pages.js';
-import { readVgpus } from './vgpu.js';
 
 export interface RestoreDeps {
   readonly control: Control;
@@ -59,7 +59,13 @@ async function failureOf(work: readonly Promise<void>[]): Promise<never> {
 async function restoreVgpus(fds: readonly number[], { control, domain, source }: RestoreDeps): Promise<void> {
   const missing = new Set(domain.memory.spec.vgpus);
   for (const fd of fds) {
-    for await (const { device, state } of readVgpus(source(fd))) {
+    const from = source(fd);
+    const read = async (bytes: number) => {
+      const buffer = Buffer.allocUnsafe(bytes);
+      await from.readInto(buffer);
+      return buffer;
+    };
+    for await (const { device, state } of readVgpus(read)) {
       if (!missing.delete(device))
         throw new Error(`vGPU stream: ${device} is not a vGPU of the domain, or comes twice`);
       await domain.setVgpu(device, state);

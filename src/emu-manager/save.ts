@@ -14,6 +14,7 @@ import fs from 'node:fs';
 import { formatStatistics } from '../base/emu-protocol.js';
 import { pageSize } from '../base/hypervisor-protocol.js';
 import * as libxc from '../wire/libxc-stream.js';
+import { writeVgpus } from '../wire/vgpu-codec.js';
 import type { RunArguments } from './argv.js';
 import type { Control } from './control.js';
 import type { Sink } from './descriptor.js';
@@ -21,7 +22,6 @@ import type { Domain } from './domain.js';
 import { addPages, allPages, countPages, pagesIn } from './domain-memory.js';
 import { createCompressedSender, createPlainSender, type PageSender } from './page-sender.js';
 import { consolePfn, storePfn } from './special-pages.js';
-import { writeVgpus } from './vgpu.js';
 
 const maxLiveRounds = 4;
 const fewPages = 50;
@@ -55,7 +55,7 @@ export async function save(args: RunArguments, deps: SaveDeps): Promise<void> {
     libxc.encodeRecord(libxc.recordTypes.end),
   );
   const streamBytes = sink.written - before;
-  await sendVgpus(args.vgpuFds, deps);
+  await sendVgpus(args, deps);
   control.progress(1);
   control.log(formatStatistics({ rounds: sent.rounds, guestBytes: sent.pages * pageSize, streamBytes }));
   await control.result({ of: 'save' });
@@ -118,13 +118,13 @@ function createRounds({ sender, pages, control, debugLog }: RoundsInit) {
 }
 
 /** One device a stream, in the domain's order; the last stream takes what is left. */
-async function sendVgpus(fds: readonly number[], { control, domain, sink }: SaveDeps): Promise<void> {
+async function sendVgpus(args: RunArguments, { control, domain, sink }: SaveDeps): Promise<void> {
+  const fds = args.vgpuFds;
   if (fds.length === 0) return;
   await control.prepare('vgpu');
   const devices = domain.memory.spec.vgpus;
   for (const [index, fd] of fds.entries()) {
     const named = devices.slice(index, index === fds.length - 1 ? undefined : index + 1);
-    const states = named.map(async (device) => ({ device, state: await domain.getVgpu(device) }));
-    await writeVgpus(sink(fd), await Promise.all(states));
+    await writeVgpus(sink(fd).write, named, domain.getVgpu, { compress: args.compressVgpu });
   }
 }

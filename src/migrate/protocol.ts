@@ -55,6 +55,7 @@
  */
 
 import { compressedFormat } from '../wire/page-codec.js';
+import { compressedVgpuFormat } from '../wire/vgpu-codec.js';
 
 /** The synchronisation points, as both sides' logs name them. */
 export type SynchronisationPoint =
@@ -130,4 +131,4 @@ export function oldCopyUuid(uuid: string): string {
 export const memoryMigrationVersion = '1';
 
 /** What a destination of this version accepts beyond plain streams and the zstd pipe, in VM.receive's reply. */
-export const acceptedFormats: readonly string[] = [compressedFormat];
+export const acceptedFormats: readonly string[] = [compressedFormat, compressedVgpuFormat];

@@ -9,7 +9,7 @@ import type { RawSocket } from '../wire/raw-socket.js';
 import type { ZstdCommand } from '../wire/zstd-pipe.js';
 import type { ImageLimits } from '../xenops/image.js';
 import type { Journal, SourceRow } from '../xenops/journal.js';
-import type { Compressor, ConfiguredCompressor } from './compressor.js';
+import type { Compressor, ConfiguredCompressor, Effect } from './compressor.js';
 import type { FaultPlace, Faults, Helper } from './faults.js';
 import type { ReceiveReply } from './metadata.js';
 import { hear, shorten } from './peer-word.js';
@@ -83,10 +83,8 @@ export interface Attempt {
 }
 
 /** What compression comes to, decided once. */
-export interface Decision {
+export interface Decision extends Effect {
   readonly asked: Compressor;
-  readonly used: Compressor;
-  readonly fallback?: string;
   readonly cookies: Readonly<Record<string, string>>;
 }
 

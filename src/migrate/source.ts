@@ -139,21 +139,26 @@ async function prepare(attempt: Attempt): Promise<ReceiveReply> {
 async function decide(attempt: Attempt, reply: ReceiveReply): Promise<Decision> {
   const { deps, request, settings, log } = attempt;
   const asked = chooseCompressor(request.compress, settings.compressor);
-  const abilities = {
-    destinationAccepts: reply.accepts,
-    emuSupportsCompress: () => emuSupports(deps.emu, 'compress', { ...settings.limits, signal: attempt.hooks.signal }),
-  };
-  const { used, fallback } = await untilAborted(effectiveCompressor(asked, abilities), attempt.hooks.signal);
-  if (fallback !== undefined) log.warn(`migration-compressor ${asked} falls back to ${used}: ${fallback}`);
+  const hasVgpus = request.metadata.domain.vgpus.length > 0;
+  const effect = await untilAborted(
+    effectiveCompressor(asked, hasVgpus, {
+      destinationAccepts: reply.accepts,
+      emuSupports: (feature) => emuSupports(deps.emu, feature, { ...settings.limits, signal: attempt.hooks.signal }),
+    }),
+    attempt.hooks.signal,
+  );
+  const { used, fallback } = effect;
+  if (fallback !== undefined && used === asked) log.warn(`migration-compressor ${asked}: ${fallback}`);
+  else if (fallback !== undefined) log.warn(`migration-compressor ${asked} falls back to ${used}: ${fallback}`);
   const cookies = {
     instance_id: request.uuid,
     final_id: request.uuid,
     dbg: request.task,
     migration_id: request.migrationId,
     mem_migration: memoryMigrationVersion,
-    ...compressionPlan(used).cookies,
+    ...compressionPlan(effect).cookies,
   };
-  return { asked, used, cookies, ...(fallback === undefined ? {} : { fallback }) };
+  return { ...effect, asked, cookies };
 }
 
 interface Channels {
@@ -211,7 +216,7 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
   const stop = new AbortController();
   const answer = listen(attempt, channels.control, channels.restoredAck ? '2-restored' : '4');
   answer.catch((error: unknown) => stop.abort(error));
-  const plan = compressionPlan(decision.used);
+  const plan = compressionPlan(decision);
   const signal = AbortSignal.any([hooks.signal, stop.signal]);
   const save = saveImage({
     backend: deps.backend,

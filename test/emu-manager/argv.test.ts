@@ -20,8 +20,22 @@ describe('command line of emu-manager', () => {
       consolePort: 9,
       debugLog: true,
       compress: true,
+      compressVgpu: true,
     });
   });
+
+  for (const [flags, compress, compressVgpu] of [
+    ['', false, false],
+    ['-compress true', true, true],
+    ['-compress false', false, false],
+    ['-compress true -compress_vgpu true', true, true],
+    ['-compress true -compress_vgpu false', true, false],
+    ['-compress_vgpu true', false, false],
+  ] as const) {
+    it(`compresses ${compress ? 'memory' : 'no memory'} and ${compressVgpu ? 'vGPUs' : 'no vGPU'} by "${flags}"`, () => {
+      expect(parse(`${base} ${flags}`.trim())).to.include({ compress, compressVgpu });
+    });
+  }
 
   it('has everything off that is not asked for', () => {
     expect(parse(base)).to.include({ live: false, compress: false, debugLog: false, storePort: 0, consolePort: 0 });

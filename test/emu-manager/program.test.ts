@@ -55,6 +55,7 @@ describe('emu-manager', () => {
 
   for (const [feature, answer] of [
     ['compress', 'true\n'],
+    ['compress_vgpu', 'true\n'],
     ['anything', 'false\n'],
   ] as const) {
     it(`answers ${answer.trim()} to -supports ${feature}`, async () => {
@@ -136,36 +137,47 @@ describe('emu-manager', () => {
     theirs.destroy();
   });
 
-  it('streams the state of vGPUs over their own channels', async () => {
-    const vgpus = ['0', '1'];
-    const source = await runningGuest({ vgpus });
-    const destination = await lab.createDomain({ vgpus });
-    const files = ['vgpu-a', 'vgpu-b'].map((name) => path.join(lab.directory, name));
-    const out = files.map((file) => fs.openSync(file, 'w'));
-    const dm = ['-dm', 'vgpu:6', '-dm', 'vgpu:7'];
-    const { stream, messages } = await saveToFile(source, ['-live', 'true', ...dm], out);
-    const prepared = messages.flatMap((message) => (message.kind === 'prepare' ? [message.emu] : []));
-    expect(prepared).to.deep.equal(['xenguest', 'vgpu']);
+  for (const [flags, version, atMost] of [
+    ['', 1, 800_000],
+    ['-compress true', 2, 600_000],
+    ['-compress true -compress_vgpu false', 1, 800_000],
+  ] as const) {
+    it(`streams the state of vGPUs over their own channels (${flags === '' ? 'plain' : flags})`, async () => {
+      const vgpus = ['0', '1'];
+      const source = await runningGuest({ vgpus });
+      const destination = await lab.createDomain({ vgpus });
+      const files = ['vgpu-a', 'vgpu-b'].map((name) => path.join(lab.directory, name));
+      const out = files.map((file) => fs.openSync(file, 'w'));
+      const dm = ['-dm', 'vgpu:6', '-dm', 'vgpu:7'];
+      const more = flags.split(' ').filter((flag) => flag !== '');
+      const { stream, messages } = await saveToFile(source, ['-live', 'true', ...dm, ...more], out);
+      const prepared = messages.flatMap((message) => (message.kind === 'prepare' ? [message.emu] : []));
+      expect(prepared).to.deep.equal(['xenguest', 'vgpu']);
+      for (const file of files) {
+        expect(fs.readFileSync(file).readUInt32LE(8)).to.equal(version);
+        expect(fs.statSync(file).size).to.be.within(100_000, atMost);
+      }
 
-    const image = path.join(lab.directory, 'with-vgpu');
-    fs.writeFileSync(image, stream);
-    const fds = [image, ...files].map((file) => fs.openSync(file, 'r'));
-    const emu = lab.emu(['-mode', 'hvm_restore', '-domid', String(destination.domid), ...dm], fds);
-    emu.tell('restore:xenguest');
-    emu.tell('restore:vgpu');
-    const results = (await emu.exit()).messages.flatMap((message) =>
-      message.kind === 'result' ? [message.result.of] : [],
-    );
-    expect(results.toSorted()).to.deep.equal(['vgpu', 'xenguest']);
-    for (const device of vgpus) {
-      const [from, to] = await Promise.all(
-        [source, destination].map((handle) => lab.helper.call('get_vgpu', { handle, device })),
+      const image = path.join(lab.directory, 'with-vgpu');
+      fs.writeFileSync(image, stream);
+      const fds = [image, ...files].map((file) => fs.openSync(file, 'r'));
+      const emu = lab.emu(['-mode', 'hvm_restore', '-domid', String(destination.domid), ...dm], fds);
+      emu.tell('restore:xenguest');
+      emu.tell('restore:vgpu');
+      const results = (await emu.exit()).messages.flatMap((message) =>
+        message.kind === 'result' ? [message.result.of] : [],
       );
-      expect(to!.binary.length).to.be.greaterThan(8);
-      expect(to!.binary.equals(from!.binary)).to.equal(true);
-    }
-    for (const fd of [...fds, ...out]) fs.closeSync(fd);
-  });
+      expect(results.toSorted()).to.deep.equal(['vgpu', 'xenguest']);
+      for (const device of vgpus) {
+        const [from, to] = await Promise.all(
+          [source, destination].map((handle) => lab.helper.call('get_vgpu', { handle, device })),
+        );
+        expect(to!.binary.length).to.be.greaterThan(8);
+        expect(to!.binary.equals(from!.binary)).to.equal(true);
+      }
+      for (const fd of [...fds, ...out]) fs.closeSync(fd);
+    });
+  }
 
   for (const how of ['abort', 'the end of the control channel'] as const) {
     const stop = (emu: ReturnType<Lab['emu']>) => (how === 'abort' ? emu.tell('abort') : emu.hangUp());

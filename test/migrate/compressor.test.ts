@@ -4,6 +4,7 @@ import {
   type ConfiguredCompressor,
   chooseCompressor,
   compressionPlan,
+  type Effect,
   effectiveCompressor,
 } from '../../src/migrate/compressor.js';
 
@@ -20,39 +21,66 @@ describe('migrate/compressor: what a migration does with compression', () => {
     });
   }
 
-  const plans: [Compressor, zstdPipe: boolean, cookies: object, flags: string[]][] = [
-    ['none', false, {}, []],
-    ['stream', true, { compress: 'zstd' }, []],
-    ['xenguest', false, {}, ['-compress', 'true']],
+  const plans: [Effect, zstdPipe: boolean, cookies: object, flags: string[]][] = [
+    [{ used: 'none' }, false, {}, []],
+    [{ used: 'stream' }, true, { compress: 'zstd' }, []],
+    [{ used: 'xenguest' }, false, {}, ['-compress', 'true']],
+    [{ used: 'xenguest', plainVgpus: true }, false, {}, ['-compress', 'true', '-compress_vgpu', 'false']],
   ];
-  for (const [compressor, zstdPipe, cookies, emuFlags] of plans) {
-    it(`${compressor}: ${zstdPipe ? 'a' : 'no'} pipe, flags [${emuFlags.join(' ')}]`, () => {
-      expect(compressionPlan(compressor)).to.deep.equal({ zstdPipe, cookies, emuFlags });
+  for (const [effect, zstdPipe, cookies, emuFlags] of plans) {
+    it(`${effect.used}: ${zstdPipe ? 'a' : 'no'} pipe, flags [${emuFlags.join(' ')}]`, () => {
+      expect(compressionPlan(effect)).to.deep.equal({ zstdPipe, cookies, emuFlags });
     });
   }
 
-  const inline = ['inline-zstd/1'];
-  const effects: [Compressor, accepts: string[], emu: boolean, used: Compressor, fallback: RegExp | undefined][] = [
-    ['none', [], false, 'none', undefined],
-    ['stream', [], false, 'stream', undefined],
-    ['xenguest', inline, true, 'xenguest', undefined],
-    ['xenguest', [], true, 'stream', /destination does not accept/],
-    ['xenguest', ['inline-zstd/2'], true, 'stream', /destination does not accept/],
-    ['xenguest', inline, false, 'stream', /emu-manager .* does not support/],
+  const memory = ['inline-zstd/1'];
+  const both = ['inline-zstd/1', 'inline-zstd-vgpu/1'];
+  const knowsBoth = ['compress', 'compress_vgpu'];
+  const plain = { plainVgpus: true } as const;
+  const effects: [
+    Compressor,
+    vgpus: boolean,
+    accepts: string[],
+    emu: string[],
+    effect: Omit<Effect, 'fallback'>,
+    fallback: RegExp | undefined,
+  ][] = [
+    ['none', true, [], [], { used: 'none' }, undefined],
+    ['stream', true, [], [], { used: 'stream' }, undefined],
+    ['xenguest', false, memory, ['compress'], { used: 'xenguest' }, undefined],
+    ['xenguest', false, [], ['compress'], { used: 'stream' }, /destination does not accept/],
+    ['xenguest', false, ['inline-zstd/2'], ['compress'], { used: 'stream' }, /destination does not accept/],
+    ['xenguest', true, ['inline-zstd-vgpu/1'], ['compress'], { used: 'stream' }, /destination does not accept/],
+    ['xenguest', false, memory, [], { used: 'stream' }, /emu-manager .* does not support/],
+    ['xenguest', true, both, [], { used: 'stream' }, /emu-manager .* does not support/],
+    ['xenguest', true, both, knowsBoth, { used: 'xenguest' }, undefined],
+    ['xenguest', true, memory, ['compress'], { used: 'xenguest' }, undefined],
+    ['xenguest', true, memory, knowsBoth, { used: 'xenguest', ...plain }, /vGPU stream: it stays plain/],
+    ['xenguest', true, ['inline-zstd/1', 'inline-zstd-vgpu/2'], knowsBoth, { used: 'xenguest', ...plain }, /vGPU/],
   ];
-  for (const [chosen, destinationAccepts, emu, used, fallback] of effects) {
-    const sides = `destination accepts [${destinationAccepts}], emu-manager ${emu ? 'supports' : 'lacks'} -compress`;
-    it(`${chosen} becomes ${used} where the ${sides}`, async () => {
-      const effect = await effectiveCompressor(chosen, { destinationAccepts, emuSupportsCompress: async () => emu });
-      expect(effect.used).to.equal(used);
-      if (fallback === undefined) expect(effect).to.not.have.property('fallback');
-      else expect(effect.fallback).to.match(fallback);
+  for (const [chosen, vgpus, destinationAccepts, emu, expected, reason] of effects) {
+    const sides = `destination accepts [${destinationAccepts}], emu-manager supports [${emu}]`;
+    it(`${chosen} becomes ${JSON.stringify(expected)} with${vgpus ? '' : 'out'} vGPUs where the ${sides}`, async () => {
+      const emuSupports = async (feature: string) => emu.includes(feature);
+      const { fallback, ...effect } = await effectiveCompressor(chosen, vgpus, { destinationAccepts, emuSupports });
+      expect(effect).to.deep.equal(expected);
+      if (reason === undefined) expect(fallback).to.equal(undefined);
+      else expect(fallback).to.match(reason);
     });
   }
 
   it('asks emu-manager nothing unless its answer matters', async () => {
-    const emuSupportsCompress = () => Promise.reject(new Error('asked'));
-    await effectiveCompressor('stream', { destinationAccepts: inline, emuSupportsCompress });
-    await effectiveCompressor('xenguest', { destinationAccepts: [], emuSupportsCompress });
+    const asked: string[] = [];
+    const emuSupports = async (feature: string) => asked.push(feature) > 0;
+    for (const [chosen, vgpus, destinationAccepts, questions] of [
+      ['stream', true, memory, []],
+      ['xenguest', true, [], []],
+      ['xenguest', false, memory, ['compress']],
+      ['xenguest', true, both, ['compress']],
+      ['xenguest', true, memory, ['compress', 'compress_vgpu']],
+    ] as const) {
+      await effectiveCompressor(chosen, vgpus, { destinationAccepts, emuSupports });
+      expect(asked.splice(0)).to.deep.equal(questions);
+    }
   });
 });

@@ -193,7 +193,7 @@ describe('A running VM moves from one host to another', function () {
   });
 
   it('falls back to stream, with a warning, where emu-manager does not support -compress', async () => {
-    const old = await writeEmuWrapper(two.stateDir, 'false');
+    const old = await writeEmuWrapper(two.stateDir, '');
     one.configure({ 'migration-compressor': 'xenguest', 'emu-manager': old.path });
     const report = await moves(one, two, domain, true);
     expect(report).to.include({ compressorAsked: 'xenguest', compressorUsed: 'stream' });
@@ -238,6 +238,44 @@ describe('A destination that announces nothing', function () {
       if (configured === 'xenguest') expect(report.fallback).to.match(/destination does not accept/);
       for (const { cookies } of old.heads) expect(cookies).to.not.have.property('restored_ack');
       await old.simulator.destroy((await onlyDomain(old)).handle);
+    });
+  }
+});
+
+describe('A VM with virtual GPUs, compressed in the stream', function () {
+  this.timeout(60_000);
+  const memoryOnly = { formats: ['inline-zstd/1'], restoredAck: true };
+
+  for (const [what, announce, supports, flags, fallback] of [
+    ['a destination that accepts both', undefined, undefined, [], undefined],
+    [
+      'one that accepts memory alone',
+      memoryOnly,
+      undefined,
+      ['-compress_vgpu', 'false'],
+      /vGPU stream: it stays plain/,
+    ],
+    ['one that accepts memory alone, by an emu-manager of another make', memoryOnly, 'compress', [], undefined],
+  ] as const) {
+    it(`moves to ${what}`, async () => {
+      const [source, destination] = await Promise.all([
+        openTestHost(),
+        openTestHost(announce === undefined ? {} : { announce }),
+      ]);
+      try {
+        const emu = await writeEmuWrapper(source.stateDir, supports);
+        source.configure({ 'migration-compressor': 'xenguest', 'emu-manager': emu.path });
+        const domain = testDomain({ vgpus: ['0', '1'] });
+        await source.engine.service.start(domain, false);
+        const report = await moves(source, destination, domain, true);
+        expect(report.compressorUsed).to.equal('xenguest');
+        const [argv] = await emu.runs();
+        expect(argv?.slice(argv.indexOf('-compress'))).to.deep.equal(['-compress', 'true', ...flags]);
+        if (fallback === undefined) expect(report).to.not.have.property('fallback');
+        else expect(report.fallback).to.match(fallback);
+      } finally {
+        await Promise.all([source.close(), destination.close()]);
+      }
     });
   }
 });

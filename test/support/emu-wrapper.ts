@@ -11,14 +11,14 @@ export interface EmuWrapper {
   runs(): Promise<string[][]>;
 }
 
-/** @param supports what it answers to `-supports`; the real answer where absent */
-export async function writeEmuWrapper(directory: string, supports?: 'false'): Promise<EmuWrapper> {
+/** @param supports the one feature to which it answers true; all that the real one does where absent, nothing where empty */
+export async function writeEmuWrapper(directory: string, supports?: string): Promise<EmuWrapper> {
   const program = path.join(directory, 'emu-manager');
   const notes = path.join(directory, 'emu-manager.runs');
   await writeFile(notes, '');
   const script = `#!/bin/sh
 case "$1" in
--supports) ${supports === undefined ? '' : `echo ${supports}; exit 0`} ;;
+-supports) ${supports === undefined ? '' : `test "$2" = '${supports}' && echo true || echo false; exit 0`} ;;
 *) echo "$*" >> '${notes}' ;;
 esac
 exec '${process.execPath}' '${real}' "$@"
