@@ -69,6 +69,8 @@ export interface DomainInfo {
   readonly vgpus: readonly string[];
   /** Why it is in doubt; an in-doubt domain refuses to run. */
   readonly inDoubt?: string;
+  /** The share of a CPU that it gets, 0 to 1; absent where nothing slows it down. */
+  readonly cpuShare?: number;
   /** Ticks of its virtual CPU since it booted, wherever that was. */
   readonly ticks: number;
   /** Pages that it wrote since it booted. */
@@ -121,11 +123,15 @@ export interface HypervisorOps {
   /** No reason: no longer in doubt. */
   mark_in_doubt: Op<OnDomain & { reason?: string }, void>;
   memory_of: Op<OnDomain, DomainMemory>;
-  /** Opens a session, which ends the one before it. All pages are clean in it. */
+  /** Opens a session, which ends the one before it. All pages are clean in it. It ends with its connection, too. */
   log_dirty_open: Op<OnDomain, { session: number }>;
+  /** (binary) what log_dirty_read_clear would give now; clears nothing. */
+  log_dirty_peek: Op<OnDomain & { session: number }, { dirty: number }>;
   /** (binary) one bit a page, least significant first, set where written since the last call. */
   log_dirty_read_clear: Op<OnDomain & { session: number }, { dirty: number }>;
   log_dirty_close: Op<OnDomain & { session: number }, void>;
+  /** Let the virtual CPU run for a share of the time, more than 0 and at most 1, until the session of log-dirty ends. */
+  throttle: Op<OnDomain & { session: number; share: number }, void>;
   /** (binary) the virtual CPU's state, of a paused domain: its counters and what it needs to check its pages. */
   get_context: Op<OnDomain, void>;
   /** (binary) */

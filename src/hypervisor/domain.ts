@@ -32,6 +32,8 @@ export interface Domain {
   built(): Promise<void>;
   pause(): void;
   unpause(token: string): void;
+  /** Give it a share of the CPU, more than 0 and at most 1, until the open session of log-dirty ends. */
+  throttle(session: number, share: number): void;
   rename(uuid: string): void;
   markInDoubt(reason: string | undefined): void;
   getContext(): Buffer;
@@ -58,13 +60,14 @@ export function createDomain({ handle, spec, file, material, changed, log }: Dom
   const pages = spec.memoryBytes / pageSize;
   const memory = openGuestMemory(file.path);
   const content = createContent(spec, material);
-  const logDirty = createLogDirty(pages);
+  const logDirty = createLogDirty(pages, () => setShare(1));
   const vgpus = createVgpus(spec, material);
   const context = firstContext(spec.seed, pages);
   const tokens = new Set<string>();
   const page = Buffer.alloc(pageSize);
   let uuid = spec.uuid;
   let state: DomainState = 'building';
+  let cpuShare = 1;
   let everRan = false;
   let inDoubt: string | undefined;
   let digest: Digest | undefined;
@@ -90,6 +93,11 @@ export function createDomain({ handle, spec, file, material, changed, log }: Dom
     },
   });
 
+  const setShare = (share: number): void => {
+    if (share !== cpuShare) log(`domain ${handle.domid} (${uuid}) gets ${Math.round(share * 100)}% of its CPU`);
+    cpuShare = share;
+    vcpu.setShare(share);
+  };
   const enter = (next: DomainState): void => {
     state = next;
     changed();
@@ -118,6 +126,7 @@ export function createDomain({ handle, spec, file, material, changed, log }: Dom
       ...{ handle, uuid, name: spec.name, state, everRan, memoryBytes: spec.memoryBytes, vcpus: spec.vcpus },
       ...{ vgpus: spec.vgpus, ticks: context.ticks, pagesWritten: context.pagesWritten },
       ...(inDoubt === undefined ? {} : { inDoubt }),
+      ...(cpuShare === 1 ? {} : { cpuShare }),
     }),
     build: async () => {
       assertIn(['building'], 'build');
@@ -150,6 +159,10 @@ export function createDomain({ handle, spec, file, material, changed, log }: Dom
       encoded = undefined;
       vcpu.start();
       enter('running');
+    },
+    throttle: (session, share) => {
+      logDirty.assertOpen(session);
+      setShare(share);
     },
     rename: (next) => {
       uuid = next;

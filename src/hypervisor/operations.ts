@@ -7,6 +7,12 @@ export interface Answer<Result> {
   readonly binary?: Uint8Array;
 }
 
+/** The connection that a request came by. */
+export interface Connection {
+  /** Called once when it has ended. */
+  onEnd(listener: () => void): void;
+}
+
 /** Those that concern the domains; the others concern a connection or the process. */
 export type DomainOp = Exclude<HypervisorOp, 'attach' | 'quit'>;
 
@@ -14,6 +20,7 @@ export type Operations = {
   [O in DomainOp]: (
     args: HypervisorOps[O]['args'],
     binary: Buffer,
+    connection: Connection,
   ) => Answer<HypervisorOps[O]['result']> | Promise<Answer<HypervisorOps[O]['result']>>;
 };
 
@@ -38,12 +45,22 @@ export function createOperations(domains: Domains): Operations {
       const { file, spec } = find(handle);
       return { result: { path: file.path, pages: spec().memoryBytes / pageSize, spec: spec() } };
     },
-    log_dirty_open: ({ handle }) => ({ result: { session: find(handle).logDirty.open() } }),
+    log_dirty_open: ({ handle }, _binary, connection) => {
+      const { logDirty } = find(handle);
+      const session = logDirty.open();
+      connection.onEnd(() => logDirty.close(session));
+      return { result: { session } };
+    },
+    log_dirty_peek: ({ handle, session }) => {
+      const { dirty, bitmap } = find(handle).logDirty.peek(session);
+      return { result: { dirty }, binary: bitmap };
+    },
     log_dirty_read_clear: ({ handle, session }) => {
       const { dirty, bitmap } = find(handle).logDirty.readClear(session);
       return { result: { dirty }, binary: bitmap };
     },
     log_dirty_close: ({ handle, session }) => ({ result: find(handle).logDirty.close(session) }),
+    throttle: ({ handle, session, share }) => ({ result: find(handle).throttle(session, share) }),
     get_context: ({ handle }) => ({ result: undefined, binary: find(handle).getContext() }),
     set_context: ({ handle }, binary) => ({ result: find(handle).setContext(binary) }),
     get_vgpu: ({ handle, device }) => ({ result: undefined, binary: find(handle).vgpus.get(device) }),

@@ -11,7 +11,7 @@ import {
   type HypervisorOp,
 } from '../base/hypervisor-protocol.js';
 import { isOp, parseArguments } from './arguments.js';
-import type { Answer, DomainOp, Operations } from './operations.js';
+import type { Answer, Connection, DomainOp, Operations } from './operations.js';
 
 export interface Server {
   /** Tell the attached daemon. */
@@ -30,6 +30,8 @@ export interface ServerInit {
 interface Client {
   readonly socket: net.Socket;
   role: 'none' | 'daemon' | 'helper' | 'fenced';
+  /** Called when its connection has ended. */
+  readonly endings: (() => void)[];
 }
 
 interface Request {
@@ -58,7 +60,7 @@ export async function startServer({ socketPath, instance, operations, log, quit 
     if (op === 'attach') return attach(client, parseArguments(op, args).role);
     assertAttached(client);
     if (op === 'quit') return { result: undefined };
-    return dispatch(operations, op, args, binary);
+    return dispatch(operations, op, args, binary, { onEnd: (listener) => void client.endings.push(listener) });
   };
   const serve = async (client: Client, frame: Frame): Promise<void> => {
     let id: number | null = null;
@@ -74,10 +76,13 @@ export async function startServer({ socketPath, instance, operations, log, quit 
     }
   };
   const accept = (socket: net.Socket): void => {
-    const client: Client = { socket, role: 'none' };
+    const client: Client = { socket, role: 'none', endings: [] };
     const decode = createFrameDecoder();
     clients.add(client);
-    socket.on('close', () => clients.delete(client));
+    socket.on('close', () => {
+      clients.delete(client);
+      for (const ended of client.endings) ended();
+    });
     socket.on('error', (error) => log(`a client's connection failed: ${error.message}`));
     socket.on('data', (chunk: Buffer) => {
       try {
@@ -106,8 +111,9 @@ async function dispatch<O extends DomainOp>(
   op: O,
   args: unknown,
   binary: Buffer,
+  connection: Connection,
 ): Promise<Answer<unknown>> {
-  return operations[op](parseArguments<HypervisorOp & O>(op, args), binary);
+  return operations[op](parseArguments<HypervisorOp & O>(op, args), binary, connection);
 }
 
 function parseRequest({ text }: Frame): Request {

@@ -8,6 +8,8 @@ export interface Vcpu {
   start(): void;
   /** Returns when it writes no more. */
   stop(): void;
+  /** Run for this share of the time from now on, more than 0; 1 is full speed. */
+  setShare(share: number): void;
 }
 
 export interface VcpuInit {
@@ -34,7 +36,10 @@ export function createVcpu({ workload, pages, context, write, ticked, failed }: 
   const target = Math.min(pages, Math.ceil(pages * workload.workingSet));
   const pagesPerMs = target === 0 ? 0 : workload.dirtyPagesPerSecond / 1000;
   let timer: NodeJS.Timeout | undefined;
+  let share = 1;
   let last = 0;
+  /** Time that it may run for and did not make a tick yet, in milliseconds. */
+  let unused = 0;
   let due = 0;
 
   const writeDue = (began: number): void => {
@@ -47,9 +52,11 @@ export function createVcpu({ workload, pages, context, write, ticked, failed }: 
   };
   const run = (): void => {
     const now = performance.now();
-    const ticks = Math.floor(Math.min(now - last, catchUpMs) / tickMs);
+    unused += Math.min(now - last, catchUpMs) * share;
+    last = now;
+    const ticks = Math.floor(unused / tickMs);
     if (ticks === 0) return;
-    last = now - last > catchUpMs ? now : last + ticks * tickMs;
+    unused -= ticks * tickMs;
     context.ticks += ticks;
     due = Math.min(due + ticks * tickMs * pagesPerMs, catchUpMs * pagesPerMs + 1);
     try {
@@ -64,8 +71,12 @@ export function createVcpu({ workload, pages, context, write, ticked, failed }: 
   return {
     start: () => {
       last = performance.now();
+      unused = 0;
       timer = setInterval(run, tickMs);
     },
     stop: () => clearInterval(timer),
+    setShare: (next) => {
+      share = next;
+    },
   };
 }
