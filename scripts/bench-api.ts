@@ -12,7 +12,7 @@ import { openStore } from '../src/base/store.js';
 import { type Database, openDatabase } from '../src/pool/database.js';
 import { type Client, openClient, startDaemon, startEcho } from './bench-servers.js';
 
-const help = `Usage: npm run --silent bench -- [OPTION]...
+const help = `Usage: npm run --silent bench:api -- [OPTION]...
 
 Measures the XenAPI with many VMs in the database. The exit status is 0 if every goal is met.
 

@@ -15,6 +15,8 @@ export interface HostInit {
   readonly port: number;
   /** The coordinator's URL, for a member. */
   readonly coordinator?: string;
+  /** Where it is, as far as the network goes; on the loopback address unless given. */
+  readonly place?: NetworkPlace;
   readonly secretFile: string;
   /** Further keys of xenopsd.conf. */
   readonly config: Readonly<Record<string, string>>;
@@ -22,6 +24,14 @@ export interface HostInit {
   readonly environment?: Readonly<Record<string, string>>;
   /** Told when the daemon ends and nobody ended it here. */
   readonly warn: (text: string) => void;
+}
+
+/** Where on this machine's networks a host is. */
+export interface NetworkPlace {
+  /** It listens there. */
+  readonly address: string;
+  /** What its daemon's command line begins with, such as that which enters a network namespace. */
+  readonly enter: readonly string[];
 }
 
 export interface LocalHost {
@@ -52,7 +62,8 @@ export async function startHost(init: HostInit, signal: AbortSignal): Promise<Lo
   await mkdir(join(init.directory, 'xenopsd.conf.d'), { recursive: true, mode: 0o700 });
   await writeFile(config, configText(init));
   // In a process group of its own, so that Ctrl-C reaches only us, and we end it in order.
-  const daemon = spawn(process.execPath, [daemonProgram, '--config', config], {
+  const command = [...(init.place?.enter ?? []), process.execPath, daemonProgram, '--config', config];
+  const daemon = spawn(command[0] as string, command.slice(1), {
     detached: true,
     env: { ...process.env, ...init.environment },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -75,11 +86,11 @@ export async function startHost(init: HostInit, signal: AbortSignal): Promise<Lo
   }
 }
 
-function configText({ name, directory, port, coordinator, secretFile, config }: HostInit): string {
+function configText({ name, directory, port, coordinator, place, secretFile, config }: HostInit): string {
   const entries = {
     'state-dir': directory,
     'config-dir': join(directory, 'xenopsd.conf.d'),
-    'listen-address': '127.0.0.1',
+    'listen-address': place?.address ?? '127.0.0.1',
     port: String(port),
     'host-name': name,
     ...(coordinator === undefined ? {} : { coordinator }),

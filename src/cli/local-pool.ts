@@ -7,7 +7,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type LocalHost, startHost } from './local-host.js';
+import { type LocalHost, type NetworkPlace, startHost } from './local-host.js';
 import { createVm } from './local-vm.js';
 import { type Credentials, login, type XapiSession } from './xapi-client.js';
 
@@ -28,6 +28,8 @@ export interface LocalPoolOptions {
   readonly state?: string;
   /** Further keys for the xenopsd.conf of every host. */
   readonly config?: Readonly<Record<string, string>>;
+  /** Where the hosts of each pool are, as far as the network goes; on the loopback address unless given. */
+  readonly places?: readonly NetworkPlace[];
   /** Told when a daemon ends by itself. */
   readonly warn?: (text: string) => void;
   /** Gives up. */
@@ -131,6 +133,7 @@ async function startPool(init: PoolInit): Promise<LocalPool> {
 
 async function startOne(init: PoolInit, secretFile: string, index: number, coordinator?: string): Promise<LocalHost> {
   const { options, state, number, ports, started } = init;
+  const place = options.places?.[index];
   const host = await startHost(
     {
       name: `${prefixOf(init)}host${index + 1}`,
@@ -140,6 +143,7 @@ async function startOne(init: PoolInit, secretFile: string, index: number, coord
       config: options.config ?? {},
       warn: options.warn ?? (() => undefined),
       ...(coordinator === undefined ? {} : { coordinator }),
+      ...(place === undefined ? {} : { place }),
     },
     options.signal ?? new AbortController().signal,
   );

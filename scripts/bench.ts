@@ -1,0 +1,70 @@
+/**
+ * The benchmark: whole migrations between two daemons beside bare pipelines of the same bytes, then the XenAPI. README.md says
+ * how to read it. Figures on standard output, what goes on on standard error.
+ */
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { messageOf } from '../src/base/errors.js';
+import { compileInForeground } from '../src/base/exit-hang.js';
+import { assertCases, runRounds, usualCases } from './bench-cases.js';
+import { type BenchOptions, help, parseOptions } from './bench-options.js';
+import { describeRun, formatTable, summarize } from './bench-report.js';
+
+const loopback = { address: '127.0.0.1', enter: [] };
+
+const print = (text: string): void => void process.stdout.write(`${text}\n`);
+const say = (text: string): void => void process.stderr.write(`${text}\n`);
+
+async function benchMigrations(options: BenchOptions, signal: AbortSignal): Promise<void> {
+  const cases = options.cases ?? usualCases();
+  assertCases(cases);
+  const { rounds, memory, json } = options;
+  const samples = await runRounds({ cases, rounds, memory, places: [loopback, loopback], signal, say });
+  const results = summarize(samples, memory);
+  if (json) for (const result of results) print(JSON.stringify(result));
+  else print(`${describeRun(memory, rounds)}\n\n${formatTable(results)}\n`);
+}
+
+/** What every object has; of migrations alone. */
+const noFigures = {
+  ...{ gib_per_s: null, cpu_s_per_gib: null, ratio: null, downtime_ms: null, vs_pipe: null, vs_pipe_cpu: null },
+};
+
+/** @returns the exit status */
+async function benchApi(json: boolean, signal: AbortSignal): Promise<number> {
+  const program = fileURLToPath(new URL('bench-api.js', import.meta.url));
+  say('measuring the XenAPI');
+  const run = promisify(execFile)(process.execPath, [program, ...(json ? ['--json'] : [])], { signal });
+  const { stdout, status } = await run.then(
+    (output) => ({ stdout: output.stdout, status: 0 }),
+    (error: Error & { stdout?: string; stderr?: string }) => {
+      if (!error.stdout) throw new Error(`the benchmark of the XenAPI: ${error.stderr || error.message}`);
+      return { stdout: error.stdout, status: 1 };
+    },
+  );
+  print(json ? JSON.stringify({ case: 'api', ...noFigures, ...JSON.parse(stdout) }) : stdout.trimEnd());
+  return status;
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const options = parseOptions(args);
+  if (options === undefined) {
+    process.stdout.write(help);
+    return 0;
+  }
+  const interrupted = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => interrupted.abort(new Error(`ended by ${signal}`)));
+  }
+  if (options.migrations) await benchMigrations(options, interrupted.signal);
+  return options.api ? benchApi(options.json, interrupted.signal) : 0;
+}
+
+compileInForeground();
+try {
+  process.exit(await main(process.argv.slice(2)));
+} catch (error) {
+  process.stderr.write(`bench: ${messageOf(error)}\n`);
+  process.exit(1);
+}

@@ -1,0 +1,40 @@
+import { expect } from 'chai';
+import { parseOptions } from '../../scripts/bench-options.js';
+
+const MiB = 2 ** 20;
+const usual = {
+  json: false,
+  ...{ rounds: 5, memory: 1024 * MiB, migrations: true, api: true },
+};
+
+describe('options of the benchmark', () => {
+  const rows: readonly [args: string, options: object][] = [
+    ['', {}],
+    ['--json --rounds 3 --memory 16', { json: true, rounds: 3, memory: 16 * MiB }],
+    ['--cases none,pipe', { cases: ['none', 'pipe'], api: false }],
+    ['--only migrations', { api: false }],
+    ['--only api', { migrations: false }],
+  ];
+  for (const [args, options] of rows) {
+    it(`are understood: ${args || 'none'}`, () => {
+      expect(parseOptions(args.split(' ').filter(Boolean))).to.deep.equal({ ...usual, ...options });
+    });
+  }
+
+  const wrong: readonly [args: string, message: string][] = [
+    ['--rounds 0', "--rounds is a whole number from 1 to 1000, not '0'"],
+    ['--memory 1GiB', "--memory is a whole number from 4 to 1048576, not '1GiB'"],
+    ['--only bytes', "--only is migrations or api, not 'bytes'"],
+    ['--only api --cases none', '--only api has nothing to do with'],
+    ['--speed 9', "Unknown option '--speed'"],
+  ];
+  for (const [args, message] of wrong) {
+    it(`are refused: ${args}`, () => {
+      expect(() => parseOptions(args.split(' '))).to.throw(message);
+    });
+  }
+
+  it('ask for help', () => {
+    expect(parseOptions(['--help'])).to.equal(undefined);
+  });
+});
