@@ -47,6 +47,37 @@ export interface SaveStatistics {
   readonly streamBytes: number;
 }
 
+/** What can be done about a guest that writes to its memory faster than that is sent. */
+export const convergenceStrategies = ['proceed', 'throttle', 'fail'] as const;
+export type ConvergenceStrategy = (typeof convergenceStrategies)[number];
+
+/** When a save stops copying while the guest runs: arguments of a program that supports `convergence`. */
+export interface ConvergenceRule {
+  /** The rest is to be sent within this time. */
+  readonly maxDowntimeMs: number;
+  /** Rounds while the guest runs, before the strategy counts. */
+  readonly maxRounds: number;
+  readonly strategy: ConvergenceStrategy;
+}
+
+/** How a copy goes, which a helper that was given the rule says in `stdout:` lines now and then. */
+export interface CopyFigures {
+  /** The round of now, from 1. */
+  readonly round: number;
+  /** Pages that are to be sent yet, those held back for the last round included. */
+  readonly pagesLeft: number;
+  /** Pages sent a second. */
+  readonly pagesPerSecond: number;
+  /** Pages that the guest writes to a second; a page counts once a round. */
+  readonly dirtyPagesPerSecond: number;
+  /** How long the guest would stand still, were it suspended now, in milliseconds. */
+  readonly expectedDowntimeMs: number;
+  /** By how much the guest is slowed down, in percent. */
+  readonly throttlePercent: number;
+  /** How hard is compressed, in the helper's words; `none` where it does not. */
+  readonly level: string;
+}
+
 const progressMark = '\\b\\b\\b\\b';
 const commands = ['done', 'abort', 'restore:xenguest', 'restore:vgpu'];
 
@@ -139,6 +170,33 @@ export function parseStatistics(text: string): SaveStatistics | undefined {
   const match = /^stats rounds=(\d+) guest_bytes=(\d+) stream_bytes=(\d+)$/.exec(text);
   if (match === null) return undefined;
   return { rounds: Number(match[1]), guestBytes: Number(match[2]), streamBytes: Number(match[3]) };
+}
+
+/** The text of the line of figures of a copy. */
+export function formatFigures(figures: CopyFigures): string {
+  const { round, pagesLeft, pagesPerSecond, dirtyPagesPerSecond, expectedDowntimeMs, throttlePercent, level } = figures;
+  const rates = `sent_per_s=${whole(pagesPerSecond)} dirty_per_s=${whole(dirtyPagesPerSecond)}`;
+  const rest = `downtime_ms=${whole(expectedDowntimeMs)} throttle=${throttlePercent} level=${level}`;
+  return `copy round=${round} left=${pagesLeft} ${rates} ${rest}`;
+}
+
+const figuresLine =
+  /^copy round=(\d+) left=(\d+) sent_per_s=(\d+) dirty_per_s=(\d+) downtime_ms=(\d+) throttle=(\d+) level=(\S+)$/;
+
+/** @returns undefined for any other text */
+export function parseFigures(text: string): CopyFigures | undefined {
+  const match = figuresLine.exec(text);
+  if (match === null) return undefined;
+  const numberAt = (index: number) => Number(match[index]);
+  return {
+    ...{ round: numberAt(1), pagesLeft: numberAt(2), pagesPerSecond: numberAt(3), dirtyPagesPerSecond: numberAt(4) },
+    ...{ expectedDowntimeMs: numberAt(5), throttlePercent: numberAt(6), level: match[7] as string },
+  };
+}
+
+/** A figure without its fraction, of at most ten digits. */
+function whole(value: number): number {
+  return Math.min(Math.round(value), 9_999_999_999);
 }
 
 function resultWords(result: EmuResult): string {

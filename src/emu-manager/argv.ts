@@ -1,4 +1,6 @@
 /** The command line of emu-manager, in the words of the real one, and `-compress_vgpu`, which the daemon passes only to a program that supports it. */
+import { type ConvergenceRule, convergenceStrategies } from '../base/emu-protocol.js';
+import { defaultRule } from './convergence.js';
 
 export interface RunArguments {
   readonly kind: 'run';
@@ -20,6 +22,8 @@ export interface RunArguments {
   readonly compress: boolean;
   /** Compress the states of virtual GPUs as well: with `compress`, unless `-compress_vgpu false` says otherwise. */
   readonly compressVgpu: boolean;
+  /** When a live save stops copying while the guest runs, and whether figures are told; absent where nothing is said of it. */
+  readonly convergence?: ConvergenceRule;
 }
 
 export type Arguments = RunArguments | { readonly kind: 'supports'; readonly feature: string };
@@ -43,9 +47,10 @@ const modes: Readonly<Record<string, 'save' | 'restore'>> = {
   restore: 'restore',
 };
 const switches = ['-live', '-debuglog', '-compress', '-compress_vgpu'];
-const numbers = ['-controlinfd', '-controloutfd', '-fd', '-domid', '-store_port', '-console_port'];
+const convergence = ['-max_downtime', '-max_rounds'];
+const numbers = ['-controlinfd', '-controloutfd', '-fd', '-domid', '-store_port', '-console_port', ...convergence];
 const needed = ['-controlinfd', '-controloutfd', '-fd', '-mode', '-domid'];
-const flags = ['-mode', '-dm', '-supports', ...numbers, ...switches];
+const flags = ['-mode', '-dm', '-convergence', '-supports', ...numbers, ...switches];
 
 /**
  * @param argv what follows the program's name; of a repeated flag the last one counts, but each `-dm` does
@@ -86,13 +91,23 @@ export function parseArguments(argv: readonly string[]): Arguments {
     debugLog: isOn('-debuglog'),
     compress: isOn('-compress'),
     compressVgpu: isOn('-compress') && values.get('-compress_vgpu') !== 'false',
+    ...ruleOf(values),
   };
+}
+
+function ruleOf(values: ReadonlyMap<string, string>): Pick<RunArguments, 'convergence'> {
+  if (!['-convergence', ...convergence].some((flag) => values.has(flag))) return {};
+  const maxDowntimeMs = Number(values.get('-max_downtime') ?? defaultRule.maxDowntimeMs);
+  const maxRounds = Number(values.get('-max_rounds') ?? defaultRule.maxRounds);
+  const strategy = convergenceStrategies.find((word) => word === values.get('-convergence')) ?? defaultRule.strategy;
+  return { convergence: { maxDowntimeMs, maxRounds, strategy } };
 }
 
 function isAllowed(flag: string, value: string): boolean {
   if (numbers.includes(flag)) return optionalNumber(value) !== undefined;
   if (switches.includes(flag)) return value === 'true' || value === 'false';
   if (flag === '-mode') return Object.hasOwn(modes, value);
+  if (flag === '-convergence') return convergenceStrategies.some((word) => word === value);
   if (flag === '-dm') return value === 'qemu' || /^vgpu:\d{1,9}$/.test(value);
   return true;
 }
@@ -101,6 +116,7 @@ function allowedValues(flag: string): string {
   if (numbers.includes(flag)) return 'a whole number';
   if (switches.includes(flag)) return 'true, false';
   if (flag === '-mode') return Object.keys(modes).join(', ');
+  if (flag === '-convergence') return convergenceStrategies.join(', ');
   return flag === '-dm' ? 'qemu, vgpu:<descriptor>' : 'a feature';
 }
 

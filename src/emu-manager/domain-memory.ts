@@ -74,36 +74,6 @@ export function openPageWriter(memory: DomainMemory): PageWriter {
   };
 }
 
-/** The numbers of set bits, least significant first in each byte, in lists of at most `atMost`. */
-export function* pagesIn(bitmap: Uint8Array, pages: number, atMost: number): Generator<number[]> {
-  let pfns: number[] = [];
-  for (let pfn = 0; pfn < pages; pfn += 1) {
-    if (((bitmap[pfn >> 3] as number) & (1 << (pfn & 7))) === 0) continue;
-    pfns.push(pfn);
-    if (pfns.length < atMost) continue;
-    yield pfns;
-    pfns = [];
-  }
-  if (pfns.length > 0) yield pfns;
-}
-
-/** A bitmap with the first so many bits set. */
-export function allPages(pages: number): Uint8Array {
-  return new Uint8Array(Math.ceil(pages / 8)).fill(0xff);
-}
-
-/** Set in the first bitmap what is set in the second. */
-export function addPages(to: Uint8Array, from: Uint8Array): void {
-  for (let index = 0; index < from.length; index += 1) to[index] = (to[index] as number) | (from[index] as number);
-}
-
-/** How many of the first `pages` pages a bitmap, one bit a page, names. */
-export function countPages(bitmap: Uint8Array, pages: number): number {
-  let count = 0;
-  for (let pfn = 0; pfn < pages; pfn += 1) count += ((bitmap[pfn >> 3] as number) >> (pfn & 7)) & 1;
-  return count;
-}
-
 function* runsOf(pfns: readonly number[]): Generator<Run> {
   for (let index = 0; index < pfns.length; ) {
     const first = pfns[index] as number;

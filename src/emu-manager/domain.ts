@@ -2,10 +2,20 @@
 import { connectHypervisor } from '../backend/hypervisor-client.js';
 import type { DomainMemory } from '../base/hypervisor-protocol.js';
 
+/** A session of log-dirty; bitmaps have one bit a page, least significant first. */
+export interface DomainLogDirty {
+  /** The pages written since it was called last. */
+  readClear(): Promise<Uint8Array>;
+  /** The same, and how many they are; clears nothing. */
+  peek(): Promise<{ readonly dirty: number; readonly bitmap: Uint8Array }>;
+  /** Slow the guest down to a share of its speed, until the session ends, however that is. @param share 0 to 1 */
+  throttle(share: number): Promise<void>;
+  close(): Promise<void>;
+}
+
 export interface Domain {
   readonly memory: DomainMemory;
-  /** Opens log-dirty; returns a function that gives the pages written since it was called last, as a bitmap. */
-  logDirty(): Promise<{ readClear(): Promise<Buffer>; close(): Promise<void> }>;
+  logDirty(): Promise<DomainLogDirty>;
   getContext(): Promise<Buffer>;
   /** Put the virtual CPU in place, which ends the building. */
   setContext(context: Buffer): Promise<void>;
@@ -23,6 +33,11 @@ export async function openDomain(socketPath: string, domid: number): Promise<Dom
     async logDirty() {
       const { session } = (await client.call('log_dirty_open', { handle })).result;
       return {
+        peek: async () => {
+          const { result, binary } = await client.call('log_dirty_peek', { handle, session });
+          return { dirty: result.dirty, bitmap: binary };
+        },
+        throttle: async (share) => void (await client.call('throttle', { handle, session, share })),
         readClear: async () => (await client.call('log_dirty_read_clear', { handle, session })).binary,
         close: async () => void (await client.call('log_dirty_close', { handle, session })),
       };

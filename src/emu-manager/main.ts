@@ -14,7 +14,7 @@ import { restore } from './restore.js';
 import { save } from './save.js';
 
 /** What `-supports` answers true to. */
-const features = ['compress', 'compress_vgpu'];
+const features = ['compress', 'compress_vgpu', 'convergence'];
 
 async function run(args: RunArguments): Promise<void> {
   const fail = async (error: unknown) => {

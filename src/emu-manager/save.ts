@@ -2,29 +2,28 @@
  * Saving a domain:
  *
  *   prepare:xenguest -> done
- *   round 1, all pages; rounds 2 to 4, what the guest wrote meanwhile, until that is fewer than 50 pages
+ *   rounds while the guest runs: all pages, then what it wrote meanwhile (rounds.ts, convergence.ts)
  *   suspend: -> done (the daemon has paused the domain)
  *   last round, CPU, END
  *   with vGPUs: prepare:vgpu -> done, the state of each on its stream
  *   result:0 0
  *
- * A domain that is not live is suspended before the first round, which is then the only one.
+ * A domain that is not live is suspended before the first round, which is then the only one. Figures are told in `stdout:` lines.
  */
 import fs from 'node:fs';
-import { formatStatistics } from '../base/emu-protocol.js';
+import { formatFigures, formatStatistics } from '../base/emu-protocol.js';
 import { pageSize } from '../base/hypervisor-protocol.js';
 import * as libxc from '../wire/libxc-stream.js';
 import { writeVgpus } from '../wire/vgpu-codec.js';
 import type { RunArguments } from './argv.js';
 import type { Control } from './control.js';
+import { defaultRule } from './convergence.js';
+import { createCourse, type Sent } from './course.js';
 import type { Sink } from './descriptor.js';
 import type { Domain } from './domain.js';
-import { addPages, allPages, countPages, pagesIn } from './domain-memory.js';
-import { createCompressedSender, createPlainSender, type PageSender } from './page-sender.js';
+import { createCompressedSender, createPlainSender } from './page-sender.js';
+import { sendLive, sendSuspended } from './rounds.js';
 import { consolePfn, storePfn } from './special-pages.js';
-
-const maxLiveRounds = 4;
-const fewPages = 50;
 
 export interface SaveDeps {
   readonly control: Control;
@@ -61,60 +60,22 @@ export async function save(args: RunArguments, deps: SaveDeps): Promise<void> {
   await control.result({ of: 'save' });
 }
 
-interface Sent {
-  readonly rounds: number;
-  readonly pages: number;
-}
-
 async function sendMemory(args: RunArguments, { control, domain }: SaveDeps, sink: Sink): Promise<Sent> {
   const { path, pages } = domain.memory;
   const memoryFd = fs.openSync(path, 'r');
   const sender = args.compress ? createCompressedSender(memoryFd, sink) : createPlainSender(memoryFd, sink);
-  const round = createRounds({ sender, pages, control, debugLog: args.debugLog });
-  if (!args.live) {
-    await control.suspend();
-    await round(allPages(pages));
-    return round.sent();
-  }
-  const logDirty = await domain.logDirty();
-  let dirty: Uint8Array = allPages(pages);
-  do {
-    await round(dirty);
-    dirty = await logDirty.readClear();
-  } while (countPages(dirty, pages) >= fewPages && round.sent().rounds < maxLiveRounds);
-  await control.suspend();
-  addPages(dirty, await logDirty.readClear());
-  await round(dirty);
-  await logDirty.close();
-  return round.sent();
-}
-
-interface RoundsInit {
-  readonly sender: PageSender;
-  readonly pages: number;
-  readonly control: Control;
-  readonly debugLog: boolean;
-}
-
-/** A function that sends the pages of one round after the other, with progress: each round covers half of what is left. */
-function createRounds({ sender, pages, control, debugLog }: RoundsInit) {
-  const sent = { rounds: 0, pages: 0 };
-  const round = async (bitmap: Uint8Array) => {
-    const start = sent.rounds === 0 ? 0 : 1 - 0.2 / 2 ** (sent.rounds - 1);
-    const end = 1 - 0.2 / 2 ** sent.rounds;
-    const count = countPages(bitmap, pages);
-    sent.rounds += 1;
-    let done = 0;
-    for (const pfns of pagesIn(bitmap, pages, sender.atMost)) {
-      await sender.send(pfns);
-      done += pfns.length;
-      control.progress(start + ((end - start) * done) / count);
-    }
-    await sender.flush();
-    sent.pages += count;
-    if (debugLog) control.log(`round ${sent.rounds}: ${count} pages`);
-  };
-  return Object.assign(round, { sent: (): Sent => ({ ...sent }) });
+  const course = createCourse({
+    memoryPages: pages,
+    written: () => sink.written,
+    level: () => 'none',
+    rule: args.convergence ?? defaultRule,
+    progress: control.progress,
+    tell: (figures) => {
+      if (args.convergence !== undefined || args.debugLog) control.log(formatFigures(figures));
+    },
+  });
+  const init = { domain, sender, course, suspend: control.suspend };
+  return args.live ? sendLive(init) : sendSuspended(init);
 }
 
 /** One device a stream, in the domain's order; the last stream takes what is left. */

@@ -41,6 +41,18 @@ describe('command line of emu-manager', () => {
     expect(parse(base)).to.include({ live: false, compress: false, debugLog: false, storePort: 0, consolePort: 0 });
   });
 
+  for (const [flags, convergence] of [
+    ['', undefined],
+    ['-convergence fail', { maxDowntimeMs: 0, maxRounds: 4, strategy: 'fail' }],
+    ['-max_downtime 300', { maxDowntimeMs: 300, maxRounds: 4, strategy: 'proceed' }],
+    ['-max_downtime 50 -max_rounds 7 -convergence throttle', { maxDowntimeMs: 50, maxRounds: 7, strategy: 'throttle' }],
+  ] as const) {
+    it(`has the rule of convergence of "${flags}"`, () => {
+      const args = parse(`${base} ${flags}`.trim());
+      expect(args.kind === 'run' ? args.convergence : args).to.deep.equal(convergence);
+    });
+  }
+
   for (const [mode, meaning] of [
     ['hvm_save', 'save'],
     ['save', 'save'],
@@ -57,6 +69,8 @@ describe('command line of emu-manager', () => {
     [`${base} -compress 1`, '-compress "1"; allowed: true, false'],
     [`${base} -domid -1`, '-domid "-1"; allowed: a whole number'],
     [`${base} -fd 5x`, '-fd "5x"; allowed: a whole number'],
+    [`${base} -convergence hope`, '-convergence "hope"; allowed: proceed, throttle, fail'],
+    [`${base} -max_downtime 1.5`, '-max_downtime "1.5"; allowed: a whole number'],
     [`${base} -mode sideways`, '-mode "sideways"; allowed: hvm_save, save, hvm_restore, restore'],
     [`${base} -mode toString`, '-mode "toString"; allowed'],
     [`${base} -dm vgpu`, '-dm "vgpu"; allowed: qemu, vgpu:<descriptor>'],
