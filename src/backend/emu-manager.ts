@@ -9,13 +9,16 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { untilAborted, within } from '../base/deadline.js';
 import {
+  type CopyFigures,
   createLineDecoder,
   decodeMessage,
   type Emu,
   type EmuCommand,
   type EmuMessage,
   type EmuResult,
+  emuFeatures,
   encodeCommand,
+  parseFigures,
   parseStatistics,
   type SaveStatistics,
 } from '../base/emu-protocol.js';
@@ -59,6 +62,8 @@ export interface EmuSaveInit extends EmuInit {
   onPrepare(emu: Emu): Promise<void>;
   /** The live phase has converged: pause the domain. */
   onSuspend(): Promise<void>;
+  /** How the copy goes, now and then, where the flags ask for it. */
+  onFigures?(figures: CopyFigures): void;
 }
 
 export interface EmuRestoreInit extends EmuInit {
@@ -86,7 +91,7 @@ export function emuProgram(path: string): EmuProgram {
 }
 
 /**
- * Whether the program supports a feature: it prints true. A program that cannot say does not.
+ * Whether the program supports a feature: it prints true. A program that cannot say does not. Ours need not be started to say.
  * @throws the signal's reason
  */
 export async function emuSupports(
@@ -95,6 +100,7 @@ export async function emuSupports(
   { signal, ...settings }: HelperSettings & { readonly signal: AbortSignal },
 ): Promise<boolean> {
   signal.throwIfAborted();
+  if (before[0] === builtIn) return emuFeatures.includes(feature);
   const helper = startHelper([file, ...before, '-supports', feature], ['ignore', 'pipe', 'pipe'], settings);
   const output = helper.stdio[1] as Readable | null;
   let answer = '';
@@ -125,6 +131,8 @@ export async function runEmuSave(
       await init.onSuspend();
       await tell({ kind: 'done' });
     } else if (message.kind === 'stdout') {
+      const figures = parseFigures(message.text);
+      if (figures !== undefined) init.onFigures?.(figures);
       statistics = parseStatistics(message.text) ?? statistics;
     }
   });

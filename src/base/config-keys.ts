@@ -19,6 +19,7 @@ import {
   size,
   type ValueType,
 } from './config-values.js';
+import { convergenceStrategies } from './emu-protocol.js';
 
 /** What defaults are made from: the machine and the user. */
 export interface Environment {
@@ -62,6 +63,21 @@ export const configKeys = {
     type: choiceOr(['stream', 'xenguest'], 'stream'),
     default: 'stream',
     doc: 'What compresses a migration that asks for it: stream, an external zstd process on each side, or xenguest, compression inside the memory stream.',
+  }),
+  'migration-max-downtime': key({
+    type: integer(1, 2_000_000_000),
+    default: '300',
+    doc: 'Milliseconds, written without a unit, for which a VM may stand still while the rest of its memory is copied; the rounds of a live migration stop when the rest is expected to fit.',
+  }),
+  'migration-max-rounds': key({
+    type: integer(1, 10),
+    default: '4',
+    doc: 'How many times the memory of a VM that runs is gone through before migration-convergence counts.',
+  }),
+  'migration-convergence': key({
+    type: choice(convergenceStrategies),
+    default: 'proceed',
+    doc: 'What becomes of a VM that writes to its memory faster than that is copied: proceed, suspend it all the same; throttle, slow it down step by step until the rest fits; or fail, go on at the source.',
   }),
   'emu-manager': key({
     type: path,

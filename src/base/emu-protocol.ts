@@ -14,6 +14,12 @@ export const maxLineBytes = 128;
 /** How long the helper waits for `done`, in seconds. */
 export const doneTimeoutSeconds = 120;
 
+/** What the emu-manager that comes with xenferry answers true to when it is asked `-supports`. */
+export const emuFeatures: readonly string[] = ['compress', 'compress_vgpu', 'convergence'];
+
+/** The beginning of the `error:` of a save that gave up because of the guest's writes. */
+export const noConvergence = 'no convergence';
+
 /** What the helper streams: the domain's memory and CPU, or its virtual GPUs. */
 export type Emu = 'xenguest' | 'vgpu';
 

@@ -15,8 +15,8 @@ export interface CallTask {
   readonly signal: AbortSignal;
   /** @param progress 0 to 1 */
   setProgress(progress: number): void;
-  /** Set one key of other_config, whatever it was. */
-  putOtherConfig(key: string, value: string): void;
+  /** Set some keys of other_config, whatever they were, in one change; none where nothing is new. */
+  putOtherConfig(entries: Readonly<Record<string, string>>): void;
   /** Whether task.cancel is allowed now; a task starts as not cancellable. */
   setCancellable(cancellable: boolean): void;
 }

@@ -1,5 +1,5 @@
 /** The course of a save: what is measured of its rounds, and told of them. */
-import type { ConvergenceRule, CopyFigures } from '../base/emu-protocol.js';
+import { type ConvergenceRule, type CopyFigures, noConvergence } from '../base/emu-protocol.js';
 import { type Decision, decide, expectedDowntimeMs, type LiveRound, mostHeldBack } from './convergence.js';
 
 export interface CourseInit {
@@ -113,7 +113,7 @@ export function createCourse({ memoryPages, written, level, rule, progress, tell
     failure() {
       const [dirty, sent, downtime] = [figures.dirtyPagesPerSecond, figures.pagesPerSecond, figures.expectedDowntimeMs];
       const rates = `${Math.round(dirty)} pages/s written, ${Math.round(sent)} sent`;
-      return `no convergence: ${rates}; downtime ${Math.round(downtime)} ms, allowed ${rule.maxDowntimeMs}`;
+      return `${noConvergence}: ${rates}; downtime ${Math.round(downtime)} ms, allowed ${rule.maxDowntimeMs}`;
     },
     end() {
       show({});

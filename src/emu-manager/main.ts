@@ -4,6 +4,7 @@
  * The hypervisor's Unix socket is in XENFERRY_HYPERVISOR. A result line is success; the exit status is 0 after that and after
  * `abort`, 1 after an error.
  */
+import { emuFeatures } from '../base/emu-protocol.js';
 import { messageOf } from '../base/errors.js';
 import { compileInForeground } from '../base/exit-hang.js';
 import { parseArguments, type RunArguments, UsageError } from './argv.js';
@@ -12,9 +13,6 @@ import { openSink, openSource } from './descriptor.js';
 import { openDomain } from './domain.js';
 import { restore } from './restore.js';
 import { save } from './save.js';
-
-/** What `-supports` answers true to. */
-const features = ['compress', 'compress_vgpu', 'convergence'];
 
 async function run(args: RunArguments): Promise<void> {
   const fail = async (error: unknown) => {
@@ -55,7 +53,7 @@ async function main(): Promise<void> {
   try {
     const args = parseArguments(process.argv.slice(2));
     if (args.kind === 'run') return await run(args);
-    process.stdout.write(`${features.includes(args.feature)}\n`);
+    process.stdout.write(`${emuFeatures.includes(args.feature)}\n`);
   } catch (error) {
     process.stderr.write(`emu-manager: ${messageOf(error)}\n`);
     const controlOut = error instanceof UsageError ? error.controlOut : undefined;

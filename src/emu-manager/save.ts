@@ -21,7 +21,7 @@ import { defaultRule } from './convergence.js';
 import { createCourse, type Sent } from './course.js';
 import type { Sink } from './descriptor.js';
 import type { Domain } from './domain.js';
-import { createCompressedSender, createPlainSender } from './page-sender.js';
+import { createCompressedSender, createPlainSender, type PageSender } from './page-sender.js';
 import { sendLive, sendSuspended } from './rounds.js';
 import { consolePfn, storePfn } from './special-pages.js';
 
@@ -63,11 +63,13 @@ export async function save(args: RunArguments, deps: SaveDeps): Promise<void> {
 async function sendMemory(args: RunArguments, { control, domain }: SaveDeps, sink: Sink): Promise<Sent> {
   const { path, pages } = domain.memory;
   const memoryFd = fs.openSync(path, 'r');
-  const sender = args.compress ? createCompressedSender(memoryFd, sink) : createPlainSender(memoryFd, sink);
+  const sender: PageSender & { level?(): string } = args.compress
+    ? createCompressedSender(memoryFd, sink)
+    : createPlainSender(memoryFd, sink);
   const course = createCourse({
     memoryPages: pages,
     written: () => sink.written,
-    level: () => 'none',
+    level: () => sender.level?.() ?? 'none',
     rule: args.convergence ?? defaultRule,
     progress: control.progress,
     tell: (figures) => {

@@ -116,6 +116,11 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
       deps: { backend, journal, peers, faults, zstd, emu: emuProgram(config().emuManager), xenopsUrl, log },
       settings: {
         compressor: config().migrationCompressor,
+        convergence: {
+          maxDowntimeMs: config().migrationMaxDowntime,
+          maxRounds: config().migrationMaxRounds,
+          strategy: config().migrationConvergence,
+        },
         digest: config().migrationDigest,
         stepTimeoutMs: config().migrationStepTimeout * 1000,
         suspendTimeoutMs: config().vmSuspendTimeout * 1000,

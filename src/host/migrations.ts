@@ -116,6 +116,7 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
             phase,
             progress: phase === 'copy' ? shares.copy + progress * (shares.restore - shares.copy) : shares[phase],
           }),
+        onFigures: (figures) => deps.events.emit({ kind: 'migration-figures', migrationId, figures }),
         onCommit: () => {
           entry.committed = true;
         },

@@ -4,6 +4,7 @@
  *
  * A host knows no database of the pool: what it needs comes in the call, and what happens on it goes out as events.
  */
+import type { CopyFigures } from '../base/emu-protocol.js';
 import type { DomainHandle, DomainSpec, DomainState } from '../base/hypervisor-protocol.js';
 import type { ReceiveReply, VmMetadata } from '../migrate/metadata.js';
 import type { RunsWhere } from '../migrate/protocol.js';
@@ -11,6 +12,7 @@ import type { MigrateRequest, MigrationOutcome } from '../migrate/request.js';
 import type { MachineDescription } from './machine.js';
 import type { HostStorage } from './storage.js';
 
+export type { CopyFigures } from '../base/emu-protocol.js';
 export type { ReceiveReply, VmMetadata } from '../migrate/metadata.js';
 export type {
   Destination,
@@ -34,6 +36,8 @@ export type HostEvent =
       readonly progress: number;
       readonly phase: string;
     }
+  /** How the copy of a migration that leaves goes. */
+  | { readonly kind: 'migration-figures'; readonly migrationId: string; readonly figures: CopyFigures }
   | { readonly kind: 'migration-ended'; readonly migrationId: string; readonly outcome: MigrationOutcome }
   /** A migration to this host is over: the VM is here, or it will never be. */
   | { readonly kind: 'receive-ended'; readonly migrationId: string; readonly taken: boolean };

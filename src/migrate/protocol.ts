@@ -23,6 +23,11 @@
  *   | journals `done`, destroys the old copy           |  journals `done`
  * ```
  *
+ * The rounds of the copy are emu-manager's; it is told the rule by which they end (convergence.ts) and says how they go, which
+ * the source passes on as events. A rule that lets the copy fail, or slow the guest down, does so before the guest is
+ * suspended: the source aborts the helper as after any failure of the copy, and the guest is at full speed as soon as the
+ * helper is gone.
+ *
  * A synchronisation point is a handshake (wire/handshake): Success, or an Error with a text. 2-restored and 4 are the same
  * bytes, so 2-restored is sent only if VM.receive's reply announced it and the control channel's head asked for it. Each side
  * listens all the time: an Error ends the migration at once, and a Success before its time is an error too, as no side

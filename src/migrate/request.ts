@@ -1,5 +1,6 @@
 /** What is asked of the source of a migration, and what comes of it. JSON throughout, as it crosses from host to coordinator. */
 import { z } from 'zod';
+import type { ConvergenceStrategy, CopyFigures } from '../base/emu-protocol.js';
 import type { XapiError } from '../base/errors.js';
 import type { Compressor } from './compressor.js';
 import { metadataSchema, migrationId, parse, uuid, type VmMetadata } from './metadata.js';
@@ -50,6 +51,10 @@ export interface MigrationReport {
   readonly compressorAsked: Compressor;
   readonly compressorUsed: Compressor;
   readonly fallback?: string;
+  /** The configured strategy, where emu-manager knows it. */
+  readonly convergence?: ConvergenceStrategy;
+  /** The last figures of the copy, where emu-manager gave some. */
+  readonly copy?: CopyFigures;
   /** The arguments that emu-manager got. */
   readonly emuFlags: readonly string[];
   /** The cookies of the memory channel. */

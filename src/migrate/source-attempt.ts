@@ -2,6 +2,7 @@
 import type { Backend } from '../backend/backend.js';
 import type { EmuProgram } from '../backend/emu-manager.js';
 import { untilAborted, within } from '../base/deadline.js';
+import type { ConvergenceRule, CopyFigures } from '../base/emu-protocol.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { sendSuccess } from '../wire/handshake.js';
@@ -32,6 +33,8 @@ export interface SourceDeps {
 export interface SourceSettings {
   /** `migration-compressor` as it was when the operation was queued. */
   readonly compressor: ConfiguredCompressor;
+  /** When a live copy stops, as it was configured when the operation was queued. */
+  readonly convergence: ConvergenceRule;
   /** Take digests of both sides and compare them. */
   readonly digest: boolean;
   /** How long to wait for the destination at a synchronisation point. */
@@ -48,6 +51,8 @@ export interface SourceHooks {
   readonly signal: AbortSignal;
   /** @param progress 0 to 1 */
   onProgress(phase: Phase, progress: number): void;
+  /** How the copy goes, about twice a second. */
+  onFigures(figures: CopyFigures): void;
   /** Aborted when the daemon stops: past the commit point nothing is waited for any more, the next start goes on. */
   readonly closing: AbortSignal;
   /** The commit begins, and is about to be journaled: from now on the signal is not to be aborted. */
@@ -86,6 +91,10 @@ export interface Attempt {
 export interface Decision extends Effect {
   readonly asked: Compressor;
   readonly cookies: Readonly<Record<string, string>>;
+  /** Arguments for emu-manager beyond those that every save has. */
+  readonly emuFlags: readonly string[];
+  /** Whether emu-manager goes by the configured rule of convergence. */
+  readonly converges: boolean;
 }
 
 /** Times up to now: since the start, and since the pause of a VM that ran. */

@@ -5,17 +5,17 @@
  * what the destination has decided: see source-outcome.ts.
  */
 import { setImmediate, setTimeout } from 'node:timers/promises';
-import { emuSupports } from '../backend/emu-manager.js';
 import { untilAborted, within } from '../base/deadline.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import { type ChannelKind, openChannel } from '../wire/channel.js';
 import { PeerError, sendSuccess } from '../wire/handshake.js';
 import type { RawSocket } from '../wire/raw-socket.js';
 import { type SaveResult, saveImage } from '../xenops/image.js';
-import { chooseCompressor, compressionPlan, effectiveCompressor } from './compressor.js';
+import { compressionPlan } from './compressor.js';
+import { withAdvice } from './convergence.js';
 import type { ReceiveReply, VmMetadata } from './metadata.js';
 import { hear } from './peer-word.js';
-import { memoryMigrationVersion, oldCopyUuid, type SynchronisationPoint } from './protocol.js';
+import { oldCopyUuid, type SynchronisationPoint } from './protocol.js';
 import type { MigrateRequest, MigrationOutcome, MigrationReport } from './request.js';
 import {
   type Attempt,
@@ -36,6 +36,7 @@ import {
   send,
   write,
 } from './source-attempt.js';
+import { decide } from './source-decision.js';
 import { abandon, conclude } from './source-outcome.js';
 
 /** A destination that fails breaks the stream first; so long we wait to hear why. */
@@ -135,32 +136,6 @@ async function prepare(attempt: Attempt): Promise<ReceiveReply> {
   return reply;
 }
 
-/** The effective compressor, once, before the control channel opens. */
-async function decide(attempt: Attempt, reply: ReceiveReply): Promise<Decision> {
-  const { deps, request, settings, log } = attempt;
-  const asked = chooseCompressor(request.compress, settings.compressor);
-  const hasVgpus = request.metadata.domain.vgpus.length > 0;
-  const effect = await untilAborted(
-    effectiveCompressor(asked, hasVgpus, {
-      destinationAccepts: reply.accepts,
-      emuSupports: (feature) => emuSupports(deps.emu, feature, { ...settings.limits, signal: attempt.hooks.signal }),
-    }),
-    attempt.hooks.signal,
-  );
-  const { used, fallback } = effect;
-  if (fallback !== undefined && used === asked) log.warn(`migration-compressor ${asked}: ${fallback}`);
-  else if (fallback !== undefined) log.warn(`migration-compressor ${asked} falls back to ${used}: ${fallback}`);
-  const cookies = {
-    instance_id: request.uuid,
-    final_id: request.uuid,
-    dbg: request.task,
-    migration_id: request.migrationId,
-    mem_migration: memoryMigrationVersion,
-    ...compressionPlan(effect).cookies,
-  };
-  return { ...effect, asked, cookies };
-}
-
 interface Channels {
   readonly control: RawSocket;
   readonly memory: RawSocket;
@@ -216,7 +191,6 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
   const stop = new AbortController();
   const answer = listen(attempt, channels.control, channels.restoredAck ? '2-restored' : '4');
   answer.catch((error: unknown) => stop.abort(error));
-  const plan = compressionPlan(decision);
   const signal = AbortSignal.any([hooks.signal, stop.signal]);
   const save = saveImage({
     backend: deps.backend,
@@ -226,12 +200,13 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
     live: row.wasRunning,
     vmStr: JSON.stringify(request.metadata.domain),
     channels,
-    ...(plan.zstdPipe ? { zstd: deps.zstd } : {}),
-    emuFlags: plan.emuFlags,
+    ...(compressionPlan(decision).zstdPipe ? { zstd: deps.zstd } : {}),
+    emuFlags: decision.emuFlags,
     endTimeoutMs: settings.stepTimeoutMs,
     signal,
     log: attempt.log,
     onProgress: (percent) => hooks.onProgress('copy', percent / 100),
+    onFigures: hooks.onFigures,
     onHelper: (helper) => attempt.helpers.push(helper),
     onBegin: () => reach(attempt, 'copy', signal),
     onSuspend: () => suspend(attempt, signal),
@@ -252,7 +227,7 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
  */
 async function explain(attempt: Attempt, error: unknown): Promise<never> {
   if (error instanceof PeerError) attempt.failedSide = 'destination';
-  if (attempt.hooks.signal.aborted || !brokenStream.test(messageOf(error))) throw error;
+  if (attempt.hooks.signal.aborted || !brokenStream.test(messageOf(error))) throw withAdvice(error);
   await Promise.race([attempt.answer, setTimeout(explanationMs)]).catch((said: unknown) => {
     if (!(said instanceof PeerError)) throw error;
     attempt.failedSide = 'destination';
@@ -312,6 +287,7 @@ function reportOf(attempt: Attempt, reply: ReceiveReply, decision: Decision, sav
     compressorAsked: decision.asked,
     compressorUsed: decision.used,
     ...(decision.fallback === undefined ? {} : { fallback: decision.fallback }),
+    ...(decision.converges ? { convergence: attempt.settings.convergence.strategy } : {}),
     ...saved,
     cookies: decision.cookies,
     ...elapsed(attempt),

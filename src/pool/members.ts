@@ -202,11 +202,15 @@ async function followEvents(
     next = batch.next;
     for (const event of batch.events) tell(deps, event);
     // The end of a migration changes what memory is free, on both sides; its progress changes nothing.
-    const onlyProgress = batch.events.length > 0 && batch.events.every(({ kind }) => kind === 'migration-progress');
+    const onlyProgress = batch.events.length > 0 && batch.events.every(isProgress);
     if (!onlyProgress) await look(deps, host, service);
     // A host that is closing answers every poll at once.
     if (batch.events.length === 0 && Date.now() - asked < 1000) await pause(1000, undefined, { signal, ref: false });
   }
+}
+
+function isProgress({ kind }: HostEvent): boolean {
+  return kind === 'migration-progress' || kind === 'migration-figures';
 }
 
 function isAboutDomain(event: HostEvent): boolean {

@@ -4,7 +4,7 @@ import type { Ref } from '../../idl/index.js';
 import { isErrorCode, XapiError } from '../base/errors.js';
 import type { CallTask } from '../base/handlers.js';
 import type { Log } from '../base/log.js';
-import type { MigrationOutcome, MigrationReport, WireError } from '../host/service.js';
+import type { CopyFigures, MigrationOutcome, MigrationReport, WireError } from '../host/service.js';
 import { clearDoubt, markInDoubt, settlingCommand } from './doubt.js';
 import type { ForwardDeps } from './forward.js';
 import type { Departure, MigrationTable } from './migration-table.js';
@@ -18,8 +18,10 @@ export interface OutcomeDeps extends ForwardDeps {
 
 /** What the migration did, in the task's other_config. */
 export function showReport(task: CallTask, report: MigrationReport): void {
-  const { guestBytes, wireBytes, digests } = report;
+  const { copy, guestBytes, wireBytes, digests } = report;
   const shown = {
+    ...(copy === undefined ? {} : figuresOf(copy)),
+    convergence: report.convergence,
     compressor_asked: report.compressorAsked,
     compressor_used: report.compressorUsed,
     fallback: report.fallback,
@@ -35,7 +37,21 @@ export function showReport(task: CallTask, report: MigrationReport): void {
     digest_source: digests?.source,
     digest_destination: digests?.destination,
   };
-  for (const [key, value] of Object.entries(shown)) if (value !== undefined) task.putOtherConfig(key, String(value));
+  const entries = Object.entries(shown).filter(([, value]) => value !== undefined);
+  task.putOtherConfig(Object.fromEntries(entries.map(([key, value]) => [key, String(value)])));
+}
+
+/** How the copy goes, as keys of the task's other_config. Without compression in the stream there is no level. */
+export function figuresOf(figures: CopyFigures): Record<string, string> {
+  return {
+    rounds: String(figures.round),
+    pages_left: String(figures.pagesLeft),
+    pages_per_second: String(figures.pagesPerSecond),
+    dirty_pages_per_second: String(figures.dirtyPagesPerSecond),
+    expected_downtime_ms: String(figures.expectedDowntimeMs),
+    guest_throttle: String(figures.throttlePercent),
+    ...(figures.level === 'none' ? {} : { compression_level: figures.level }),
+  };
 }
 
 /** The error of a migration that has failed, with what to do about it. */

@@ -4,7 +4,7 @@
  */
 import type { Ref } from '../../idl/index.js';
 import type { Table } from '../base/store.js';
-import type { HostEvent, MigrateRequest, MigrationOutcome } from '../host/service.js';
+import type { CopyFigures, HostEvent, MigrateRequest, MigrationOutcome } from '../host/service.js';
 
 /** One that leaves a host of this pool. */
 export interface Departure {
@@ -42,6 +42,7 @@ export interface Way {
 /** What a call that waits for a migration's end hears. */
 export interface Waiter {
   progress(progress: number, phase: string): void;
+  figures(figures: CopyFigures): void;
   ended(outcome: MigrationOutcome): void;
 }
 
@@ -113,10 +114,11 @@ export function createMigrationTable(departureRows: Table<Departure>, arrivalRow
       waiters.delete(id);
     },
     tell(event) {
-      if (event.kind !== 'migration-progress' && event.kind !== 'migration-ended') return false;
+      if (!('migrationId' in event) || event.kind === 'receive-ended') return false;
       const waiter = waiters.get(event.migrationId);
       if (waiter === undefined) return false;
       if (event.kind === 'migration-progress') waiter.progress(event.progress, event.phase);
+      else if (event.kind === 'migration-figures') waiter.figures(event.figures);
       else {
         waiters.delete(event.migrationId);
         waiter.ended(event.outcome);

@@ -71,8 +71,10 @@ export function createTasks({ db, thisHost, now }: TaskDeps): TaskService {
       ref,
       signal: canceller.signal,
       setProgress: (progress) => update(ref, { progress: Math.min(Math.max(progress, 0), 1) }),
-      putOtherConfig(key, value) {
-        if (db.find('task', ref) !== undefined) db.putInMap('task', ref, 'other_config', key, value);
+      putOtherConfig(entries) {
+        const before = db.find('task', ref)?.other_config;
+        if (before === undefined || Object.entries(entries).every(([key, value]) => before[key] === value)) return;
+        db.update('task', ref, { other_config: { ...before, ...entries } });
       },
       setCancellable: (cancellable) => update(ref, { allowed_operations: cancellable ? ['cancel'] : [] }),
       succeed: (result) =>

@@ -16,7 +16,7 @@ import { refusal, withVm } from './allowed-operations.js';
 import { compressionAsked } from './compression-asked.js';
 import { clearDoubt } from './doubt.js';
 import { hostOf } from './forward.js';
-import { applyOutcome, failureOf, type OutcomeDeps, showReport } from './migration-outcome.js';
+import { applyOutcome, failureOf, figuresOf, type OutcomeDeps, showReport } from './migration-outcome.js';
 import { type MigrationPlan, planMigrateSend, planPoolMigrate, type SendCall } from './migration-plan.js';
 import type { Departure } from './migration-table.js';
 import type { TaskService } from './task.js';
@@ -141,8 +141,12 @@ function departure(
 async function follow(deps: VmMigrateDeps, row: Departure, task: CallTask): Promise<VmRef> {
   const release = deps.tasks.keep(task.ref);
   const outcome = await new Promise<MigrationOutcome>((resolve, reject) => {
-    deps.table.wait(row.id, { progress: (progress, phase) => showProgress(task, progress, phase), ended: resolve });
-    task.putOtherConfig('migration_id', row.id);
+    deps.table.wait(row.id, {
+      progress: (progress, phase) => showProgress(task, progress, phase),
+      figures: (figures) => task.putOtherConfig(figuresOf(figures)),
+      ended: resolve,
+    });
+    task.putOtherConfig({ migration_id: row.id });
     task.setCancellable(true);
     submit(deps, row, task).then(() => cancelWith(deps, row, task), reject);
   })

@@ -10,7 +10,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Backend } from '../backend/backend.js';
 import { type EmuProgram, runEmuRestore, runEmuSave } from '../backend/emu-manager.js';
 import { untilAborted, within } from '../base/deadline.js';
-import type { SaveStatistics } from '../base/emu-protocol.js';
+import type { CopyFigures, SaveStatistics } from '../base/emu-protocol.js';
 import { XapiError } from '../base/errors.js';
 import type { HelperSettings } from '../base/helper-process.js';
 import type { DomainHandle } from '../base/hypervisor-protocol.js';
@@ -74,6 +74,8 @@ export interface SaveInit extends ImageInit {
   readonly emuFlags: readonly string[];
   /** Pause the domain: the rest of its memory is copied after this. */
   onSuspend(): Promise<void>;
+  /** How the copy goes, now and then, where the arguments ask for it. */
+  onFigures?(figures: CopyFigures): void;
   /** All but the last header is out: from now on the other side can have the whole image. */
   onEnd?(): void;
 }
@@ -84,6 +86,8 @@ export interface SaveResult {
   readonly guestBytes?: number;
   /** Bytes on the memory channel. */
   readonly wireBytes?: number;
+  /** The last figures of the copy, where it gave some. */
+  readonly copy?: CopyFigures;
 }
 
 /** A codec that dies takes its neighbours along; so long we wait to hear from it, as it knows the cause. */
@@ -101,6 +105,7 @@ export async function saveImage(init: SaveInit): Promise<SaveResult> {
   const watched = { limitMs: init.limits.progressTimeoutMs, direction: 'written' } as const;
   return withStreams(init, streams, watched, async (attempt) => {
     let headers = 0;
+    let copy: CopyFigures | undefined;
     const write = async (to: Stream, ...parts: Buffer[]) => {
       const bytes = Buffer.concat(parts);
       if (to === memory) headers += bytes.length;
@@ -120,13 +125,18 @@ export async function saveImage(init: SaveInit): Promise<SaveResult> {
         } else for (const stream of vgpu.values()) await write(stream, encodeHeader('vgpu'));
       },
       onSuspend: () => attempt.watch.without(init.onSuspend),
+      onFigures(figures) {
+        copy = figures;
+        init.onFigures?.(figures);
+      },
     });
     for (const stream of streams) stream.plain.setBlocking(false);
     init.onEnd?.();
     for (const stream of streams) await write(stream, encodeHeader('end'));
     for (const stream of streams) stream.plain.destroy();
     const [compressed] = await codecResults(init, streams);
-    return report(saved.argv, saved.statistics, headers, compressed);
+    const known = report(saved.argv, saved.statistics, headers, compressed);
+    return copy === undefined ? known : { ...known, copy };
   });
 }
 

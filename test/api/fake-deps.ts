@@ -62,7 +62,7 @@ function fakeTask(taskLog: string[], label: string, session: string | undefined)
     ref: 'OpaqueRef:task' as Ref<'task'>,
     signal: new AbortController().signal,
     setProgress: (progress) => say(`progress ${progress}`),
-    putOtherConfig: (key, value) => say(`${key}=${value}`),
+    putOtherConfig: (entries) => say(JSON.stringify(entries)),
     setCancellable: (cancellable) => say(`cancellable ${cancellable}`),
     succeed: (result) => say(`succeed ${result}`),
     fail: (error) => say(`fail ${error.message}`),

@@ -54,6 +54,9 @@ describe('the configuration', () => {
     const { config, origins, warnings } = readConfig({ args: [], environment });
     expect(config).to.deep.equal({
       migrationCompressor: 'stream',
+      migrationMaxDowntime: 300,
+      migrationMaxRounds: 4,
+      migrationConvergence: 'proceed',
       emuManager: '',
       zstd: 'zstd',
       migrationDigest: false,

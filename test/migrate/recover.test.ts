@@ -72,6 +72,7 @@ describe('A source that starts anew', function () {
     const settings = {
       ...({
         compressor: 'stream',
+        convergence: { maxDowntimeMs: 300, maxRounds: 4, strategy: 'proceed' },
         digest: false,
         suspendTimeoutMs: 1000,
         limits: testLimits,

@@ -2,9 +2,24 @@ import { expect } from 'chai';
 import type { Ref } from '../../idl/index.js';
 import type { OpenTask } from '../../src/base/dispatch-deps.js';
 import { toXapiError, XapiError } from '../../src/base/errors.js';
-import type { MigrateRequest } from '../../src/host/service.js';
+import type { CopyFigures, MigrateRequest } from '../../src/host/service.js';
 import { type FakeHost, gib, report } from './fake-host.js';
 import { type Fixture, openFixture } from './fixture.js';
+
+const figures: CopyFigures = {
+  ...{ round: 2, pagesLeft: 70, pagesPerSecond: 90_000, dirtyPagesPerSecond: 400, expectedDowntimeMs: 51 },
+  ...{ throttlePercent: 20, level: '-2/1' },
+};
+/** The same in the task. */
+const shownFigures = {
+  rounds: '2',
+  pages_left: '70',
+  pages_per_second: '90000',
+  dirty_pages_per_second: '400',
+  expected_downtime_ms: '51',
+  guest_throttle: '20',
+  compression_level: '-2/1',
+};
 
 describe('VM.pool_migrate', () => {
   let f: Fixture;
@@ -47,6 +62,9 @@ describe('VM.pool_migrate', () => {
     f.a.emit({ kind: 'migration-progress', migrationId, progress: 0.5, phase: 'copy' });
     await f.until(() => taskRow(task).progress === 0.5);
     expect(taskRow(task).allowed_operations).to.deep.equal(['cancel']);
+    f.a.emit({ kind: 'migration-figures', migrationId, figures });
+    await f.until(() => 'rounds' in taskRow(task).other_config);
+    expect(taskRow(task).other_config).to.deep.equal({ migration_id: migrationId, ...shownFigures });
     f.a.emit({ kind: 'migration-progress', migrationId, progress: 0.97, phase: 'commit' });
     await f.until(() => taskRow(task).allowed_operations.length === 0);
     take(request);
@@ -55,6 +73,7 @@ describe('VM.pool_migrate', () => {
     expect(row().allowed_operations).to.include('pool_migrate');
     expect(taskRow(task).other_config).to.deep.equal({
       migration_id: migrationId,
+      ...shownFigures,
       compressor_asked: 'stream',
       compressor_used: 'stream',
       emu_flags: '["-mode","hvm_save"]',

@@ -1,0 +1,23 @@
+/**
+ * What `migration-max-downtime`, `migration-max-rounds` and `migration-convergence` come to, pure. They are for emu-manager, which
+ * counts pages and has the rounds; one that does not support them goes by its own rule. See emu-manager/convergence.ts.
+ */
+import { type ConvergenceRule, noConvergence } from '../base/emu-protocol.js';
+import { messageOf, XapiError } from '../base/errors.js';
+
+/** Said where the source's emu-manager does not answer `-supports convergence` with true. */
+export const notSupported =
+  'the emu-manager of the source does not support -convergence: migration-max-downtime, migration-max-rounds and migration-convergence do not count';
+
+/** Arguments for an emu-manager that supports `convergence`. */
+export function convergenceFlags({ maxDowntimeMs, maxRounds, strategy }: ConvergenceRule): readonly string[] {
+  return ['-max_downtime', String(maxDowntimeMs), '-max_rounds', String(maxRounds), '-convergence', strategy];
+}
+
+/** A save's error; that of a guest which wrote too fast comes with what can be done. */
+export function withAdvice(error: unknown): unknown {
+  if (!(error instanceof XapiError) || !messageOf(error).includes(`${noConvergence}:`)) return error;
+  const advice =
+    'raise migration-max-downtime, or set migration-convergence to throttle or proceed, or migrate when the VM writes less';
+  return new XapiError(error.code, [`${error.params.join(' ')}; ${advice}`], error);
+}

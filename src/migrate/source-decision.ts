@@ -1,0 +1,34 @@
+/** What the source of a migration decides once it has heard the destination. */
+import { emuSupports } from '../backend/emu-manager.js';
+import { untilAborted } from '../base/deadline.js';
+import { chooseCompressor, compressionPlan, effectiveCompressor } from './compressor.js';
+import { convergenceFlags, notSupported } from './convergence.js';
+import type { ReceiveReply } from './metadata.js';
+import { memoryMigrationVersion } from './protocol.js';
+import type { Attempt, Decision } from './source-attempt.js';
+
+/** The effective compressor, and whether the rule of convergence counts: once, before the control channel opens. */
+export async function decide(attempt: Attempt, reply: ReceiveReply): Promise<Decision> {
+  const { deps, request, settings, log } = attempt;
+  const asked = chooseCompressor(request.compress, settings.compressor);
+  const hasVgpus = request.metadata.domain.vgpus.length > 0;
+  const supports = (feature: string) =>
+    emuSupports(deps.emu, feature, { ...settings.limits, signal: attempt.hooks.signal });
+  const compressor = effectiveCompressor(asked, hasVgpus, { destinationAccepts: reply.accepts, emuSupports: supports });
+  const effect = await untilAborted(compressor, attempt.hooks.signal);
+  const { used, fallback } = effect;
+  if (fallback !== undefined && used === asked) log.warn(`migration-compressor ${asked}: ${fallback}`);
+  else if (fallback !== undefined) log.warn(`migration-compressor ${asked} falls back to ${used}: ${fallback}`);
+  const converges = await untilAborted(supports('convergence'), attempt.hooks.signal);
+  if (!converges) log.warn(notSupported);
+  const cookies = {
+    instance_id: request.uuid,
+    final_id: request.uuid,
+    dbg: request.task,
+    migration_id: request.migrationId,
+    mem_migration: memoryMigrationVersion,
+    ...compressionPlan(effect).cookies,
+  };
+  const emuFlags = [...compressionPlan(effect).emuFlags, ...(converges ? convergenceFlags(settings.convergence) : [])];
+  return { ...effect, asked, cookies, emuFlags, converges };
+}
