@@ -1,8 +1,19 @@
 /** The command line of the benchmark. */
 import { parseArgs } from 'node:util';
 
+export const links = ['1gbit', '100mbit'] as const;
+export type Link = (typeof links)[number];
+
 export interface BenchOptions {
   readonly json: boolean;
+  /** QEMU's own migration as well. */
+  readonly qemu: boolean;
+  /** Ten VMs at once as well. */
+  readonly scale: boolean;
+  /** Between two network namespaces instead of on loopback. */
+  readonly link?: Link;
+  /** Set where this process is in one of them: the name of the other. */
+  readonly peer?: string;
   readonly rounds: number;
   /** Bytes of the VM's memory. */
   readonly memory: number;
@@ -19,8 +30,12 @@ Measures whole migrations between two daemons beside bare pipelines of the same 
 
   --rounds N       how often each case is run; 5
   --memory MIB     memory of the VM; 1024
-  --cases A,B,...  these alone: pipe, cat, none, stream, xenguest-auto, xenguest:LEVEL
+  --cases A,B,...  these alone: pipe, cat, none, stream, xenguest-auto, xenguest:LEVEL,
+                   qemu-none, qemu-zstd, scale
   --only WHAT      migrations or api
+  --qemu           QEMU's own migration of the same bytes as well
+  --scale          ten VMs of 256 MiB at once as well, with several limits
+  --link RATE      1gbit or 100mbit: the hosts are in network namespaces with a link of that rate between them
   --json           one JSON object a case, one a line, and nothing else; progress is on standard error
 
 A case is compared with the bare pipeline of the same round. The exit status is not 0 where something could not be measured,
@@ -40,6 +55,10 @@ export function parseOptions(args: readonly string[]): BenchOptions | undefined 
     args: [...args],
     options: {
       json: { type: 'boolean', default: false },
+      qemu: { type: 'boolean', default: false },
+      scale: { type: 'boolean', default: false },
+      link: { type: 'string' },
+      peer: { type: 'string' },
       rounds: { type: 'string', default: '5' },
       memory: { type: 'string', default: '1024' },
       cases: { type: 'string' },
@@ -48,15 +67,20 @@ export function parseOptions(args: readonly string[]): BenchOptions | undefined 
     },
   });
   if (values.help) return undefined;
-  const { json, cases } = values;
+  const { json, qemu, scale, cases, peer } = values;
   const only = oneOf('only', ['migrations', 'api'] as const, values.only);
-  if (only === 'api' && cases !== undefined) throw new Error('--only api has nothing to do with --cases');
+  const link = oneOf('link', links, values.link);
+  if (only === 'api' && (qemu || scale || cases !== undefined || link !== undefined)) {
+    throw new Error('--only api has nothing to do with --cases, --qemu, --scale and --link');
+  }
   return {
-    json,
+    ...{ json, qemu, scale },
     rounds: wholeNumber('rounds', values.rounds, 1, 1000),
     memory: wholeNumber('memory', values.memory, memoryLimits.least, memoryLimits.most) * MiB,
     migrations: only !== 'api',
-    api: only !== 'migrations' && cases === undefined,
+    api: only !== 'migrations' && cases === undefined && link === undefined,
+    ...(link === undefined ? {} : { link }),
+    ...(peer === undefined ? {} : { peer }),
     ...(cases === undefined ? {} : { cases: cases.split(',').map((name) => name.trim()) }),
   };
 }

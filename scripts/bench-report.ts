@@ -149,6 +149,7 @@ const columns: readonly Column[] = [
   ['downtime ms', (result) => shown(result.downtime_ms, 0)],
   ['vs pipe', (result) => shown(result.vs_pipe, 2)],
   ['vs pipe CPU', (result) => shown(result.vs_pipe_cpu, 2)],
+  ['vs best level', (result) => shown(result.vs_best_fixed, 3)],
   ['vs cat', (result) => shown(result.vs_cat, 2)],
   ['helper MiB', (result) => shown(result.helper_peak_mib, 0)],
   ['daemon, % of a core', (result) => shown(result.daemon_core_share, 1, 100)],
@@ -166,12 +167,12 @@ export function formatTable(results: readonly CaseResult[]): string {
 }
 
 /** The machine, the date and what was measured, in words. */
-export function describeRun(memory: number, rounds: number): string {
+export function describeRun(memory: number, rounds: number, link: string | undefined): string {
   const cpus = os.cpus();
   const model = cpus[0]?.model.trim() ?? 'unknown processor';
   return [
     `${new Date().toISOString().slice(0, 10)}, ${cpus.length} × ${model}, ${Math.round(os.totalmem() / GiB)} GiB, ${os.type()} ${os.release()}, Node ${process.version}.`,
     `An idle guest of ${memory / MiB} MiB: 35% zero, 33% program, 22% text, 10% random, in extents of 64 KiB.`,
-    `Medians of ${rounds} round${rounds === 1 ? '' : 's'}, over loopback; ± is the median deviation; vs is the median of the ratios within a round.`,
+    `Medians of ${rounds} round${rounds === 1 ? '' : 's'}, ${link === undefined ? 'over loopback' : `over a link of ${link}`}; ± is the median deviation; vs is the median of the ratios within a round.`,
   ].join('\n');
 }

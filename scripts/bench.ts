@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { messageOf } from '../src/base/errors.js';
 import { compileInForeground } from '../src/base/exit-hang.js';
 import { assertCases, runRounds, usualCases } from './bench-cases.js';
+import { linkPlaces, runOnLink } from './bench-link.js';
 import { type BenchOptions, help, parseOptions } from './bench-options.js';
 import { describeRun, formatTable, summarize } from './bench-report.js';
 
@@ -19,11 +20,12 @@ const say = (text: string): void => void process.stderr.write(`${text}\n`);
 async function benchMigrations(options: BenchOptions, signal: AbortSignal): Promise<void> {
   const cases = options.cases ?? usualCases();
   assertCases(cases);
-  const { rounds, memory, json } = options;
-  const samples = await runRounds({ cases, rounds, memory, places: [loopback, loopback], signal, say });
+  const { rounds, memory, json, link, peer } = options;
+  const places = peer === undefined ? ([loopback, loopback] as const) : linkPlaces(peer);
+  const samples = await runRounds({ cases, rounds, memory, places, signal, say });
   const results = summarize(samples, memory);
   if (json) for (const result of results) print(JSON.stringify(result));
-  else print(`${describeRun(memory, rounds)}\n\n${formatTable(results)}\n`);
+  else print(`${describeRun(memory, rounds, link)}\n\n${formatTable(results)}\n`);
 }
 
 /** What every object has; of migrations alone. */
@@ -57,6 +59,8 @@ async function main(args: readonly string[]): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => interrupted.abort(new Error(`ended by ${signal}`)));
   }
+  const { link, peer } = options;
+  if (link !== undefined && peer === undefined) return runOnLink(link, args, interrupted.signal);
   if (options.migrations) await benchMigrations(options, interrupted.signal);
   return options.api ? benchApi(options.json, interrupted.signal) : 0;
 }

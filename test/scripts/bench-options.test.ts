@@ -3,7 +3,7 @@ import { parseOptions } from '../../scripts/bench-options.js';
 
 const MiB = 2 ** 20;
 const usual = {
-  json: false,
+  ...{ json: false, qemu: false, scale: false },
   ...{ rounds: 5, memory: 1024 * MiB, migrations: true, api: true },
 };
 
@@ -14,6 +14,8 @@ describe('options of the benchmark', () => {
     ['--cases none,pipe', { cases: ['none', 'pipe'], api: false }],
     ['--only migrations', { api: false }],
     ['--only api', { migrations: false }],
+    ['--link 1gbit --qemu', { link: '1gbit', qemu: true, api: false }],
+    ['--scale', { scale: true }],
   ];
   for (const [args, options] of rows) {
     it(`are understood: ${args || 'none'}`, () => {
@@ -24,8 +26,9 @@ describe('options of the benchmark', () => {
   const wrong: readonly [args: string, message: string][] = [
     ['--rounds 0', "--rounds is a whole number from 1 to 1000, not '0'"],
     ['--memory 1GiB', "--memory is a whole number from 4 to 1048576, not '1GiB'"],
+    ['--link 10gbit', "--link is 1gbit or 100mbit, not '10gbit'"],
     ['--only bytes', "--only is migrations or api, not 'bytes'"],
-    ['--only api --cases none', '--only api has nothing to do with'],
+    ['--only api --qemu', '--only api has nothing to do with'],
     ['--speed 9', "Unknown option '--speed'"],
   ];
   for (const [args, message] of wrong) {
