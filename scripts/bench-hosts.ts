@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectHypervisor, type HypervisorClient } from '../src/backend/hypervisor-client.js';
 import { socketPathOf } from '../src/backend/hypervisor-program.js';
+import { isConfigKey } from '../src/base/config-keys.js';
 import { untilAborted } from '../src/base/deadline.js';
 import type { DomainHandle } from '../src/base/hypervisor-protocol.js';
 import type { LocalHost, NetworkPlace } from '../src/cli/local-host.js';
@@ -124,6 +125,8 @@ async function makeVms(session: XapiSession, { vms, memory }: HostsInit, host: s
 const reloadMs = 10_000;
 
 async function configure(host: Host, settings: Readonly<Record<string, string>>): Promise<void> {
+  // To the daemon it would be a warning.
+  for (const key of Object.keys(settings)) if (!isConfigKey(key)) throw new Error(`there is no key ${key}`);
   const text = Object.entries(settings).map(([key, value]) => `${key} = ${value}\n`);
   const log = join(host.directory, 'xenferryd.log');
   const before = (await readFile(log, 'utf8')).length;

@@ -6,7 +6,7 @@ export interface Sample {
   readonly seconds: number;
   /** Of the whole process trees of both sides. */
   readonly cpuSeconds: number;
-  readonly wireBytes: number;
+  readonly wireBytes?: number;
   readonly downtimeMs?: number;
   /** What the migration's task says that it took. */
   readonly taskSeconds?: number;
@@ -33,9 +33,9 @@ export interface CaseResult {
   readonly vs_pipe_cpu: number | null;
   /** Throughput to that of the bare raw copy. */
   readonly vs_cat: number | null;
-  /** Throughput of the automatic level to that of the best fixed one. */
-  readonly vs_best_fixed: number | null;
-  readonly best_fixed: string | null;
+  /** Throughput to that of the best: of the automatic level to the best fixed one, of a limit to the best limit. */
+  readonly vs_best: number | null;
+  readonly best: string | null;
   /** The median deviation of gib_per_s from its median, as a share of it; then the lowest and the highest. */
   readonly noise: number;
   readonly gib_per_s_min: number;
@@ -75,20 +75,20 @@ export function rotated<T>(cases: readonly T[], round: number): T[] {
   return [...cases.slice(first), ...cases.slice(0, first)];
 }
 
-/** The name of a fixed level's case; the automatic one's is not one of them. */
-export const isFixedLevel = (name: string): boolean => name.startsWith('xenguest:');
 export const automatic = 'xenguest-auto';
 
-/** @param memory bytes of the guest, which every sample moved once */
+/** @param memory bytes of all guests, which every sample moved once */
 export function summarize(samples: Samples, memory: number): CaseResult[] {
-  const best = bestFixed(samples);
-  return [...samples.keys()].map((name) => summary(name, samples, memory, best));
+  return [...samples.keys()].map((name) => summary(name, samples, memory, rivalOf(name, samples)));
 }
 
-function bestFixed(samples: Samples): string | undefined {
-  const fixed = [...samples].filter(([name]) => isFixedLevel(name));
-  const times = fixed.map(([name, runs]) => ({ name, seconds: median(runs.map(({ seconds }) => seconds)) ?? 0 }));
-  return times.sort((a, b) => a.seconds - b.seconds)[0]?.name;
+/** The best of the cases that a case is compared with. */
+function rivalOf(name: string, samples: Samples): string | undefined {
+  const rivals = name === automatic ? 'xenguest:' : 'scale:';
+  if (name !== automatic && !name.startsWith(rivals)) return undefined;
+  const runs = [...samples].filter(([other]) => other.startsWith(rivals));
+  const times = runs.map(([other, each]) => ({ other, seconds: median(each.map(({ seconds }) => seconds)) ?? 0 }));
+  return times.sort((one, two) => one.seconds - two.seconds)[0]?.other;
 }
 
 function summary(name: string, samples: Samples, memory: number, best: string | undefined): CaseResult {
@@ -102,18 +102,17 @@ function summary(name: string, samples: Samples, memory: number, best: string | 
   };
   const faster = (run: Sample, to: Sample) => to.seconds / run.seconds;
   const speeds = runs.map(({ seconds }) => memory / GiB / seconds);
-  const toBest = name === automatic ? best : undefined;
   return {
     case: name,
     gib_per_s: rounded(median(speeds)),
     cpu_s_per_gib: middle((run) => run.cpuSeconds / (memory / GiB)),
-    ratio: middle((run) => memory / run.wireBytes),
+    ratio: middle((run) => run.wireBytes && memory / run.wireBytes),
     downtime_ms: middle((run) => run.downtimeMs),
     vs_pipe: against('pipe', faster),
     vs_pipe_cpu: against('pipe', (run, to) => run.cpuSeconds / to.cpuSeconds),
     vs_cat: against('cat', faster),
-    vs_best_fixed: against(toBest, faster),
-    best_fixed: toBest ?? null,
+    vs_best: against(best, faster),
+    best: best ?? null,
     noise: rounded(deviation(speeds)) as number,
     gib_per_s_min: rounded(Math.min(...speeds)) as number,
     gib_per_s_max: rounded(Math.max(...speeds)) as number,
@@ -149,7 +148,7 @@ const columns: readonly Column[] = [
   ['downtime ms', (result) => shown(result.downtime_ms, 0)],
   ['vs pipe', (result) => shown(result.vs_pipe, 2)],
   ['vs pipe CPU', (result) => shown(result.vs_pipe_cpu, 2)],
-  ['vs best level', (result) => shown(result.vs_best_fixed, 3)],
+  ['vs best', (result) => shown(result.vs_best, 3)],
   ['vs cat', (result) => shown(result.vs_cat, 2)],
   ['helper MiB', (result) => shown(result.helper_peak_mib, 0)],
   ['daemon, % of a core', (result) => shown(result.daemon_core_share, 1, 100)],
@@ -166,13 +165,26 @@ export function formatTable(results: readonly CaseResult[]): string {
   return [line(rows[0] as string[]), rule, ...rows.slice(1).map(line)].join('\n');
 }
 
+export interface RunInit {
+  /** Bytes of each guest. */
+  readonly memory: number;
+  readonly vms: number;
+  readonly rounds: number;
+  readonly link: string | undefined;
+  /** QEMU's version, where it was measured. */
+  readonly qemu: string | undefined;
+}
+
 /** The machine, the date and what was measured, in words. */
-export function describeRun(memory: number, rounds: number, link: string | undefined): string {
+export function describeRun({ memory, vms, rounds, link, qemu }: RunInit): string {
   const cpus = os.cpus();
   const model = cpus[0]?.model.trim() ?? 'unknown processor';
+  const room = `${Math.round(os.totalmem() / GiB)} GiB`;
+  const programs = `Node ${process.version}${qemu === undefined ? '' : `, QEMU ${qemu}`}`;
+  const guests = vms === 1 ? 'An idle guest' : `${vms} idle guests, all at once, each`;
   return [
-    `${new Date().toISOString().slice(0, 10)}, ${cpus.length} × ${model}, ${Math.round(os.totalmem() / GiB)} GiB, ${os.type()} ${os.release()}, Node ${process.version}.`,
-    `An idle guest of ${memory / MiB} MiB: 35% zero, 33% program, 22% text, 10% random, in extents of 64 KiB.`,
+    `${new Date().toISOString().slice(0, 10)}, ${cpus.length} × ${model}, ${room}, ${os.type()} ${os.release()}, ${programs}.`,
+    `${guests} of ${memory / MiB} MiB: 35% zero, 33% program, 22% text, 10% random, in extents of 64 KiB.`,
     `Medians of ${rounds} round${rounds === 1 ? '' : 's'}, ${link === undefined ? 'over loopback' : `over a link of ${link}`}; ± is the median deviation; vs is the median of the ratios within a round.`,
   ].join('\n');
 }

@@ -7,10 +7,12 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { messageOf } from '../src/base/errors.js';
 import { compileInForeground } from '../src/base/exit-hang.js';
-import { assertCases, runRounds, usualCases } from './bench-cases.js';
+import { casesOf, isQemuCase, scaleMemory, scaleVms, usualCases } from './bench-cases.js';
 import { linkPlaces, runOnLink } from './bench-link.js';
 import { type BenchOptions, help, parseOptions } from './bench-options.js';
-import { describeRun, formatTable, summarize } from './bench-report.js';
+import { findQemu, qemuCases } from './bench-qemu.js';
+import { describeRun, formatTable, type Samples, summarize } from './bench-report.js';
+import { runRounds } from './bench-rounds.js';
 
 const loopback = { address: '127.0.0.1', enter: [] };
 
@@ -18,14 +20,22 @@ const print = (text: string): void => void process.stdout.write(`${text}\n`);
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
 async function benchMigrations(options: BenchOptions, signal: AbortSignal): Promise<void> {
-  const cases = options.cases ?? usualCases();
-  assertCases(cases);
   const { rounds, memory, json, link, peer } = options;
+  const cases = casesOf(options.cases ?? usualCases);
+  const single = [...new Set([...cases.single, ...(options.qemu ? qemuCases : [])])];
+  const scale = options.scale ? casesOf(['scale']).scale : cases.scale;
+  const qemu = single.some(isQemuCase) ? await findQemu(signal) : undefined;
   const places = peer === undefined ? ([loopback, loopback] as const) : linkPlaces(peer);
-  const samples = await runRounds({ cases, rounds, memory, places, signal, say });
-  const results = summarize(samples, memory);
-  if (json) for (const result of results) print(JSON.stringify(result));
-  else print(`${describeRun(memory, rounds, link)}\n\n${formatTable(results)}\n`);
+  const common = { rounds, places, signal, say };
+  const show = (samples: Samples, vms: number, each: number) => {
+    const results = summarize(samples, vms * each);
+    if (json) for (const result of results) print(JSON.stringify(result));
+    else print(`${describeRun({ memory: each, vms, rounds, link, qemu })}\n\n${formatTable(results)}\n`);
+  };
+  if (single.length > 0) show(await runRounds({ ...common, cases: single, vms: 1, memory }), 1, memory);
+  if (scale.length === 0) return;
+  const ofMany = await runRounds({ ...common, cases: scale, vms: scaleVms, memory: scaleMemory });
+  show(ofMany, scaleVms, scaleMemory);
 }
 
 /** What every object has; of migrations alone. */

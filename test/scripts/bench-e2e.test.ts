@@ -27,14 +27,14 @@ describe('the benchmark', function () {
       expect(none?.[key], key).to.be.a('number');
     }
     expect(cat).to.include({ case: 'cat', ratio: 1, downtime_ms: null, wire_bytes: 16 * 2 ** 20, vs_cat: 1 });
-    const [, directory] = /the yardsticks read (\S+)\/image/.exec(stderr) ?? [];
+    const [, directory] = /what is not a VM reads (\S+)\/image/.exec(stderr) ?? [];
     expect(directory).to.match(/xenferry-bench-/);
     expect(existsSync(directory as string)).to.equal(false);
   });
 
   const wrong: readonly [args: string, message: string][] = [
     ['--cases none,speed', "bench: there is no case 'speed'; there are pipe, cat, none, stream,"],
-    ['--memory 1048576 --cases none', 'bench: --memory 1048576 needs 2831156 MiB, and '],
+    ['--memory 1048576 --cases none', 'bench: guests: 1 of 1048576 MiB and what goes beside need 2097152 MiB, and '],
     ['--rounds many', "bench: --rounds is a whole number from 1 to 1000, not 'many'"],
   ];
   for (const [args, message] of wrong) {
