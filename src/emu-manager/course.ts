@@ -10,6 +10,8 @@ export interface CourseInit {
   /** How hard is compressed now. */
   readonly level: () => string;
   readonly rule: ConvergenceRule;
+  /** The time, in milliseconds. */
+  readonly now: () => number;
   /** @param share 0 to 1 */
   progress(share: number): void;
   tell(figures: CopyFigures): void;
@@ -47,7 +49,7 @@ export interface Course {
 /** Figures are told so often at most, and at the end of a round. */
 const tellMs = 500;
 
-export function createCourse({ memoryPages, written, level, rule, progress, tell }: CourseInit): Course {
+export function createCourse({ memoryPages, written, level, rule, now, progress, tell }: CourseInit): Course {
   const rounds: LiveRound[] = [];
   let figures: CopyFigures = {
     ...{ round: 0, pagesLeft: memoryPages, pagesPerSecond: 0, dirtyPagesPerSecond: 0, expectedDowntimeMs: 0 },
@@ -60,17 +62,17 @@ export function createCourse({ memoryPages, written, level, rule, progress, tell
   const measure = () => ({
     pages: round.sent,
     bytes: written() - round.startedBytes,
-    ms: Math.max(0.001, performance.now() - round.startedAt),
+    ms: Math.max(0.001, now() - round.startedAt),
   });
   const show = (changed: Partial<CopyFigures>): void => {
     figures = { ...figures, level: level(), ...changed };
-    toldAt = performance.now();
+    toldAt = now();
     tell(figures);
   };
   return {
     begin(pages, heldBack) {
       const isLast = heldBack === undefined;
-      const begun = { startedAt: performance.now(), startedBytes: written() };
+      const begun = { startedAt: now(), startedBytes: written() };
       round = { ...{ pages, heldBack: heldBack ?? 0, isLast, passed: 0, sent: 0 }, ...begun };
       figures = { ...figures, round: figures.round + 1 };
     },
@@ -81,21 +83,21 @@ export function createCourse({ memoryPages, written, level, rule, progress, tell
       const from = figures.round === 1 ? 0 : 1 - 0.2 / 2 ** (figures.round - 2);
       const to = 1 - 0.2 / 2 ** (figures.round - 1);
       progress(from + ((to - from) * round.passed) / round.pages);
-      if (performance.now() - toldAt < tellMs) return;
-      const now = measure();
+      if (now() - toldAt < tellMs) return;
+      const current = measure();
       const pagesLeft = round.pages - round.passed + round.heldBack + (dirtied?.pages ?? 0);
       show({
         pagesLeft,
-        pagesPerSecond: perSecond(now.pages, now.ms),
-        ...(round.isLast ? {} : { expectedDowntimeMs: expectedDowntimeMs(pagesLeft, [...rounds, now]) }),
+        pagesPerSecond: perSecond(current.pages, current.ms),
+        ...(round.isLast ? {} : { expectedDowntimeMs: expectedDowntimeMs(pagesLeft, [...rounds, current]) }),
         ...(dirtied === undefined ? {} : { dirtyPagesPerSecond: dirtied.perSecond }),
       });
     },
     sent() {
-      const now = measure();
-      rounds.push({ ...now, left: 0 });
+      const measured = measure();
+      rounds.push({ ...measured, left: 0 });
       sentBefore += round.sent;
-      figures = { ...figures, pagesLeft: 0, pagesPerSecond: perSecond(now.pages, now.ms) };
+      figures = { ...figures, pagesLeft: 0, pagesPerSecond: perSecond(measured.pages, measured.ms) };
     },
     next(dirtied, left) {
       const last = { ...(rounds.pop() as LiveRound), left };

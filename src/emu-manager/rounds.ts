@@ -14,6 +14,8 @@ export interface RoundsInit {
   readonly domain: Domain;
   readonly sender: PageSender;
   readonly course: Course;
+  /** The time, in milliseconds. */
+  readonly now: () => number;
   /** Resolves when the guest stands still. */
   suspend(): Promise<void>;
 }
@@ -41,7 +43,7 @@ export async function sendLive(init: RoundsInit): Promise<Sent> {
     const decision = course.next(countPages(written), countPages(todo));
     if (decision.next === 'fail') throw new Error(course.failure());
     if (decision.next === 'suspend') break;
-    if (decision.next === 'throttle') await log.throttle(1 - decision.percent / 100);
+    if (decision.next === 'throttle') await log.throttle((100 - decision.percent) / 100);
     held = pagesInBoth(written, before, course.mostHeldBack());
     before = written;
   }
@@ -60,8 +62,8 @@ interface Live {
   readonly heldBack: number;
 }
 
-async function sendRound({ sender, course }: RoundsInit, todo: Uint8Array, live?: Live): Promise<void> {
-  const peeker = live === undefined ? undefined : createPeeker(live.log);
+async function sendRound({ sender, course, now }: RoundsInit, todo: Uint8Array, live?: Live): Promise<void> {
+  const peeker = live === undefined ? undefined : createPeeker(live.log, now);
   course.begin(countPages(todo), live?.heldBack);
   for (const pfns of pagesIn(todo, sender.atMost)) {
     const wanted = peeker === undefined ? pfns : pfns.filter((pfn) => !peeker.hasAgain(pfn));
@@ -78,8 +80,8 @@ async function sendRound({ sender, course }: RoundsInit, todo: Uint8Array, live?
 const peekMs = 100;
 
 /** Looks into log-dirty beside the sending, in one round: what it has seen counts until log-dirty is cleared. */
-function createPeeker(log: DomainLogDirty) {
-  const startedAt = performance.now();
+function createPeeker(log: DomainLogDirty, now: () => number) {
+  const startedAt = now();
   let lookedAt = startedAt;
   let seen: Uint8Array | undefined;
   let dirtied: Dirtied | undefined;
@@ -89,7 +91,7 @@ function createPeeker(log: DomainLogDirty) {
     try {
       const { dirty, bitmap } = await log.peek();
       seen = bitmap;
-      dirtied = { pages: dirty, perSecond: (dirty / (performance.now() - startedAt)) * 1000 };
+      dirtied = { pages: dirty, perSecond: (dirty / (now() - startedAt)) * 1000 };
     } catch (error) {
       failure = error;
     }
@@ -99,8 +101,8 @@ function createPeeker(log: DomainLogDirty) {
     hasAgain: (pfn: number) => seen !== undefined && hasPage(seen, pfn),
     dirtied: () => dirtied,
     look(): void {
-      if (looking !== undefined || failure !== undefined || performance.now() - lookedAt < peekMs) return;
-      lookedAt = performance.now();
+      if (looking !== undefined || failure !== undefined || now() - lookedAt < peekMs) return;
+      lookedAt = now();
       looking = look();
     },
     /** No answer is under way any more. @throws what a look has met */

@@ -66,17 +66,19 @@ async function sendMemory(args: RunArguments, { control, domain }: SaveDeps, sin
   const sender: PageSender & { level?(): string } = args.compress
     ? createCompressedSender(memoryFd, sink)
     : createPlainSender(memoryFd, sink);
+  const now = () => performance.now();
   const course = createCourse({
     memoryPages: pages,
     written: () => sink.written,
     level: () => sender.level?.() ?? 'none',
+    now,
     rule: args.convergence ?? defaultRule,
     progress: control.progress,
     tell: (figures) => {
       if (args.convergence !== undefined || args.debugLog) control.log(formatFigures(figures));
     },
   });
-  const init = { domain, sender, course, suspend: control.suspend };
+  const init = { domain, sender, course, now, suspend: control.suspend };
   return args.live ? sendLive(init) : sendSuspended(init);
 }
 
