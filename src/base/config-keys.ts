@@ -110,6 +110,16 @@ export const configKeys = {
     default: '60',
     doc: 'Seconds for which the copy of a VM may move no byte before its migration fails; not counted while the guest suspends.',
   }),
+  'migration-outgoing-limit': key({
+    type: integer(1, 1024),
+    default: '2',
+    doc: 'How many VMs leave this host at once; others wait for their turn while they run. A migration that runs takes one of the worker-pool-size workers as well.',
+  }),
+  'migration-incoming-limit': key({
+    type: integer(1, 1024),
+    default: '2',
+    doc: 'How many VMs arrive at this host at once; the sources of others wait for their turn.',
+  }),
   'vm-suspend-timeout': key({
     type: duration,
     default: '1200',

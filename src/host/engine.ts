@@ -23,6 +23,7 @@ import { openJournal } from '../xenops/journal.js';
 import { endLeftovers } from '../xenops/leftovers.js';
 import { createQueue } from '../xenops/queue.js';
 import { createSuspended } from '../xenops/suspended.js';
+import { createTurns } from '../xenops/turns.js';
 import { createHostEvents } from './events.js';
 import { createFaultRules } from './fault-rules.js';
 import { createHost } from './host.js';
@@ -83,6 +84,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
   if (zstd.standIn) log.warn(`no program ${config().zstd} in PATH: the zstd that comes with xenferry stands in`);
   const xenopsUrl = () => `${init.url()}${xenopsPath}`;
   const queue = createQueue(config().workerPoolSize);
+  const outgoing = createTurns(() => config().migrationOutgoingLimit);
   const mark = helperMark(config().stateDir);
   const limits = (): ImageLimits => ({
     environment: mark,
@@ -96,6 +98,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     rendezvous,
     faults,
     queue: createQueue(config().workerPoolSize),
+    limit: () => config().migrationIncomingLimit,
     peers,
     emu: () => emuProgram(config().emuManager),
     zstd: () => zstd,
@@ -111,6 +114,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
   });
   const migrations = createMigrations({
     queue,
+    turns: outgoing,
     events,
     source: () => ({
       deps: { backend, journal, peers, faults, zstd, emu: emuProgram(config().emuManager), xenopsUrl, log },
@@ -154,6 +158,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     },
     async reload() {
       faults.reload();
+      outgoing.recheck();
       zstd = await findZstd(config().zstd);
     },
     async close() {

@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import { toXapiError, XapiError } from '../base/errors.js';
 import { type DomainHandle, sameDomain } from '../base/hypervisor-protocol.js';
 import { persist } from '../base/retry.js';
-import type { Permission, RunsWhere, SourceState } from '../migrate/protocol.js';
+import type { Permission, Phase, RunsWhere, SourceState } from '../migrate/protocol.js';
 import { sameSecret } from '../migrate/rendezvous.js';
 import { type MigrateRequest, type MigrationOutcome, toWireError } from '../migrate/request.js';
 import { migrateAsSource } from '../migrate/source.js';
@@ -19,6 +19,7 @@ import {
 } from '../migrate/source-loose-ends.js';
 import type { SourceRow } from '../xenops/journal.js';
 import type { Queue } from '../xenops/queue.js';
+import type { Turns } from '../xenops/turns.js';
 import type { HostEvents } from './events.js';
 
 export interface Migrations {
@@ -46,6 +47,8 @@ export interface MigrationsDeps {
   /** What a migration works with, as it is when it is queued. */
   readonly source: () => { readonly deps: SourceDeps; readonly settings: SourceSettings };
   readonly queue: Queue;
+  /** What limits how many leave at once. */
+  readonly turns: Turns;
   readonly events: HostEvents;
 }
 
@@ -63,6 +66,7 @@ const rememberedMs = 7 * 24 * 3600 * 1000;
 
 /** Of the whole: preparing, the copy, the end. */
 const shares = {
+  queued: 0,
   prepare: 0,
   connect: 0.02,
   copy: 0.05,
@@ -100,30 +104,37 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
     closing.signal.throwIfAborted();
     const { deps: sourceDeps, settings } = deps.source();
     const stop = new AbortController();
-    let begun = false;
-    const run = deps.queue.run(request.uuid, async () => {
-      begun = true;
-      // It has been told as stopped already.
-      stop.signal.throwIfAborted();
-      await endEarlier(request.uuid);
-      return migrateAsSource(sourceDeps, settings, request, {
-        signal: stop.signal,
-        closing: closing.signal,
-        onProgress: (phase, progress) =>
-          deps.events.emit({
-            kind: 'migration-progress',
-            migrationId,
-            phase,
-            progress: phase === 'copy' ? shares.copy + progress * (shares.restore - shares.copy) : shares[phase],
-          }),
-        onFigures: (figures) => deps.events.emit({ kind: 'migration-figures', migrationId, figures }),
-        onCommit: () => {
-          entry.committed = true;
-        },
+    const onProgress = (phase: Phase, progress: number) =>
+      deps.events.emit({
+        kind: 'migration-progress',
+        migrationId,
+        phase,
+        progress: phase === 'copy' ? shares.copy + progress * (shares.restore - shares.copy) : shares[phase],
       });
-    });
-    const ending = Promise.race([run, stoppedBefore(stop.signal, request, () => begun)])
-      .catch((error: unknown): MigrationOutcome => ({ status: 'failure', error: toWireError(toXapiError(error)) }))
+    const onWait = () => {
+      sourceDeps.log.info('queued', { migration: migrationId, task: request.task, vm: request.uuid, side: 'source' });
+      onProgress('queued', 0);
+    };
+    const run = deps.queue.run(
+      request.uuid,
+      async (standAside) => {
+        stop.signal.throwIfAborted();
+        await endEarlier(request.uuid);
+        return migrateAsSource(sourceDeps, settings, request, {
+          signal: stop.signal,
+          closing: closing.signal,
+          standAside,
+          onProgress,
+          onFigures: (figures) => deps.events.emit({ kind: 'migration-figures', migrationId, figures }),
+          onCommit: () => {
+            entry.committed = true;
+          },
+        });
+      },
+      { signal: stop.signal, turns: deps.turns, onWait },
+    );
+    const ending = run
+      .catch((error: unknown) => notBegun(request, toXapiError(error)))
       .then((outcome) => {
         end(migrationId, outcome);
         tie(migrationId);
@@ -264,15 +275,8 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
   };
 }
 
-/** A migration that is stopped while it waits for its turn ends at once; its turn then does nothing. */
-function stoppedBefore(signal: AbortSignal, request: MigrateRequest, begun: () => boolean): Promise<MigrationOutcome> {
-  return new Promise((resolve) => {
-    const stopped = () => {
-      if (begun()) return;
-      const cancelled = signal.reason instanceof XapiError && signal.reason.code === 'TASK_CANCELLED';
-      const error = cancelled ? new XapiError('TASK_CANCELLED', [request.task]) : toXapiError(signal.reason);
-      resolve({ status: cancelled ? 'cancelled' : 'failure', error: toWireError(error) });
-    };
-    signal.addEventListener('abort', stopped, { once: true });
-  });
+/** One that was stopped while it waited for its turn, or could not begin. */
+function notBegun({ task }: MigrateRequest, error: XapiError): MigrationOutcome {
+  if (error.code !== 'TASK_CANCELLED') return { status: 'failure', error: toWireError(error) };
+  return { status: 'cancelled', error: toWireError(new XapiError('TASK_CANCELLED', [task])) };
 }

@@ -79,7 +79,7 @@ export interface HostService {
   suspend(uuid: string): Promise<void>;
   /** Make a domain of a suspend image, which goes. A failure leaves the image. @throws VM_HAS_NO_SUSPEND_VDI */
   resume(uuid: string, paused: boolean): Promise<void>;
-  /** Journal and queue a migration; returns then. Idempotent by migrationId. Its end comes as an event. */
+  /** Queue a migration; returns then. One that has not begun when the daemon ends has failed. Idempotent by migrationId. Its end comes as an event. */
   migrate(request: MigrateRequest): Promise<void>;
   /** Stop a migration that has not passed its commit point. @throws OPERATION_NOT_ALLOWED after it */
   cancel(migrationId: string): Promise<void>;

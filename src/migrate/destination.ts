@@ -13,6 +13,7 @@ import { persist } from '../base/retry.js';
 import { channelUrl } from '../wire/channel.js';
 import type { DestinationRow, Journal } from '../xenops/journal.js';
 import type { Queue } from '../xenops/queue.js';
+import { createAdmission } from './admission.js';
 import { type AttemptDeps, type DestinationAttempt, openAttempt } from './destination-attempt.js';
 import { type DestinationEnds, decideTaken, endUntaken, tieDestinationEnds } from './destination-loose-ends.js';
 import { cleanUp, refuseRow } from './destination-refusal.js';
@@ -30,6 +31,8 @@ import type { Peers } from './settle.js';
 
 export interface DestinationDeps extends AttemptDeps {
   readonly queue: Queue;
+  /** How many VMs may be arriving at once. */
+  readonly limit: () => number;
   /** How the source of an attempt is asked whether what was taken may run. */
   readonly peers: Pick<Peers, 'at'>;
   /** The URL below which the channels are. */
@@ -46,7 +49,7 @@ export interface ReceiveRequest {
 }
 
 export interface MigrationDestination {
-  /** VM.receive. Idempotent by migration_id. @throws HOST_NOT_ENOUGH_FREE_MEMORY, OTHER_OPERATION_IN_PROGRESS, ... */
+  /** VM.receive. Idempotent by migration_id. @throws TOO_BUSY until it is the migration's turn, HOST_NOT_ENOUGH_FREE_MEMORY, OTHER_OPERATION_IN_PROGRESS, ... */
   receive(request: ReceiveRequest): Promise<ReceiveReply>;
   /** Record which of {point 3, settle} came first, and say it. @throws SESSION_INVALID for a wrong token */
   settle(migrationId: string, token: string): Promise<Settlement>;
@@ -73,6 +76,7 @@ export const fullAnnouncement = { formats: acceptedFormats, restoredAck: true } 
 /** Make the destination side of a host. */
 export function createDestination(deps: DestinationDeps): MigrationDestination {
   const attempts = new Map<string, DestinationAttempt>();
+  const admission = createAdmission(deps.limit);
   const closing = new AbortController();
   const inLane = <T>(uuid: string, work: () => Promise<T>) => deps.queue.run(`receive ${uuid}`, work);
   const tying = new Map<string, Promise<void>>();
@@ -97,6 +101,17 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     if (closing.signal.aborted) throw new XapiError('INTERNAL_ERROR', ['the daemon of the destination stops']);
     const known = rowOf(request.migrationId);
     if (known !== undefined) return repeated(known);
+    if (!admission.admit(request.migrationId, request.metadata.domain.uuid)) throw new XapiError('TOO_BUSY', []);
+    try {
+      return await begin(request);
+    } catch (error) {
+      admission.end(request.migrationId);
+      throw error;
+    }
+  }
+
+  /** Check, reserve and journal; what follows goes on in the background. */
+  async function begin(request: ReceiveRequest): Promise<ReceiveReply> {
     await makeWay(request.metadata.domain.uuid);
     const row = newRow(request);
     await assertFree(deps.backend, row);
@@ -111,6 +126,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     attempts.set(request.migrationId, attempt);
     void attempt.ended.then(() => {
       attempts.delete(request.migrationId);
+      admission.end(request.migrationId);
       const state = rowOf(request.migrationId)?.state;
       // What was taken and does not run has not ended, and neither has a refusal that is not durable.
       if (state === 'done' || state === 'refused') deps.onEnded(request.migrationId, state === 'done');

@@ -4,6 +4,7 @@
  * ```
  * source                                            destination
  *   | prepare    VM.receive(migration_id, metadata) -> |  checks, reserves memory, journals `reserved`
+ *   |            (TOO_BUSY: asks again until its turn) |
  *   |            <- URLs, token, what it accepts       |
  *   | opens the control channel ---------------------> |
  *   | opens a vGPU channel for each vGPU ------------> |
@@ -74,8 +75,8 @@ export type SynchronisationPoint =
   | '3'
   | '4';
 
-/** The phases of a migration as progress and errors name them. */
-export type Phase = 'prepare' | 'connect' | 'copy' | 'restore' | 'commit' | 'run' | 'clean-up';
+/** The phases of a migration as progress and errors name them; `queued` until it is its turn, here and at the destination. */
+export type Phase = 'queued' | 'prepare' | 'connect' | 'copy' | 'restore' | 'commit' | 'run' | 'clean-up';
 
 export type Side = 'source' | 'destination';
 

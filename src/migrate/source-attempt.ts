@@ -1,4 +1,5 @@
 /** What the phases of one migration share at its source: what they know of it, and how they journal, wait and fail. */
+import { setTimeout } from 'node:timers/promises';
 import type { Backend } from '../backend/backend.js';
 import type { EmuProgram } from '../backend/emu-manager.js';
 import { untilAborted, within } from '../base/deadline.js';
@@ -55,6 +56,8 @@ export interface SourceHooks {
   onFigures(figures: CopyFigures): void;
   /** Aborted when the daemon stops: past the commit point nothing is waited for any more, the next start goes on. */
   readonly closing: AbortSignal;
+  /** Wait for a turn at the destination, without a worker. */
+  standAside(wait: () => Promise<void>): Promise<void>;
   /** The commit begins, and is about to be journaled: from now on the signal is not to be aborted. */
   onCommit(): void;
 }
@@ -200,6 +203,26 @@ export async function ofDestination<T>(attempt: Attempt, work: () => Promise<T>)
   const result = await untilAborted(work(), attempt.hooks.signal);
   attempt.failedSide = 'source';
   return result;
+}
+
+/** Between two calls of VM.receive at a destination that is busy. */
+const firstBusyPauseMs = 125;
+const longestBusyPauseMs = 500;
+
+/** Ask a destination that is busy again and again, as long as it is: nothing has begun there. */
+export async function askInTurn(attempt: Attempt, ask: () => Promise<ReceiveReply>): Promise<ReceiveReply> {
+  const { hooks, log } = attempt;
+  for (let pauseMs = firstBusyPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestBusyPauseMs)) {
+    try {
+      return await ofDestination(attempt, ask);
+    } catch (error) {
+      if (!(error instanceof XapiError) || error.code !== 'TOO_BUSY') throw error;
+    }
+    if (pauseMs === firstBusyPauseMs) log.info('queued: the destination takes as many VMs as it may');
+    enter(attempt, 'queued');
+    await hooks.standAside(() => setTimeout(pauseMs, undefined, { signal: hooks.signal }));
+    enter(attempt, 'prepare');
+  }
 }
 
 /** A channel that is being opened; it may open when nobody waits for it any more. */

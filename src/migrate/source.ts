@@ -20,6 +20,7 @@ import type { MigrateRequest, MigrationOutcome, MigrationReport } from './reques
 import {
   type Attempt,
   agreedFrom,
+  askInTurn,
   awaitPoint,
   type Decision,
   elapsed,
@@ -128,7 +129,7 @@ async function prepare(attempt: Attempt): Promise<ReceiveReply> {
     sourceUrl: deps.xenopsUrl(),
   };
   await reach(attempt, 'prepare');
-  const reply = await ofDestination(attempt, () => {
+  const reply = await askInTurn(attempt, () => {
     attempt.asked = deps.peers.receive(request, metadata);
     return attempt.asked;
   });

@@ -142,7 +142,7 @@ async function follow(deps: VmMigrateDeps, row: Departure, task: CallTask): Prom
   const release = deps.tasks.keep(task.ref);
   const outcome = await new Promise<MigrationOutcome>((resolve, reject) => {
     deps.table.wait(row.id, {
-      progress: (progress, phase) => showProgress(task, progress, phase),
+      progress: progressShower(task),
       figures: (figures) => task.putOtherConfig(figuresOf(figures)),
       ended: resolve,
     });
@@ -274,9 +274,15 @@ function cancelWith(deps: VmMigrateDeps, row: Departure, task: CallTask): void {
 
 const phasesPastCommit = new Set(['commit', 'run', 'clean-up']);
 
-function showProgress(task: CallTask, progress: number, phase: string): void {
-  if (phasesPastCommit.has(phase)) task.setCancellable(false);
-  task.setProgress(progress);
+/** Shows progress in the task; the phase, as `queued`, when it is another one. */
+function progressShower(task: CallTask): (progress: number, phase: string) => void {
+  let shown: string | undefined;
+  return (progress, phase) => {
+    if (phasesPastCommit.has(phase)) task.setCancellable(false);
+    if (phase !== shown) task.putOtherConfig({ phase });
+    shown = phase;
+    task.setProgress(progress);
+  };
 }
 
 function resumeOne(deps: VmMigrateDeps, row: Departure): void {

@@ -2,25 +2,57 @@
  * Lanes: operations of one lane run one after the other in the order in which they were queued; lanes run side by side, as many
  * as there are workers. Receives have a queue of their own, so that two hosts that send to each other, or a host that sends to
  * itself, never wait for one another.
+ *
+ * What waits holds no worker: an operation takes its lane first, then a turn of what else limits it, then a worker. One that has
+ * begun and has to wait for its turn elsewhere stands aside meanwhile.
  */
-import pLimit, { type LimitFunction } from 'p-limit';
+import { createTurns, type Turns } from './turns.js';
+
+/** Wait for something without a worker, and take one again. Where the wait fails it is not taken again. */
+export type StandAside = (wait: () => Promise<void>) => Promise<void>;
+
+export interface QueueOptions {
+  /** Gives up while the operation waits, and leaves the lane; not heard once it has begun. */
+  readonly signal?: AbortSignal;
+  /** What limits operations of its kind. */
+  readonly turns?: Turns;
+  /** The operation cannot begin at once. */
+  onWait?(): void;
+}
 
 export interface Queue {
-  run<T>(lane: string, operation: () => Promise<T>): Promise<T>;
+  /** @throws what the operation throws, or the signal's reason */
+  run<T>(lane: string, operation: (standAside: StandAside) => Promise<T>, options?: QueueOptions): Promise<T>;
 }
 
 /** @param workers how many lanes may be at work at once */
 export function createQueue(workers: number): Queue {
-  const atWork = pLimit(workers);
-  const lanes = new Map<string, LimitFunction>();
+  const atWork = createTurns(() => workers);
+  const lanes = new Map<string, Turns>();
   return {
-    async run(lane, operation) {
-      const turn = lanes.get(lane) ?? pLimit(1);
+    async run(lane, operation, { signal, turns, onWait } = {}) {
+      const turn = lanes.get(lane) ?? createTurns(() => 1);
       lanes.set(lane, turn);
+      const needed = [turn, ...(turns === undefined ? [] : [turns]), atWork];
+      const ends: (() => void)[] = [];
+      const standAside: StandAside = async (wait) => {
+        ends.pop()?.();
+        await wait();
+        ends.push(await atWork.take(signal));
+      };
+      let tell = onWait;
       try {
-        return await turn(() => atWork(operation));
+        for (const each of needed) {
+          if (each.isFull()) {
+            tell?.();
+            tell = undefined;
+          }
+          ends.push(await each.take(signal));
+        }
+        return await operation(standAside);
       } finally {
-        if (turn.activeCount + turn.pendingCount === 0) lanes.delete(lane);
+        for (const end of ends.toReversed()) end();
+        if (turn.isIdle()) lanes.delete(lane);
       }
     },
   };

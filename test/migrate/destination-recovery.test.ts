@@ -49,6 +49,7 @@ describe('A destination that starts anew', function () {
       rendezvous: createRendezvous(nullLog),
       faults: noFaults,
       queue: createQueue(4),
+      limit: () => 4,
       peers: { at: () => peer },
       xenopsUrl: () => 'http://127.0.0.1:1',
       onEnded: (id, taken) => void ended.push([id, taken]),

@@ -10,6 +10,7 @@ import type { MigrationOutcome, MigrationReport } from '../../src/migrate/reques
 import { type Peer, settleWithin } from '../../src/migrate/settle.js';
 import type { Journal, SourceRow } from '../../src/xenops/journal.js';
 import { createQueue } from '../../src/xenops/queue.js';
+import { createTurns } from '../../src/xenops/turns.js';
 import { openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
 import { testLimits } from '../support/limits.js';
 import { memoryJournal } from '../support/memory-journal.js';
@@ -83,7 +84,12 @@ describe('A source that starts anew', function () {
         return answer === 'taken' || answer === 'refused' ? 60_000 : 1;
       },
     };
-    migrations = createMigrations({ queue: createQueue(4), events, source: () => ({ deps, settings }) });
+    migrations = createMigrations({
+      queue: createQueue(4),
+      turns: createTurns(() => 4),
+      events,
+      source: () => ({ deps, settings }),
+    });
   });
   afterEach(async () => {
     await migrations.close();

@@ -64,7 +64,7 @@ describe('VM.pool_migrate', () => {
     expect(taskRow(task).allowed_operations).to.deep.equal(['cancel']);
     f.a.emit({ kind: 'migration-figures', migrationId, figures });
     await f.until(() => 'rounds' in taskRow(task).other_config);
-    expect(taskRow(task).other_config).to.deep.equal({ migration_id: migrationId, ...shownFigures });
+    expect(taskRow(task).other_config).to.deep.equal({ migration_id: migrationId, phase: 'copy', ...shownFigures });
     f.a.emit({ kind: 'migration-progress', migrationId, progress: 0.97, phase: 'commit' });
     await f.until(() => taskRow(task).allowed_operations.length === 0);
     take(request);
@@ -73,6 +73,7 @@ describe('VM.pool_migrate', () => {
     expect(row().allowed_operations).to.include('pool_migrate');
     expect(taskRow(task).other_config).to.deep.equal({
       migration_id: migrationId,
+      phase: 'commit',
       ...shownFigures,
       compressor_asked: 'stream',
       compressor_used: 'stream',

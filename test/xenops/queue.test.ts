@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { createQueue } from '../../src/xenops/queue.js';
+import { createQueue, type StandAside } from '../../src/xenops/queue.js';
+import { createTurns } from '../../src/xenops/turns.js';
 import { messageOfFailure } from '../wire/connections.js';
 
 /** Work that ends when it is told to. */
@@ -18,7 +19,7 @@ function openWork(log: string[], name: string) {
   return { operation, end };
 }
 
-const turns = async () => {
+const turnsOfTheLoop = async () => {
   for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 };
 
@@ -29,7 +30,7 @@ describe('the queue', () => {
     const works = ['a', 'b', 'c'].map((name) => openWork(log, name));
     const runs = works.map(({ operation }) => queue.run('lane', operation));
     for (const { end } of works.toReversed()) {
-      await turns();
+      await turnsOfTheLoop();
       end();
     }
     expect(await Promise.all(runs)).to.deep.equal(['a', 'b', 'c']);
@@ -41,10 +42,10 @@ describe('the queue', () => {
     const queue = createQueue(2);
     const works = ['a', 'b', 'c'].map((name) => openWork(log, name));
     const runs = works.map(({ operation }, index) => queue.run(String(index), operation));
-    await turns();
+    await turnsOfTheLoop();
     expect(log).to.deep.equal(['a starts', 'b starts']);
     works[1]?.end();
-    await turns();
+    await turnsOfTheLoop();
     expect(log).to.deep.equal(['a starts', 'b starts', 'b ends', 'c starts']);
     for (const { end } of works) end();
     await Promise.all(runs);
@@ -55,7 +56,7 @@ describe('the queue', () => {
     const queue = createQueue(2);
     const works = ['a1', 'a2', 'a3', 'b1'].map((name) => openWork(log, name));
     const runs = works.map(({ operation }, index) => queue.run(index < 3 ? 'a' : 'b', operation));
-    await turns();
+    await turnsOfTheLoop();
     expect(log).to.deep.equal(['a1 starts', 'b1 starts']);
     for (const { end } of works) end();
     await Promise.all(runs);
@@ -71,6 +72,85 @@ describe('the queue', () => {
     expect(await messageOfFailure(rejecting)).to.equal('it rejects');
     expect(await messageOfFailure(throwing)).to.equal('it throws');
     expect(await next).to.equal('next');
+  });
+
+  it('lets no worker wait for another turn that an operation needs', async () => {
+    const log: string[] = [];
+    const queue = createQueue(2);
+    const turns = createTurns(() => 1);
+    const works = ['a', 'b', 'c', 'd'].map((name) => openWork(log, name));
+    const runs = works.map(({ operation }, index) => queue.run(String(index), operation, index < 3 ? { turns } : {}));
+    await turnsOfTheLoop();
+    expect(log).to.have.members(['a starts', 'd starts']);
+    for (const { end } of works) end();
+    await Promise.all(runs);
+    expect(log.filter((line) => line.endsWith('starts')).slice(2)).to.deep.equal(['b starts', 'c starts']);
+  });
+
+  it('has no worker for one that stands aside, which goes on when there is one again', async () => {
+    const log: string[] = [];
+    const queue = createQueue(1);
+    let goOn: () => void = () => undefined;
+    const elsewhere = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const patient = queue.run('patient', async (standAside: StandAside) => {
+      log.push('stands aside');
+      await standAside(() => elsewhere);
+      log.push('goes on');
+    });
+    const other = openWork(log, 'other');
+    const otherRun = queue.run('other', other.operation);
+    await turnsOfTheLoop();
+    goOn();
+    await turnsOfTheLoop();
+    expect(log).to.deep.equal(['stands aside', 'other starts']);
+    other.end();
+    await Promise.all([patient, otherRun]);
+    expect(log.slice(2)).to.deep.equal(['other ends', 'goes on']);
+  });
+
+  it('takes no worker again for one whose wait fails', async () => {
+    const log: string[] = [];
+    const queue = createQueue(1);
+    const other = openWork(log, 'other');
+    let otherRun: Promise<string> | undefined;
+    const failure = messageOfFailure(
+      queue.run('patient', (standAside) =>
+        standAside(async () => {
+          otherRun = queue.run('other', other.operation);
+          await turnsOfTheLoop();
+          throw new Error('cancelled');
+        }),
+      ),
+    );
+    expect(await failure).to.equal('cancelled');
+    expect(log).to.deep.equal(['other starts']);
+    other.end();
+    await otherRun;
+    expect(await queue.run('third', async () => 'third')).to.equal('third');
+  });
+
+  it('forgets one that is given up while it waits, and leaves its lane to the next', async () => {
+    const log: string[] = [];
+    const queue = createQueue(2);
+    const turns = createTurns(() => 1);
+    const ahead = openWork(log, 'ahead');
+    const aheadRun = queue.run('ahead', ahead.operation, { turns });
+    const stop = new AbortController();
+    let waits = 0;
+    const onWait = () => {
+      waits += 1;
+    };
+    const given = messageOfFailure(queue.run('lane', async () => 'never', { turns, signal: stop.signal, onWait }));
+    const next = queue.run('lane', async () => 'next', { onWait });
+    await turnsOfTheLoop();
+    expect(waits).to.equal(2);
+    stop.abort(new Error('enough'));
+    expect(await given).to.equal('enough');
+    expect(await next).to.equal('next');
+    ahead.end();
+    await aheadRun;
   });
 
   it('never has two of a lane, nor more than its workers, at work, whatever comes', async () => {

@@ -1,0 +1,49 @@
+/**
+ * How many migrations a destination takes at once, and whose turn it is. A source whose VM.receive is refused as too busy asks
+ * again, and keeps its place in the line as long as it does. Nothing is reserved for it and no deadline runs meanwhile.
+ */
+
+export interface Admission {
+  /**
+   * @param uuid of the VM; another attempt for the same VM does not count, as this one ends it
+   * @returns whether the migration may begin. From then on it counts, until `end`
+   */
+  admit(migrationId: string, uuid: string): boolean;
+  /** It does not count any more; fine where it did not. */
+  end(migrationId: string): void;
+}
+
+/** A source that does not ask for so long has lost its place: it asks every half second at least. */
+const patienceMs = 3_000;
+
+/**
+ * @param limit how many at once; asked each time
+ * @param now a clock, in milliseconds
+ */
+export function createAdmission(limit: () => number, now: () => number = () => performance.now()): Admission {
+  const admitted = new Map<string, string>();
+  const line = new Map<string, { readonly uuid: string; readonly askedAt: number }>();
+  return {
+    admit(migrationId, uuid) {
+      if (admitted.has(migrationId)) return true;
+      for (const [id, other] of line) {
+        const replaced = other.uuid === uuid && id !== migrationId;
+        if (replaced || now() - other.askedAt > patienceMs) line.delete(id);
+      }
+      const waiting = [...line.keys()];
+      const ahead = line.has(migrationId) ? waiting.indexOf(migrationId) : waiting.length;
+      const others = [...admitted.values()].filter((each) => each !== uuid).length;
+      if (others + ahead >= limit()) {
+        // One that is in the line already keeps its place there.
+        line.set(migrationId, { uuid, askedAt: now() });
+        return false;
+      }
+      line.delete(migrationId);
+      admitted.set(migrationId, uuid);
+      return true;
+    },
+    end(migrationId) {
+      admitted.delete(migrationId);
+    },
+  };
+}
