@@ -99,39 +99,53 @@ interface Sizes {
   readonly rounds: number;
 }
 
-async function measure({ vms, clients, calls, rounds }: Sizes): Promise<Figures> {
+/** Ended by a signal, it gives up and removes what it made. */
+async function measure(sizes: Sizes): Promise<Figures> {
   const directory = await mkdtemp(join(tmpdir(), 'xenferry-bench-'));
   const ending: (() => Promise<void>)[] = [];
+  const interrupted = new Promise<never>((_, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.on(signal, () => reject(new Error(`ended by ${signal}`)));
+  });
   try {
-    await fill(join(directory, 'db'), vms);
-    // The first start writes what a daemon keeps of each VM; the second one is like every other.
-    await (await startDaemon(directory)).stop();
-    const began = performance.now();
-    const { url, pid, stop } = await startDaemon(directory);
-    ending.push(stop);
-    const startUpMs = performance.now() - began;
-    const echo = await startEcho();
-    ending.push(echo.stop);
-    const daemon = openClient(`${url}/jsonrpc`);
-    const yardstick = openClient(echo.url);
-    ending.push(async () => {
-      daemon.close();
-      yardstick.close();
-    });
-    const password = (await readFile(join(directory, 'root-password'), 'utf8')).trim();
-    const session = await daemon.call<string>('session.login_with_password', ['root', password, '1.0', 'bench']);
-    return {
-      vms,
-      startUpMs,
-      ...(await measureRecords(daemon, session)),
-      eventFromMs: await measureEvent(url, daemon, session),
-      ...(await measureWaiting({ url, pid, clients }, daemon, session)),
-      ...(await measureCalls(daemon, yardstick, session, calls, rounds)),
-    };
+    return await Promise.race([measureIn(directory, ending, sizes), interrupted]);
   } finally {
     for (const end of ending.reverse()) await end();
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+/** @param ending gets what is to be done at the end, last first */
+async function measureIn(
+  directory: string,
+  ending: (() => Promise<void>)[],
+  { vms, clients, calls, rounds }: Sizes,
+): Promise<Figures> {
+  await fill(join(directory, 'db'), vms);
+  // The first start writes what a daemon keeps of each VM; the second one is like every other.
+  await (await startDaemon(directory)).stop();
+  const began = performance.now();
+  const { url, pid, stop } = await startDaemon(directory);
+  ending.push(stop);
+  const startUpMs = performance.now() - began;
+  const echo = await startEcho();
+  ending.push(echo.stop);
+  const daemon = openClient(`${url}/jsonrpc`);
+  const yardstick = openClient(echo.url);
+  ending.push(async () => {
+    daemon.close();
+    yardstick.close();
+  });
+  const password = (await readFile(join(directory, 'root-password'), 'utf8')).trim();
+  const session = await daemon.call<string>('session.login_with_password', ['root', password, '1.0', 'bench']);
+  return {
+    vms,
+    startUpMs,
+    ...(await measureRecords(daemon, session)),
+    eventFromMs: await measureEvent(url, daemon, session),
+    ...(await measureWaiting({ url, pid, clients }, daemon, session)),
+    ...(await measureCalls(daemon, yardstick, session, calls, rounds)),
+  };
 }
 
 /** A database with so many halted VMs, each with an interface, as a daemon would have written it. */
@@ -276,4 +290,9 @@ function report(figures: Figures): string {
   return `${[records, ...lines].join('\n')}\n`;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`bench:api: ${error instanceof Error ? error.message : error}\n`);
+  process.exit(1);
+}

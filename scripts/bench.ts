@@ -2,9 +2,9 @@
  * The benchmark: whole migrations between two daemons beside bare pipelines of the same bytes, then the XenAPI. README.md says
  * how to read it. Figures on standard output, what goes on on standard error.
  */
-import { execFile } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { messageOf } from '../src/base/errors.js';
 import { compileInForeground } from '../src/base/exit-hang.js';
 import { casesOf, isQemuCase, scaleMemory, scaleVms, usualCases } from './bench-cases.js';
@@ -38,25 +38,30 @@ async function benchMigrations(options: BenchOptions, signal: AbortSignal): Prom
   show(ofMany, scaleVms, scaleMemory);
 }
 
-/** What every object has; of migrations alone. */
+/** What every object has and the XenAPI does not. */
 const noFigures = {
   ...{ gib_per_s: null, cpu_s_per_gib: null, ratio: null, downtime_ms: null, vs_pipe: null, vs_pipe_cpu: null },
 };
 
 /** @returns the exit status */
 async function benchApi(json: boolean, signal: AbortSignal): Promise<number> {
-  const program = fileURLToPath(new URL('bench-api.js', import.meta.url));
+  signal.throwIfAborted();
   say('measuring the XenAPI');
-  const run = promisify(execFile)(process.execPath, [program, ...(json ? ['--json'] : [])], { signal });
-  const { stdout, status } = await run.then(
-    (output) => ({ stdout: output.stdout, status: 0 }),
-    (error: Error & { stdout?: string; stderr?: string }) => {
-      if (!error.stdout) throw new Error(`the benchmark of the XenAPI: ${error.stderr || error.message}`);
-      return { stdout: error.stdout, status: 1 };
-    },
-  );
-  print(json ? JSON.stringify({ case: 'api', ...noFigures, ...JSON.parse(stdout) }) : stdout.trimEnd());
-  return status;
+  const program = fileURLToPath(new URL('bench-api.js', import.meta.url));
+  const child = spawn(process.execPath, [program, ...(json ? ['--json'] : [])], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const interrupt = () => void child.kill();
+  signal.addEventListener('abort', interrupt);
+  let said = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  const [status] = (await once(child, 'close')) as [number | null];
+  signal.throwIfAborted();
+  if (said === '') throw new Error('the benchmark of the XenAPI has failed');
+  print(json ? JSON.stringify({ case: 'api', ...noFigures, api: JSON.parse(said) }) : said.trimEnd());
+  return status ?? 1;
 }
 
 async function main(args: readonly string[]): Promise<number> {
