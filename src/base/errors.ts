@@ -2,7 +2,8 @@
  * The one error class. Its codes are those of the XenAPI; an error that comes from elsewhere (Node, a library, a child, a
  * peer) is converted once, where it enters, by `toXapiError`.
  */
-import { type ErrorCode, errors } from '../../idl/index.js';
+// Not the index: helper programs, which start for every migration, need no class of the model.
+import { type ErrorCode, errors } from '../../idl/errors.js';
 
 /** `Fault` is what xapi answers where it has no code of its own. */
 export type XapiErrorCode = ErrorCode | 'Fault';
