@@ -9,6 +9,7 @@ import { within } from '../base/deadline.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import type { Table } from '../base/store.js';
 import { nullRef } from '../base/value.js';
+import { isProgress } from '../host/events.js';
 import type { HostEvent, HostService, HostState } from '../host/service.js';
 import { markNotLive, putHost, putMetrics } from './host-rows.js';
 import { type Findings, type ResidenceDeps, reconcile, settle } from './residence.js';
@@ -207,10 +208,6 @@ async function followEvents(
     // A host that is closing answers every poll at once.
     if (batch.events.length === 0 && Date.now() - asked < 1000) await pause(1000, undefined, { signal, ref: false });
   }
-}
-
-function isProgress({ kind }: HostEvent): boolean {
-  return kind === 'migration-progress' || kind === 'migration-figures';
 }
 
 function isAboutDomain(event: HostEvent): boolean {

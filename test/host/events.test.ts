@@ -38,6 +38,26 @@ describe("a host's events", () => {
     for (const each of waiting) expect(names((await each).events)).to.deep.equal(['a']);
   });
 
+  it('are told with what comes next where they are mere progress', async () => {
+    const progress: HostEvent = { kind: 'migration-progress', migrationId: 'm', progress: 0.5, phase: 'copy' };
+    const { next: start } = await events.after(0, 0);
+    events.emit(progress);
+    const waiting = [events.after(start, 60)];
+    events.emit(progress);
+    waiting.push(events.after(start, 60));
+    events.emit(gone('a'));
+    for (const each of waiting) expect((await each).events).to.deep.equal([progress, progress, gone('a')]);
+  });
+
+  it('are told in the end where they are mere progress, and at once to who does not wait', async () => {
+    const progress: HostEvent = { kind: 'migration-progress', migrationId: 'm', progress: 0.5, phase: 'copy' };
+    const { next: start } = await events.after(0, 0);
+    events.emit(progress);
+    expect((await events.after(start, 0)).events).to.deep.equal([progress]);
+    expect((await events.after(start, 0.01)).events).to.deep.equal([progress]);
+    expect((await events.after(start, 60)).events).to.deep.equal([progress]);
+  });
+
   it('are not waited for longer than was said', async () => {
     const { next: start } = await events.after(0, 0);
     expect(await events.after(start, 0.01)).to.deep.equal({ events: [], next: start });
