@@ -8,6 +8,7 @@ import {
   bool,
   choice,
   choiceOr,
+  compressionLevel,
   duration,
   hostAddress,
   httpUrl,
@@ -78,6 +79,11 @@ export const configKeys = {
     type: choice(convergenceStrategies),
     default: 'proceed',
     doc: 'What becomes of a VM that writes to its memory faster than that is copied: proceed, suspend it all the same; throttle, slow it down step by step until the rest fits; or fail, go on at the source.',
+  }),
+  'migration-compression-level': key({
+    type: compressionLevel,
+    default: 'auto',
+    doc: 'How hard xenguest compresses: auto follows what limits the migration, the network or the CPU; or a level of zstd from -7, fast, to 9, dense; 0 sends what is not zero as it is.',
   }),
   'emu-manager': key({
     type: path,

@@ -3,6 +3,7 @@
  * written again. A type knows nothing of files and keys.
  */
 import { resolve } from 'node:path';
+import { type CompressionLevel, compressionLevelAllowed, parseCompressionLevel } from './emu-protocol.js';
 
 /** A value that was read, and a warning where it was taken to mean something else than it says. */
 export interface ParsedValue<T> {
@@ -44,6 +45,9 @@ export function integer(least: number, most: number): ValueType<number> {
     return value >= least && value <= most ? value : undefined;
   });
 }
+
+/** `auto`, or a level of zstd that in-stream compression has. */
+export const compressionLevel: ValueType<CompressionLevel> = valueType(compressionLevelAllowed, parseCompressionLevel);
 
 const secondsIn: Readonly<Record<string, number>> = { ms: 0.001, '': 1, s: 1, m: 60, h: 3600 };
 /** The longest time that a Node timer can wait is 2^31 milliseconds, which is a little more. */

@@ -15,7 +15,7 @@ export const maxLineBytes = 128;
 export const doneTimeoutSeconds = 120;
 
 /** What the emu-manager that comes with xenferry answers true to when it is asked `-supports`. */
-export const emuFeatures: readonly string[] = ['compress', 'compress_vgpu', 'convergence'];
+export const emuFeatures: readonly string[] = ['compress', 'compress_level', 'compress_vgpu', 'convergence'];
 
 /** The beginning of the `error:` of a save that gave up because of the guest's writes. */
 export const noConvergence = 'no convergence';
@@ -51,6 +51,19 @@ export interface SaveStatistics {
   readonly guestBytes: number;
   /** Bytes of the memory stream. */
   readonly streamBytes: number;
+}
+
+/** How hard to compress: `auto` follows what limits the copy; a level of zstd; 0, pages as they are. */
+export type CompressionLevel = number | 'auto';
+
+/** What is allowed of it, in words that end a sentence. */
+export const compressionLevelAllowed = 'auto or a whole number from -7 to 9';
+
+/** @returns undefined where the text is not allowed */
+export function parseCompressionLevel(text: string): CompressionLevel | undefined {
+  if (/^auto$/i.test(text)) return 'auto';
+  const level = /^-?\d$/.test(text) ? Number(text) : Number.NaN;
+  return level >= -7 && level <= 9 ? level + 0 : undefined;
 }
 
 /** What can be done about a guest that writes to its memory faster than that is sent. */

@@ -1,5 +1,14 @@
-/** The command line of emu-manager, in the words of the real one, and `-compress_vgpu`, which the daemon passes only to a program that supports it. */
-import { type ConvergenceRule, convergenceStrategies } from '../base/emu-protocol.js';
+/**
+ * The command line of emu-manager, in the words of the real one, and arguments that the daemon passes only to a program that
+ * supports them: `-compress_level`, `-compress_vgpu`, and those of convergence.
+ */
+import {
+  type CompressionLevel,
+  type ConvergenceRule,
+  compressionLevelAllowed,
+  convergenceStrategies,
+  parseCompressionLevel,
+} from '../base/emu-protocol.js';
 import { defaultRule } from './convergence.js';
 
 export interface RunArguments {
@@ -20,6 +29,8 @@ export interface RunArguments {
   readonly debugLog: boolean;
   /** Compress in the stream; a restore sees that from the stream. */
   readonly compress: boolean;
+  /** How hard: `auto`, or a level of zstd. */
+  readonly compressionLevel: CompressionLevel;
   /** Compress the states of virtual GPUs as well: with `compress`, unless `-compress_vgpu false` says otherwise. */
   readonly compressVgpu: boolean;
   /** When a live save stops copying while the guest runs, and whether figures are told; absent where nothing is said of it. */
@@ -50,7 +61,7 @@ const switches = ['-live', '-debuglog', '-compress', '-compress_vgpu'];
 const convergence = ['-max_downtime', '-max_rounds'];
 const numbers = ['-controlinfd', '-controloutfd', '-fd', '-domid', '-store_port', '-console_port', ...convergence];
 const needed = ['-controlinfd', '-controloutfd', '-fd', '-mode', '-domid'];
-const flags = ['-mode', '-dm', '-convergence', '-supports', ...numbers, ...switches];
+const flags = ['-mode', '-dm', '-convergence', '-compress_level', '-supports', ...numbers, ...switches];
 
 /**
  * @param argv what follows the program's name; of a repeated flag the last one counts, but each `-dm` does
@@ -90,6 +101,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
     consolePort: numberOf('-console_port'),
     debugLog: isOn('-debuglog'),
     compress: isOn('-compress'),
+    compressionLevel: parseCompressionLevel(values.get('-compress_level') ?? 'auto') ?? 'auto',
     compressVgpu: isOn('-compress') && values.get('-compress_vgpu') !== 'false',
     ...ruleOf(values),
   };
@@ -108,6 +120,7 @@ function isAllowed(flag: string, value: string): boolean {
   if (switches.includes(flag)) return value === 'true' || value === 'false';
   if (flag === '-mode') return Object.hasOwn(modes, value);
   if (flag === '-convergence') return convergenceStrategies.some((word) => word === value);
+  if (flag === '-compress_level') return parseCompressionLevel(value) !== undefined;
   if (flag === '-dm') return value === 'qemu' || /^vgpu:\d{1,9}$/.test(value);
   return true;
 }
@@ -117,6 +130,7 @@ function allowedValues(flag: string): string {
   if (switches.includes(flag)) return 'true, false';
   if (flag === '-mode') return Object.keys(modes).join(', ');
   if (flag === '-convergence') return convergenceStrategies.join(', ');
+  if (flag === '-compress_level') return compressionLevelAllowed;
   return flag === '-dm' ? 'qemu, vgpu:<descriptor>' : 'a feature';
 }
 

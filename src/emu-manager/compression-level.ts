@@ -1,79 +1,130 @@
 /**
- * How hard to compress: idle CPU is spent on fewer bytes as long as it is the stream that is waited for, and only then. Where
- * source and destination share a machine, a destination that is short of CPU stalls the stream too: no core is idle then.
+ * How hard to compress. `auto` looks at what limits the copy: a stream that is idle for want of data means faster, down to pages
+ * as they are; data that waits for the stream while CPU is idle means denser. A step that made the copy slower is taken back, and
+ * not tried again for a while: where source and destination share a machine, a destination that is short of CPU makes the stream
+ * wait too.
  */
 import os from 'node:os';
+import type { CompressionLevel } from '../base/emu-protocol.js';
 
-/** Levels of zstd, all of which write frames whose blocks are full but for the last: the reader's bound counts on that. */
-const least = { text: 1, binary: -2 } as const;
-const mostEffort = 6;
-const intervalMs = 100;
-
-/** What was found since the level was last decided. */
-export interface Findings {
-  /** The share of the time in which there was a frame ready that the stream had not taken yet, 0 to 1. */
-  readonly streamBusy: number;
-  /** The share of this machine's CPU time that was idle, 0 to 1. */
-  readonly idle: number;
-}
-
-/** One step up, down or none, from 0 to 6. */
-export function nextEffort(effort: number, { streamBusy, idle }: Findings): number {
-  if (streamBusy > 0.7 && idle > 0.3) return Math.min(mostEffort, effort + 1);
-  if (streamBusy < 0.4 || idle < 0.15) return Math.max(0, effort - 1);
-  return effort;
-}
+/** zstd's levels by what pages hold; undefined: pages as they are. */
+export type Levels = { readonly text: number; readonly binary: number } | undefined;
 
 /**
- * zstd's level. With the least effort, text gets the level that codes its letters, which saves it a fifth of its bytes for 3%
- * more time; for program code the same would save a tenth for 20%.
+ * From the fastest to the densest, each worth its price: text costs as much at level 1 as at -1, and is a fifth smaller; levels 4,
+ * 5 and 8 give next to nothing over the one before.
  */
-export function levelFor(content: keyof typeof least, effort: number): number {
-  return effort === 0 ? least[content] : effort;
+export const efforts: readonly Levels[] = [
+  undefined,
+  { text: -7, binary: -7 },
+  { text: 1, binary: -5 },
+  { text: 1, binary: 1 },
+  { text: 2, binary: 2 },
+  { text: 3, binary: 3 },
+  { text: 6, binary: 6 },
+  { text: 7, binary: 7 },
+];
+const firstEffort = 2;
+
+/** What was found while an effort was in use. */
+export interface Findings {
+  /** The share of records that found others still waiting for the stream, 0 to 1. */
+  readonly waiting: number;
+  /** The share of this machine's CPU time that was idle, 0 to 1. */
+  readonly idle: number;
+  /** Bytes of pages sent, other than zeros, a second. */
+  readonly rate: number;
 }
 
-export interface EffortChooser {
-  /** The effort for the next frame. */
-  next(): number;
-  /** A frame is ready to be written, and later has been. */
-  frameReady(): void;
-  frameTaken(): void;
-}
+/** Bytes of pages, other than zeros, after which it is looked at anew: few, so that a copy settles within its first 256 MiB. */
+const lookBytes = 12 << 20;
+const lookMs = 20;
+/** How much slower a step may make the copy, as a share: less cannot be told from what differs between pages. */
+const slower = 0.97;
+/** For so many looks a step that made the copy slower is not tried again; twice as many each time. */
+const firstPause = 16;
 
-/** Begins with the least effort and decides anew ten times a second. */
-export function createEffortChooser(): EffortChooser {
-  let effort = 0;
-  let cpu = readCpu();
-  let decided = performance.now();
-  let ready = 0;
-  let busySince = 0;
-  let busyMs = 0;
-  return {
-    next() {
-      const now = performance.now();
-      if (now - decided < intervalMs) return effort;
-      if (ready > 0) {
-        busyMs += now - busySince;
-        busySince = now;
-      }
-      const before = cpu;
-      cpu = readCpu();
-      const total = cpu.total - before.total;
-      const idle = total === 0 ? 0 : (cpu.idle - before.idle) / total;
-      effort = nextEffort(effort, { streamBusy: busyMs / (now - decided), idle });
-      busyMs = 0;
-      decided = now;
-      return effort;
-    },
-    frameReady() {
-      if (ready === 0) busySince = performance.now();
-      ready += 1;
-    },
-    frameTaken() {
-      ready -= 1;
-      if (ready === 0) busyMs += performance.now() - busySince;
-    },
+/** A function that takes what was found, and returns the effort to use next, an index of `efforts`. */
+export function createEffortChooser(): (findings: Findings) => number {
+  let effort = firstEffort;
+  let looks = 0;
+  let from: { readonly effort: number; readonly rate: number } | undefined;
+  const pauses = new Map<number, { readonly until: number; readonly length: number }>();
+
+  const wanted = ({ waiting, idle }: Findings): number => {
+    if (waiting < 0.4) return Math.max(0, effort - 1);
+    if (waiting > 0.8 && idle > 0.1) return Math.min(efforts.length - 1, effort + 1);
+    return effort;
   };
+  return (findings) => {
+    looks += 1;
+    const before = from;
+    from = undefined;
+    if (before !== undefined && findings.rate < before.rate * slower) {
+      const length = 2 * (pauses.get(effort)?.length ?? firstPause / 2);
+      pauses.set(effort, { until: looks + length, length });
+      effort = before.effort;
+      return effort;
+    }
+    const next = wanted(findings);
+    if (next !== effort && looks >= (pauses.get(next)?.until ?? 0)) {
+      from = { effort, rate: findings.rate };
+      effort = next;
+    }
+    return effort;
+  };
+}
+
+export interface LevelChooser {
+  /** The levels for the next frame. */
+  levels(): Levels;
+  /** A record goes to the stream. @param bytes of its pages @param waiting whether earlier ones still wait for the stream */
+  sent(bytes: number, waiting: boolean): void;
+  /** In a word: `none`, `3`, or `1/-5` for text and other content. */
+  word(): string;
+}
+
+/** Every frame at one level. */
+function fixed(level: number): LevelChooser {
+  const levels = level === 0 ? undefined : { text: level, binary: level };
+  return { levels: () => levels, sent: () => undefined, word: () => wordOf(levels) };
+}
+
+/** @param level the configured one */
+export function createLevelChooser(level: CompressionLevel): LevelChooser {
+  if (level !== 'auto') return fixed(level);
+  const next = createEffortChooser();
+  let effort = firstEffort;
+  let since = { at: performance.now(), cpu: readCpu() };
+  let seen = { bytes: 0, records: 0, waited: 0 };
+  const look = (now: number) => {
+    const cpu = readCpu();
+    const total = cpu.total - since.cpu.total;
+    effort = next({
+      waiting: seen.waited / seen.records,
+      idle: total === 0 ? 0 : (cpu.idle - since.cpu.idle) / total,
+      rate: (seen.bytes * 1000) / (now - since.at),
+    });
+    since = { at: now, cpu };
+    seen = { bytes: 0, records: 0, waited: 0 };
+  };
+  return {
+    levels: () => efforts[effort],
+    sent(bytes, waiting) {
+      seen.bytes += bytes;
+      seen.records += 1;
+      if (waiting) seen.waited += 1;
+      if (seen.bytes < lookBytes) return;
+      const now = performance.now();
+      if (now - since.at >= lookMs) look(now);
+    },
+    word: () => wordOf(efforts[effort]),
+  };
+}
+
+function wordOf(levels: Levels): string {
+  if (levels === undefined) return 'none';
+  return levels.text === levels.binary ? String(levels.text) : `${levels.text}/${levels.binary}`;
 }
 
 function readCpu(): { idle: number; total: number } {

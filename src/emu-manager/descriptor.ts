@@ -14,6 +14,8 @@ export interface Source {
 export interface Sink {
   /** Resolves when the system has taken all of the pieces, in order; they must not change before. */
   write(...pieces: readonly Buffer[]): Promise<void>;
+  /** Whether there are bytes that the system has not taken yet. */
+  isWaiting(): boolean;
   /** Bytes taken so far. */
   readonly written: number;
 }
@@ -104,6 +106,7 @@ function socketSink(fd: number): Sink {
     failure ??= error;
   });
   return {
+    isWaiting: () => socket.writableLength > 0,
     get written() {
       return written;
     },
@@ -125,6 +128,7 @@ function socketSink(fd: number): Sink {
 function fileSink(fd: number): Sink {
   let written = 0;
   return {
+    isWaiting: () => false,
     get written() {
       return written;
     },

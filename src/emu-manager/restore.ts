@@ -6,6 +6,7 @@
  *
  * A stream is read when the daemon has read the header before it and says so. The streams may come at the same time.
  */
+import { availableParallelism } from 'node:os';
 import type { Emu } from '../base/emu-protocol.js';
 import { pageSize } from '../base/hypervisor-protocol.js';
 import {
@@ -21,6 +22,7 @@ import {
   compressedPagesType,
   decodePages,
   expandPages,
+  expandPagesHere,
   maxCompressedBody,
 } from '../wire/page-codec.js';
 import { readVgpus } from '../wire/vgpu-codec.js';
@@ -122,8 +124,11 @@ function bounded(read: ReadExactly, most: number): ReadExactly {
   };
 }
 
-/** Records that may be expanding while the next one is read. */
-const expanding = 2;
+/**
+ * Records that may be expanding in other threads while this one reads: none where the machine has no more than two cores, as this
+ * thread does it for less, and somebody has to send.
+ */
+const expanding = Math.min(Math.max(availableParallelism() - 2, 0), 8);
 /** Reads of up to so many bytes get a buffer of their own. */
 const smallRead = 1 << 16;
 const largeRead = 5 << 20;
@@ -145,7 +150,7 @@ function createReader(source: Source): ReadExactly {
   };
 }
 
-/** Puts pages into memory in the order in which their records came, while frames expand beside that. */
+/** Puts pages into memory in the order in which their records came, while other threads expand what follows. */
 function createPageReceiver(writer: PageWriter) {
   const underWay: Promise<void>[] = [];
   let last = Promise.resolve();
@@ -153,9 +158,12 @@ function createPageReceiver(writer: PageWriter) {
   const end = async () => {
     await Promise.all(underWay.splice(0));
   };
-  const put = (pages: CompressedPages, data: Buffer) => {
-    if (pages.codec === 'zero') writer.clear(pages.pfns);
-    else writer.write({ pfns: pages.pfns, data });
+  const putBeside = async (pages: CompressedPages) => {
+    const expanded = expandPages(pages);
+    last = Promise.all([expanded, last]).then(([data]) => writer.write({ pfns: pages.pfns, data }));
+    last.catch(() => undefined);
+    underWay.push(last);
+    if (underWay.length > expanding) await underWay.shift();
   };
   return {
     received: () => received,
@@ -168,12 +176,11 @@ function createPageReceiver(writer: PageWriter) {
     },
     async compressed(body: Buffer) {
       const pages = decodePages(body);
-      const data = pages.codec === 'zero' ? Promise.resolve(body) : expandPages(pages);
-      last = Promise.all([data, last]).then(([expanded]) => put(pages, expanded));
-      last.catch(() => undefined);
-      underWay.push(last);
       received += pages.pfns.length;
-      if (underWay.length > expanding) await underWay.shift();
+      if (pages.codec === 'zstd' && expanding > 0) return putBeside(pages);
+      await end();
+      if (pages.codec === 'zero') writer.clear(pages.pfns);
+      else writer.write({ pfns: pages.pfns, data: expandPagesHere(pages) });
     },
   };
 }

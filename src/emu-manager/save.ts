@@ -11,17 +11,21 @@
  * A domain that is not live is suspended before the first round, which is then the only one. Figures are told in `stdout:` lines.
  */
 import fs from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { formatFigures, formatStatistics } from '../base/emu-protocol.js';
 import { pageSize } from '../base/hypervisor-protocol.js';
 import * as libxc from '../wire/libxc-stream.js';
 import { writeVgpus } from '../wire/vgpu-codec.js';
 import type { RunArguments } from './argv.js';
+import { createCompressedSender } from './compressed-sender.js';
 import type { Control } from './control.js';
 import { defaultRule } from './convergence.js';
 import { createCourse, type Sent } from './course.js';
 import type { Sink } from './descriptor.js';
 import type { Domain } from './domain.js';
-import { createCompressedSender, createPlainSender, type PageSender } from './page-sender.js';
+
+import { createPlainSender } from './page-sender.js';
+
 import { sendLive, sendSuspended } from './rounds.js';
 import { consolePfn, storePfn } from './special-pages.js';
 
@@ -63,14 +67,15 @@ export async function save(args: RunArguments, deps: SaveDeps): Promise<void> {
 async function sendMemory(args: RunArguments, { control, domain }: SaveDeps, sink: Sink): Promise<Sent> {
   const { path, pages } = domain.memory;
   const memoryFd = fs.openSync(path, 'r');
-  const sender: PageSender & { level?(): string } = args.compress
-    ? createCompressedSender(memoryFd, sink)
+  const { compressionLevel: level } = args;
+  const sender = args.compress
+    ? createCompressedSender({ memoryFd, sink, level, threads: availableParallelism() })
     : createPlainSender(memoryFd, sink);
   const now = () => performance.now();
   const course = createCourse({
     memoryPages: pages,
     written: () => sink.written,
-    level: () => sender.level?.() ?? 'none',
+    level: sender.level,
     now,
     rule: args.convergence ?? defaultRule,
     progress: control.progress,

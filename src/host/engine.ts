@@ -120,6 +120,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
       deps: { backend, journal, peers, faults, zstd, emu: emuProgram(config().emuManager), xenopsUrl, log },
       settings: {
         compressor: config().migrationCompressor,
+        compressionLevel: config().migrationCompressionLevel,
         convergence: {
           maxDowntimeMs: config().migrationMaxDowntime,
           maxRounds: config().migrationMaxRounds,

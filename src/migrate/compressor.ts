@@ -11,6 +11,7 @@
  * streams. Where the destination accepts no compressed vGPU streams they stay plain: emu-manager gets `-compress_vgpu false` as
  * well, if it knows that. The destination obeys the cookie and the stream, never its own configuration.
  */
+import type { CompressionLevel } from '../base/emu-protocol.js';
 import { compressedFormat } from '../wire/page-codec.js';
 import { compressedVgpuFormat } from '../wire/vgpu-codec.js';
 
@@ -28,7 +29,7 @@ export interface Abilities {
   /** The formats in VM.receive's reply. */
   readonly destinationAccepts: readonly string[];
   /** What the source's emu-manager answers to `-supports`; asked only if it matters. */
-  readonly emuSupports: (feature: 'compress' | 'compress_vgpu') => Promise<boolean>;
+  readonly emuSupports: (feature: 'compress' | 'compress_level' | 'compress_vgpu') => Promise<boolean>;
 }
 
 /** What compression comes to. */
@@ -36,36 +37,49 @@ export interface Effect {
   readonly used: Compressor;
   /** Why it is not what was chosen, or not all of it. */
   readonly fallback?: string;
+  /** emu-manager has to be told how hard to compress. */
+  readonly level?: number;
   /** emu-manager has to be told that vGPU streams stay plain. */
   readonly plainVgpus?: true;
 }
 
-/**
- * The compressor that is used. Where `xenguest` lacks either side's support it falls back to `stream`, never to a refusal.
- *
- * @param hasVgpus whether there are vGPU streams
- */
+/** What a migration wants. */
+export interface Wanted {
+  readonly compressor: Compressor;
+  readonly level: CompressionLevel;
+  readonly hasVgpus: boolean;
+}
+
+/** The compressor that is used. Where `xenguest` lacks either side's support it falls back to `stream`, never to a refusal. */
 export async function effectiveCompressor(
-  chosen: Compressor,
-  hasVgpus: boolean,
+  { compressor, level, hasVgpus }: Wanted,
   { destinationAccepts, emuSupports }: Abilities,
 ): Promise<Effect> {
-  if (chosen !== 'xenguest') return { used: chosen };
+  if (compressor !== 'xenguest') return { used: compressor };
   if (!destinationAccepts.includes(compressedFormat)) {
     return { used: 'stream', fallback: 'the destination does not accept compression inside the memory stream' };
   }
   if (!(await emuSupports('compress'))) {
     return { used: 'stream', fallback: 'the emu-manager of the source does not support -compress' };
   }
-  if (!hasVgpus || destinationAccepts.includes(compressedVgpuFormat)) return { used: 'xenguest' };
-  // One that does not know the argument does not compress them in our form either.
-  if (!(await emuSupports('compress_vgpu'))) return { used: 'xenguest' };
-  const fallback = 'the destination does not accept compression inside the vGPU stream: it stays plain';
-  return { used: 'xenguest', plainVgpus: true, fallback };
+  const hasLevel = level !== 'auto' && (await emuSupports('compress_level'));
+  // One that does not know -compress_vgpu does not compress them in our form either.
+  const plainVgpus =
+    hasVgpus && !destinationAccepts.includes(compressedVgpuFormat) && (await emuSupports('compress_vgpu'));
+  const fallbacks = [
+    ...(level !== 'auto' && !hasLevel ? ['the emu-manager of the source does not support -compress_level'] : []),
+    ...(plainVgpus ? ['the destination does not accept compression inside the vGPU stream: it stays plain'] : []),
+  ];
+  return {
+    used: 'xenguest',
+    ...(hasLevel ? { level } : {}),
+    ...(plainVgpus ? { plainVgpus } : {}),
+    ...(fallbacks.length > 0 ? { fallback: fallbacks.join('; ') } : {}),
+  };
 }
 
 /** A row of the table: what the compressor means for the channels and for emu-manager. */
-export function compressionPlan({ used, plainVgpus }: Effect): {
+export function compressionPlan({ used, level, plainVgpus }: Effect): {
   readonly zstdPipe: boolean;
   readonly cookies: Readonly<Record<string, string>>;
   readonly emuFlags: readonly string[];
@@ -75,6 +89,7 @@ export function compressionPlan({ used, plainVgpus }: Effect): {
     cookies: used === 'stream' ? { compress: 'zstd' } : {},
     emuFlags: [
       ...(used === 'xenguest' ? ['-compress', 'true'] : []),
+      ...(level === undefined ? [] : ['-compress_level', String(level)]),
       ...(plainVgpus === true ? ['-compress_vgpu', 'false'] : []),
     ],
   };

@@ -1,9 +1,11 @@
 /** What the phases of one migration share at its source: what they know of it, and how they journal, wait and fail. */
+
 import { setTimeout } from 'node:timers/promises';
 import type { Backend } from '../backend/backend.js';
 import type { EmuProgram } from '../backend/emu-manager.js';
 import { untilAborted, within } from '../base/deadline.js';
-import type { ConvergenceRule, CopyFigures } from '../base/emu-protocol.js';
+import type { CompressionLevel, ConvergenceRule, CopyFigures } from '../base/emu-protocol.js';
+
 import { messageOf, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { sendSuccess } from '../wire/handshake.js';
@@ -34,6 +36,8 @@ export interface SourceDeps {
 export interface SourceSettings {
   /** `migration-compressor` as it was when the operation was queued. */
   readonly compressor: ConfiguredCompressor;
+  /** `migration-compression-level` of then. */
+  readonly compressionLevel: CompressionLevel;
   /** When a live copy stops, as it was configured when the operation was queued. */
   readonly convergence: ConvergenceRule;
   /** Take digests of both sides and compare them. */

@@ -14,7 +14,10 @@ export async function decide(attempt: Attempt, reply: ReceiveReply): Promise<Dec
   const hasVgpus = request.metadata.domain.vgpus.length > 0;
   const supports = (feature: string) =>
     emuSupports(deps.emu, feature, { ...settings.limits, signal: attempt.hooks.signal });
-  const compressor = effectiveCompressor(asked, hasVgpus, { destinationAccepts: reply.accepts, emuSupports: supports });
+  const compressor = effectiveCompressor(
+    { compressor: asked, level: settings.compressionLevel, hasVgpus },
+    { destinationAccepts: reply.accepts, emuSupports: supports },
+  );
   const effect = await untilAborted(compressor, attempt.hooks.signal);
   const { used, fallback } = effect;
   if (fallback !== undefined && used === asked) log.warn(`migration-compressor ${asked}: ${fallback}`);

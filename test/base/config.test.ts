@@ -54,6 +54,7 @@ describe('the configuration', () => {
     const { config, origins, warnings } = readConfig({ args: [], environment });
     expect(config).to.deep.equal({
       migrationCompressor: 'stream',
+      migrationCompressionLevel: 'auto',
       migrationMaxDowntime: 300,
       migrationMaxRounds: 4,
       migrationConvergence: 'proceed',

@@ -20,6 +20,7 @@ describe('command line of emu-manager', () => {
       consolePort: 9,
       debugLog: true,
       compress: true,
+      compressionLevel: 'auto',
       compressVgpu: true,
     });
   });
@@ -34,6 +35,18 @@ describe('command line of emu-manager', () => {
   ] as const) {
     it(`compresses ${compress ? 'memory' : 'no memory'} and ${compressVgpu ? 'vGPUs' : 'no vGPU'} by "${flags}"`, () => {
       expect(parse(`${base} ${flags}`.trim())).to.include({ compress, compressVgpu });
+    });
+  }
+
+  for (const [flags, compressionLevel] of [
+    ['', 'auto'],
+    ['-compress_level auto', 'auto'],
+    ['-compress_level -7', -7],
+    ['-compress_level 0', 0],
+    ['-compress_level 9', 9],
+  ] as const) {
+    it(`has the level ${compressionLevel} by "${flags}"`, () => {
+      expect(parse(`${base} ${flags}`.trim())).to.include({ compressionLevel });
     });
   }
 

@@ -76,6 +76,7 @@ async function run(script: Script, how = sendLive) {
         }
       },
       flush: async () => undefined,
+      level: () => 'none',
     },
     suspend: async () => {
       guestRuns();

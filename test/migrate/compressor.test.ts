@@ -25,6 +25,7 @@ describe('migrate/compressor: what a migration does with compression', () => {
     [{ used: 'none' }, false, {}, []],
     [{ used: 'stream' }, true, { compress: 'zstd' }, []],
     [{ used: 'xenguest' }, false, {}, ['-compress', 'true']],
+    [{ used: 'xenguest', level: -5 }, false, {}, ['-compress', 'true', '-compress_level', '-5']],
     [{ used: 'xenguest', plainVgpus: true }, false, {}, ['-compress', 'true', '-compress_vgpu', 'false']],
   ];
   for (const [effect, zstdPipe, cookies, emuFlags] of plans) {
@@ -33,8 +34,8 @@ describe('migrate/compressor: what a migration does with compression', () => {
     });
   }
 
-  const memory = ['inline-zstd/1'];
-  const both = ['inline-zstd/1', 'inline-zstd-vgpu/1'];
+  const memory = ['inline-zstd/2'];
+  const both = ['inline-zstd/2', 'inline-zstd-vgpu/1'];
   const knowsBoth = ['compress', 'compress_vgpu'];
   const plain = { plainVgpus: true } as const;
   const effects: [
@@ -49,37 +50,56 @@ describe('migrate/compressor: what a migration does with compression', () => {
     ['stream', true, [], [], { used: 'stream' }, undefined],
     ['xenguest', false, memory, ['compress'], { used: 'xenguest' }, undefined],
     ['xenguest', false, [], ['compress'], { used: 'stream' }, /destination does not accept/],
-    ['xenguest', false, ['inline-zstd/2'], ['compress'], { used: 'stream' }, /destination does not accept/],
+    ['xenguest', false, ['inline-zstd/1'], ['compress'], { used: 'stream' }, /destination does not accept/],
     ['xenguest', true, ['inline-zstd-vgpu/1'], ['compress'], { used: 'stream' }, /destination does not accept/],
     ['xenguest', false, memory, [], { used: 'stream' }, /emu-manager .* does not support/],
     ['xenguest', true, both, [], { used: 'stream' }, /emu-manager .* does not support/],
     ['xenguest', true, both, knowsBoth, { used: 'xenguest' }, undefined],
     ['xenguest', true, memory, ['compress'], { used: 'xenguest' }, undefined],
     ['xenguest', true, memory, knowsBoth, { used: 'xenguest', ...plain }, /vGPU stream: it stays plain/],
-    ['xenguest', true, ['inline-zstd/1', 'inline-zstd-vgpu/2'], knowsBoth, { used: 'xenguest', ...plain }, /vGPU/],
+    ['xenguest', true, ['inline-zstd/2', 'inline-zstd-vgpu/2'], knowsBoth, { used: 'xenguest', ...plain }, /vGPU/],
   ];
   for (const [chosen, vgpus, destinationAccepts, emu, expected, reason] of effects) {
     const sides = `destination accepts [${destinationAccepts}], emu-manager supports [${emu}]`;
     it(`${chosen} becomes ${JSON.stringify(expected)} with${vgpus ? '' : 'out'} vGPUs where the ${sides}`, async () => {
       const emuSupports = async (feature: string) => emu.includes(feature);
-      const { fallback, ...effect } = await effectiveCompressor(chosen, vgpus, { destinationAccepts, emuSupports });
+      const { fallback, ...effect } = await effectiveCompressor(
+        { compressor: chosen, level: 'auto', hasVgpus: vgpus },
+        { destinationAccepts, emuSupports },
+      );
       expect(effect).to.deep.equal(expected);
       if (reason === undefined) expect(fallback).to.equal(undefined);
       else expect(fallback).to.match(reason);
     });
   }
 
+  for (const [level, emu, expected, reason] of [
+    ['auto', ['compress', 'compress_level'], { used: 'xenguest' }, undefined],
+    [-5, ['compress', 'compress_level'], { used: 'xenguest', level: -5 }, undefined],
+    [0, ['compress', 'compress_level'], { used: 'xenguest', level: 0 }, undefined],
+    [-5, ['compress'], { used: 'xenguest' }, 'the emu-manager of the source does not support -compress_level'],
+  ] as const) {
+    it(`takes level ${level} where emu-manager supports [${emu}] as ${JSON.stringify(expected)}`, async () => {
+      const { fallback, ...effect } = await effectiveCompressor(
+        { compressor: 'xenguest', level, hasVgpus: false },
+        { destinationAccepts: memory, emuSupports: async (feature) => emu.some((known) => known === feature) },
+      );
+      expect(effect).to.deep.equal(expected);
+      expect(fallback).to.equal(reason);
+    });
+  }
+
   it('asks emu-manager nothing unless its answer matters', async () => {
     const asked: string[] = [];
     const emuSupports = async (feature: string) => asked.push(feature) > 0;
-    for (const [chosen, vgpus, destinationAccepts, questions] of [
+    for (const [compressor, hasVgpus, destinationAccepts, questions] of [
       ['stream', true, memory, []],
       ['xenguest', true, [], []],
       ['xenguest', false, memory, ['compress']],
       ['xenguest', true, both, ['compress']],
       ['xenguest', true, memory, ['compress', 'compress_vgpu']],
     ] as const) {
-      await effectiveCompressor(chosen, vgpus, { destinationAccepts, emuSupports });
+      await effectiveCompressor({ compressor, level: 'auto', hasVgpus }, { destinationAccepts, emuSupports });
       expect(asked.splice(0)).to.deep.equal(questions);
     }
   });

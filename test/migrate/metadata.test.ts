@@ -16,7 +16,7 @@ const reply: ReceiveReply = {
   memory: 'http://192.0.2.1:8480/services/xenops/migrate/mem/x',
   vgpu: { 0: 'http://192.0.2.1:8480/services/xenops/migrate/vgpu/x.0' },
   token: 'secret',
-  accepts: ['inline-zstd/1'],
+  accepts: ['inline-zstd/2'],
   restoredAck: true,
 };
 

@@ -244,7 +244,7 @@ describe('A destination that announces nothing', function () {
 
 describe('A VM with virtual GPUs, compressed in the stream', function () {
   this.timeout(60_000);
-  const memoryOnly = { formats: ['inline-zstd/1'], restoredAck: true };
+  const memoryOnly = { formats: ['inline-zstd/2'], restoredAck: true };
 
   for (const [what, announce, supports, flags, fallback] of [
     ['a destination that accepts both', undefined, undefined, [], undefined],

@@ -73,6 +73,7 @@ describe('A source that starts anew', function () {
     const settings = {
       ...({
         compressor: 'stream',
+        compressionLevel: 'auto',
         convergence: { maxDowntimeMs: 300, maxRounds: 4, strategy: 'proceed' },
         digest: false,
         suspendTimeoutMs: 1000,

@@ -14,9 +14,11 @@ import {
   type Codec,
   compressedPagesType,
   compressPages,
+  compressPagesHere,
   decodePages,
   encodePages,
   expandPages,
+  expandPagesHere,
   expandRecord,
   maxCompressedBody,
 } from '../../src/wire/page-codec.js';
@@ -27,9 +29,17 @@ import { checkLibxcStream } from '../support/libxc-checker.js';
 const text = (pages: number) => Buffer.alloc(pages * pageSize, 'In the beginning was the page. ');
 const bodyOf = (record: Buffer) => record.subarray(8, 8 + record.readUInt32LE(4));
 
+async function payloadOf(codec: Codec, pages: Buffer): Promise<Buffer> {
+  if (codec === 'zstd') return compressPages(pages);
+  if (codec === 'stored') return pages;
+  const words = Array.from({ length: pages.length / pageSize }, (_, page) =>
+    pages.subarray(page * pageSize).subarray(0, 8),
+  );
+  return codec === 'zero' ? Buffer.alloc(0) : Buffer.concat(words);
+}
+
 async function recordOf(codec: Codec, pfns: readonly number[], pages: Buffer): Promise<Buffer> {
-  const payload = codec === 'zstd' ? await compressPages(pages) : codec === 'zero' ? Buffer.alloc(0) : pages;
-  return Buffer.concat(encodePages(codec, pfns, payload));
+  return Buffer.concat(encodePages(codec, pfns, await payloadOf(codec, pages)));
 }
 
 /** A copy of a record's body with a change, and the checksum made right again. */
@@ -59,6 +69,7 @@ describe('compressed pages', () => {
     ['stored', randomBytes(3 * pageSize)],
     ['zstd', text(3)],
     ['zero', Buffer.alloc(3 * pageSize)],
+    ['repeated', Buffer.concat(['abcdefgh', 'x', '01234567'].map((word) => Buffer.alloc(pageSize, word)))],
   ] as const) {
     it(`are given back by codec ${codec}`, async () => {
       const record = await recordOf(codec, [7, 8, 100], pages);
@@ -67,6 +78,7 @@ describe('compressed pages', () => {
       expect(decoded).to.include({ codec, rawLength: pages.length });
       expect(decoded.pfns).to.deep.equal([7, 8, 100]);
       expect((await expandPages(decoded)).equals(pages)).to.equal(true);
+      expect(expandPagesHere(decoded).equals(pages)).to.equal(true);
     });
 
     it(`of codec ${codec} expand to PAGE_DATA of a valid libxc stream`, async () => {
@@ -123,7 +135,7 @@ describe('compressed pages', () => {
   });
 
   for (const [what, change, message] of [
-    ['an unknown codec', (body) => void body.writeUInt32LE(3, 0), 'codec 3'],
+    ['an unknown codec', (body) => void body.writeUInt32LE(4, 0), 'codec 4'],
     ['unknown flags', (body) => void body.writeUInt32LE(1, 4), 'flags 0x1'],
     ['no page', (body) => void body.writeUInt32LE(0, 8), '0 pages; allowed: 1 to 1024'],
     ['too many pages', (body) => void body.writeUInt32LE(1025, 8), '1025 pages'],
@@ -131,6 +143,7 @@ describe('compressed pages', () => {
     ['a page without data', (body) => void body.writeUInt8(0xf0, 24 + 7), 'a type without data'],
     ['a reserved page type', (body) => void body.writeUInt8(0x60, 24 + 7), 'reserved type 6'],
     ['stored pages that are too short', (body) => void body.writeUInt32LE(0, 0), 'expected: 8192'],
+    ['repeated pages without their words', (body) => void body.writeUInt32LE(3, 0), 'expected: 16'],
     ['zero pages with a payload', (body) => void body.writeUInt32LE(2, 0), 'expected: 0'],
     ['bytes behind the frame', (body) => Buffer.concat([body, Buffer.alloc(1)]), 'where the frame has'],
     ['a frame as long as its pages', (body) => Buffer.concat([body, Buffer.alloc(8192)]), 'for 8192 of pages'],
@@ -179,13 +192,18 @@ describe('zstd frame', () => {
   const frame = (...parts: (string | Buffer)[]) =>
     Buffer.concat([header, ...parts].map((part) => (typeof part === 'string' ? Buffer.from(part, 'hex') : part)));
 
-  it('passes as our library writes it, at any size', async () => {
+  it('passes and expands as our libraries write it, at any size and level', async () => {
+    const levels = Array.from({ length: 17 }, (_, index) => index - 7);
     for (const pages of [1, 31, 32, 33, 100, 1024]) {
       const data = Buffer.concat([
         text(pages).subarray(0, (pages * pageSize) / 2),
         randomBytes((pages * pageSize) / 2),
       ]);
-      assertFrameBounded(await compressPages(data), data.length);
+      for (const frame of [await compressPages(data), ...levels.map((level) => compressPagesHere(data, level))]) {
+        assertFrameBounded(frame, data.length);
+        const decoded = { codec: 'zstd', pfns: [], rawLength: data.length, payload: frame } as const;
+        expect(expandPagesHere(decoded).equals(data)).to.equal(true);
+      }
     }
   });
 
