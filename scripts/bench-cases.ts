@@ -1,5 +1,5 @@
 /** The cases of the benchmark by name, and what a migration's case sets on the hosts. */
-import { isConfigKey } from '../src/base/config-keys.js';
+import type { Link } from './bench-options.js';
 import { type Yardstick, yardsticks } from './bench-pipeline.js';
 import { type QemuCase, qemuCases } from './bench-qemu.js';
 import { automatic } from './bench-report.js';
@@ -18,17 +18,18 @@ export const scaleVms = 10;
 export const scaleMemory = 256 * 2 ** 20;
 const scaleLimits = [1, 2, 4, 10];
 
-const levels = ['-5', '-2', '1', '3'];
+/** Fixed levels worth trying, by the link; 0 sends what is not zero as it is. */
+const levels: Readonly<Record<Link | 'loopback', readonly number[]>> = {
+  loopback: [0, -5, -2, 1, 3],
+  '1gbit': [-5, -2, 1, 3, 6],
+  '100mbit': [1, 3, 6, 9],
+};
 
 /** The cases that are run unless others are asked for. */
-export const usualCases: readonly string[] = [
-  ...yardsticks,
-  'none',
-  'stream',
-  ...(isConfigKey('migration-compression-level')
-    ? [automatic, ...levels.map((level) => `xenguest:${level}`)]
-    : ['xenguest']),
-];
+export function usualCases(link: Link | undefined): string[] {
+  const fixed = levels[link ?? 'loopback'].map((level) => `xenguest:${level}`);
+  return [...yardsticks, 'none', 'stream', automatic, ...fixed];
+}
 
 export interface Cases {
   /** With one VM, or none. */
@@ -62,12 +63,11 @@ export function settingOf(name: string): Setting {
   });
   if (name === 'none') return { keys: {} };
   if (name === 'stream') return { compressor: 'stream', keys: { 'migration-compressor': 'stream' } };
-  if (name === 'xenguest') return xenguest({});
   if (name === automatic) return xenguest({ 'migration-compression-level': 'auto' });
   if (kind === 'xenguest') return xenguest({ 'migration-compression-level': value as string });
   if (kind === 'scale' && /^[1-9]\d*$/.test(value as string)) {
     return xenguest({ 'migration-outgoing-limit': value as string, 'migration-incoming-limit': value as string });
   }
-  const known = [...usualCases, 'xenguest:LEVEL', ...qemuCases, 'scale', 'scale:LIMIT'];
+  const known = [...yardsticks, 'none', 'stream', automatic, 'xenguest:LEVEL', ...qemuCases, 'scale', 'scale:LIMIT'];
   throw new Error(`there is no case '${name}'; there are ${known.join(', ')}`);
 }

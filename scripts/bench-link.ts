@@ -78,7 +78,8 @@ async function runInside(
 ): Promise<number> {
   signal.throwIfAborted();
   const command = [process.execPath, process.argv[1] as string, ...args, '--peer', other];
-  const child = spawn('ip', ['netns', 'exec', one, ...command], { stdio: 'inherit' });
+  // The end of its standard input tells it that this process is gone.
+  const child = spawn('ip', ['netns', 'exec', one, ...command], { stdio: ['pipe', 'inherit', 'inherit'] });
   const interrupt = () => void child.kill('SIGINT');
   signal.addEventListener('abort', interrupt);
   const [status] = (await once(child, 'exit')) as [number | null];

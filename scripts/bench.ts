@@ -21,7 +21,7 @@ const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
 async function benchMigrations(options: BenchOptions, signal: AbortSignal): Promise<void> {
   const { rounds, memory, json, link, peer } = options;
-  const cases = casesOf(options.cases ?? usualCases);
+  const cases = casesOf(options.cases ?? usualCases(link));
   const single = [...new Set([...cases.single, ...(options.qemu ? qemuCases : [])])];
   const scale = options.scale ? casesOf(['scale']).scale : cases.scale;
   const qemu = single.some(isQemuCase) ? await findQemu(signal) : undefined;
@@ -76,6 +76,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const { link, peer } = options;
   if (link !== undefined && peer === undefined) return runOnLink(link, args, interrupted.signal);
+  if (peer !== undefined) process.stdin.resume().on('end', () => interrupted.abort(new Error('nobody waits any more')));
   if (options.migrations) await benchMigrations(options, interrupted.signal);
   return options.api ? benchApi(options.json, interrupted.signal) : 0;
 }

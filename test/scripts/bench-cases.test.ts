@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { casesOf, settingOf, usualCases } from '../../scripts/bench-cases.js';
+import { links } from '../../scripts/bench-options.js';
 
 describe('the cases of the benchmark', () => {
   it('are each run once, those of many VMs apart', () => {
@@ -7,7 +8,9 @@ describe('the cases of the benchmark', () => {
       single: ['none', 'pipe', 'qemu-zstd', 'xenguest:-5'],
       scale: ['scale:1', 'scale:2', 'scale:4', 'scale:10'],
     });
-    expect(casesOf(usualCases).single).to.deep.equal(usualCases);
+    for (const link of [undefined, ...links]) {
+      expect(casesOf(usualCases(link)), link).to.deep.equal({ single: usualCases(link), scale: [] });
+    }
   });
 
   it('set what they are named for', () => {

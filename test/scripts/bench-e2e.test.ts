@@ -5,12 +5,19 @@ import { execa } from 'execa';
 
 const program = fileURLToPath(new URL('../../scripts/bench.js', import.meta.url));
 
+/** @returns how it ended, whatever that was, with its process id */
+async function run(args: readonly string[], env: Record<string, string> = {}) {
+  const child = execa(process.execPath, [program, ...args], { reject: false, env });
+  const { stdout, stderr, exitCode } = await child;
+  return { stdout, stderr, exitCode, pid: child.pid };
+}
+
 describe('the benchmark', function () {
   this.timeout(120_000);
 
   it('migrates between two daemons and prints one object a case', async () => {
     const args = ['--cases', 'none,cat', '--memory', '16', '--rounds', '1', '--json'];
-    const { stdout, stderr, exitCode } = await execa(process.execPath, [program, ...args]);
+    const { stdout, stderr, exitCode } = await run(args);
     expect(exitCode).to.equal(0);
     const [none, cat, ...more] = stdout.split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
     expect(more).to.deep.equal([]);
@@ -32,6 +39,25 @@ describe('the benchmark', function () {
     expect(existsSync(directory as string)).to.equal(false);
   });
 
+  it('puts the hosts into network namespaces where the machine allows it', async () => {
+    const args = ['--cases', 'cat', '--memory', '4', '--rounds', '1', '--json', '--link', '1gbit'];
+    const { stdout, stderr, exitCode, pid } = await run(args);
+    if (exitCode === 0) {
+      expect(JSON.parse(stdout)).to.include({ case: 'cat', wire_bytes: 4 * 2 ** 20 });
+      const { stdout: namespaces } = await execa('ip', ['netns', 'list']);
+      expect(namespaces).not.to.include(`xenferry-bench-${pid}-`);
+    } else {
+      expect({ stdout, exitCode }).to.deep.equal({ stdout: '', exitCode: 1 });
+      expect(stderr).to.match(/^bench: --link (1gbit needs root|is not possible here)/);
+    }
+  });
+
+  it('says so where there is no QEMU', async () => {
+    const { stdout, stderr, exitCode } = await run(['--cases', 'cat', '--qemu'], { PATH: '' });
+    const said = 'bench: --qemu needs the program qemu-system-x86_64, which is not installed here';
+    expect({ stdout, stderr, exitCode }).to.deep.equal({ stdout: '', stderr: said, exitCode: 1 });
+  });
+
   const wrong: readonly [args: string, message: string][] = [
     ['--cases none,speed', "bench: there is no case 'speed'; there are pipe, cat, none, stream,"],
     ['--memory 1048576 --cases none', 'bench: guests: 1 of 1048576 MiB and what goes beside need 2097152 MiB, and '],
@@ -39,9 +65,7 @@ describe('the benchmark', function () {
   ];
   for (const [args, message] of wrong) {
     it(`says what is wrong: ${args}`, async () => {
-      const { stdout, stderr, exitCode } = await execa(process.execPath, [program, ...args.split(' ')], {
-        reject: false,
-      });
+      const { stdout, stderr, exitCode } = await run(args.split(' '));
       expect({ stdout, exitCode }).to.deep.equal({ stdout: '', exitCode: 1 });
       expect(stderr).to.include(message);
     });
