@@ -63,23 +63,30 @@ function inWords({ seconds, cpuSeconds, wireBytes }: Sample, memory: number): st
   return `${seconds.toFixed(2)} s, ${speed} GiB/s, CPU ${cpuSeconds.toFixed(2)} s${wire}`;
 }
 
+const sharedMemory = '/dev/shm';
+
 /** A directory on a tmpfs, where it has the room; all that is in it goes with it. */
-async function memoryDirectory({ cases, memory, vms }: RoundsInit): Promise<string> {
+async function memoryDirectory({ cases, memory, vms, say }: RoundsInit): Promise<string> {
+  const qemu = cases.some(isQemuCase);
   // Each guest is promised whole at both hosts; a third of the image is holes; QEMU's copy of it has none.
-  const times =
-    vms * 2 + (cases.some(isYardstick) || cases.some(isQemuCase) ? 0.7 : 0) + (cases.some(isQemuCase) ? 1 : 0);
+  const times = vms * 2 + (qemu || cases.some(isYardstick) ? 0.66 : 0) + (qemu ? 1 : 0);
   const needed = Math.ceil(memory * times);
-  const room = async (parent: string) => {
-    const there = await statfs(parent).catch(() => ({ bavail: 0, bsize: 0 }));
-    return there.bavail * there.bsize;
-  };
-  const parent = (await room('/dev/shm')) >= needed ? '/dev/shm' : tmpdir();
-  const free = await room(parent);
-  if (free < needed) {
-    const parts = [`${vms} of ${memory / MiB} MiB and what goes beside need ${Math.ceil(needed / MiB)} MiB`];
-    throw new Error(`guests: ${parts}, and ${parent} has ${Math.floor(free / MiB)} MiB free`);
+  const inShared = await freeBytes(sharedMemory);
+  const parent = inShared >= needed ? sharedMemory : tmpdir();
+  const free = await freeBytes(parent);
+  const what = `${vms} of ${memory / MiB} MiB and what goes beside need ${Math.ceil(needed / MiB)} MiB`;
+  if (free < needed) throw new Error(`guests: ${what}, and ${parent} has ${Math.floor(free / MiB)} MiB free`);
+  if (parent !== sharedMemory) {
+    say(
+      `${sharedMemory} has ${Math.floor(inShared / MiB)} MiB free, and guests, ${what}: all is in ${parent}, at the speed of that`,
+    );
   }
   return mkdtemp(join(parent, 'xenferry-bench-'));
+}
+
+async function freeBytes(directory: string): Promise<number> {
+  const { bavail, bsize } = await statfs(directory).catch(() => ({ bavail: 0, bsize: 0 }));
+  return bavail * bsize;
 }
 
 /** Holes stay holes, as in the guest's own file. @returns the file */
