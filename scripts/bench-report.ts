@@ -144,6 +144,7 @@ const columns: readonly Column[] = [
   ['± %', (result) => shown(result.noise, 1, 100)],
   ['CPU-s/GiB', (result) => shown(result.cpu_s_per_gib, 2)],
   ['ratio', (result) => shown(result.ratio, 2)],
+  ['level', (result) => result.level ?? ''],
   ['wire MiB', (result) => shown(result.wire_bytes, 1, 1 / MiB)],
   ['downtime ms', (result) => shown(result.downtime_ms, 0)],
   ['vs pipe', (result) => shown(result.vs_pipe, 2)],
