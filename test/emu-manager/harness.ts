@@ -51,9 +51,10 @@ const spec: DomainSpec = {
   vgpus: [],
 };
 
-export async function openLab(): Promise<Lab> {
+/** @param memoryBytes what its domains may have in all */
+export async function openLab(memoryBytes = 256 << 20): Promise<Lab> {
   const directory = fs.mkdtempSync(path.join(tmpdir(), 'xenferry-emu-'));
-  const simulator = await createSimulator({ stateDir: path.join(directory, 'hypervisor'), memoryBytes: 256 << 20 });
+  const simulator = await createSimulator({ stateDir: path.join(directory, 'hypervisor'), memoryBytes });
   const environment = simulator.emuEnvironment();
   const helper = await connectHypervisor(environment.XENFERRY_HYPERVISOR as string, 'helper');
   const running = new Set<ChildProcess>();
