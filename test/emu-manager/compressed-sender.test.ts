@@ -121,7 +121,7 @@ describe('compressed sender', function () {
   }
 
   it('tells the level', async () => {
-    expect((await sendAll(-3, 1)).level).to.equal('-3');
+    expect((await sendAll(-3, 1)).level).to.equal('1/-3');
     expect((await sendAll(0, 1)).level).to.equal('none');
   });
 

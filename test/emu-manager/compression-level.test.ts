@@ -87,10 +87,11 @@ describe('compression effort', () => {
 
 describe('compression level', () => {
   for (const [level, text, binary, word] of [
-    [-5, -5, -5, '-5'],
+    [-5, 1, -5, '1/-5'],
+    [1, 1, 1, '1'],
     [3, 3, 3, '3'],
   ] as const) {
-    it(`${level} is that of every frame`, () => {
+    it(`${level} is that of every frame, but for text at 1 where it is less`, () => {
       const chooser = createLevelChooser(level);
       chooser.sent(2 ** 30, true);
       expect(chooser.levels()).to.deep.equal({ text, binary });
