@@ -35,6 +35,8 @@ export interface RunArguments {
   readonly compressVgpu: boolean;
   /** When a live save stops copying while the guest runs, and whether figures are told; absent where nothing is said of it. */
   readonly convergence?: ConvergenceRule;
+  /** The inode of the socket that carries the memory stream to the other host, whichever process has it. */
+  readonly link?: string;
 }
 
 export type Arguments = RunArguments | { readonly kind: 'supports'; readonly feature: string };
@@ -61,7 +63,7 @@ const switches = ['-live', '-debuglog', '-compress', '-compress_vgpu'];
 const convergence = ['-max_downtime', '-max_rounds'];
 const numbers = ['-controlinfd', '-controloutfd', '-fd', '-domid', '-store_port', '-console_port', ...convergence];
 const needed = ['-controlinfd', '-controloutfd', '-fd', '-mode', '-domid'];
-const flags = ['-mode', '-dm', '-convergence', '-compress_level', '-supports', ...numbers, ...switches];
+const flags = ['-mode', '-dm', '-convergence', '-link', '-compress_level', '-supports', ...numbers, ...switches];
 
 /**
  * @param argv what follows the program's name; of a repeated flag the last one counts, but each `-dm` does
@@ -86,6 +88,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
   if (feature !== undefined) return { kind: 'supports', feature };
   const missing = needed.filter((flag) => !values.has(flag));
   if (missing.length > 0) fail(`missing: ${missing.map((flag) => `${flag} ${allowedValues(flag)}`).join(', ')}`);
+  const link = values.get('-link');
   const numberOf = (flag: string) => Number(values.get(flag) ?? 0);
   const isOn = (flag: string) => values.get(flag) === 'true';
   return {
@@ -104,6 +107,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
     compressionLevel: parseCompressionLevel(values.get('-compress_level') ?? 'auto') ?? 'auto',
     compressVgpu: isOn('-compress') && values.get('-compress_vgpu') !== 'false',
     ...ruleOf(values),
+    ...(link === undefined ? {} : { link }),
   };
 }
 
@@ -119,6 +123,7 @@ function isAllowed(flag: string, value: string): boolean {
   if (numbers.includes(flag)) return optionalNumber(value) !== undefined;
   if (switches.includes(flag)) return value === 'true' || value === 'false';
   if (flag === '-mode') return Object.hasOwn(modes, value);
+  if (flag === '-link') return /^\d{1,20}$/.test(value);
   if (flag === '-convergence') return convergenceStrategies.some((word) => word === value);
   if (flag === '-compress_level') return parseCompressionLevel(value) !== undefined;
   if (flag === '-dm') return value === 'qemu' || /^vgpu:\d{1,9}$/.test(value);
@@ -129,6 +134,7 @@ function allowedValues(flag: string): string {
   if (numbers.includes(flag)) return 'a whole number';
   if (switches.includes(flag)) return 'true, false';
   if (flag === '-mode') return Object.keys(modes).join(', ');
+  if (flag === '-link') return 'the inode of a socket';
   if (flag === '-convergence') return convergenceStrategies.join(', ');
   if (flag === '-compress_level') return compressionLevelAllowed;
   return flag === '-dm' ? 'qemu, vgpu:<descriptor>' : 'a feature';

@@ -58,7 +58,7 @@ const mostCopies = 12;
 const fixedMs = 50;
 /** A rate is that of the last rounds with so many bytes: what buffers on the way take at once says nothing of the link. */
 const telling = 8 << 20;
-const plainPageBytes = pageSize + 8;
+const firstPageBytes = 2 * (pageSize + 8);
 
 /** @param course with at least one round */
 export function decide(rule: ConvergenceRule, { rounds, throttlePercent, memoryPages }: Course): Decision {
@@ -91,8 +91,9 @@ export function mostHeldBack(rule: ConvergenceRule, rounds: readonly LiveRound[]
 }
 
 /**
- * Pages that the guest has written, sent a second. The first round has zeros in it, which are sent in no time and are not what
- * a guest writes: until there is another one, pages count as not compressed.
+ * Pages that the guest has written, sent a second. The first round has zeros in it, which are sent in no time, by this process or
+ * by one that compresses behind it, and are not what a guest writes: until there is another one, pages count as not compressed, and
+ * as sent at half the rate.
  */
 function writtenPagesPerSecond(rounds: readonly Omit<LiveRound, 'left'>[]): number {
   const sum = { bytes: 0, ms: 0, writtenBytes: 0, writtenPages: 0 };
@@ -104,6 +105,6 @@ function writtenPagesPerSecond(rounds: readonly Omit<LiveRound, 'left'>[]): numb
     sum.writtenBytes += bytes;
     sum.writtenPages += pages;
   }
-  const pageBytes = sum.writtenPages === 0 ? plainPageBytes : sum.writtenBytes / sum.writtenPages;
+  const pageBytes = sum.writtenPages === 0 ? firstPageBytes : sum.writtenBytes / sum.writtenPages;
   return ((Math.max(1, sum.bytes) / Math.max(0.001, sum.ms)) * 1000) / Math.max(1, pageBytes);
 }

@@ -34,7 +34,9 @@ export interface Course {
   begin(pages: number, heldBack?: number): void;
   /** So many of its pages were dealt with, and so many of these sent. @param dirtied where it is known */
   passed(pages: number, sent: number, dirtied: Dirtied | undefined): void;
-  /** All of its pages are in the stream. */
+  /** All of its pages are written, and so many bytes of the stream not at the peer yet. */
+  waits(bytes: number): void;
+  /** All of its pages are sent. */
   sent(): void;
   /** The guest ran in it, wrote so many pages, and so many are left to be sent now: what to do next. */
   next(dirtied: number, left: number): Decision;
@@ -55,7 +57,7 @@ export function createCourse({ memoryPages, written, level, rule, now, progress,
     ...{ round: 0, pagesLeft: memoryPages, pagesPerSecond: 0, dirtyPagesPerSecond: 0, expectedDowntimeMs: 0 },
     ...{ throttlePercent: 0, level: level() },
   };
-  let round = { pages: 0, heldBack: 0, isLast: false, passed: 0, sent: 0, startedAt: 0, startedBytes: 0 };
+  let round = { pages: 0, heldBack: 0, isLast: false, passed: 0, sent: 0, waiting: 0, startedAt: 0, startedBytes: 0 };
   let sentBefore = 0;
   let toldAt = 0;
 
@@ -73,7 +75,7 @@ export function createCourse({ memoryPages, written, level, rule, now, progress,
     begin(pages, heldBack) {
       const isLast = heldBack === undefined;
       const begun = { startedAt: now(), startedBytes: written() };
-      round = { ...{ pages, heldBack: heldBack ?? 0, isLast, passed: 0, sent: 0 }, ...begun };
+      round = { ...{ pages, heldBack: heldBack ?? 0, isLast, passed: 0, sent: 0, waiting: 0 }, ...begun };
       figures = { ...figures, round: figures.round + 1 };
     },
     passed(pages, sent, dirtied) {
@@ -85,6 +87,7 @@ export function createCourse({ memoryPages, written, level, rule, now, progress,
       progress(from + ((to - from) * round.passed) / round.pages);
       if (now() - toldAt < tellMs) return;
       const current = measure();
+      if (current.bytes === 0) return;
       const pagesLeft = round.pages - round.passed + round.heldBack + (dirtied?.pages ?? 0);
       show({
         pagesLeft,
@@ -93,11 +96,19 @@ export function createCourse({ memoryPages, written, level, rule, now, progress,
         ...(dirtied === undefined ? {} : { dirtyPagesPerSecond: dirtied.perSecond }),
       });
     },
+    waits(bytes) {
+      // Those that move on alone: who watches whether this process writes anything is not to be told that all is well.
+      const isLess = bytes < round.waiting;
+      round.waiting = bytes;
+      if (isLess && now() - toldAt >= tellMs) show({ pagesPerSecond: perSecond(round.sent, measure().ms) });
+    },
     sent() {
       const measured = measure();
       rounds.push({ ...measured, left: 0 });
       sentBefore += round.sent;
-      figures = { ...figures, pagesLeft: 0, pagesPerSecond: perSecond(measured.pages, measured.ms) };
+      // The last round is not waited for to arrive: it says nothing of the link.
+      const rate = round.isLast && rounds.length > 1 ? {} : { pagesPerSecond: perSecond(measured.pages, measured.ms) };
+      figures = { ...figures, pagesLeft: 0, ...rate };
     },
     next(dirtied, left) {
       const last = { ...(rounds.pop() as LiveRound), left };

@@ -5,6 +5,7 @@
  * Pages that change often wait for the last round: those that the guest has written again by the time their turn comes, as far as
  * a look now and then tells, and those that it wrote in two rounds in a row, as many as the downtime has room for.
  */
+import { setTimeout } from 'node:timers/promises';
 import type { Course, Dirtied, Sent } from './course.js';
 import type { Domain, DomainLogDirty } from './domain.js';
 import { addPages, allPages, countPages, hasPage, pagesIn, pagesInBoth, removePages } from './page-bitmap.js';
@@ -14,6 +15,8 @@ export interface RoundsInit {
   readonly domain: Domain;
   readonly sender: PageSender;
   readonly course: Course;
+  /** Bytes that were written and are not at the peer yet. */
+  readonly queued: () => number;
   /** The time, in milliseconds. */
   readonly now: () => number;
   /** Resolves when the guest stands still. */
@@ -62,7 +65,8 @@ interface Live {
   readonly heldBack: number;
 }
 
-async function sendRound({ sender, course, now }: RoundsInit, todo: Uint8Array, live?: Live): Promise<void> {
+async function sendRound(init: RoundsInit, todo: Uint8Array, live?: Live): Promise<void> {
+  const { sender, course, now } = init;
   const peeker = live === undefined ? undefined : createPeeker(live.log, now);
   course.begin(countPages(todo), live?.heldBack);
   for (const pfns of pagesIn(todo, sender.atMost)) {
@@ -72,8 +76,27 @@ async function sendRound({ sender, course, now }: RoundsInit, todo: Uint8Array, 
     course.passed(pfns.length, wanted.length, peeker?.dirtied());
   }
   await sender.flush();
+  if (live !== undefined) await drain(init);
   course.sent();
   await peeker?.end();
+}
+
+/** Little enough to make no difference. */
+const fewBytes = 64 << 10;
+
+/**
+ * Wait until the peer has what was written. So a round takes as long as the link does, and the guest does not stand still while
+ * buffers empty.
+ */
+async function drain({ course, queued, now }: RoundsInit): Promise<void> {
+  for (;;) {
+    const began = now();
+    const bytes = queued();
+    if (bytes < fewBytes) return;
+    course.waits(bytes);
+    // A machine with many sockets takes a while to tell.
+    await setTimeout(Math.max(5, 10 * (now() - began)));
+  }
 }
 
 /** So often at most it is looked which pages the guest has written again. */

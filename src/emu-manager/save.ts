@@ -27,6 +27,7 @@ import type { Domain } from './domain.js';
 import { createPlainSender } from './page-sender.js';
 
 import { sendLive, sendSuspended } from './rounds.js';
+import { openSendQueue } from './send-queue.js';
 import { consolePfn, storePfn } from './special-pages.js';
 
 export interface SaveDeps {
@@ -83,7 +84,8 @@ async function sendMemory(args: RunArguments, { control, domain }: SaveDeps, sin
       if (args.convergence !== undefined || args.debugLog) control.log(formatFigures(figures));
     },
   });
-  const init = { domain, sender, course, now, suspend: control.suspend };
+  const queued = args.link === undefined ? () => 0 : openSendQueue(args.link);
+  const init = { domain, sender, course, queued, now, suspend: control.suspend };
   return args.live ? sendLive(init) : sendSuspended(init);
 }
 

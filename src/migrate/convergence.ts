@@ -9,9 +9,22 @@ import { messageOf, XapiError } from '../base/errors.js';
 export const notSupported =
   'the emu-manager of the source does not support -convergence: migration-max-downtime, migration-max-rounds and migration-convergence do not count';
 
-/** Arguments for an emu-manager that supports `convergence`. */
-export function convergenceFlags({ maxDowntimeMs, maxRounds, strategy }: ConvergenceRule): readonly string[] {
-  return ['-max_downtime', String(maxDowntimeMs), '-max_rounds', String(maxRounds), '-convergence', strategy];
+/**
+ * Arguments for an emu-manager that supports `convergence`.
+ * @param link the inode of the socket to the other host, where it is known: what waits in it is not there yet, whoever wrote it
+ */
+export function convergenceFlags(rule: ConvergenceRule, link: string | undefined): readonly string[] {
+  const { maxDowntimeMs, maxRounds, strategy } = rule;
+  const linkFlags = link === undefined ? [] : ['-link', link];
+  return [
+    ...linkFlags,
+    '-max_downtime',
+    String(maxDowntimeMs),
+    '-max_rounds',
+    String(maxRounds),
+    '-convergence',
+    strategy,
+  ];
 }
 
 /** A save's error; that of a guest which wrote too fast comes with what can be done. */

@@ -98,8 +98,6 @@ export interface Attempt {
 export interface Decision extends Effect {
   readonly asked: Compressor;
   readonly cookies: Readonly<Record<string, string>>;
-  /** Arguments for emu-manager beyond those that every save has. */
-  readonly emuFlags: readonly string[];
   /** Whether emu-manager goes by the configured rule of convergence. */
   readonly converges: boolean;
 }

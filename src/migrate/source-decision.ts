@@ -2,7 +2,7 @@
 import { emuSupports } from '../backend/emu-manager.js';
 import { untilAborted } from '../base/deadline.js';
 import { chooseCompressor, compressionPlan, effectiveCompressor } from './compressor.js';
-import { convergenceFlags, notSupported } from './convergence.js';
+import { notSupported } from './convergence.js';
 import type { ReceiveReply } from './metadata.js';
 import { memoryMigrationVersion } from './protocol.js';
 import type { Attempt, Decision } from './source-attempt.js';
@@ -32,6 +32,5 @@ export async function decide(attempt: Attempt, reply: ReceiveReply): Promise<Dec
     mem_migration: memoryMigrationVersion,
     ...compressionPlan(effect).cookies,
   };
-  const emuFlags = [...compressionPlan(effect).emuFlags, ...(converges ? convergenceFlags(settings.convergence) : [])];
-  return { ...effect, asked, cookies, emuFlags, converges };
+  return { ...effect, asked, cookies, converges };
 }

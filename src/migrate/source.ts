@@ -9,10 +9,10 @@ import { untilAborted, within } from '../base/deadline.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import { type ChannelKind, openChannel } from '../wire/channel.js';
 import { PeerError, sendSuccess } from '../wire/handshake.js';
-import type { RawSocket } from '../wire/raw-socket.js';
+import { type RawSocket, socketInode } from '../wire/raw-socket.js';
 import { type SaveResult, saveImage } from '../xenops/image.js';
 import { compressionPlan } from './compressor.js';
-import { withAdvice } from './convergence.js';
+import { convergenceFlags, withAdvice } from './convergence.js';
 import type { ReceiveReply, VmMetadata } from './metadata.js';
 import { hear } from './peer-word.js';
 import { oldCopyUuid, type SynchronisationPoint } from './protocol.js';
@@ -193,6 +193,9 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
   const answer = listen(attempt, channels.control, channels.restoredAck ? '2-restored' : '4');
   answer.catch((error: unknown) => stop.abort(error));
   const signal = AbortSignal.any([hooks.signal, stop.signal]);
+  const plan = compressionPlan(decision);
+  const link = socketInode(channels.memory.fd);
+  const paceFlags = decision.converges ? convergenceFlags(settings.convergence, link) : [];
   const save = saveImage({
     backend: deps.backend,
     emu: deps.emu,
@@ -201,8 +204,8 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
     live: row.wasRunning,
     vmStr: JSON.stringify(request.metadata.domain),
     channels,
-    ...(compressionPlan(decision).zstdPipe ? { zstd: deps.zstd } : {}),
-    emuFlags: decision.emuFlags,
+    ...(plan.zstdPipe ? { zstd: deps.zstd } : {}),
+    emuFlags: [...plan.emuFlags, ...paceFlags],
     endTimeoutMs: settings.stepTimeoutMs,
     signal,
     log: attempt.log,

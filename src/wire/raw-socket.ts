@@ -6,6 +6,7 @@
  * buffer that is given beforehand: here one of a single byte while nothing is being read (the first byte of the next read
  * lands there), and then one of just the bytes still wanted. After the last of them the callback stops the reading.
  */
+import { readlinkSync } from 'node:fs';
 import net from 'node:net';
 import { within } from '../base/deadline.js';
 import { XapiError } from '../base/errors.js';
@@ -114,6 +115,15 @@ export function adoptRaw(
     return ordinary;
   };
   return { raw, release };
+}
+
+/** The inode of an open socket, by which the system's tables name it; undefined where it is none, or the system does not tell. */
+export function socketInode(fd: number): string | undefined {
+  try {
+    return /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${fd}`))?.[1];
+  } catch {
+    return undefined;
+  }
 }
 
 function takeHandle(socket: net.Socket): unknown {

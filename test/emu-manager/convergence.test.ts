@@ -23,13 +23,13 @@ describe('The rounds of a live save', () => {
     ['have left few pages', [round(memoryPages, 49)], 0, { proceed: 'suspend', fail: 'suspend' }],
     [
       'have left what fits',
-      [round(memoryPages, 24_000)],
+      [round(memoryPages, 12_000)],
       0,
       { proceed: 'suspend', throttle: 'suspend', fail: 'suspend' },
     ],
     [
       'have left what does not fit',
-      [round(memoryPages, 26_000)],
+      [round(memoryPages, 13_000)],
       0,
       { proceed: 'round', throttle: 'round', fail: 'round' },
     ],
@@ -86,21 +86,19 @@ describe('The expected downtime', () => {
   const fixed = expectedDowntimeMs(0, [round(1000, 0)]);
 
   it('is the time that the rest takes at the measured rate, and what passes besides', () => {
-    expect(expectedDowntimeMs(10_000, [round(memoryPages, 0)])).to.be.closeTo(fixed + 100, 0.1);
+    expect(expectedDowntimeMs(10_000, [round(memoryPages, 0), round(memoryPages, 0)])).to.be.closeTo(fixed + 100, 0.1);
   });
 
-  it('goes by bytes as they were compressed, but for the first round, which has the zeros', () => {
+  it('goes by bytes as they were compressed, but for the first round, which has the zeros: it says little', () => {
     const compressed = round(100_000, 0, 1000);
-    expect(expectedDowntimeMs(10_000, [compressed])).to.be.closeTo(fixed + 410.4, 0.1);
+    expect(expectedDowntimeMs(10_000, [compressed])).to.be.closeTo(fixed + 820.8, 0.1);
     expect(expectedDowntimeMs(10_000, [round(memoryPages, 0), compressed])).to.be.closeTo(fixed + 100, 0.1);
   });
 
   it('does not trust a round that fits into buffers', () => {
     const slow = round(memoryPages, 0, plain, 100_000);
     const atOnce = round(100, 0, plain, 0.01);
-    const alone = expectedDowntimeMs(2621, [slow]);
-    expect(alone).to.be.closeTo(fixed + 1000, 1);
-    expect(expectedDowntimeMs(2621, [slow, atOnce])).to.be.closeTo(alone, 5);
+    expect(expectedDowntimeMs(2621, [slow, atOnce])).to.be.closeTo(fixed + 1000, 5);
   });
 
   it('follows the link of now once a round says enough', () => {
@@ -116,7 +114,7 @@ describe('The expected downtime', () => {
 
   it('leaves half of itself to pages that change often', () => {
     const rule = { maxDowntimeMs: fixed + 200, maxRounds: 4, strategy: 'proceed' } as const;
-    expect(mostHeldBack(rule, [round(memoryPages, 0)])).to.be.closeTo(10_000, 1);
+    expect(mostHeldBack(rule, [round(memoryPages, 0), round(memoryPages, 0)])).to.be.closeTo(10_000, 1);
     expect(mostHeldBack({ ...rule, maxDowntimeMs: 0 }, [round(memoryPages, 0)])).to.equal(0);
   });
 });

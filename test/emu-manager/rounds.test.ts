@@ -17,6 +17,8 @@ interface Script {
   readonly msOfPage: number;
   /** The pages that the guest writes while one is sent, at full speed; begins anew at its end. */
   readonly writes: readonly (readonly number[])[];
+  /** The bytes that wait for the peer, each time that one asks. */
+  readonly queued?: readonly number[];
 }
 
 /** A save of a guest that writes as the script says. */
@@ -26,6 +28,8 @@ async function run(script: Script, how = sendLive) {
   const sendings: number[] = Array(pages).fill(0);
   const figures: CopyFigures[] = [];
   const shares: number[] = [];
+  const queue = [...(script.queued ?? [])];
+  const waits: number[] = [];
   const log = createLogDirty(pages);
   let clock = 0;
   let written = 0;
@@ -64,6 +68,12 @@ async function run(script: Script, how = sendLive) {
   });
   const sent = await how({
     ...{ course, now, domain: { memory: { pages }, logDirty } as unknown as Domain },
+    queued: () => {
+      const bytes = queue.shift() ?? 0;
+      if (bytes > 0) clock += 10;
+      waits.push(running ? bytes : -1);
+      return bytes;
+    },
     sender: {
       atMost: 4,
       async send(pfns) {
@@ -83,7 +93,7 @@ async function run(script: Script, how = sendLive) {
       running = false;
     },
   });
-  return { memory, arrived, sendings, figures, shares, sent };
+  return { memory, arrived, sendings, figures, shares, waits, sent };
 }
 
 const idle: Script = { strategy: 'proceed', maxDowntimeMs: 300, maxRounds: 4, msOfPage: 1, writes: [[]] };
@@ -164,6 +174,14 @@ describe('The rounds of a save', () => {
     const writes = Array.from({ length: pages }, (_, pfn) => [pfn, (pfn * 7) % pages]);
     const { shares } = await run({ ...idle, strategy: 'throttle', maxDowntimeMs: 85, msOfPage: 0.5, writes });
     expect(shares.length).to.be.within(1, 4);
+  });
+
+  it('are over when the peer has what was written, while the guest still runs', async () => {
+    const queued = [9 << 20, 5 << 20, 100, 3 << 20, 3 << 20, 0];
+    const { waits, figures } = await run({ ...idle, maxDowntimeMs: 1, maxRounds: 2, writes: busy(100), queued });
+    expect(waits).to.deep.equal(queued);
+    const rates = figures.filter(({ round, pagesLeft }) => round === 1 && pagesLeft > 0);
+    expect(rates.at(-1)?.pagesPerSecond).to.be.closeTo(870, 1);
   });
 
   it('tell the link and the guest apart', async () => {

@@ -9,8 +9,10 @@ import { openTestHost, requestTo, type TestHost, testDomain } from '../support/h
 
 describe('The rule of convergence', () => {
   it('becomes arguments of emu-manager', () => {
-    const flags = convergenceFlags({ maxDowntimeMs: 300, maxRounds: 4, strategy: 'throttle' });
-    expect(flags.join(' ')).to.equal('-max_downtime 300 -max_rounds 4 -convergence throttle');
+    const rule = { maxDowntimeMs: 300, maxRounds: 4, strategy: 'throttle' } as const;
+    const flags = '-max_downtime 300 -max_rounds 4 -convergence throttle';
+    expect(convergenceFlags(rule, undefined).join(' ')).to.equal(flags);
+    expect(convergenceFlags(rule, '4026531840').join(' ')).to.equal(`-link 4026531840 ${flags}`);
   });
 
   it('explains its failure, and nothing else', () => {

@@ -1,0 +1,45 @@
+import { once } from 'node:events';
+import net from 'node:net';
+import { setImmediate } from 'node:timers/promises';
+import { expect } from 'chai';
+import { openSendQueue } from '../../src/emu-manager/send-queue.js';
+import { connectRaw, type RawSocket, socketInode } from '../../src/wire/raw-socket.js';
+import { openSocketPair } from '../../src/wire/socket-pair.js';
+
+describe('the send queue of a socket', () => {
+  it('has what the peer does not take, and is empty when it did', async () => {
+    const server = net.createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
+    const accepted = once(server, 'connection') as Promise<[net.Socket]>;
+    let ours: RawSocket | undefined;
+    try {
+      await once(server, 'listening');
+      const { port } = server.address() as net.AddressInfo;
+      ours = await connectRaw({ host: '127.0.0.1', port });
+      const queue = openSendQueue(socketInode(ours.fd) as string);
+      expect(queue()).to.equal(0);
+      // More than the buffers of both ends hold.
+      const written = ours.write(Buffer.alloc(64 << 20));
+      while (queue() < 64 << 10) await setImmediate();
+      (await accepted)[0].resume();
+      await written;
+      while (queue() > 0) await setImmediate();
+      ours.destroy();
+      (await accepted)[0].destroy();
+      expect(queue()).to.equal(0);
+    } finally {
+      ours?.destroy();
+      server.close();
+    }
+  });
+
+  it('is empty for what is no TCP socket, and for one that is not there', async () => {
+    const [ours, theirs] = await openSocketPair();
+    const inode = socketInode(ours.fd) as string;
+    await ours.write(Buffer.from('waits'));
+    expect(openSendQueue(inode)()).to.equal(0);
+    expect(openSendQueue('99999999999')()).to.equal(0);
+    expect(socketInode(-1)).to.equal(undefined);
+    ours.destroy();
+    theirs.destroy();
+  });
+});
