@@ -23,9 +23,7 @@ import { defaultRule } from './convergence.js';
 import { createCourse, type Sent } from './course.js';
 import type { Sink } from './descriptor.js';
 import type { Domain } from './domain.js';
-
 import { createPlainSender } from './page-sender.js';
-
 import { sendLive, sendSuspended } from './rounds.js';
 import { openSendQueue } from './send-queue.js';
 import { consolePfn, storePfn } from './special-pages.js';
