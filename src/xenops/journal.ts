@@ -58,35 +58,55 @@ export interface Journal {
 /** A row with the time, in milliseconds since 1970, at which it was written; rows of earlier versions have none. */
 type Dated = JournalRow & { readonly at?: number };
 
-function undated({ at: _at, ...row }: Dated): JournalRow {
-  return row as JournalRow;
+/** A row as it is in memory, and when it was written. */
+interface Kept {
+  readonly row: JournalRow;
+  readonly at: number | undefined;
 }
 
-/** The journal kept in a table of the host's store. */
+function kept({ at, ...row }: Dated): Kept {
+  return { row: row as JournalRow, at };
+}
+
+/**
+ * The journal kept in a table of the host's store. Its rows are in memory as well: each operation on a VM and each look at the
+ * host asks for all of them, and there is one for every VM that ever left.
+ */
 export function openJournal(store: Store, now: () => number = Date.now): Journal {
   const table = store.table<Dated>('migration-journal');
+  const rows = new Map<string, Kept>();
+  for (const [id, row] of table.entries()) rows.set(id, kept(row));
   const key = (side: JournalRow['side'], migrationId: string) => `${side}/${migrationId}`;
   return {
     get<S extends JournalRow['side']>(side: S, migrationId: string) {
-      const row = table.get(key(side, migrationId));
-      return row && (undated(row) as Extract<JournalRow, { side: S }>);
+      return rows.get(key(side, migrationId))?.row as Extract<JournalRow, { side: S }> | undefined;
     },
     async put(row, against) {
-      await table.put(key(row.side, row.migrationId), { ...row, at: now() });
+      const id = key(row.side, row.migrationId);
+      const dated = { ...row, at: now() };
+      await table.put(id, dated);
+      rows.set(id, kept(dated));
       if (against === 'powerLoss') await store.flushed();
     },
-    remove: (side, migrationId) => table.remove(key(side, migrationId)),
-    rows: () => [...table.entries()].map(([, row]) => undated(row)),
-    async removeOld(rows, age) {
-      const changes = rows.flatMap(({ side, migrationId }) => {
+    async remove(side, migrationId) {
+      await table.remove(key(side, migrationId));
+      rows.delete(key(side, migrationId));
+    },
+    rows: () => [...rows.values()].map(({ row }) => row),
+    async removeOld(named, age) {
+      const old = named.flatMap(({ side, migrationId }): { id: string; row: Dated | undefined }[] => {
         const id = key(side, migrationId);
-        const row = table.get(id);
+        const { row, at } = rows.get(id) ?? {};
         if (row === undefined) return [];
         // One without a time is as old as this start.
-        if (row.at === undefined) return [table.change(id, { ...row, at: now() })];
-        return now() - row.at >= age ? [table.change(id, undefined)] : [];
+        if (at === undefined) return [{ id, row: { ...row, at: now() } }];
+        return now() - at >= age ? [{ id, row: undefined }] : [];
       });
-      await store.putMany(changes);
+      await store.putMany(old.map(({ id, row }) => table.change(id, row)));
+      for (const { id, row } of old) {
+        if (row === undefined) rows.delete(id);
+        else rows.set(id, kept(row));
+      }
     },
   };
 }

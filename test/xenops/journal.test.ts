@@ -57,14 +57,14 @@ describe('the journal', () => {
   });
 
   it('forgets what is old, of the rows that it is told of, and dates a row that has no time', async () => {
+    const undated = { ...sourceRow, migrationId: 'undated' };
+    await store.table('migration-journal').put('source/undated', undated);
     let time = 1000;
     const journal = openJournal(store, () => time);
     const rows = ['m1', 'm2', 'm3'].map((migrationId) => ({ ...sourceRow, migrationId }));
     const [first, second, kept] = rows as [SourceRow, SourceRow, SourceRow];
     await journal.put(first);
     await journal.put(kept);
-    const undated = { ...sourceRow, migrationId: 'undated' };
-    await store.table('migration-journal').put('source/undated', undated);
     time = 1500;
     await journal.put(second);
     time = 2000;
@@ -76,6 +76,7 @@ describe('the journal', () => {
     time = 3000;
     await journal.removeOld([undated, { ...sourceRow, migrationId: 'never there' }], 1000);
     expect(journal.get('source', 'undated')).to.equal(undefined);
+    expect(openJournal(store).rows()).to.have.deep.members(journal.rows());
   });
 
   it('forgets a row, and is fine when there is none', async () => {
