@@ -51,6 +51,8 @@ export interface SaveStatistics {
   readonly guestBytes: number;
   /** Bytes of the memory stream. */
   readonly streamBytes: number;
+  /** Bytes of the virtual GPUs' streams, where there are any. */
+  readonly vgpuBytes?: number;
 }
 
 /** How hard to compress: `auto` follows what limits the copy; a level of zstd; 0, pages as they are. */
@@ -180,15 +182,17 @@ export function createLineDecoder(): (chunk: Uint8Array) => string[] {
 
 /** The text of the line of statistics. */
 export function formatStatistics(statistics: SaveStatistics): string {
-  const { rounds, guestBytes, streamBytes } = statistics;
-  return `stats rounds=${rounds} guest_bytes=${guestBytes} stream_bytes=${streamBytes}`;
+  const { rounds, guestBytes, streamBytes, vgpuBytes } = statistics;
+  const more = vgpuBytes === undefined ? '' : ` vgpu_bytes=${vgpuBytes}`;
+  return `stats rounds=${rounds} guest_bytes=${guestBytes} stream_bytes=${streamBytes}${more}`;
 }
 
 /** @returns undefined for any other text */
 export function parseStatistics(text: string): SaveStatistics | undefined {
-  const match = /^stats rounds=(\d+) guest_bytes=(\d+) stream_bytes=(\d+)$/.exec(text);
+  const match = /^stats rounds=(\d+) guest_bytes=(\d+) stream_bytes=(\d+)(?: vgpu_bytes=(\d+))?$/.exec(text);
   if (match === null) return undefined;
-  return { rounds: Number(match[1]), guestBytes: Number(match[2]), streamBytes: Number(match[3]) };
+  const vgpuBytes = match[4] === undefined ? {} : { vgpuBytes: Number(match[4]) };
+  return { rounds: Number(match[1]), guestBytes: Number(match[2]), streamBytes: Number(match[3]), ...vgpuBytes };
 }
 
 /** The text of the line of figures of a copy. */

@@ -57,9 +57,9 @@ export async function save(args: RunArguments, deps: SaveDeps): Promise<void> {
     libxc.encodeRecord(libxc.recordTypes.end),
   );
   const streamBytes = sink.written - before;
-  await sendVgpus(args, deps);
+  const vgpus = await sendVgpus(args, deps);
   control.progress(1);
-  control.log(formatStatistics({ rounds: sent.rounds, guestBytes: sent.pages * pageSize, streamBytes }));
+  control.log(formatStatistics({ rounds: sent.rounds, guestBytes: sent.pages * pageSize, streamBytes, ...vgpus }));
   await control.result({ of: 'save' });
 }
 
@@ -87,14 +87,15 @@ async function sendMemory(args: RunArguments, { control, domain }: SaveDeps, sin
   return args.live ? sendLive(init) : sendSuspended(init);
 }
 
-/** One device a stream, in the domain's order; the last stream takes what is left. */
-async function sendVgpus(args: RunArguments, { control, domain, sink }: SaveDeps): Promise<void> {
-  const fds = args.vgpuFds;
-  if (fds.length === 0) return;
+/** One device a stream, in the domain's order; the last stream takes what is left. @returns how many bytes that were */
+async function sendVgpus(args: RunArguments, { control, domain, sink }: SaveDeps): Promise<{ vgpuBytes?: number }> {
+  const sinks = args.vgpuFds.map(sink);
+  if (sinks.length === 0) return {};
   await control.prepare('vgpu');
   const devices = domain.memory.spec.vgpus;
-  for (const [index, fd] of fds.entries()) {
-    const named = devices.slice(index, index === fds.length - 1 ? undefined : index + 1);
-    await writeVgpus(sink(fd).write, named, domain.getVgpu, { compress: args.compressVgpu });
+  for (const [index, to] of sinks.entries()) {
+    const named = devices.slice(index, index === sinks.length - 1 ? undefined : index + 1);
+    await writeVgpus(to.write, named, domain.getVgpu, { compress: args.compressVgpu });
   }
+  return { vgpuBytes: sinks.reduce((sum, { written }) => sum + written, 0) };
 }

@@ -63,6 +63,8 @@ export interface MigrationReport {
   readonly guestBytes?: number;
   /** Bytes on the memory channel. */
   readonly wireBytes?: number;
+  /** Bytes on the channels of virtual GPUs. */
+  readonly vgpuWireBytes?: number;
   readonly rounds?: number;
   /** From the start to point 4. */
   readonly seconds: number;

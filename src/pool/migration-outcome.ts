@@ -29,6 +29,7 @@ export function showReport(task: CallTask, report: MigrationReport): void {
     cookies: JSON.stringify(report.cookies),
     guest_bytes: guestBytes,
     wire_bytes: wireBytes,
+    vgpu_wire_bytes: report.vgpuWireBytes,
     ratio: guestBytes !== undefined && wireBytes ? (guestBytes / wireBytes).toFixed(3) : undefined,
     rounds: report.rounds,
     seconds: report.seconds,

@@ -10,7 +10,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Backend } from '../backend/backend.js';
 import { type EmuProgram, runEmuRestore, runEmuSave } from '../backend/emu-manager.js';
 import { untilAborted, within } from '../base/deadline.js';
-import type { CopyFigures, SaveStatistics } from '../base/emu-protocol.js';
+import type { CopyFigures } from '../base/emu-protocol.js';
 import { XapiError } from '../base/errors.js';
 import type { HelperSettings } from '../base/helper-process.js';
 import type { DomainHandle } from '../base/hypervisor-protocol.js';
@@ -86,6 +86,8 @@ export interface SaveResult {
   readonly guestBytes?: number;
   /** Bytes on the memory channel. */
   readonly wireBytes?: number;
+  /** Bytes on the channels of virtual GPUs. */
+  readonly vgpuWireBytes?: number;
   /** The last figures of the copy, where it gave some. */
   readonly copy?: CopyFigures;
 }
@@ -104,11 +106,11 @@ export async function saveImage(init: SaveInit): Promise<SaveResult> {
   const { memory, vgpu, streams } = await openStreams(init, openCompressor);
   const watched = { limitMs: init.limits.progressTimeoutMs, direction: 'written' } as const;
   return withStreams(init, streams, watched, async (attempt) => {
-    let headers = 0;
+    const headers = { memory: 0, vgpu: 0 };
     let copy: CopyFigures | undefined;
     const write = async (to: Stream, ...parts: Buffer[]) => {
       const bytes = Buffer.concat(parts);
-      if (to === memory) headers += bytes.length;
+      headers[to === memory ? 'memory' : 'vgpu'] += bytes.length;
       await to.plain.write(bytes);
     };
     const xenops = encodeXenops(init.vmStr);
@@ -134,26 +136,32 @@ export async function saveImage(init: SaveInit): Promise<SaveResult> {
     init.onEnd?.();
     for (const stream of streams) await write(stream, encodeHeader('end'));
     for (const stream of streams) stream.plain.destroy();
-    const [compressed] = await codecResults(init, streams);
-    const known = report(saved.argv, saved.statistics, headers, compressed);
+    const known = report(saved, headers, await codecResults(init, streams));
     return copy === undefined ? known : { ...known, copy };
   });
 }
 
 function report(
-  emuFlags: readonly string[],
-  statistics: Partial<SaveStatistics>,
-  headers: number,
-  compressed: { readonly bytesOut?: number } | undefined,
+  { argv, statistics }: Awaited<ReturnType<typeof runEmuSave>>,
+  headers: { readonly memory: number; readonly vgpu: number },
+  [compressed, ...vgpus]: readonly ({ readonly bytesOut?: number } | undefined)[],
 ): SaveResult {
-  const plainBytes = statistics.streamBytes === undefined ? undefined : statistics.streamBytes + headers;
-  const wireBytes = compressed === undefined ? plainBytes : compressed.bytesOut;
+  const { rounds, guestBytes, streamBytes, vgpuBytes } = statistics;
+  const wireBytes = compressed === undefined ? total([streamBytes, headers.memory]) : compressed.bytesOut;
+  const isPiped = vgpus.some((codec) => codec !== undefined);
+  const vgpuWireBytes = isPiped ? total(vgpus.map((codec) => codec?.bytesOut)) : total([vgpuBytes, headers.vgpu]);
   return {
-    emuFlags,
-    ...(statistics.rounds === undefined ? {} : { rounds: statistics.rounds }),
-    ...(statistics.guestBytes === undefined ? {} : { guestBytes: statistics.guestBytes }),
+    emuFlags: argv,
+    ...(rounds === undefined ? {} : { rounds }),
+    ...(guestBytes === undefined ? {} : { guestBytes }),
     ...(wireBytes === undefined ? {} : { wireBytes }),
+    ...(vgpuWireBytes === undefined ? {} : { vgpuWireBytes }),
   };
+}
+
+/** The sum; undefined where a part is not known. */
+function total(parts: readonly (number | undefined)[]): number | undefined {
+  return parts.reduce((sum, part) => (sum === undefined || part === undefined ? undefined : sum + part), 0);
 }
 
 /** Restore a building domain from the channels. Resolves when the whole image was received. */

@@ -127,6 +127,9 @@ describe('emu protocol', () => {
     const statistics = { rounds: 3, guestBytes: 1 << 30, streamBytes: 123 };
     expect(formatStatistics(statistics)).to.equal('stats rounds=3 guest_bytes=1073741824 stream_bytes=123');
     expect(parseStatistics(formatStatistics(statistics))).to.deep.equal(statistics);
+    const withVgpus = { ...statistics, vgpuBytes: 99 };
+    expect(formatStatistics(withVgpus)).to.equal(`${formatStatistics(statistics)} vgpu_bytes=99`);
+    expect(parseStatistics(formatStatistics(withVgpus))).to.deep.equal(withVgpus);
     expect(parseStatistics('stats rounds=x')).to.equal(undefined);
   });
 });

@@ -98,7 +98,25 @@ describe('a suspend image', function () {
     expect(decodeHeader(bytes.subarray(0, headerBytes)).type).to.equal('vgpu');
     expect(decodeHeader(bytes.subarray(bytes.length - headerBytes)).type).to.equal('end');
     expect(bytes.length).to.be.above(2 * headerBytes);
-    expect(result.wireBytes).to.equal(memory.length);
+    expect(result).to.include({ wireBytes: memory.length, vgpuWireBytes: bytes.length });
+  });
+
+  it('has fewer bytes on the channels of vGPUs when it is compressed, in the stream or by zstd, and counts them', async () => {
+    const ways: Parameters<typeof images.save>[2][] = [
+      {},
+      { emuFlags: ['-compress', 'true'] },
+      { emuFlags: ['-compress', 'true', '-compress_vgpu', 'false'] },
+      { zstd: images.codecs.real },
+    ];
+    const sizes: number[] = [];
+    for (const way of ways) {
+      const { vgpu, result } = await images.save(await images.boot(['0', '1']), ['0', '1'], { live: false, ...way });
+      sizes.push([...vgpu.values()].reduce((sum, bytes) => sum + bytes.length, 0));
+      expect(result.vgpuWireBytes).to.equal(sizes.at(-1));
+    }
+    const [plain, inStream, memoryAlone, piped] = sizes as [number, number, number, number];
+    expect(memoryAlone).to.equal(plain);
+    expect([inStream < 0.8 * plain, piped < 0.8 * plain]).to.deep.equal([true, true]);
   });
 
   for (const name of ['real', 'standIn'] as const) {
