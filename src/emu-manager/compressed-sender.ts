@@ -19,7 +19,7 @@ import {
 import { createLevelChooser } from './compression-level.js';
 import type { Sink } from './descriptor.js';
 import { readPages } from './domain-memory.js';
-import { createPageClassifier, isZero } from './page-content.js';
+import { createPageClassifier, isZero, zeroRun } from './page-content.js';
 import type { PageSender } from './page-sender.js';
 
 export interface CompressedSenderInit {
@@ -46,8 +46,6 @@ const mostWaiting = 4;
 const pagesGathered = 256;
 /** Pages read at a time, little enough to stay in the processor's cache until they are sorted. */
 const pagesRead = 128;
-/** Pages looked at together for being all zeros. */
-const zeroRun = 16;
 
 export function createCompressedSender({ memoryFd, sink, level, threads }: CompressedSenderInit): PageSender {
   const chooser = createLevelChooser(level);
@@ -56,7 +54,7 @@ export function createCompressedSender({ memoryFd, sink, level, threads }: Compr
   let compressing = 0;
 
   const write = async (codec: Codec, pfns: readonly number[], payload: Buffer): Promise<void> => {
-    if (codec === 'stored' || codec === 'zstd') chooser.sent(pfns.length * pageSize, sink.isWaiting());
+    if (codec === 'stored' || codec === 'zstd') chooser.sent(pfns.length * pageSize, payload.length, sink.isWaiting());
     await sink.write(...encodePages(codec, pfns, payload));
   };
   const compressBeside = async (raw: Buffer, to: number): Promise<Buffer> => {

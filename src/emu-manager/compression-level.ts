@@ -39,6 +39,8 @@ export interface Findings {
 /** Bytes of pages, other than zeros, after which it is looked at anew: few, so that a copy settles within its first 256 MiB. */
 const lookBytes = 12 << 20;
 const lookMs = 20;
+/** What the buffers of a connection take before it can be told how fast it is. */
+const bufferBytes = 12 << 20;
 /** How much slower a step may make the copy, as a share: less cannot be told from what differs between pages. */
 const slower = 0.97;
 /** For so many looks a step that made the copy slower is not tried again; twice as many each time. */
@@ -78,8 +80,11 @@ export function createEffortChooser(): (findings: Findings) => number {
 export interface LevelChooser {
   /** The levels for the next frame. */
   levels(): Levels;
-  /** A record goes to the stream. @param bytes of its pages @param waiting whether earlier ones still wait for the stream */
-  sent(bytes: number, waiting: boolean): void;
+  /**
+   * A record goes to the stream.
+   * @param pages bytes of its pages @param wire bytes of the record @param waiting whether earlier ones still wait for the stream
+   */
+  sent(pages: number, wire: number, waiting: boolean): void;
   /** In a word: `none`, `3`, or `1/-5` for text and other content. */
   word(): string;
 }
@@ -97,6 +102,7 @@ export function createLevelChooser(level: CompressionLevel): LevelChooser {
   let effort = firstEffort;
   let since = { at: performance.now(), cpu: readCpu() };
   let seen = { bytes: 0, records: 0, waited: 0 };
+  let buffered = 0;
   const look = (now: number) => {
     const cpu = readCpu();
     const total = cpu.total - since.cpu.total;
@@ -110,8 +116,13 @@ export function createLevelChooser(level: CompressionLevel): LevelChooser {
   };
   return {
     levels: () => efforts[effort],
-    sent(bytes, waiting) {
-      seen.bytes += bytes;
+    sent(pages, wire, waiting) {
+      if (buffered < bufferBytes) {
+        buffered = waiting ? bufferBytes : buffered + wire;
+        since.at = performance.now();
+        return;
+      }
+      seen.bytes += pages;
       seen.records += 1;
       if (waiting) seen.waited += 1;
       if (seen.bytes < lookBytes) return;

@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import { type DomainMemory, pageSize } from '../base/hypervisor-protocol.js';
 import type { Pages } from '../wire/libxc-stream.js';
+import { isZero, zeroRun } from './page-content.js';
 
 /** Pages `first` to `first + count - 1`, the page at place `index` of a list and those after it. */
 interface Run {
@@ -59,19 +60,43 @@ export function openPageWriter(memory: DomainMemory): PageWriter {
     const outside = pfns.find((pfn) => pfn >= memory.pages);
     if (outside !== undefined) throw new Error(`page ${outside} is outside the domain, which has ${memory.pages}`);
   };
+  const clearPage = (pfn: number) => {
+    if (touched[pfn] === 1) fs.writeSync(fd, zeroPage, 0, pageSize, pfn * pageSize);
+  };
   return {
     write({ pfns, data }) {
       assertWithin(pfns);
       note(pfns);
-      for (const run of runsOf(pfns)) writeRun(data, run);
+      for (const run of runsOf(pfns)) {
+        for (const { isZero, ...part } of partsOf(run, data)) {
+          if (!isZero) writeRun(data, part);
+          else for (let pfn = part.first; pfn < part.first + part.count; pfn += 1) clearPage(pfn);
+        }
+      }
     },
     clear(pfns) {
       assertWithin(pfns);
       note(pfns);
-      for (const pfn of pfns) if (touched[pfn] === 1) fs.writeSync(fd, zeroPage, 0, pageSize, pfn * pageSize);
+      for (const pfn of pfns) clearPage(pfn);
     },
     missing: () => missing,
   };
+}
+
+/** Parts of a run that are all zeros, which need no memory where nothing was written before, and those between them. */
+function* partsOf({ first, index, count }: Run, data: Buffer): Generator<Run & { readonly isZero: boolean }> {
+  const part = (from: number, end: number, zero: boolean) => ({
+    ...{ first: first + from, index: index + from, count: end - from, isZero: zero },
+  });
+  let from = 0;
+  for (let at = 0; at < count; at += zeroRun) {
+    const end = Math.min(at + zeroRun, count);
+    if (!isZero(data, (index + at) * pageSize, (end - at) * pageSize)) continue;
+    if (at > from) yield part(from, at, false);
+    yield part(at, end, true);
+    from = end;
+  }
+  if (count > from) yield part(from, count, false);
 }
 
 function* runsOf(pfns: readonly number[]): Generator<Run> {

@@ -47,9 +47,11 @@ function isOneWord(memory: Buffer, at: number): boolean {
   return memory.compare(memory, at, end - wordBytes, at + wordBytes, end) === 0;
 }
 
-/** Whether no bit is set in a range of memory that is at most 64 KiB long. */
+/** Pages looked at together for being all zeros. */
+export const zeroRun = 16;
+const zeros = Buffer.alloc(zeroRun * pageSize);
+
+/** Whether no bit is set in a range of memory that is at most so many pages long. */
 export function isZero(memory: Buffer, at: number, bytes: number): boolean {
   return memory[at] === 0 && memory.compare(zeros, 0, bytes, at, at + bytes) === 0;
 }
-
-const zeros = Buffer.alloc(1 << 16);

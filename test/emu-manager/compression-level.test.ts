@@ -93,7 +93,7 @@ describe('compression level', () => {
   ] as const) {
     it(`${level} is that of every frame, but for text at 1 where it is less`, () => {
       const chooser = createLevelChooser(level);
-      chooser.sent(2 ** 30, true);
+      chooser.sent(2 ** 30, 2 ** 30, true);
       expect(chooser.levels()).to.deep.equal({ text, binary });
       expect(chooser.word()).to.equal(word);
     });
