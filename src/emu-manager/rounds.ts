@@ -86,7 +86,7 @@ const fewBytes = 64 << 10;
 
 /**
  * Wait until the peer has what was written. So a round takes as long as the link does, and the guest does not stand still while
- * buffers empty.
+ * buffers empty, nor for a peer that has stopped: the daemon ends a copy in which nothing moves.
  */
 async function drain({ course, queued, now }: RoundsInit): Promise<void> {
   for (;;) {

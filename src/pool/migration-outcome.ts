@@ -42,7 +42,7 @@ export function showReport(task: CallTask, report: MigrationReport): void {
   task.putOtherConfig(Object.fromEntries(entries.map(([key, value]) => [key, String(value)])));
 }
 
-/** How the copy goes, as keys of the task's other_config. Without compression in the stream there is no level. */
+/** How the copy goes, as keys of the task's other_config. */
 export function figuresOf(figures: CopyFigures): Record<string, string> {
   return {
     rounds: String(figures.round),
@@ -51,7 +51,7 @@ export function figuresOf(figures: CopyFigures): Record<string, string> {
     dirty_pages_per_second: String(figures.dirtyPagesPerSecond),
     expected_downtime_ms: String(figures.expectedDowntimeMs),
     guest_throttle: String(figures.throttlePercent),
-    ...(figures.level === 'none' ? {} : { compression_level: figures.level }),
+    compression_level: figures.level,
   };
 }
 

@@ -33,6 +33,24 @@ describe('xe host-call-plugin with the plugin fault', function () {
     for (const host of here.hosts) expect((await call(here, host, 'clear')).status).to.equal(0);
   });
 
+  it('holds a migration up while its task shows how the copy goes', async () => {
+    const [source, destination] = here.hosts;
+    const [vm] = here.vms;
+    const rule = ['args:step=last round', 'args:side=source', 'args:action=stall', `args:vm=${vm?.uuid}`];
+    expect(await call(here, source, 'add', ...rule)).to.deep.include({ status: 0, err: '' });
+    const migration = xeIn(here, 'vm-migrate', `uuid=${vm?.uuid}`, `host=${destination?.name}`);
+    const pending = ['task-list', 'name-label=Async.VM.pool_migrate', 'status=pending'];
+    let shown = '';
+    while (!shown.includes('expected_downtime_ms')) shown = (await xeIn(here, ...pending, 'params=other-config')).out;
+    for (const key of ['rounds', 'pages_left', 'pages_per_second', 'dirty_pages_per_second', 'guest_throttle']) {
+      expect(shown).to.match(new RegExp(`${key}: \\d`));
+    }
+    const { out: task } = await xeIn(here, ...pending, '--minimal');
+    expect((await xeIn(here, 'task-cancel', `uuid=${task.trim()}`)).status).to.equal(0);
+    expect((await migration).status).to.equal(1);
+    expect((await call(here, source, 'clear')).status).to.equal(0);
+  });
+
   it('shows what is wrong with a rule, and where the configuration has them off', async () => {
     const [host] = here.hosts;
     expect((await call(here, host, 'add', 'args:step=copy', 'args:action=fail')).err).to.contain(
