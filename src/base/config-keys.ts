@@ -118,12 +118,12 @@ export const configKeys = {
   }),
   'migration-outgoing-limit': key({
     type: integer(1, 1024),
-    default: '2',
+    default: '3',
     doc: 'How many VMs leave this host at once; others wait for their turn while they run. A migration that runs takes one of the worker-pool-size workers as well.',
   }),
   'migration-incoming-limit': key({
     type: integer(1, 1024),
-    default: '2',
+    default: '3',
     doc: 'How many VMs arrive at this host at once; the sources of others wait for their turn.',
   }),
   'vm-suspend-timeout': key({
