@@ -217,8 +217,6 @@ describe('the configuration', () => {
     expect(read(['--migration-digest', '--port', '1']).config).to.deep.include({ migrationDigest: true, port: 1 });
     expect(read(['--migration-digest', 'off', '--port', '1']).config).to.deep.include({
       migrationDigest: false,
-      migrationOutgoingLimit: 2,
-      migrationIncomingLimit: 2,
       port: 1,
     });
     expect(read(['--port', '1', '--migration-digest']).config).to.deep.include({ migrationDigest: true, port: 1 });
