@@ -56,6 +56,7 @@ describe('emu-manager', () => {
   for (const [feature, answer] of [
     ['compress', 'true\n'],
     ['compress_vgpu', 'true\n'],
+    ['convergence', 'true\n'],
     ['anything', 'false\n'],
   ] as const) {
     it(`answers ${answer.trim()} to -supports ${feature}`, async () => {
