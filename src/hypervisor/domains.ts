@@ -1,5 +1,5 @@
 /** All domains of this hypervisor and the memory that is promised to those that are to come. */
-import { XapiError } from '../base/errors.js';
+import { messageOf, XapiError } from '../base/errors.js';
 import type { DomainHandle, DomainInfo, DomainSpec, HypervisorNotification } from '../base/hypervisor-protocol.js';
 import { createDomain, type Domain, type DomainInit } from './domain.js';
 import type { MaterialStore } from './material.js';
@@ -7,17 +7,21 @@ import type { MemoryFile, MemoryStore } from './memory.js';
 
 export interface Domains {
   memory(): { total: number; used: number; reserved: number };
+  /** @throws HOST_NOT_ENOUGH_FREE_MEMORY also while what was destroyed is given back: try again after `givenBack` */
   reserve(key: string, bytes: number): void;
   release(key: string): void;
+  /** @throws as reserve */
   create(spec: DomainSpec, reservation: string | undefined): DomainHandle;
+  /** Resolves when the system has all memory of domains that were destroyed. @returns false where it had it before */
+  givenBack(): Promise<boolean>;
   list(): DomainInfo[];
   /** @throws HANDLE_INVALID when it names no domain, or one of an earlier hypervisor */
   find(handle: DomainHandle): Domain;
   rename(handle: DomainHandle, uuid: string): void;
-  /** Fine when it is gone. Resolves when its memory is free. */
-  destroy(handle: DomainHandle): Promise<void>;
+  /** Fine when it is gone. Its memory is given back to the system beside that, which takes a while. */
+  destroy(handle: DomainHandle): void;
   /** @returns whether it is gone now */
-  destroyUnlessRan(handle: DomainHandle): Promise<boolean>;
+  destroyUnlessRan(handle: DomainHandle): boolean;
   /** Remove all memory, at the end of this process. */
   close(): void;
 }
@@ -34,6 +38,7 @@ export interface DomainsInit {
 export function createDomains({ instance, store, material, notify, log }: DomainsInit): Domains {
   const domains = new Map<number, Domain>();
   const reservations = new Map<string, MemoryFile>();
+  const ending = new Set<Promise<void>>();
   let lastDomid = 0;
 
   const lookUp = (handle: DomainHandle): Domain | undefined =>
@@ -78,11 +83,17 @@ export function createDomains({ instance, store, material, notify, log }: Domain
       throw error;
     }
   };
-  const destroy = async (domain: Domain): Promise<void> => {
+  const destroy = (domain: Domain): void => {
     const { uuid } = domain.spec();
     domains.delete(domain.handle.domid);
     store.free(domain.file);
-    await domain.end();
+    const end = domain
+      .end()
+      .catch((error: unknown) =>
+        log(`domain ${domain.handle.domid}: its memory is not given back: ${messageOf(error)}`),
+      )
+      .finally(() => ending.delete(end));
+    ending.add(end);
     log(`domain ${domain.handle.domid} (${uuid}) destroyed`);
     notify({ event: 'destroyed', uuid, handle: domain.handle });
   };
@@ -124,14 +135,19 @@ export function createDomains({ instance, store, material, notify, log }: Domain
       assertUuidFree(uuid);
       domain.rename(uuid);
     },
-    destroy: async (handle) => {
-      const domain = lookUp(handle);
-      if (domain !== undefined) await destroy(domain);
+    async givenBack() {
+      if (ending.size === 0) return false;
+      await Promise.all(ending);
+      return true;
     },
-    destroyUnlessRan: async (handle) => {
+    destroy: (handle) => {
+      const domain = lookUp(handle);
+      if (domain !== undefined) destroy(domain);
+    },
+    destroyUnlessRan: (handle) => {
       const domain = lookUp(handle);
       if (domain?.info().everRan === true) return false;
-      if (domain !== undefined) await destroy(domain);
+      if (domain !== undefined) destroy(domain);
       return true;
     },
     close: store.close,

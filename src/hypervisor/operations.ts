@@ -1,4 +1,5 @@
 /** Every request by name, and what answers it. */
+import { XapiError } from '../base/errors.js';
 import { type HypervisorOp, type HypervisorOps, pageSize } from '../base/hypervisor-protocol.js';
 import type { Domains } from './domains.js';
 
@@ -29,16 +30,18 @@ export function createOperations(domains: Domains): Operations {
   const { find } = domains;
   return {
     memory: () => ({ result: domains.memory() }),
-    reserve: ({ key, bytes }) => ({ result: domains.reserve(key, bytes) }),
+    reserve: async ({ key, bytes }) => ({ result: await withMemory(domains, () => domains.reserve(key, bytes)) }),
     release: ({ key }) => ({ result: domains.release(key) }),
-    create: ({ spec, reservation }) => ({ result: domains.create(spec, reservation) }),
+    create: async ({ spec, reservation }) => ({
+      result: await withMemory(domains, () => domains.create(spec, reservation)),
+    }),
     build: async ({ handle }) => ({ result: await find(handle).build() }),
     built: async ({ handle }) => ({ result: await find(handle).built() }),
     list: () => ({ result: domains.list() }),
     pause: ({ handle }) => ({ result: find(handle).pause() }),
     unpause: ({ handle, token }) => ({ result: find(handle).unpause(token) }),
-    destroy: async ({ handle }) => ({ result: await domains.destroy(handle) }),
-    destroy_unless_ran: async ({ handle }) => ({ result: { destroyed: await domains.destroyUnlessRan(handle) } }),
+    destroy: ({ handle }) => ({ result: domains.destroy(handle) }),
+    destroy_unless_ran: ({ handle }) => ({ result: { destroyed: domains.destroyUnlessRan(handle) } }),
     rename: ({ handle, uuid }) => ({ result: domains.rename(handle, uuid) }),
     mark_in_doubt: ({ handle, reason }) => ({ result: find(handle).markInDoubt(reason) }),
     memory_of: ({ handle }) => {
@@ -69,4 +72,15 @@ export function createOperations(domains: Domains): Operations {
     digest: async ({ handle }) => ({ result: { digest: await find(handle).digest() } }),
     verify: async ({ handle }) => ({ result: await find(handle).verify() }),
   };
+}
+
+/** What needs memory is tried once more where some was just being given back. */
+async function withMemory<T>(domains: Domains, take: () => T): Promise<T> {
+  try {
+    return take();
+  } catch (error) {
+    const isShort = error instanceof XapiError && error.code === 'HOST_NOT_ENOUGH_FREE_MEMORY';
+    if (!isShort || !(await domains.givenBack())) throw error;
+    return take();
+  }
 }

@@ -164,18 +164,20 @@ function total(parts: readonly (number | undefined)[]): number | undefined {
   return parts.reduce((sum, part) => (sum === undefined || part === undefined ? undefined : sum + part), 0);
 }
 
-/** Restore a building domain from the channels. Resolves when the whole image was received. */
+/** Restore a building domain from the channels: the helper starts while the source's does. Resolves when the whole image was received. */
 export async function restoreImage(init: ImageInit): Promise<void> {
   const { memory, vgpu, streams } = await openStreams(init, openDecompressor);
   const { progressTimeoutMs, suspendTimeoutMs } = init.limits;
   const watched = { limitMs: progressTimeoutMs + suspendTimeoutMs, direction: 'read' } as const;
   await withStreams(init, streams, watched, async (attempt) => {
-    await readToMemoryStream(memory.plain);
     // A read here of a descriptor that blocks would hold up the daemon: each is made so only when it is its helper's turn.
-    memory.plain.setBlocking(true);
     await runEmuRestore({
       ...emuInit(init, attempt, memory, vgpu),
-      beforeMemory: () => begin(init, attempt),
+      async beforeMemory() {
+        await readToMemoryStream(memory.plain);
+        memory.plain.setBlocking(true);
+        await begin(init, attempt);
+      },
       async beforeVgpu() {
         for (const { plain } of vgpu.values()) {
           await expectHeader(plain, 'vgpu');
