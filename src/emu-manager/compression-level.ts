@@ -53,10 +53,11 @@ export function createEffortChooser(): (findings: Findings) => number {
   let from: { readonly effort: number; readonly rate: number } | undefined;
   const pauses = new Map<number, { readonly until: number; readonly length: number }>();
 
+  /** Two steps at once where it is plain what limits the copy. */
   const wanted = ({ waiting, idle }: Findings): number => {
-    if (waiting < 0.4) return Math.max(0, effort - 1);
-    if (waiting > 0.8 && idle > 0.1) return Math.min(efforts.length - 1, effort + 1);
-    return effort;
+    if (waiting < 0.4) return Math.max(0, effort - (waiting < 0.1 ? 2 : 1));
+    if (waiting < 0.8 || idle < 0.1) return effort;
+    return Math.min(efforts.length - 1, effort + (idle > 0.5 ? 2 : 1));
   };
   return (findings) => {
     looks += 1;

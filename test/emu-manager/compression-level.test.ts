@@ -8,7 +8,9 @@ import {
 
 const mib = 2 ** 20;
 const starved: Findings = { waiting: 0, idle: 0, rate: 100 * mib };
+const nearlyStarved: Findings = { ...starved, waiting: 0.2 };
 const waiting: Findings = { waiting: 1, idle: 0.5, rate: 100 * mib };
+const idling: Findings = { ...waiting, idle: 0.8 };
 const waitingWithoutCpu: Findings = { ...waiting, idle: 0.02 };
 const balanced: Findings = { waiting: 0.6, idle: 0.5, rate: 100 * mib };
 
@@ -39,13 +41,15 @@ function copyOver(linkBytes: number, looks: number): { efforts: number[]; share:
 
 describe('compression effort', () => {
   for (const [what, findings, expected] of [
-    ['falls to pages as they are while the stream takes all at once', [starved, starved, starved], [1, 0, 0]],
+    ['falls to pages as they are while the stream takes all at once', [starved, starved], [0, 0]],
+    ['falls by a step while the stream takes nearly all at once', [nearlyStarved, nearlyStarved], [1, 0]],
     ['rises while data waits and CPU is idle', [waiting, waiting, waiting], [3, 4, 5]],
+    ['rises faster while most of the CPU is idle', [idling, idling, idling], [4, 6, 7]],
     ['stays while data waits and no CPU is idle', [waitingWithoutCpu, waitingWithoutCpu], [2, 2]],
     ['stays while data waits now and then', [balanced, balanced], [2, 2]],
     ['is taken back where it made the copy slower', [waiting, { ...waiting, rate: 90 * mib }, waiting], [3, 2, 2]],
     ['is kept where it made the copy hardly slower', [waiting, { ...waiting, rate: 98 * mib }], [3, 4]],
-    ['falls no further where that made the copy slower', [starved, { ...starved, rate: 50 * mib }, starved], [1, 2, 2]],
+    ['falls no further where that made the copy slower', [starved, { ...starved, rate: 50 * mib }, starved], [0, 2, 2]],
   ] as const) {
     it(what, () => {
       expect(chosen(findings)).to.deep.equal(expected);
