@@ -153,9 +153,11 @@ describe('VM.pool_migrate', () => {
     expect([...f.store.table('migrations').entries()]).to.deep.equal([]);
   });
 
-  it('is cancelled with its task', async () => {
+  it('is cancelled with its task, while it is queued', async () => {
     const { task, call } = begin();
     const { migrationId } = await asked(f.a);
+    f.a.emit({ kind: 'migration-progress', migrationId, progress: 0, phase: 'queued' });
+    await f.until(() => taskRow(task).other_config.phase === 'queued');
     await f.until(() => taskRow(task).allowed_operations.includes('cancel'));
     f.pool.dispatch.handlers.task.cancel(f.context(), task.ref);
     while (f.a.cancelled.length === 0) await new Promise((resolve) => setImmediate(resolve));
