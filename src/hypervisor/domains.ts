@@ -7,13 +7,13 @@ import type { MemoryFile, MemoryStore } from './memory.js';
 
 export interface Domains {
   memory(): { total: number; used: number; reserved: number };
-  /** @throws HOST_NOT_ENOUGH_FREE_MEMORY also while what was destroyed is given back: try again after `givenBack` */
+  /** @throws HOST_NOT_ENOUGH_FREE_MEMORY also while what was destroyed is given back: try again as long as `isGivingBack` says so */
   reserve(key: string, bytes: number): void;
   release(key: string): void;
   /** @throws as reserve */
   create(spec: DomainSpec, reservation: string | undefined): DomainHandle;
-  /** Resolves when the system has all memory of domains that were destroyed. @returns false where it had it before */
-  givenBack(): Promise<boolean>;
+  /** Whether memory of destroyed domains is on its way back to the system, those of hypervisors beside this one included. */
+  isGivingBack(): boolean;
   list(): DomainInfo[];
   /** @throws HANDLE_INVALID when it names no domain, or one of an earlier hypervisor */
   find(handle: DomainHandle): Domain;
@@ -38,7 +38,6 @@ export interface DomainsInit {
 export function createDomains({ instance, store, material, notify, log }: DomainsInit): Domains {
   const domains = new Map<number, Domain>();
   const reservations = new Map<string, MemoryFile>();
-  const ending = new Set<Promise<void>>();
   let lastDomid = 0;
 
   const lookUp = (handle: DomainHandle): Domain | undefined =>
@@ -86,14 +85,9 @@ export function createDomains({ instance, store, material, notify, log }: Domain
   const destroy = (domain: Domain): void => {
     const { uuid } = domain.spec();
     domains.delete(domain.handle.domid);
-    store.free(domain.file);
-    const end = domain
-      .end()
-      .catch((error: unknown) =>
-        log(`domain ${domain.handle.domid}: its memory is not given back: ${messageOf(error)}`),
-      )
-      .finally(() => ending.delete(end));
-    ending.add(end);
+    Promise.all([domain.end(), store.giveBack(domain.file)]).catch((error: unknown) =>
+      log(`domain ${domain.handle.domid}: its memory is not given back: ${messageOf(error)}`),
+    );
     log(`domain ${domain.handle.domid} (${uuid}) destroyed`);
     notify({ event: 'destroyed', uuid, handle: domain.handle });
   };
@@ -135,11 +129,7 @@ export function createDomains({ instance, store, material, notify, log }: Domain
       assertUuidFree(uuid);
       domain.rename(uuid);
     },
-    async givenBack() {
-      if (ending.size === 0) return false;
-      await Promise.all(ending);
-      return true;
-    },
+    isGivingBack: store.isGivingBack,
     destroy: (handle) => {
       const domain = lookUp(handle);
       if (domain !== undefined) destroy(domain);

@@ -2,6 +2,9 @@
  * The files that hold guest memory. Every byte that is promised, to a domain or to a reservation, is the length of a sparse
  * file, so what is promised and not yet written can be seen by every hypervisor that shares the file system: no memory is
  * promised twice, and what fits nowhere is refused before anything is written.
+ *
+ * To give written memory back takes the system a while. Until it has done so the file is there under another name, so that every
+ * hypervisor can see that more is about to be free.
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -18,7 +21,12 @@ export interface MemoryStore {
   readonly total: number;
   /** Promise memory: a sparse file of its own. @throws HOST_NOT_ENOUGH_FREE_MEMORY, with nothing left behind */
   allocate(bytes: number): MemoryFile;
+  /** End a promise of which nothing was written. */
   free(file: MemoryFile): void;
+  /** End a promise at once, and give what was written back to the system. Resolves when it has that. */
+  giveBack(file: MemoryFile): Promise<void>;
+  /** Whether a hypervisor that shares the directories is giving memory back. */
+  isGivingBack(): boolean;
   /** Remove every file and directory of this store. */
   close(): void;
 }
@@ -42,6 +50,7 @@ interface Owner extends ProcessIdentity {
 
 const prefix = 'xenferry-';
 const ownerFile = 'owner.json';
+const givingBack = '.freeing';
 
 /** Makes a private directory in each of the given ones that can be written; removes those of dead hypervisors. */
 export function openMemoryStore(init: MemoryStoreInit): MemoryStore {
@@ -78,6 +87,14 @@ export function openMemoryStore(init: MemoryStoreInit): MemoryStore {
       promised -= file.bytes;
       fs.rmSync(file.path, { force: true });
     },
+    giveBack: async (file) => {
+      promised -= file.bytes;
+      const going = file.path + givingBack;
+      fs.renameSync(file.path, going);
+      await fs.promises.truncate(going);
+      await fs.promises.rm(going);
+    },
+    isGivingBack: () => directories.flatMap(ownedDirectories).some(isGivenBackIn),
     close: () => {
       for (const directory of own) fs.rmSync(directory, { recursive: true, force: true });
     },
@@ -134,6 +151,13 @@ function ownedDirectories(directory: string): string[] {
   return list(directory)
     .filter((name) => name.startsWith(prefix))
     .map((name) => path.join(directory, name));
+}
+
+/** Whether the hypervisor of a private directory is giving memory back: a dead one never ends to. */
+function isGivenBackIn(directory: string): boolean {
+  if (!list(directory).some((name) => name.endsWith(givingBack))) return false;
+  const owner = readOwner(directory);
+  return owner !== undefined && isAlive(owner) !== false;
 }
 
 /** Names in a directory; none when it is gone or another user's. */

@@ -1,4 +1,5 @@
 /** Every request by name, and what answers it. */
+import { setTimeout } from 'node:timers/promises';
 import { XapiError } from '../base/errors.js';
 import { type HypervisorOp, type HypervisorOps, pageSize } from '../base/hypervisor-protocol.js';
 import type { Domains } from './domains.js';
@@ -12,6 +13,8 @@ export interface Answer<Result> {
 export interface Connection {
   /** Called once when it has ended. */
   onEnd(listener: () => void): void;
+  /** To be asked after each wait, before anything changes. @throws OPERATION_NOT_ALLOWED where it has ended or was fenced meanwhile */
+  assertAttached(): void;
 }
 
 /** Those that concern the domains; the others concern a connection or the process. */
@@ -30,10 +33,12 @@ export function createOperations(domains: Domains): Operations {
   const { find } = domains;
   return {
     memory: () => ({ result: domains.memory() }),
-    reserve: async ({ key, bytes }) => ({ result: await withMemory(domains, () => domains.reserve(key, bytes)) }),
+    reserve: async ({ key, bytes }, _binary, connection) => ({
+      result: await withMemory(domains, connection, () => domains.reserve(key, bytes)),
+    }),
     release: ({ key }) => ({ result: domains.release(key) }),
-    create: async ({ spec, reservation }) => ({
-      result: await withMemory(domains, () => domains.create(spec, reservation)),
+    create: async ({ spec, reservation }, _binary, connection) => ({
+      result: await withMemory(domains, connection, () => domains.create(spec, reservation)),
     }),
     build: async ({ handle }) => ({ result: await find(handle).build() }),
     built: async ({ handle }) => ({ result: await find(handle).built() }),
@@ -74,13 +79,21 @@ export function createOperations(domains: Domains): Operations {
   };
 }
 
-/** What needs memory is tried once more where some was just being given back. */
-async function withMemory<T>(domains: Domains, take: () => T): Promise<T> {
-  try {
-    return take();
-  } catch (error) {
-    const isShort = error instanceof XapiError && error.code === 'HOST_NOT_ENOUGH_FREE_MEMORY';
-    if (!isShort || !(await domains.givenBack())) throw error;
-    return take();
+/** How long memory that is on its way back is waited for, and how often it is looked at. The system takes 0.2 s for a GiB. */
+const givingBackMs = 10_000;
+const lookMs = 20;
+
+/** What needs memory is tried again while some is being given back, by this hypervisor or by one beside it. */
+async function withMemory<T>(domains: Domains, connection: Connection, take: () => T): Promise<T> {
+  for (const until = performance.now() + givingBackMs; ; ) {
+    const mayCome = domains.isGivingBack() && performance.now() < until;
+    try {
+      return take();
+    } catch (error) {
+      const isShort = error instanceof XapiError && error.code === 'HOST_NOT_ENOUGH_FREE_MEMORY';
+      if (!isShort || !mayCome) throw error;
+    }
+    await setTimeout(lookMs);
+    connection.assertAttached();
   }
 }

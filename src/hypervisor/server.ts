@@ -29,7 +29,7 @@ export interface ServerInit {
 
 interface Client {
   readonly socket: net.Socket;
-  role: 'none' | 'daemon' | 'helper' | 'fenced';
+  role: 'none' | 'daemon' | 'helper' | 'fenced' | 'gone';
   /** Called when its connection has ended. */
   readonly endings: (() => void)[];
 }
@@ -60,7 +60,10 @@ export async function startServer({ socketPath, instance, operations, log, quit 
     if (op === 'attach') return attach(client, parseArguments(op, args).role);
     assertAttached(client);
     if (op === 'quit') return { result: undefined };
-    return dispatch(operations, op, args, binary, { onEnd: (listener) => void client.endings.push(listener) });
+    return dispatch(operations, op, args, binary, {
+      onEnd: (listener) => void client.endings.push(listener),
+      assertAttached: () => assertAttached(client),
+    });
   };
   const serve = async (client: Client, frame: Frame): Promise<void> => {
     let id: number | null = null;
@@ -81,6 +84,7 @@ export async function startServer({ socketPath, instance, operations, log, quit 
     clients.add(client);
     socket.on('close', () => {
       clients.delete(client);
+      client.role = 'gone';
       for (const ended of client.endings) ended();
     });
     socket.on('error', (error) => log(`a client's connection failed: ${error.message}`));
@@ -130,6 +134,7 @@ function parseRequest({ text }: Frame): Request {
 
 function assertAttached({ role }: Client): void {
   if (role === 'none') throw new XapiError('OPERATION_NOT_ALLOWED', ['the first request on a connection is attach']);
+  if (role === 'gone') throw new XapiError('OPERATION_NOT_ALLOWED', ['its connection has ended']);
   if (role === 'fenced') throw new XapiError('OPERATION_NOT_ALLOWED', ['fenced: a newer daemon has attached']);
 }
 

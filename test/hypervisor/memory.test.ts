@@ -2,6 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
 import { type MemoryStore, type MemoryStoreInit, openMemoryStore } from '../../src/hypervisor/memory.js';
+import { ownIdentity } from '../../src/hypervisor/process-identity.js';
 import { makeDirectory, mebibyte } from './hypervisor-process.js';
 
 describe('the store of memory files', () => {
@@ -73,6 +74,27 @@ describe('the store of memory files', () => {
     other.free(file);
     mine.allocate(30 * mebibyte);
     expect(() => mine.allocate(40 * mebibyte)).to.throw(/NOT_ENOUGH/);
+  });
+
+  it('shows every hypervisor that it gives memory back, until the system has it', async () => {
+    const [mine, other] = [onlySmall(), onlySmall()];
+    const file = mine.allocate(mebibyte);
+    fs.writeFileSync(file.path, Buffer.alloc(mebibyte, 1), { flag: 'r+' });
+    const given = mine.giveBack(file);
+    expect([mine.isGivingBack(), other.isGivingBack()]).to.deep.equal([true, true]);
+    await given;
+    expect([mine.isGivingBack(), other.isGivingBack()]).to.deep.equal([false, false]);
+    expect(fs.readdirSync(path.dirname(file.path))).to.deep.equal(['owner.json']);
+  });
+
+  it('waits for no dead hypervisor to give memory back', () => {
+    const store = onlySmall();
+    const dead = path.join(root, 'small', 'xenferry-dead');
+    fs.mkdirSync(dead);
+    fs.writeFileSync(path.join(dead, '1.memory.freeing'), '');
+    expect(store.isGivingBack()).to.equal(false);
+    fs.writeFileSync(path.join(dead, 'owner.json'), JSON.stringify({ ...ownIdentity(), started: '1', stateKey: 'b' }));
+    expect(store.isGivingBack()).to.equal(false);
   });
 
   it('counts what is written once, as no longer free', () => {

@@ -1,5 +1,7 @@
 import { once } from 'node:events';
+import fs from 'node:fs';
 import net from 'node:net';
+import path from 'node:path';
 import { expect } from 'chai';
 import type { HypervisorClient } from '../../src/backend/hypervisor-client.js';
 import {
@@ -8,6 +10,7 @@ import {
   frameLimits,
   type HypervisorNotification,
 } from '../../src/base/hypervisor-protocol.js';
+import { ownIdentity } from '../../src/hypervisor/process-identity.js';
 import {
   boot,
   eventually,
@@ -32,6 +35,55 @@ describe('requests to the hypervisor', () => {
       const newer = await hypervisor.connect('daemon');
       expect((await failureOf(client.call('list', {}))).params.join()).to.contain('newer daemon');
       expect((await newer.call('list', {})).result).to.deep.equal([]);
+    });
+
+    describe('that wait for memory which is on its way back', () => {
+      /** Another hypervisor, which lives, gives back all that the file system has and more. @returns what ends that */
+      const beside = (): (() => void) => {
+        const memory = path.join(hypervisor.directory, 'memory');
+        const other = path.join(memory, 'xenferry-beside');
+        fs.mkdirSync(other);
+        fs.writeFileSync(path.join(other, 'owner.json'), JSON.stringify({ ...ownIdentity(), stateKey: 'beside' }));
+        const file = path.join(other, '1.memory.freeing');
+        const { bavail, bsize } = fs.statfsSync(memory);
+        fs.writeFileSync(file, '');
+        fs.truncateSync(file, bavail * bsize + 2 ** 36);
+        return () => fs.rmSync(file);
+      };
+      const ask = (by: HypervisorClient, key: string) => by.call('reserve', { key, bytes: mebibyte });
+      const reserved = async (by: HypervisorClient) => (await by.call('memory', {})).result.reserved;
+
+      it('get it when it is there', async () => {
+        const end = beside();
+        const created = client.call('create', { spec: specOf() });
+        await client.call('memory', {});
+        expect((await client.call('list', {})).result).to.deep.equal([]);
+        end();
+        expect((await created).result).to.have.property('domid');
+      });
+
+      it('come to nothing when their daemon is fenced meanwhile', async () => {
+        const end = beside();
+        const failure = failureOf(ask(client, 'a'));
+        await client.call('memory', {});
+        const newer = await hypervisor.connect('daemon');
+        end();
+        expect((await failure).params.join()).to.contain('newer daemon');
+        expect(await reserved(newer)).to.equal(0);
+      });
+
+      it('come to nothing when their connection ends meanwhile', async () => {
+        const end = beside();
+        const helper = await hypervisor.connect('helper');
+        ask(helper, 'a').catch(() => undefined);
+        await helper.call('memory', {});
+        const next = ask(client, 'b');
+        await client.call('memory', {});
+        await helper.close();
+        end();
+        await next;
+        expect(await reserved(client)).to.equal(mebibyte);
+      });
     });
 
     it('are served for a helper whatever daemons attach, and fence nobody', async () => {
