@@ -1,8 +1,9 @@
-/** Running the cases of the benchmark: each round runs every case once, in an order that rotates. */
+/** Running the cases of the benchmark: each round runs every case once, in another order. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { NetworkPlace } from '../src/cli/local-host.js';
 import { isQemuCase, isYardstick, scaleVms, settingOf } from './bench-cases.js';
@@ -26,6 +27,8 @@ export interface RoundsInit {
 }
 
 const MiB = 2 ** 20;
+/** What a case leaves to be done, such as giving back the memory of a guest, is not to slow down the next one. */
+const settleMs = 500;
 
 /**
  * Run all cases. In the first round it is checked that what arrived is what was sent: page by page by the hypervisor, byte by
@@ -43,8 +46,9 @@ export async function runRounds(init: RoundsInit): Promise<Samples> {
     const image = cases.some(isYardstick) || cases.some(isQemuCase) ? await copyMemory(init, hosts, directory) : '';
     await hosts.migrate(hosts.vms, false);
     for (let round = 0; round < rounds; round++) {
-      for (const name of rotated(cases, round)) {
-        signal.throwIfAborted();
+      // Each case follows another one than in the round before.
+      for (const name of rotated(round % 2 === 0 ? cases : cases.toReversed(), round)) {
+        await setTimeout(settleMs, undefined, { signal });
         const sample = await runCase(name, { ...init, hosts, directory, image, check: round === 0 });
         samples.get(name)?.push(sample);
         say(`round ${round + 1} of ${rounds}: ${name}: ${inWords(sample, vms * memory)}`);

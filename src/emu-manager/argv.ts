@@ -146,5 +146,5 @@ function valueAfter(argv: readonly string[], flag: string): string | undefined {
 }
 
 function optionalNumber(value: string | undefined): number | undefined {
-  return value !== undefined && /^\d{1,9}$/.test(value) ? Number(value) : undefined;
+  return value !== undefined && /^\d{1,10}$/.test(value) ? Number(value) : undefined;
 }

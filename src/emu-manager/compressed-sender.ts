@@ -27,7 +27,7 @@ export interface CompressedSenderInit {
   readonly memoryFd: number;
   readonly sink: Sink;
   readonly level: CompressionLevel;
-  /** Threads that compress, this one included; at least 1. */
+  /** Cores of this machine: as many frames are with the pool at a time, and this thread compresses what comes beyond that. */
   readonly threads: number;
 }
 
@@ -69,8 +69,10 @@ export function createCompressedSender({ memoryFd, sink, level, threads }: Compr
     const batch = sorter.takeBatch(kind);
     const raw = batch.data.subarray(0, batch.pfns.length * pageSize);
     const to = kind === 'random' ? undefined : chooser.levels()?.[kind];
-    const isHere = to !== undefined && compressing >= threads - 1;
+    const isHere = to !== undefined && compressing >= threads;
     const frame = to === undefined ? raw : isHere ? compressPagesHere(raw, to) : compressBeside(raw, to);
+    // What the stream and the other threads have done meanwhile is only heard of in between.
+    if (isHere) await setImmediate();
     const job = (async () => {
       const ready = await frame;
       await (ready.length < raw.length ? write('zstd', batch.pfns, ready) : write('stored', batch.pfns, raw));
@@ -78,12 +80,17 @@ export function createCompressedSender({ memoryFd, sink, level, threads }: Compr
     })();
     job.catch(() => undefined);
     underWay.push(job);
-    // What the stream and the other threads have done is only heard of in between.
-    if (isHere) await setImmediate();
-    if (underWay.length >= threads + mostWaiting) await underWay.shift();
+    if (underWay.length > threads + mostWaiting) await underWay.shift();
   };
-  const sendZeros = () => write('zero', sorter.takeZeros(), Buffer.alloc(0));
-  const sendRepeated = () => write('repeated', ...sorter.takeRepeated());
+  // What the system takes at once would never let the event loop turn, and no `abort` be heard.
+  const sendZeros = async () => {
+    await write('zero', sorter.takeZeros(), Buffer.alloc(0));
+    await setImmediate();
+  };
+  const sendRepeated = async () => {
+    await write('repeated', ...sorter.takeRepeated());
+    await setImmediate();
+  };
 
   return {
     atMost: pagesRead,

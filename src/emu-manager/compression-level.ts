@@ -10,21 +10,31 @@ import type { CompressionLevel } from '../base/emu-protocol.js';
 /** zstd's levels by what pages hold; undefined: pages as they are. */
 export type Levels = { readonly text: number; readonly binary: number } | undefined;
 
+/** One step between fast and dense. */
+export interface Effort {
+  readonly levels: Levels;
+  /** How many times smaller it makes pages as a rule, those counted that it stores. */
+  readonly ratio: number;
+  /** CPU-seconds that a GiB of memory costs this host with it as a rule, relative to the others. */
+  readonly cost: number;
+}
+
 /**
  * From the fastest to the densest, each worth its price: text costs as much at level 1 as at -1, and is a fifth smaller; levels 4,
  * 5 and 8 give next to nothing over the one before.
  */
-export const efforts: readonly Levels[] = [
-  undefined,
-  { text: -7, binary: -7 },
-  { text: 1, binary: -5 },
-  { text: 1, binary: 1 },
-  { text: 2, binary: 2 },
-  { text: 3, binary: 3 },
-  { text: 6, binary: 6 },
-  { text: 7, binary: 7 },
+export const efforts: readonly Effort[] = [
+  { levels: undefined, ratio: 1, cost: 0.7 },
+  { levels: { text: -7, binary: -7 }, ratio: 1.49, cost: 1.5 },
+  { levels: { text: 1, binary: -5 }, ratio: 1.76, cost: 2.2 },
+  { levels: { text: 1, binary: 1 }, ratio: 1.97, cost: 2.4 },
+  { levels: { text: 2, binary: 2 }, ratio: 2.05, cost: 2.8 },
+  { levels: { text: 3, binary: 3 }, ratio: 2.11, cost: 3.6 },
+  { levels: { text: 6, binary: 6 }, ratio: 2.17, cost: 7.7 },
+  { levels: { text: 7, binary: 7 }, ratio: 2.18, cost: 9 },
 ];
 const firstEffort = 2;
+const densest = efforts.length - 1;
 
 /** What was found while an effort was in use. */
 export interface Findings {
@@ -32,7 +42,7 @@ export interface Findings {
   readonly waiting: number;
   /** The share of this machine's CPU time that was idle, 0 to 1. */
   readonly idle: number;
-  /** Bytes of pages sent, other than zeros, a second. */
+  /** Bytes that the stream took, a second. */
   readonly rate: number;
 }
 
@@ -43,39 +53,58 @@ const lookMs = 20;
 const bufferBytes = 12 << 20;
 /** How much slower a step may make the copy, as a share: less cannot be told from what differs between pages. */
 const slower = 0.97;
-/** For so many looks a step that made the copy slower is not tried again; twice as many each time. */
+/** Efforts that would keep the CPUs busier than this are not tried; what others cost differs from machine to machine. */
+const mostBusy = 1.1;
+/** For so many looks a step that made the copy slower is not tried again; twice as many each time, up to a bound. */
 const firstPause = 16;
+const longestPause = 64;
 
-/** A function that takes what was found, and returns the effort to use next, an index of `efforts`. */
+/**
+ * A function that takes what was found, and returns the effort to use next, an index of `efforts`.
+ *
+ * How fast the copy is, is told by what the stream takes and what the effort makes of pages as a rule: how many pages were sent
+ * says more of what they hold, as long as it is the stream that limits the copy.
+ */
 export function createEffortChooser(): (findings: Findings) => number {
   let effort = firstEffort;
   let looks = 0;
-  let from: { readonly effort: number; readonly rate: number } | undefined;
+  let from: { readonly effort: number; readonly speed: number } | undefined;
   const pauses = new Map<number, { readonly until: number; readonly length: number }>();
-
-  /** Two steps at once where it is plain what limits the copy. */
-  const wanted = ({ waiting, idle }: Findings): number => {
-    if (waiting < 0.4) return Math.max(0, effort - (waiting < 0.1 ? 2 : 1));
-    if (waiting < 0.8 || idle < 0.1) return effort;
-    return Math.min(efforts.length - 1, effort + (idle > 0.5 ? 2 : 1));
+  const isPaused = (candidate: number) => looks < (pauses.get(candidate)?.until ?? 0);
+  const pause = (candidate: number) => {
+    const length = Math.min(longestPause, 2 * (pauses.get(candidate)?.length ?? firstPause / 2));
+    pauses.set(candidate, { until: looks + length, length });
   };
-  return (findings) => {
+
+  return ({ waiting, idle, rate }) => {
     looks += 1;
-    const before = from;
-    from = undefined;
-    if (before !== undefined && findings.rate < before.rate * slower) {
-      const length = 2 * (pauses.get(effort)?.length ?? firstPause / 2);
-      pauses.set(effort, { until: looks + length, length });
-      effort = before.effort;
+    const speed = rate * (efforts[effort] as Effort).ratio;
+    if (from !== undefined && speed < from.speed * slower) {
+      pause(effort);
+      effort = from.effort;
+      from = undefined;
       return effort;
     }
-    const next = wanted(findings);
-    if (next !== effort && looks >= (pauses.get(next)?.until ?? 0)) {
-      from = { effort, rate: findings.rate };
-      effort = next;
-    }
+    const next = stepsFrom(effort, { waiting, idle }).find((candidate) => !isPaused(candidate)) ?? effort;
+    from = next === effort ? undefined : { effort, speed };
+    effort = next;
     return effort;
   };
+}
+
+/** How busy this machine's CPUs would be with an effort, if they are idle so much with another one: 1 is all of them. */
+function busyWith(candidate: number, effort: number, idle: number): number {
+  return ((1 - idle) * (efforts[candidate] as Effort).cost) / (efforts[effort] as Effort).cost;
+}
+
+/** Where to go from an effort, the better one first: two steps at once where it is plain what limits the copy. */
+function stepsFrom(effort: number, { waiting, idle }: Omit<Findings, 'rate'>): number[] {
+  const faster = waiting < 0.4;
+  if (!faster && (waiting < 0.8 || idle < 0.1)) return [];
+  const far = faster ? waiting < 0.1 : idle > 0.5;
+  const steps = far ? [2, 1] : [1];
+  const found = steps.map((step) => Math.min(densest, Math.max(0, faster ? effort - step : effort + step)));
+  return found.filter((candidate) => candidate !== effort && busyWith(candidate, effort, idle) <= mostBusy);
 }
 
 export interface LevelChooser {
@@ -102,7 +131,7 @@ export function createLevelChooser(level: CompressionLevel): LevelChooser {
   const next = createEffortChooser();
   let effort = firstEffort;
   let since = { at: performance.now(), cpu: readCpu() };
-  let seen = { bytes: 0, records: 0, waited: 0 };
+  let seen = { pages: 0, wire: 0, records: 0, waited: 0 };
   let buffered = 0;
   const look = (now: number) => {
     const cpu = readCpu();
@@ -110,27 +139,28 @@ export function createLevelChooser(level: CompressionLevel): LevelChooser {
     effort = next({
       waiting: seen.waited / seen.records,
       idle: total === 0 ? 0 : (cpu.idle - since.cpu.idle) / total,
-      rate: (seen.bytes * 1000) / (now - since.at),
+      rate: (seen.wire * 1000) / (now - since.at),
     });
     since = { at: now, cpu };
-    seen = { bytes: 0, records: 0, waited: 0 };
+    seen = { pages: 0, wire: 0, records: 0, waited: 0 };
   };
   return {
-    levels: () => efforts[effort],
+    levels: () => efforts[effort]?.levels,
     sent(pages, wire, waiting) {
       if (buffered < bufferBytes) {
         buffered = waiting ? bufferBytes : buffered + wire;
-        since.at = performance.now();
+        if (buffered >= bufferBytes) since = { at: performance.now(), cpu: readCpu() };
         return;
       }
-      seen.bytes += pages;
+      seen.pages += pages;
+      seen.wire += wire;
       seen.records += 1;
       if (waiting) seen.waited += 1;
-      if (seen.bytes < lookBytes) return;
+      if (seen.pages < lookBytes) return;
       const now = performance.now();
       if (now - since.at >= lookMs) look(now);
     },
-    word: () => wordOf(efforts[effort]),
+    word: () => wordOf(efforts[effort]?.levels),
   };
 }
 

@@ -1,4 +1,5 @@
 /** Guest pages into the memory stream, plain; compressed-sender.ts has the other way. */
+import { setImmediate } from 'node:timers/promises';
 import { pageSize } from '../base/hypervisor-protocol.js';
 import {
   maxPagesWritten,
@@ -38,6 +39,8 @@ export function createPlainSender(memoryFd: number, sink: Sink): PageSender {
       writePageHead(buffer, recordHeaderBytes, pfns);
       readPages(memoryFd, pfns, buffer.subarray(dataAt, end));
       await written;
+      // What the system takes at once would never let the event loop turn, and no `abort` be heard.
+      await setImmediate();
       written = sink.write(buffer.subarray(0, end));
       written.catch(() => undefined);
     },

@@ -9,28 +9,15 @@
 import { availableParallelism } from 'node:os';
 import type { Emu } from '../base/emu-protocol.js';
 import { pageSize } from '../base/hypervisor-protocol.js';
-import {
-  decodeHvmParams,
-  decodePageData,
-  hvmParams,
-  type ReadExactly,
-  readRecords,
-  recordTypes,
-} from '../wire/libxc-stream.js';
-import {
-  type CompressedPages,
-  compressedPagesType,
-  decodePages,
-  expandPages,
-  expandPagesHere,
-  maxCompressedBody,
-} from '../wire/page-codec.js';
+import { decodeHvmParams, hvmParams, type ReadExactly, readRecords, recordTypes } from '../wire/libxc-stream.js';
+import { compressedPagesType, maxCompressedBody } from '../wire/page-codec.js';
 import { readVgpus } from '../wire/vgpu-codec.js';
 import type { RunArguments } from './argv.js';
 import type { Control } from './control.js';
 import type { Source } from './descriptor.js';
 import type { Domain } from './domain.js';
-import { openPageWriter, type PageWriter } from './domain-memory.js';
+import { openPageWriter } from './domain-memory.js';
+import { createPageReceiver, createRingReader } from './page-receiver.js';
 import { consolePfn, storePfn } from './special-pages.js';
 
 export interface RestoreDeps {
@@ -39,6 +26,12 @@ export interface RestoreDeps {
   /** The same source for the same descriptor. */
   source(fd: number): Source;
 }
+
+/**
+ * Frames that may be expanding in other threads: none where the machine has no more than two cores, as this thread does it for less,
+ * and somebody has to send.
+ */
+const expanding = Math.min(Math.max(availableParallelism() - 2, 0), 8);
 
 /** @throws whatever goes wrong; the domain is not to be used then */
 export async function restore(args: RunArguments, deps: RestoreDeps): Promise<void> {
@@ -79,11 +72,13 @@ async function restoreVgpus(fds: readonly number[], { control, domain, source }:
 
 async function restoreMemory(fd: number, { control, domain, source }: RestoreDeps): Promise<void> {
   const writer = openPageWriter(domain.memory);
-  const pages = createPageReceiver(writer);
-  const read = bounded(createReader(source(fd)), mostStreamBytes(domain.memory.pages));
+  const pages = createPageReceiver(writer, expanding);
+  const read = bounded(createRingReader(source(fd), expanding), mostStreamBytes(domain.memory.pages));
   let context: Buffer | undefined;
   let params = new Map<bigint, bigint>();
   for await (const { type, body } of readRecords(read, new Map([[compressedPagesType, maxCompressedBody]]))) {
+    // Other records use the ring of buffers too.
+    if (type !== compressedPagesType) await pages.end();
     if (type === recordTypes.hvmContext) context = Buffer.from(body);
     if (type === recordTypes.hvmParams) params = decodeHvmParams(body);
     if (type === recordTypes.pageData) await pages.plain(body);
@@ -121,66 +116,5 @@ function bounded(read: ReadExactly, most: number): ReadExactly {
     left -= bytes;
     if (left < 0) throw new Error(`memory stream: longer than the ${most} bytes that the domain's may have`);
     return read(bytes);
-  };
-}
-
-/**
- * Records that may be expanding in other threads while this one reads: none where the machine has no more than two cores, as this
- * thread does it for less, and somebody has to send.
- */
-const expanding = Math.min(Math.max(availableParallelism() - 2, 0), 8);
-/** Reads of up to so many bytes get a buffer of their own. */
-const smallRead = 1 << 16;
-const largeRead = 5 << 20;
-
-/** Reads into a ring of buffers that is one longer than the records being expanded, so that none is overwritten. */
-function createReader(source: Source): ReadExactly {
-  const ring = Array.from({ length: expanding + 1 }, () => Buffer.allocUnsafeSlow(largeRead));
-  let turn = 0;
-  return async (bytes) => {
-    let buffer: Buffer;
-    if (bytes <= smallRead) buffer = Buffer.allocUnsafe(bytes);
-    else if (bytes > largeRead) buffer = Buffer.allocUnsafeSlow(bytes);
-    else {
-      buffer = (ring[turn] as Buffer).subarray(0, bytes);
-      turn = (turn + 1) % ring.length;
-    }
-    await source.readInto(buffer);
-    return buffer;
-  };
-}
-
-/** Puts pages into memory in the order in which their records came, while other threads expand what follows. */
-function createPageReceiver(writer: PageWriter) {
-  const underWay: Promise<void>[] = [];
-  let last = Promise.resolve();
-  let received = 0;
-  const end = async () => {
-    await Promise.all(underWay.splice(0));
-  };
-  const putBeside = async (pages: CompressedPages) => {
-    const expanded = expandPages(pages);
-    last = Promise.all([expanded, last]).then(([data]) => writer.write({ pfns: pages.pfns, data }));
-    last.catch(() => undefined);
-    underWay.push(last);
-    if (underWay.length > expanding) await underWay.shift();
-  };
-  return {
-    received: () => received,
-    end,
-    async plain(body: Buffer) {
-      const pages = decodePageData(body);
-      await end();
-      writer.write(pages);
-      received += pages.pfns.length;
-    },
-    async compressed(body: Buffer) {
-      const pages = decodePages(body);
-      received += pages.pfns.length;
-      if (pages.codec === 'zstd' && expanding > 0) return putBeside(pages);
-      await end();
-      if (pages.codec === 'zero') writer.clear(pages.pfns);
-      else writer.write({ pfns: pages.pfns, data: expandPagesHere(pages) });
-    },
   };
 }

@@ -28,6 +28,9 @@ import { sendLive, sendSuspended } from './rounds.js';
 import { openSendQueue } from './send-queue.js';
 import { consolePfn, storePfn } from './special-pages.js';
 
+/** More would be more memory, and no network asks for them. */
+const mostThreads = 16;
+
 export interface SaveDeps {
   readonly control: Control;
   readonly domain: Domain;
@@ -68,7 +71,7 @@ async function sendMemory(args: RunArguments, { control, domain }: SaveDeps, sin
   const memoryFd = fs.openSync(path, 'r');
   const { compressionLevel: level } = args;
   const sender = args.compress
-    ? createCompressedSender({ memoryFd, sink, level, threads: availableParallelism() })
+    ? createCompressedSender({ memoryFd, sink, level, threads: Math.min(availableParallelism(), mostThreads) })
     : createPlainSender(memoryFd, sink);
   const now = () => performance.now();
   const course = createCourse({

@@ -43,7 +43,7 @@ export type ReadExactly = (bytes: number) => Promise<Buffer>;
 export const hvmParams = { storePfn: 1n, storeEvtchn: 2n, consolePfn: 17n, consoleEvtchn: 18n } as const;
 
 /** Pages of one record as we write it. */
-export const maxPagesWritten = 1024;
+export const maxPagesWritten = 256;
 export const recordHeaderBytes = 8;
 export const streamHeadBytes = 40;
 
