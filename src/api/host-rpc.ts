@@ -51,6 +51,7 @@ export function createHostRpc({ service, destination, source, secrets, join, con
     outcome: (id: unknown) => service.outcome(textOf('migration_id', id)),
     doubt: (uuid: unknown, reason: unknown) => service.doubt(textOf('uuid', uuid), String(reason).slice(0, 4096)),
     forceSettlement: (uuid: unknown, runs: unknown) => service.forceSettlement(textOf('uuid', uuid), runsOf(runs)),
+    assertTurn: (id: unknown, uuid: unknown) => service.assertTurn(textOf('migration_id', id), textOf('uuid', uuid)),
     receive: (request: { migrationId: string; metadata: unknown } | null) =>
       service.receive({ migrationId: request?.migrationId ?? '', metadata: checkMetadata(request?.metadata) }),
     callPlugin: (plugin: unknown, fn: unknown, args: unknown) =>

@@ -99,6 +99,7 @@ export function createHost(deps: HostDeps): HostService {
       if (await deps.destination.forceSettlement(uuid, runs)) return;
       await doubts.settle(uuid, runs);
     },
+    assertTurn: deps.destination.assertTurn,
     receive: deps.destination.receive,
     storage: deps.storage,
     async callPlugin(plugin, fn, args) {

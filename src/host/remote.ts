@@ -35,6 +35,7 @@ export function connectHost(url: string, secrets: Secrets): HostService {
       (await call<Awaited<ReturnType<HostService['outcome']>> | null>('outcome', [id])) ?? undefined,
     doubt: (uuid, reason) => call('doubt', [uuid, reason]),
     forceSettlement: (uuid, runs) => call('forceSettlement', [uuid, runs]),
+    assertTurn: (id, uuid) => call('assertTurn', [id, uuid]),
     receive: (request) => call('receive', [request]),
     storage: remoteStorage(client.json, secrets),
     callPlugin: (plugin, fn, args) => call('callPlugin', [plugin, fn, args]),

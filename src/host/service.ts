@@ -93,6 +93,8 @@ export interface HostService {
    * @throws OPERATION_NOT_ALLOWED where the VM runs here and is not in doubt, or `here` finds no copy
    */
   forceSettlement(uuid: string, runs: RunsWhere): Promise<void>;
+  /** Whether `receive` would find the host too busy. @throws TOO_BUSY until it is the migration's turn, which is kept for some seconds */
+  assertTurn(migrationId: string, uuid: string): Promise<void>;
   receive(request: ReceiveRequest): Promise<ReceiveReply>;
   /** The local SRs and their volumes. */
   readonly storage: HostStorage;

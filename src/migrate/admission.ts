@@ -4,6 +4,8 @@
  */
 
 export interface Admission {
+  /** Take a place in the line, or keep it. @returns whether it is the migration's turn: `admit` will say yes while the place is kept */
+  isTurn(migrationId: string, uuid: string): boolean;
   /**
    * @param uuid of the VM; another attempt for the same VM does not count, as this one ends it
    * @returns whether the migration may begin. From then on it counts, until `end`
@@ -23,21 +25,23 @@ const patienceMs = 3_000;
 export function createAdmission(limit: () => number, now: () => number = () => performance.now()): Admission {
   const admitted = new Map<string, string>();
   const line = new Map<string, { readonly uuid: string; readonly askedAt: number }>();
+  const isTurn = (migrationId: string, uuid: string): boolean => {
+    if (admitted.has(migrationId)) return true;
+    for (const [id, other] of line) {
+      const replaced = other.uuid === uuid && id !== migrationId;
+      if (replaced || now() - other.askedAt > patienceMs) line.delete(id);
+    }
+    const waiting = [...line.keys()];
+    const ahead = line.has(migrationId) ? waiting.indexOf(migrationId) : waiting.length;
+    const others = [...admitted.values()].filter((each) => each !== uuid).length;
+    // One that is in the line already keeps its place there.
+    line.set(migrationId, { uuid, askedAt: now() });
+    return others + ahead < limit();
+  };
   return {
+    isTurn,
     admit(migrationId, uuid) {
-      if (admitted.has(migrationId)) return true;
-      for (const [id, other] of line) {
-        const replaced = other.uuid === uuid && id !== migrationId;
-        if (replaced || now() - other.askedAt > patienceMs) line.delete(id);
-      }
-      const waiting = [...line.keys()];
-      const ahead = line.has(migrationId) ? waiting.indexOf(migrationId) : waiting.length;
-      const others = [...admitted.values()].filter((each) => each !== uuid).length;
-      if (others + ahead >= limit()) {
-        // One that is in the line already keeps its place there.
-        line.set(migrationId, { uuid, askedAt: now() });
-        return false;
-      }
+      if (!isTurn(migrationId, uuid)) return false;
       line.delete(migrationId);
       admitted.set(migrationId, uuid);
       return true;

@@ -49,6 +49,8 @@ export interface ReceiveRequest {
 }
 
 export interface MigrationDestination {
+  /** For who prepares something before VM.receive. @throws TOO_BUSY until it is the migration's turn, which is kept for some seconds */
+  assertTurn(migrationId: string, uuid: string): Promise<void>;
   /** VM.receive. Idempotent by migration_id. @throws TOO_BUSY until it is the migration's turn, HOST_NOT_ENOUGH_FREE_MEMORY, OTHER_OPERATION_IN_PROGRESS, ... */
   receive(request: ReceiveRequest): Promise<ReceiveReply>;
   /** Record which of {point 3, settle} came first, and say it. @throws SESSION_INVALID for a wrong token */
@@ -218,6 +220,10 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
   }
 
   return {
+    async assertTurn(migrationId, uuid) {
+      checkMigrationId(migrationId);
+      if (rowOf(migrationId) === undefined && !admission.isTurn(migrationId, uuid)) throw new XapiError('TOO_BUSY', []);
+    },
     async receive(request) {
       checkMigrationId(request.migrationId);
       return inLane(request.metadata.domain.uuid, () => receive(request));

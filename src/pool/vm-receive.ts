@@ -1,6 +1,6 @@
 /**
  * VM.receive, the pool's side: another pool's source is about to send a VM to a host of this one. The VM's record is made
- * here, halted and held, and goes again if the migration does not take.
+ * here, halted and held, and goes again if the migration does not take. A host that is too busy is asked before there is one.
  */
 import type { Ref } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
@@ -58,20 +58,27 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
     if (!table.arrivals().some((other) => other.vm === vm)) removeVm(db, vm);
     await db.saved();
   };
-  /** The record of an earlier attempt serves a later one. */
-  const recordFor = (metadata: VmMetadata): Ref<'VM'> => {
+  /** The record of an earlier attempt serves a later one. @returns what finds or makes it, once the metadata is checked */
+  const recordFor = (metadata: VmMetadata): (() => Ref<'VM'>) => {
     const existing = db.findByUuid('VM', metadata.domain.uuid);
-    if (existing === undefined) return makeRecord(deps, metadata);
-    if (table.arrivals().some((arrival) => arrival.vm === existing)) return existing;
+    if (existing === undefined) return recordMaker(deps, metadata);
+    if (table.arrivals().some((arrival) => arrival.vm === existing)) return () => existing;
     throw new XapiError('DUPLICATE_VM', [existing]);
+  };
+  /** @throws TOO_BUSY until it is the migration's turn; before that, what is wrong with it */
+  const assertTurn = async (host: Ref<'host'>, migrationId: string, metadata: VmMetadata): Promise<void> => {
+    if (table.arrival(migrationId) !== undefined) return;
+    recordFor(metadata);
+    await members.service(host).assertTurn(migrationId, metadata.domain.uuid);
   };
 
   return {
     async receive(host, migrationId, text, session) {
       const metadata = decodeMetadata(text);
       assertMayReceive(deps, host);
+      await assertTurn(host, migrationId, metadata);
       const known = table.arrival(migrationId);
-      const vm = known?.vm ?? recordFor(metadata);
+      const vm = known?.vm ?? recordFor(metadata)();
       const older = table.arrivals().filter((arrival) => arrival.vm === vm && arrival.id !== migrationId);
       hold(vm, migrationId);
       if (!sessions.has(migrationId)) sessions.set(migrationId, deps.sessions.keep(session));
@@ -134,9 +141,10 @@ function assertMayReceive({ db }: VmReceiveDeps, host: Ref<'host'>): void {
   if (!isLive(db, host)) throw new XapiError('HOST_OFFLINE', [host]);
 }
 
-function makeRecord({ db }: VmReceiveDeps, metadata: VmMetadata): Ref<'VM'> {
+/** @throws where the records or networks are none that this pool can take */
+function recordMaker({ db }: VmReceiveDeps, metadata: VmMetadata): () => Ref<'VM'> {
   const records = checkRecords(metadata.records);
   const networks = new Map(metadata.vifs.map((vif) => [vif.uuid, vif.network as Ref<'network'>]));
   for (const network of networks.values()) db.get('network', network);
-  return importVm(db, metadata.domain.uuid, records, networks);
+  return () => importVm(db, metadata.domain.uuid, records, networks);
 }

@@ -40,7 +40,7 @@ describe('the host-level calls', function () {
     ['a list', [[secret]]],
     ['nothing', [null]],
   ];
-  for (const name of ['state', 'start', 'shutdown', 'migrate', 'receive', 'VM.receive', 'events']) {
+  for (const name of ['state', 'start', 'shutdown', 'migrate', 'assertTurn', 'receive', 'VM.receive', 'events']) {
     for (const [what, params] of secrets) {
       it(`are refused with ${what} in place of the secret: ${name}`, async () => {
         const { code, params: said } = await failureOf(client.call(name, params));
@@ -130,7 +130,17 @@ describe('the host-level calls', function () {
 
   it('survive parameters of every wrong kind, and go on', async () => {
     const wrong: unknown[] = [null, 7, '', 'x', [], {}, { uuid: 7 }, true];
-    for (const name of ['start', 'pause', 'migrate', 'cancel', 'outcome', 'receive', 'VM.receive', 'events']) {
+    for (const name of [
+      'start',
+      'pause',
+      'migrate',
+      'cancel',
+      'outcome',
+      'assertTurn',
+      'receive',
+      'VM.receive',
+      'events',
+    ]) {
       for (const parameter of wrong) {
         // What is wrong is an error or nothing to do; no answer at all would be the end of the daemon.
         await client.call(name, [secret, parameter, 0], 5000).catch((error: XapiError) => {

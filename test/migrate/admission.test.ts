@@ -43,6 +43,18 @@ describe('migrate/admission: which VMs may arrive', () => {
     expect(ask('c')).to.deep.equal([true]);
   });
 
+  it('at its turn, which one that only asked for it keeps for three seconds', () => {
+    const { isTurn, ask } = opened(1);
+    expect(isTurn('a', 'vm a')).to.equal(true);
+    expect(ask('b')).to.deep.equal([false]);
+    expect(isTurn('a', 'vm a')).to.equal(true);
+    expect(ask('a', 'b')).to.deep.equal([true, false]);
+    const late = opened(1);
+    late.isTurn('a', 'vm a');
+    late.state.time = 4_000;
+    expect(late.ask('b', 'a')).to.deep.equal([true, false]);
+  });
+
   it('whatever an older attempt for the same VM holds', () => {
     const { admit, end } = opened(1);
     expect(admit('old', 'vm')).to.equal(true);

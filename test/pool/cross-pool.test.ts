@@ -147,6 +147,22 @@ describe('a migration to another pool', () => {
     await here.failure(() => call);
   });
 
+  it('makes no record there as long as the host there is too busy', async () => {
+    const call = send({ [vif]: networkThere() });
+    const request = await asked();
+    const changed: string[] = [];
+    const stop = there.pool.db.onChange((cls) => void changed.push(cls));
+    there.a.busy = true;
+    for (const _ of [1, 2]) expect(await there.failure(() => receive(request))).to.deep.equal(['TOO_BUSY']);
+    stop();
+    expect(changed).not.to.include('VM');
+    expect(there.a.received).to.deep.equal([]);
+    there.a.busy = false;
+    await receive(request);
+    here.a.end(request.migrationId, { status: 'failure', error: { code: 'VM_MIGRATE_FAILED', params: [] } });
+    await here.failure(() => call);
+  });
+
   it('keeps one record for a second attempt, whatever is told of the first', async () => {
     const call = send({ [vif]: networkThere() });
     const request = await asked();

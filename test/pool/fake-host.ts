@@ -33,6 +33,8 @@ export interface FakeHost {
   readonly machine: MachineDescription;
   reachable: boolean;
   memoryFree: number;
+  /** It is nobody's turn to come here. */
+  busy: boolean;
   /** What the next calls of `migrate` or `receive` throw. */
   refuse: XapiError | undefined;
   domain(uuid: string, state: DomainState | undefined, inDoubt?: string): void;
@@ -149,6 +151,10 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       if (known?.inDoubt === undefined) throw new XapiError('OPERATION_NOT_ALLOWED', [`${vm} is not in doubt`]);
       domain(vm, runs === 'here' ? 'running' : undefined);
     },
+    async assertTurn() {
+      assertReachable();
+      if (host.busy) throw new XapiError('TOO_BUSY', []);
+    },
     async receive(request): Promise<ReceiveReply> {
       assertWilling();
       host.received.push(request);
@@ -183,6 +189,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     started: [],
     migrations: [],
     received: [],
+    busy: false,
     cancelled: [],
     doubted: [],
     settled: [],
