@@ -60,7 +60,7 @@ export interface SourceHooks {
   onFigures(figures: CopyFigures): void;
   /** Aborted when the daemon stops: past the commit point nothing is waited for any more, the next start goes on. */
   readonly closing: AbortSignal;
-  /** Wait for a turn at the destination, without a worker. */
+  /** Wait for a turn at the destination, without a turn and a worker here. */
   standAside(wait: () => Promise<void>): Promise<void>;
   /** The commit begins, and is about to be journaled: from now on the signal is not to be aborted. */
   onCommit(): void;
@@ -73,7 +73,8 @@ export interface Attempt {
   readonly hooks: SourceHooks;
   readonly request: MigrateRequest;
   readonly log: Log;
-  readonly startedAt: number;
+  /** What it waited for its turn at the destination is left out. */
+  startedAt: number;
   readonly sockets: RawSocket[];
   /** The processes that were started for it. */
   readonly helpers: Helper[];
@@ -222,7 +223,9 @@ export async function askInTurn(attempt: Attempt, ask: () => Promise<ReceiveRepl
     }
     if (pauseMs === firstBusyPauseMs) log.info('queued: the destination takes as many VMs as it may');
     enter(attempt, 'queued');
+    const since = performance.now();
     await hooks.standAside(() => setTimeout(pauseMs, undefined, { signal: hooks.signal }));
+    attempt.startedAt += performance.now() - since;
     enter(attempt, 'prepare');
   }
 }

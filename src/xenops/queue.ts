@@ -4,11 +4,11 @@
  * itself, never wait for one another.
  *
  * What waits holds no worker: an operation takes its lane first, then a turn of what else limits it, then a worker. One that has
- * begun and has to wait for its turn elsewhere stands aside meanwhile.
+ * begun and has to wait for its turn elsewhere stands aside meanwhile: it keeps its lane alone, and is the next that goes on.
  */
 import { createTurns, type Turns } from './turns.js';
 
-/** Wait for something without a worker, and take one again. Where the wait fails it is not taken again. */
+/** Wait for something without a turn and a worker, and take both again. Where the wait fails they are not taken again. */
 export type StandAside = (wait: () => Promise<void>) => Promise<void>;
 
 export interface QueueOptions {
@@ -36,9 +36,9 @@ export function createQueue(workers: number): Queue {
       const needed = [turn, ...(turns === undefined ? [] : [turns]), atWork];
       const ends: (() => void)[] = [];
       const standAside: StandAside = async (wait) => {
-        ends.pop()?.();
+        for (const end of ends.splice(1).toReversed()) end();
         await wait();
-        ends.push(await atWork.take(signal));
+        for (const each of needed.slice(1)) ends.push(await each.take(signal, true));
       };
       let tell = onWait;
       try {

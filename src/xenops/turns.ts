@@ -4,10 +4,11 @@ export interface Turns {
   /**
    * Resolves when it is the caller's turn.
    * @param signal gives up the place in the line
+   * @param again for one that had a turn and has given it back: it goes before those that had none
    * @returns what ends the turn
    * @throws the signal's reason
    */
-  take(signal?: AbortSignal): Promise<() => void>;
+  take(signal?: AbortSignal, again?: boolean): Promise<() => void>;
   /** Whether who asks now has to wait. */
   isFull(): boolean;
   /** Whether nobody has a turn, or waits for one. */
@@ -18,14 +19,17 @@ export interface Turns {
 
 /** @param limit how many may have a turn at once; asked whenever one is asked for or ends */
 export function createTurns(limit: () => number): Turns {
+  const first = new Set<() => void>();
   const waiting = new Set<() => void>();
   let taken = 0;
   const giveTurns = (): void => {
-    for (const begin of waiting) {
-      if (taken >= limit()) return;
-      waiting.delete(begin);
-      taken += 1;
-      begin();
+    for (const line of [first, waiting]) {
+      for (const begin of line) {
+        if (taken >= limit()) return;
+        line.delete(begin);
+        taken += 1;
+        begin();
+      }
     }
   };
   const end = (): void => {
@@ -33,11 +37,12 @@ export function createTurns(limit: () => number): Turns {
     giveTurns();
   };
   return {
-    take: (signal) =>
+    take: (signal, again = false) =>
       new Promise((resolve, reject) => {
         signal?.throwIfAborted();
+        const line = again ? first : waiting;
         const giveUp = (): void => {
-          waiting.delete(begin);
+          line.delete(begin);
           reject(signal?.reason);
         };
         const begin = (): void => {
@@ -45,11 +50,11 @@ export function createTurns(limit: () => number): Turns {
           resolve(end);
         };
         signal?.addEventListener('abort', giveUp, { once: true });
-        waiting.add(begin);
+        line.add(begin);
         giveTurns();
       }),
-    isFull: () => taken + waiting.size >= limit(),
-    isIdle: () => taken + waiting.size === 0,
+    isFull: () => taken + first.size + waiting.size >= limit(),
+    isIdle: () => taken + first.size + waiting.size === 0,
     recheck: giveTurns,
   };
 }

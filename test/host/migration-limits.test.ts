@@ -154,10 +154,10 @@ describe('Migrations beyond the limits of hosts', function () {
 
   describe('at the destination', () => {
     /** A destination that takes one VM at a time, with one on its way there that is held. */
-    async function busy(options: Record<string, string> = {}) {
+    async function busy(options: Record<string, string> = {}, ofOther: Record<string, string> = {}) {
       const [source, other, destination] = await Promise.all([
         host(),
-        host({ 'worker-pool-size': '1' }),
+        host({ 'worker-pool-size': '1', ...ofOther }),
         host({ 'migration-incoming-limit': '1', ...options }),
       ]);
       const [first] = requests(await boot(source, 1), destination) as [Request];
@@ -174,6 +174,16 @@ describe('Migrations beyond the limits of hosts', function () {
       await boot(other, 1);
       const { total, free } = await destination.simulator.memory();
       expect(total - free).to.equal(first.metadata.domain.memoryBytes);
+      await plugin(source, 'clear');
+      expect(await statuses(source, [first])).to.deep.equal(['success']);
+      expect(await statuses(other, [second])).to.deep.equal(['success']);
+    });
+
+    it('let VMs leave for other destinations meanwhile, whatever the limit of their source', async () => {
+      const { source, other, first, second } = await busy({}, { 'migration-outgoing-limit': '1' });
+      const third = requests(await boot(other, 1), await host());
+      await submit(other, third);
+      expect(await statuses(other, third)).to.deep.equal(['success']);
       await plugin(source, 'clear');
       expect(await statuses(source, [first])).to.deep.equal(['success']);
       expect(await statuses(other, [second])).to.deep.equal(['success']);

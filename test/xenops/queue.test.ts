@@ -110,6 +110,33 @@ describe('the queue', () => {
     expect(log.slice(2)).to.deep.equal(['other ends', 'goes on']);
   });
 
+  it('has no turn for one that stands aside either, which goes before those that have not begun', async () => {
+    const log: string[] = [];
+    const queue = createQueue(4);
+    const turns = createTurns(() => 1);
+    let goOn: () => void = () => undefined;
+    const elsewhere = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const patient = queue.run(
+      'patient',
+      async (standAside: StandAside) => {
+        await standAside(() => elsewhere);
+        log.push('goes on');
+      },
+      { turns },
+    );
+    const works = ['second', 'third'].map((name) => openWork(log, name));
+    const runs = works.map(({ operation }, index) => queue.run(String(index), operation, { turns }));
+    await turnsOfTheLoop();
+    goOn();
+    await turnsOfTheLoop();
+    expect(log).to.deep.equal(['second starts']);
+    for (const { end } of works) end();
+    await Promise.all([patient, ...runs]);
+    expect(log).to.deep.equal(['second starts', 'second ends', 'goes on', 'third starts', 'third ends']);
+  });
+
   it('takes no worker again for one whose wait fails', async () => {
     const log: string[] = [];
     const queue = createQueue(1);
