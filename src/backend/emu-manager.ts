@@ -195,7 +195,7 @@ async function converse(
   if (streams.some((fd) => fd < 0)) throw new XapiError('INTERNAL_ERROR', ['the connection is closed']);
   const helper = startHelper([file, ...before, ...argv], ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', ...streams], {
     ...init,
-    environment: { ...forPages, ...init.environment },
+    environment: { ...(before[0] === builtIn ? forPages : {}), ...init.environment },
   });
   if (helper.pid !== undefined) init.onStarted?.(helper.pid);
   const { tell, output, close } = openControl(helper);

@@ -2,12 +2,22 @@
  * What `migration-max-downtime`, `migration-max-rounds` and `migration-convergence` come to, pure. They are for emu-manager, which
  * counts pages and has the rounds; one that does not support them goes by its own rule. See emu-manager/convergence.ts.
  */
+import { configKeys } from '../base/config-keys.js';
 import { type ConvergenceRule, noConvergence } from '../base/emu-protocol.js';
 import { messageOf, XapiError } from '../base/errors.js';
 
-/** Said where the source's emu-manager does not answer `-supports convergence` with true. */
+/** Said where the source's emu-manager does not answer `-supports convergence` with true, and a rule is configured. */
 export const notSupported =
   'the emu-manager of the source does not support -convergence: migration-max-downtime, migration-max-rounds and migration-convergence do not count';
+
+/** Whether the rule is that of a configuration in which none of its keys is set. */
+export function isDefaultRule({ maxDowntimeMs, maxRounds, strategy }: ConvergenceRule): boolean {
+  return (
+    String(maxDowntimeMs) === configKeys['migration-max-downtime'].default &&
+    String(maxRounds) === configKeys['migration-max-rounds'].default &&
+    strategy === configKeys['migration-convergence'].default
+  );
+}
 
 /**
  * Arguments for an emu-manager that supports `convergence`.

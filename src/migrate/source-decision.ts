@@ -2,7 +2,7 @@
 import { emuSupports } from '../backend/emu-manager.js';
 import { untilAborted } from '../base/deadline.js';
 import { chooseCompressor, compressionPlan, effectiveCompressor } from './compressor.js';
-import { notSupported } from './convergence.js';
+import { isDefaultRule, notSupported } from './convergence.js';
 import type { ReceiveReply } from './metadata.js';
 import { memoryMigrationVersion } from './protocol.js';
 import type { Attempt, Decision } from './source-attempt.js';
@@ -23,7 +23,7 @@ export async function decide(attempt: Attempt, reply: ReceiveReply): Promise<Dec
   if (fallback !== undefined && used === asked) log.warn(`migration-compressor ${asked}: ${fallback}`);
   else if (fallback !== undefined) log.warn(`migration-compressor ${asked} falls back to ${used}: ${fallback}`);
   const converges = await untilAborted(supports('convergence'), attempt.hooks.signal);
-  if (!converges) log.warn(notSupported);
+  if (!converges && !isDefaultRule(settings.convergence)) log.warn(notSupported);
   const cookies = {
     instance_id: request.uuid,
     final_id: request.uuid,

@@ -46,7 +46,7 @@ describe('running an emu-manager', function () {
   describe('to save', () => {
     it('has the command line and the environment that the real one has, and reports its figures', async () => {
       const { program } = await script(
-        `test "$XENFERRY_TEST" = value || exit 9
+        `test "$XENFERRY_TEST$MALLOC_MMAP_THRESHOLD_$UV_THREADPOOL_SIZE" = value || exit 9
          printf 'stdout:stats rounds=3 guest_bytes=4096 stream_bytes=5000\\nresult:0 0\\n' >&4`,
       );
       const { init } = await common(program);
