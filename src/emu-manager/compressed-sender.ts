@@ -26,6 +26,8 @@ export interface CompressedSenderInit {
   /** The domain's memory file. */
   readonly memoryFd: number;
   readonly sink: Sink;
+  /** Bytes that the system has taken of the stream and the peer has not. */
+  readonly queued: () => number;
   readonly level: CompressionLevel;
   /** Cores of this machine: as many frames are with the pool at a time, and this thread compresses what comes beyond that. */
   readonly threads: number;
@@ -47,14 +49,14 @@ const pagesGathered = 256;
 /** Pages read at a time, little enough to stay in the processor's cache until they are sorted. */
 const pagesRead = 128;
 
-export function createCompressedSender({ memoryFd, sink, level, threads }: CompressedSenderInit): PageSender {
-  const chooser = createLevelChooser(level);
+export function createCompressedSender({ memoryFd, sink, queued, level, threads }: CompressedSenderInit): PageSender {
+  const chooser = createLevelChooser(level, { isWaiting: sink.isWaiting, written: () => sink.written, queued });
   const sorter = createSorter();
   const underWay: Promise<void>[] = [];
   let compressing = 0;
 
   const write = async (codec: Codec, pfns: readonly number[], payload: Buffer): Promise<void> => {
-    if (codec === 'stored' || codec === 'zstd') chooser.sent(pfns.length * pageSize, payload.length, sink.isWaiting());
+    if (codec === 'stored' || codec === 'zstd') chooser.sent(pfns.length * pageSize);
     await sink.write(...encodePages(codec, pfns, payload));
   };
   const compressBeside = async (raw: Buffer, to: number): Promise<Buffer> => {

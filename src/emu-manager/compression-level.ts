@@ -48,11 +48,12 @@ export interface Findings {
 
 /** Bytes of pages, other than zeros, after which it is looked at anew: few, so that a copy settles within its first 256 MiB. */
 const lookBytes = 12 << 20;
-const lookMs = 20;
-/** What the buffers of a connection take before it can be told how fast it is. */
-const bufferBytes = 12 << 20;
-/** How much slower a step may make the copy, as a share: less cannot be told from what differs between pages. */
-const slower = 0.97;
+const lookMs = 40;
+/** More than is on its way at a time on a local network: a connection that holds so much back is what limits the copy. */
+const muchQueued = 1 << 20;
+/** Shares of the speed before: less than the difference cannot be told from what differs between pages. */
+const hardlySlower = 0.97;
+const plainlyFaster = 1.03;
 /** Efforts that would keep the CPUs busier than this are not tried; what others cost differs from machine to machine. */
 const mostBusy = 1.1;
 /** For so many looks a step that made the copy slower is not tried again; twice as many each time, up to a bound. */
@@ -68,7 +69,7 @@ const longestPause = 64;
 export function createEffortChooser(): (findings: Findings) => number {
   let effort = firstEffort;
   let looks = 0;
-  let from: { readonly effort: number; readonly speed: number } | undefined;
+  let from: { readonly effort: number; readonly least: number } | undefined;
   const pauses = new Map<number, { readonly until: number; readonly length: number }>();
   const isPaused = (candidate: number) => looks < (pauses.get(candidate)?.until ?? 0);
   const pause = (candidate: number) => {
@@ -79,15 +80,15 @@ export function createEffortChooser(): (findings: Findings) => number {
   return ({ waiting, idle, rate }) => {
     looks += 1;
     const speed = rate * (efforts[effort] as Effort).ratio;
-    if (from !== undefined && speed < from.speed * slower) {
+    if (from !== undefined && speed < from.least) {
       pause(effort);
       effort = from.effort;
       from = undefined;
       return effort;
     }
-    const next = stepsFrom(effort, { waiting, idle }).find((candidate) => !isPaused(candidate)) ?? effort;
-    from = next === effort ? undefined : { effort, speed };
-    effort = next;
+    const next = stepsFrom(effort, { waiting, idle }).find(({ to }) => !isPaused(to));
+    from = next === undefined ? undefined : { effort, least: speed * next.least };
+    effort = next?.to ?? effort;
     return effort;
   };
 }
@@ -97,24 +98,44 @@ function busyWith(candidate: number, effort: number, idle: number): number {
   return ((1 - idle) * (efforts[candidate] as Effort).cost) / (efforts[effort] as Effort).cost;
 }
 
-/** Where to go from an effort, the better one first: two steps at once where it is plain what limits the copy. */
-function stepsFrom(effort: number, { waiting, idle }: Omit<Findings, 'rate'>): number[] {
-  const faster = waiting < 0.4;
-  if (!faster && (waiting < 0.8 || idle < 0.1)) return [];
-  const far = faster ? waiting < 0.1 : idle > 0.5;
-  const steps = far ? [2, 1] : [1];
-  const found = steps.map((step) => Math.min(densest, Math.max(0, faster ? effort - step : effort + step)));
-  return found.filter((candidate) => candidate !== effort && busyWith(candidate, effort, idle) <= mostBusy);
+/** A step that may be tried. */
+interface Step {
+  readonly to: number;
+  /** What the copy's speed has to be with it, as a share of what it was, for it to be kept. */
+  readonly least: number;
+}
+
+/**
+ * Where to go from an effort, the best one first: two steps at once where it is plain what limits the copy. What is said of that may
+ * be wrong, as where source and destination share CPUs, so a step the other way follows, which has to pay.
+ */
+function stepsFrom(effort: number, { waiting, idle }: Omit<Findings, 'rate'>): Step[] {
+  const isStarved = waiting < 0.4;
+  if (!isStarved && waiting < 0.8) return [];
+  const steps = isStarved ? [waiting < 0.1 ? -2 : -1, -1, 1] : idle < 0.1 ? [-1] : [idle > 0.5 ? 2 : 1, 1, -1];
+  return steps
+    .map((step) => ({
+      to: Math.min(densest, Math.max(0, effort + step)),
+      least: step < 0 === isStarved ? hardlySlower : plainlyFaster,
+    }))
+    .filter(({ to }) => to !== effort && busyWith(to, effort, idle) <= mostBusy);
+}
+
+/** What is to be known of the stream. */
+export interface StreamState {
+  /** Whether there are bytes that the system has not taken yet. */
+  isWaiting(): boolean;
+  /** Bytes written so far, those that wait and are queued counted. */
+  written(): number;
+  /** Bytes that the system has taken and the peer has not. */
+  queued(): number;
 }
 
 export interface LevelChooser {
   /** The levels for the next frame. */
   levels(): Levels;
-  /**
-   * A record goes to the stream.
-   * @param pages bytes of its pages @param wire bytes of the record @param waiting whether earlier ones still wait for the stream
-   */
-  sent(pages: number, wire: number, waiting: boolean): void;
+  /** A record is about to be written to the stream. @param pages bytes of its pages */
+  sent(pages: number): void;
   /** In a word: `none`, `3`, or `1/-5` for text and other content. */
   word(): string;
 }
@@ -126,39 +147,32 @@ function fixed(level: number): LevelChooser {
 }
 
 /** @param level the configured one */
-export function createLevelChooser(level: CompressionLevel): LevelChooser {
+export function createLevelChooser(level: CompressionLevel, stream: StreamState): LevelChooser {
   if (level !== 'auto') return fixed(level);
   const next = createEffortChooser();
   let effort = firstEffort;
-  let since = { at: performance.now(), cpu: readCpu() };
-  let seen = { pages: 0, wire: 0, records: 0, waited: 0 };
-  let buffered = 0;
-  const look = (now: number) => {
-    const cpu = readCpu();
-    const total = cpu.total - since.cpu.total;
+  const measure = () => ({ at: performance.now(), cpu: readCpu(), queued: stream.queued(), written: stream.written() });
+  let since = measure();
+  let seen = { pages: 0, records: 0, waited: 0 };
+  const look = () => {
+    const now = measure();
+    const total = now.cpu.total - since.cpu.total;
+    const taken = now.written - now.queued - (since.written - since.queued);
     effort = next({
-      waiting: seen.waited / seen.records,
-      idle: total === 0 ? 0 : (cpu.idle - since.cpu.idle) / total,
-      rate: (seen.wire * 1000) / (now - since.at),
+      waiting: now.queued > muchQueued ? 1 : seen.waited / seen.records,
+      idle: total === 0 ? 0 : (now.cpu.idle - since.cpu.idle) / total,
+      rate: (taken * 1000) / (now.at - since.at),
     });
-    since = { at: now, cpu };
-    seen = { pages: 0, wire: 0, records: 0, waited: 0 };
+    since = now;
+    seen = { pages: 0, records: 0, waited: 0 };
   };
   return {
     levels: () => efforts[effort]?.levels,
-    sent(pages, wire, waiting) {
-      if (buffered < bufferBytes) {
-        buffered = waiting ? bufferBytes : buffered + wire;
-        if (buffered >= bufferBytes) since = { at: performance.now(), cpu: readCpu() };
-        return;
-      }
+    sent(pages) {
       seen.pages += pages;
-      seen.wire += wire;
       seen.records += 1;
-      if (waiting) seen.waited += 1;
-      if (seen.pages < lookBytes) return;
-      const now = performance.now();
-      if (now - since.at >= lookMs) look(now);
+      if (stream.isWaiting()) seen.waited += 1;
+      if (seen.pages >= lookBytes && performance.now() - since.at >= lookMs) look();
     },
     word: () => wordOf(efforts[effort]?.levels),
   };

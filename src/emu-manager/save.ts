@@ -70,8 +70,9 @@ async function sendMemory(args: RunArguments, { control, domain }: SaveDeps, sin
   const { path, pages } = domain.memory;
   const memoryFd = fs.openSync(path, 'r');
   const { compressionLevel: level } = args;
+  const queued = args.link === undefined ? () => 0 : openSendQueue(args.link);
   const sender = args.compress
-    ? createCompressedSender({ memoryFd, sink, level, threads: Math.min(availableParallelism(), mostThreads) })
+    ? createCompressedSender({ memoryFd, sink, queued, level, threads: Math.min(availableParallelism(), mostThreads) })
     : createPlainSender(memoryFd, sink);
   const now = () => performance.now();
   const course = createCourse({
@@ -85,7 +86,6 @@ async function sendMemory(args: RunArguments, { control, domain }: SaveDeps, sin
       if (args.convergence !== undefined || args.debugLog) control.log(formatFigures(figures));
     },
   });
-  const queued = args.link === undefined ? () => 0 : openSendQueue(args.link);
   const init = { domain, sender, course, queued, now, suspend: control.suspend };
   return args.live ? sendLive(init) : sendSuspended(init);
 }

@@ -67,7 +67,7 @@ describe('compressed sender', function () {
   /** Send all of the memory to a stream that takes one record a turn of the event loop. */
   async function sendAll(level: CompressionLevel, threads: number) {
     const { sink, records, most, take } = createSlowSink();
-    const sender = createCompressedSender({ memoryFd, sink, level, threads });
+    const sender = createCompressedSender({ memoryFd, sink, queued: () => 0, level, threads });
     const taking = setInterval(take, 0);
     for (let first = 0; first < pages; first += sender.atMost) {
       await sender.send(Array.from({ length: Math.min(sender.atMost, pages - first) }, (_, index) => first + index));
@@ -127,7 +127,7 @@ describe('compressed sender', function () {
 
   it('fails like the stream', async () => {
     const sink: Sink = { written: 0, isWaiting: () => false, write: () => Promise.reject(new Error('gone')) };
-    const sender = createCompressedSender({ memoryFd, sink, level: 1, threads: 2 });
+    const sender = createCompressedSender({ memoryFd, sink, queued: () => 0, level: 1, threads: 2 });
     const sending = sender.send([40, 41]).then(() => sender.flush());
     expect(await sending.catch((error: Error) => error.message)).to.equal('gone');
   });

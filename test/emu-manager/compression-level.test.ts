@@ -77,11 +77,16 @@ describe('compression effort', () => {
     ['falls by a step while the stream takes nearly all at once', [nearlyStarved, faster], [1, 0]],
     ['rises while data waits and CPU is idle', [waiting, waiting, waiting], [3, 4, 5]],
     ['rises faster while most of the CPU is idle', [idling, idling, idling], [4, 6, 7]],
-    ['stays while data waits and no CPU is idle', [waitingWithoutCpu, waitingWithoutCpu], [2, 2]],
+    [
+      'tries a faster one while data waits and no CPU is idle',
+      [waitingWithoutCpu, { ...waitingWithoutCpu, rate: 140 * mib }],
+      [1, 0],
+    ],
+    ['stays while that does not pay', [waitingWithoutCpu, waitingWithoutCpu, waitingWithoutCpu], [1, 2, 2]],
     ['stays while data waits now and then', [balanced, balanced], [2, 2]],
-    ['is taken back where it made the copy slower', [waiting, { ...waiting, rate: 85 * mib }, waiting], [3, 2, 2]],
+    ['is taken back where it made the copy slower', [waiting, { ...waiting, rate: 85 * mib }, waiting], [3, 2, 1]],
     ['is kept where the stream takes less, but all of it is denser', [waiting, { ...waiting, rate: 90 * mib }], [3, 4]],
-    ['stays where a denser one would need more CPU than there is', [{ ...waiting, idle: 0.4 }, ...busy], [3, 4, 5, 5]],
+    ['stays where a denser one would need more CPU than there is', [{ ...waiting, idle: 0.4 }, ...busy], [3, 4, 5, 4]],
     ['falls no further where that made the copy slower', [starved, { ...starved, rate: 50 * mib }, starved], [0, 2, 1]],
   ] as const) {
     it(what, () => {
@@ -142,26 +147,28 @@ describe('compression effort', () => {
 });
 
 describe('compression level', () => {
+  const still = { isWaiting: () => true, written: () => 0, queued: () => 0 };
+
   for (const [level, text, binary, word] of [
     [-5, 1, -5, '1/-5'],
     [1, 1, 1, '1'],
     [3, 3, 3, '3'],
   ] as const) {
     it(`${level} is that of every frame, but for text at 1 where it is less`, () => {
-      const chooser = createLevelChooser(level);
-      chooser.sent(2 ** 30, 2 ** 30, true);
+      const chooser = createLevelChooser(level, still);
+      chooser.sent(2 ** 30);
       expect(chooser.levels()).to.deep.equal({ text, binary });
       expect(chooser.word()).to.equal(word);
     });
   }
 
   it('0 is pages as they are', () => {
-    expect(createLevelChooser(0).levels()).to.equal(undefined);
-    expect(createLevelChooser(0).word()).to.equal('none');
+    expect(createLevelChooser(0, still).levels()).to.equal(undefined);
+    expect(createLevelChooser(0, still).word()).to.equal('none');
   });
 
   it('auto begins with one for text and another one for the rest', () => {
-    expect(createLevelChooser('auto').levels()).to.deep.equal({ text: 1, binary: -5 });
-    expect(createLevelChooser('auto').word()).to.equal('1/-5');
+    expect(createLevelChooser('auto', still).levels()).to.deep.equal({ text: 1, binary: -5 });
+    expect(createLevelChooser('auto', still).word()).to.equal('1/-5');
   });
 });
