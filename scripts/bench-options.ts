@@ -29,7 +29,7 @@ export const help = `Usage: npm run --silent bench -- [OPTION]...
 Measures whole migrations between two daemons beside bare pipelines of the same bytes, in turns, and then the XenAPI.
 
   --rounds N       how often each case is run; 5
-  --memory MIB     memory of the VM; 1024
+  --memory MIB     memory of the VM; 2048
   --cases A,B,...  these alone: pipe, cat, none, stream, xenguest-auto, xenguest:LEVEL,
                    qemu-none, qemu-zstd, scale
   --only WHAT      migrations or api
@@ -60,7 +60,7 @@ export function parseOptions(args: readonly string[]): BenchOptions | undefined 
       link: { type: 'string' },
       peer: { type: 'string' },
       rounds: { type: 'string', default: '5' },
-      memory: { type: 'string', default: '1024' },
+      memory: { type: 'string', default: '2048' },
       cases: { type: 'string' },
       only: { type: 'string' },
       help: { type: 'boolean', default: false },

@@ -50,7 +50,7 @@ const pagesGathered = 256;
 const pagesRead = 128;
 
 export function createCompressedSender({ memoryFd, sink, queued, level, threads }: CompressedSenderInit): PageSender {
-  const chooser = createLevelChooser(level, { isWaiting: sink.isWaiting, written: () => sink.written, queued });
+  const chooser = createLevelChooser(level, { waiting: sink.waiting, written: () => sink.written, queued });
   const sorter = createSorter();
   const underWay: Promise<void>[] = [];
   let compressing = 0;

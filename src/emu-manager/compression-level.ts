@@ -48,14 +48,18 @@ export interface Findings {
 
 /** Bytes of pages, other than zeros, after which it is looked at anew: few, so that a copy settles within its first 256 MiB. */
 const lookBytes = 12 << 20;
-const lookMs = 40;
+/** How long it is looked at least: first to settle soon, then to tell small differences. */
+const lookMs = { first: 40, later: 100 };
+const firstLooks = 4;
 /** More than is on its way at a time on a local network: a connection that holds so much back is what limits the copy. */
-const muchQueued = 1 << 20;
+const muchQueued = 2 << 20;
 /** Shares of the speed before: less than the difference cannot be told from what differs between pages. */
-const hardlySlower = 0.97;
+const hardlySlower = 0.95;
 const plainlyFaster = 1.03;
 /** Efforts that would keep the CPUs busier than this are not tried; what others cost differs from machine to machine. */
 const mostBusy = 1.1;
+/** Nor is it asked where the other effort costs so many times as much at most. */
+const smallStep = 1.5;
 /** For so many looks a step that made the copy slower is not tried again; twice as many each time, up to a bound. */
 const firstPause = 16;
 const longestPause = 64;
@@ -93,9 +97,10 @@ export function createEffortChooser(): (findings: Findings) => number {
   };
 }
 
-/** How busy this machine's CPUs would be with an effort, if they are idle so much with another one: 1 is all of them. */
-function busyWith(candidate: number, effort: number, idle: number): number {
-  return ((1 - idle) * (efforts[candidate] as Effort).cost) / (efforts[effort] as Effort).cost;
+/** Whether there is CPU for an effort where so much is idle with another one. A small step is tried to find out. */
+function isAffordable(candidate: number, effort: number, idle: number): boolean {
+  const times = (efforts[candidate] as Effort).cost / (efforts[effort] as Effort).cost;
+  return times <= smallStep || (1 - idle) * times <= mostBusy;
 }
 
 /** A step that may be tried. */
@@ -118,13 +123,13 @@ function stepsFrom(effort: number, { waiting, idle }: Omit<Findings, 'rate'>): S
       to: Math.min(densest, Math.max(0, effort + step)),
       least: step < 0 === isStarved ? hardlySlower : plainlyFaster,
     }))
-    .filter(({ to }) => to !== effort && busyWith(to, effort, idle) <= mostBusy);
+    .filter(({ to }) => to !== effort && isAffordable(to, effort, idle));
 }
 
 /** What is to be known of the stream. */
 export interface StreamState {
-  /** Whether there are bytes that the system has not taken yet. */
-  isWaiting(): boolean;
+  /** Bytes of these that the system has not taken yet. */
+  waiting(): number;
   /** Bytes written so far, those that wait and are queued counted. */
   written(): number;
   /** Bytes that the system has taken and the peer has not. */
@@ -151,18 +156,24 @@ export function createLevelChooser(level: CompressionLevel, stream: StreamState)
   if (level !== 'auto') return fixed(level);
   const next = createEffortChooser();
   let effort = firstEffort;
-  const measure = () => ({ at: performance.now(), cpu: readCpu(), queued: stream.queued(), written: stream.written() });
+  const measure = () => {
+    const queued = stream.queued();
+    return { at: performance.now(), cpu: readCpu(), queued, taken: stream.written() - stream.waiting() - queued };
+  };
   let since = measure();
   let seen = { pages: 0, records: 0, waited: 0 };
+  let looks = 0;
   const look = () => {
     const now = measure();
     const total = now.cpu.total - since.cpu.total;
-    const taken = now.written - now.queued - (since.written - since.queued);
-    effort = next({
-      waiting: now.queued > muchQueued ? 1 : seen.waited / seen.records,
+    const findings = {
+      waiting: Math.max(seen.waited / seen.records, Math.min(1, now.queued / muchQueued)),
       idle: total === 0 ? 0 : (now.cpu.idle - since.cpu.idle) / total,
-      rate: (taken * 1000) / (now.at - since.at),
-    });
+      rate: ((now.taken - since.taken) * 1000) / (now.at - since.at),
+    };
+    // At first code is compiled and buffers fill, so only a plain finding counts.
+    if (looks > 0 || findings.waiting < 0.1) effort = next(findings);
+    looks += 1;
     since = now;
     seen = { pages: 0, records: 0, waited: 0 };
   };
@@ -171,8 +182,9 @@ export function createLevelChooser(level: CompressionLevel, stream: StreamState)
     sent(pages) {
       seen.pages += pages;
       seen.records += 1;
-      if (stream.isWaiting()) seen.waited += 1;
-      if (seen.pages >= lookBytes && performance.now() - since.at >= lookMs) look();
+      if (stream.waiting() > 0) seen.waited += 1;
+      const least = looks < firstLooks ? lookMs.first : lookMs.later;
+      if (seen.pages >= lookBytes && performance.now() - since.at >= least) look();
     },
     word: () => wordOf(efforts[effort]?.levels),
   };

@@ -14,9 +14,9 @@ export interface Source {
 export interface Sink {
   /** Resolves when the system has taken all of the pieces, in order; they must not change before. */
   write(...pieces: readonly Buffer[]): Promise<void>;
-  /** Whether there are bytes that the system has not taken yet. */
-  isWaiting(): boolean;
-  /** Bytes taken so far. */
+  /** Bytes that the system has not taken yet. */
+  waiting(): number;
+  /** Bytes written so far, those that wait counted. */
   readonly written: number;
 }
 
@@ -106,7 +106,7 @@ function socketSink(fd: number): Sink {
     failure ??= error;
   });
   return {
-    isWaiting: () => socket.writableLength > 0,
+    waiting: () => socket.writableLength,
     get written() {
       return written;
     },
@@ -128,7 +128,7 @@ function socketSink(fd: number): Sink {
 function fileSink(fd: number): Sink {
   let written = 0;
   return {
-    isWaiting: () => false,
+    waiting: () => 0,
     get written() {
       return written;
     },

@@ -33,7 +33,7 @@ function createSlowSink() {
   let most = 0;
   const sink: Sink = {
     written: 0,
-    isWaiting: () => waiting.length > 0,
+    waiting: () => waiting.length,
     async write(...pieces) {
       records.push(Buffer.concat(pieces));
       await new Promise<void>((resolve) => {
@@ -126,7 +126,7 @@ describe('compressed sender', function () {
   });
 
   it('fails like the stream', async () => {
-    const sink: Sink = { written: 0, isWaiting: () => false, write: () => Promise.reject(new Error('gone')) };
+    const sink: Sink = { written: 0, waiting: () => 0, write: () => Promise.reject(new Error('gone')) };
     const sender = createCompressedSender({ memoryFd, sink, queued: () => 0, level: 1, threads: 2 });
     const sending = sender.send([40, 41]).then(() => sender.flush());
     expect(await sending.catch((error: Error) => error.message)).to.equal('gone');

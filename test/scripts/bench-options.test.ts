@@ -4,7 +4,7 @@ import { parseOptions } from '../../scripts/bench-options.js';
 const MiB = 2 ** 20;
 const usual = {
   ...{ json: false, qemu: false, scale: false },
-  ...{ rounds: 5, memory: 1024 * MiB, migrations: true, api: true },
+  ...{ rounds: 5, memory: 2048 * MiB, migrations: true, api: true },
 };
 
 describe('options of the benchmark', () => {
