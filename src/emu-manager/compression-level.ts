@@ -128,10 +128,10 @@ function stepsFrom(effort: number, { waiting, idle }: Omit<Findings, 'rate'>): S
 
 /** What is to be known of the stream. */
 export interface StreamState {
+  /** Bytes written so far. */
+  written(): number;
   /** Bytes of these that the system has not taken yet. */
   waiting(): number;
-  /** Bytes written so far, those that wait and are queued counted. */
-  written(): number;
   /** Bytes that the system has taken and the peer has not. */
   queued(): number;
 }
