@@ -26,6 +26,8 @@ export interface CompressedPages {
   /** Bytes of the pages. */
   readonly rawLength: number;
   readonly payload: Buffer;
+  /** Whether the payload is a frame that says how long its content is: it is expanded in this thread, into just that. */
+  readonly isSized: boolean;
 }
 
 const codecs: readonly Codec[] = ['stored', 'zstd', 'zero', 'repeated'];
@@ -72,19 +74,19 @@ export function decodePages(body: Buffer): CompressedPages {
   const pfns = libxc.readPfns(body, headBytes, count);
   if (pfns.length !== count) throw damaged('a page of a type without data');
   const payload = body.subarray(payloadAt);
-  assertPayload(codec, payload, rawLength);
-  return { codec, pfns, rawLength, payload };
+  return { codec, pfns, rawLength, payload, isSized: checkPayload(codec, payload, rawLength) };
 }
 
 /**
  * One frame of pages, made in another thread. The pages must not change before the promise settles.
- * @param level zstd's, -7 to 9: with higher ones the blocks of a frame are no longer full, and a reader refuses it
+ * @param level zstd's, -7 to 9: with higher ones the blocks of a frame are no longer full, and a reader refuses it, as it does not
+ *   say its content size
  */
 export function compressPages(pages: Buffer, level = 1): Promise<Buffer> {
   return zstdPool.compress(pages, level);
 }
 
-/** The same in this thread, which costs a tenth less. */
+/** The same in this thread, which costs a tenth less; the frame says its content size. */
 export function compressPagesHere(pages: Buffer, level: number): Buffer {
   return zstdHere.compress(pages, level);
 }
@@ -94,7 +96,8 @@ export function compressPagesHere(pages: Buffer, level: number): Buffer {
  * @throws INTERNAL_ERROR when the payload does not expand to just these pages
  */
 export async function expandPages(pages: CompressedPages): Promise<Buffer> {
-  if (pages.codec !== 'zstd') return expandPagesHere(pages);
+  // The pool's library makes as much room as the blocks need, whatever the frame says.
+  if (pages.codec !== 'zstd' || pages.isSized) return expandPagesHere(pages);
   return checkedLength(pages, await zstdPool.decompress(pages.payload).catch(refuseFrame));
 }
 
@@ -140,14 +143,15 @@ export async function expandRecord(body: Buffer): Promise<Buffer> {
   return libxc.encodeRecord(libxc.recordTypes.pageData, Buffer.concat([head, pfns, data]));
 }
 
-function assertPayload(codec: Codec, payload: Buffer, rawLength: number): void {
+/** @returns whether it is a frame that says how long its content is */
+function checkPayload(codec: Codec, payload: Buffer, rawLength: number): boolean {
   if (codec === 'zstd') {
     if (payload.length >= rawLength) throw damaged(`a frame of ${payload.length} bytes for ${rawLength} of pages`);
-    assertFrameBounded(payload, rawLength);
-    return;
+    return assertFrameBounded(payload, rawLength, 'sized');
   }
   const expected = { stored: rawLength, zero: 0, repeated: (rawLength / pageSize) * wordBytes }[codec];
   if (payload.length !== expected) throw damaged(`a payload of ${payload.length} bytes; expected: ${expected}`);
+  return false;
 }
 
 function damaged(what: string): XapiError {

@@ -14,11 +14,14 @@ const blockKinds = { raw: 0, runLength: 1, compressed: 2 } as const;
 /**
  * @param frame the whole of one frame and nothing behind it
  * @param rawLength bytes that it is said to expand to
+ * @param decoder `sized` is one that makes room for the content size, where the frame says it, and never writes beyond: then it does
+ *   not matter what the blocks could hold
+ * @returns whether the frame says its content size
  * @throws INTERNAL_ERROR when it is not one frame, needs a dictionary or a window beyond 8 MiB, says another content size, or
  *   its blocks could hold a full block more than `rawLength`
  */
-export function assertFrameBounded(frame: Buffer, rawLength: number): void {
-  const { at: start, blockMax } = frameHeader(frame, rawLength);
+export function assertFrameBounded(frame: Buffer, rawLength: number, decoder?: 'sized'): boolean {
+  const { at: start, blockMax, isSized } = frameHeader(frame, rawLength);
   let at = start;
   let bound = 0;
   for (let last = false; !last; ) {
@@ -30,15 +33,16 @@ export function assertFrameBounded(frame: Buffer, rawLength: number): void {
     if (kind > blockKinds.compressed) throw refused('a block of reserved type');
     if (size > blockMax) throw refused(`a block of ${size} bytes; allowed: ${blockMax}`);
     bound += kind === blockKinds.compressed ? blockMax : size;
-    if (bound >= rawLength + blockMax)
+    if (bound >= rawLength + blockMax && !(isSized && decoder === 'sized'))
       throw refused(`its blocks could hold more than the ${rawLength} bytes announced`);
     at += 3 + (kind === blockKinds.runLength ? 1 : size);
   }
   if ((frame[4] as number) & 0x04) at += 4;
   if (at !== frame.length) throw refused(`${frame.length} bytes where the frame has ${at}`);
+  return isSized;
 }
 
-function frameHeader(frame: Buffer, rawLength: number): { at: number; blockMax: number } {
+function frameHeader(frame: Buffer, rawLength: number): { at: number; blockMax: number; isSized: boolean } {
   if (frame.length < 6 || frame.readUInt32LE(0) !== magic) throw refused('no zstd frame');
   const descriptor = frame[4] as number;
   if ((descriptor & 0x08) !== 0) throw refused('a reserved bit is set');
@@ -54,7 +58,11 @@ function frameHeader(frame: Buffer, rawLength: number): { at: number; blockMax: 
   }
   const window = single ? rawLength : windowSize(frame[5] as number);
   if (window > largestWindow) throw refused(`a window of ${window} bytes; allowed: ${largestWindow}`);
-  return { at: sizeAt + sizeBytes, blockMax: Math.min(window, largestBlock) };
+  return {
+    at: sizeAt + sizeBytes,
+    blockMax: Math.min(window, largestBlock),
+    isSized: contentSize !== undefined,
+  };
 }
 
 function readContentSize(frame: Buffer, at: number, bytes: number): bigint | undefined {

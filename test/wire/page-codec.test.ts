@@ -200,8 +200,8 @@ describe('zstd frame', () => {
         randomBytes((pages * pageSize) / 2),
       ]);
       for (const frame of [await compressPages(data), ...levels.map((level) => compressPagesHere(data, level))]) {
-        assertFrameBounded(frame, data.length);
-        const decoded = { codec: 'zstd', pfns: [], rawLength: data.length, payload: frame } as const;
+        const isSized = assertFrameBounded(frame, data.length, 'sized');
+        const decoded = { codec: 'zstd', pfns: [], rawLength: data.length, payload: frame, isSized } as const;
         expect(expandPagesHere(decoded).equals(data)).to.equal(true);
       }
     }
@@ -246,6 +246,20 @@ describe('zstd frame', () => {
         .with.property('code', 'INTERNAL_ERROR');
     });
   }
+
+  it('may have blocks that could hold more where it says its content size, and is then expanded into just that', async () => {
+    const runs = Array.from({ length: 1000 }, (_, index) =>
+      Buffer.concat([block(1, 4096, index === 999), Buffer.from('x')]),
+    );
+    const payload = frame('a0', '00200000', ...runs);
+    expect(() => assertFrameBounded(payload, 2 * pageSize)).to.throw('could hold more than the 8192 bytes');
+    const decoded = decodePages(bodyOf(Buffer.concat(encodePages('zstd', [1, 2], payload))));
+    expect(decoded.isSized).to.equal(true);
+    expect(() => expandPagesHere(decoded)).to.throw('a frame that does not expand');
+    expect(await expandPages(decoded).catch((error: Error) => error.message)).to.contain(
+      'a frame that does not expand',
+    );
+  });
 
   it('passes just when its blocks fit', () => {
     assertFrameBounded(bomb(32), limit);
