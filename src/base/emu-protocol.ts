@@ -65,6 +65,7 @@ export const compressionLevelAllowed = 'auto or a whole number from -7 to 9';
 export function parseCompressionLevel(text: string): CompressionLevel | undefined {
   if (/^auto$/i.test(text)) return 'auto';
   const level = /^-?\d$/.test(text) ? Number(text) : Number.NaN;
+  // No -0, which would be told as it is.
   return level >= -7 && level <= 9 ? level + 0 : undefined;
 }
 

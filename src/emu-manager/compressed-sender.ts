@@ -71,10 +71,10 @@ export function createCompressedSender({ memoryFd, sink, queued, level, threads 
     const batch = sorter.takeBatch(kind);
     const raw = batch.data.subarray(0, batch.pfns.length * pageSize);
     const to = kind === 'random' ? undefined : chooser.levels()?.[kind];
-    const isHere = to !== undefined && compressing >= threads;
-    const frame = to === undefined ? raw : isHere ? compressPagesHere(raw, to) : compressBeside(raw, to);
-    // What the stream and the other threads have done meanwhile is only heard of in between.
-    if (isHere) await setImmediate();
+    const isBeside = to !== undefined && compressing < threads;
+    const frame = to === undefined ? raw : isBeside ? compressBeside(raw, to) : compressPagesHere(raw, to);
+    // `abort`, and what the stream and the other threads have done meanwhile, is only heard of in between.
+    if (!isBeside) await setImmediate();
     const job = (async () => {
       const ready = await frame;
       await (ready.length < raw.length ? write('zstd', batch.pfns, ready) : write('stored', batch.pfns, raw));

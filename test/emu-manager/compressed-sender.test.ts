@@ -120,6 +120,29 @@ describe('compressed sender', function () {
     });
   }
 
+  it('lets the event loop turn with each record of pages as they are, however soon the stream takes it', async () => {
+    let records = 0;
+    const write = async () => {
+      records += 1;
+    };
+    const sink: Sink = { written: 0, waiting: () => 0, write };
+    const sender = createCompressedSender({ memoryFd, sink, queued: () => 0, level: 0, threads: 2 });
+    const random = Array.from({ length: 2000 }, (_, pfn) => pfn).filter((pfn) => Math.floor(pfn / 20) % 5 === 2);
+    let turns = 0;
+    let next = setImmediate(function count() {
+      turns += 1;
+      next = setImmediate(count);
+    });
+    for (let round = 0; round < 20; round += 1) {
+      for (let first = 0; first < random.length; first += 100) await sender.send(random.slice(first, first + 100));
+    }
+    const turnsWhileSending = turns;
+    clearImmediate(next);
+    await sender.flush();
+    expect(records).to.be.greaterThan(20);
+    expect(turnsWhileSending).to.be.at.least(records - 2);
+  });
+
   it('tells the level', async () => {
     expect((await sendAll(-3, 1)).level).to.equal('1/-3');
     expect((await sendAll(0, 1)).level).to.equal('none');
