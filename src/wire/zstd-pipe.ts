@@ -137,7 +137,13 @@ function spawn(
 function resultOf({ exitCode, signal, how, said }: HelperEnd, commandLine: string) {
   if (exitCode === 0) return countsIn(said);
   const why = signal ?? (exitCode === undefined ? how : `exit status ${exitCode}`);
-  throw new CodecError(`${commandLine}: ${why}${said === '' ? '' : `: ${said.slice(-500)}`}`, signal);
+  throw new CodecError([commandLine, why, ...complaintsIn(said)].join(': '), signal);
+}
+
+/** Lines that begin with a program's name or speak of an error; what else `zstd -vv` says is no cause of anything. */
+function complaintsIn(said: string): string[] {
+  const lines = said.match(/^(?:[\w-]+: |.* error ).*$/gm)?.map((line) => line.trim());
+  return lines === undefined ? [] : [lines.join('; ').slice(-500)];
 }
 
 /** zstd -vv ends with `(3000000 B => 1510510 B, ...)`, the stand-in with `compressed 3000000 => 1510510 bytes`. */
