@@ -1,7 +1,8 @@
 /**
  * The expressions of get_all_where and get_all_records_where: `true`, `false`, `field "power_state" = "Running"`, `not`,
- * `and`, `or` and parentheses; texts in double or single quotes, a backslash before a quote or a backslash inside. `not`
- * binds closest, then `and`, then `or`. What is compared is the text of a value: true, 42, Running, OpaqueRef:...
+ * `and`, `or` and parentheses. Texts stand in double or single quotes and hold anything but that quote; a backslash is itself.
+ * As in xapi, `and` and `or` bind alike, from the left, and `not` takes all that follows it: `not a and b` is `not (a and b)`.
+ * What is compared is the text of a value: true, 42, Running, OpaqueRef:...
  */
 import type { ClassName } from '../../idl/index.js';
 import type { Row } from '../base/dispatch-deps.js';
@@ -26,40 +27,38 @@ const maxDepth = 100;
  * @throws INTERNAL_ERROR for what is no expression, or names a field that the class lacks or whose values are no plain texts
  */
 export function parseFilter(cls: ClassName, expression: string): Filter {
-  const words = expression.match(/"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[A-Za-z]+|\S/gs) ?? [];
+  const words = expression.match(/"[^"]*"|'[^']*'|[A-Za-z]+|\S/g) ?? [];
   const reader: Reader = { cls, words, at: 0, depth: 0 };
-  const filter = parseOr(reader);
+  const filter = parseExpression(reader);
   if (reader.at < words.length) throw unexpected(reader, 'the end');
   return filter;
 }
 
-function parseOr(reader: Reader): Filter {
-  let left = parseAnd(reader);
-  while (take(reader, 'or')) {
-    const [before, after] = [left, parseAnd(reader)];
-    left = (row) => before(row) || after(row);
-  }
-  return left;
-}
-
-function parseAnd(reader: Reader): Filter {
+function parseExpression(reader: Reader): Filter {
   let left = parseTerm(reader);
-  while (take(reader, 'and')) {
-    const [before, after] = [left, parseTerm(reader)];
-    left = (row) => before(row) && after(row);
+  for (;;) {
+    const before = left;
+    if (take(reader, 'and')) {
+      const after = parseTerm(reader);
+      left = (row) => before(row) && after(row);
+    } else if (take(reader, 'or')) {
+      const after = parseTerm(reader);
+      left = (row) => before(row) || after(row);
+    } else {
+      return left;
+    }
   }
-  return left;
 }
 
 function parseTerm(reader: Reader): Filter {
   if (++reader.depth > maxDepth) throw refuse(`more than ${maxDepth} levels deep`);
   try {
     if (take(reader, 'not')) {
-      const inner = parseTerm(reader);
+      const inner = parseExpression(reader);
       return (row) => !inner(row);
     }
     if (take(reader, '(')) {
-      const inner = parseOr(reader);
+      const inner = parseExpression(reader);
       if (!take(reader, ')')) throw unexpected(reader, "')'");
       return inner;
     }
@@ -96,7 +95,7 @@ function parseText(reader: Reader): string {
   const word = reader.words[reader.at] ?? '';
   if (word.length < 2 || !/^["']/.test(word)) throw unexpected(reader, 'a text in quotes');
   reader.at++;
-  return word.slice(1, -1).replace(/\\(.)/gs, '$1');
+  return word.slice(1, -1);
 }
 
 function textOf(type: Type, value: unknown): string {

@@ -3,7 +3,8 @@
  */
 import { XapiError } from '../base/errors.js';
 import { type Message, surface, underscored } from '../base/surface.js';
-import { decodeValue, describe } from './typed-value.js';
+import { fieldsOf, type Type } from '../base/value.js';
+import { decodeValue, describe, isObject } from './typed-value.js';
 import { forbiddenInXml } from './xml-value.js';
 
 /** @throws INVALID_VALUE for a parameter with bytes that are no UTF-8, or with characters that XML cannot carry */
@@ -59,6 +60,18 @@ export function bindParams(message: Message, bare: string, params: readonly unkn
   if (message.removed) return [];
   const sent = message.session ? params.slice(1) : params;
   return message.params.map((param, index) =>
-    index < sent.length ? decodeValue(param.type, sent[index]) : param.makeDefault?.(),
+    index < sent.length ? decodeValue(param.type, settable(param.type, sent[index])) : param.makeDefault?.(),
+  );
+}
+
+/**
+ * Records come in for constructors alone, and of these the fields that a caller may set. Clients send whole records; what
+ * stands in the others, or in fields that only other versions have, is not looked at.
+ */
+function settable(type: Type, sent: unknown): unknown {
+  if (type.kind !== 'record' || !isObject(sent)) return sent;
+  const known = fieldsOf(type.cls);
+  return Object.fromEntries(
+    Object.entries(sent).filter(([name]) => (known.get(name)?.model.qualifier ?? 'RO/runtime') !== 'RO/runtime'),
   );
 }

@@ -9,7 +9,7 @@ export type Members = Readonly<Record<string, unknown>>;
 
 /**
  * The typed value of a parsed parameter. Integers may come as numbers or decimal strings and must be exact in a double;
- * records come out complete.
+ * enumerations may come in any case; records come out complete, without what the model does not have.
  * @throws INTERNAL_ERROR that names what was expected and what came
  */
 export function decodeValue(type: Type, parsed: unknown): unknown {
@@ -26,8 +26,7 @@ export function decodeValue(type: Type, parsed: unknown): unknown {
     case 'datetime':
       return (typeof parsed === 'string' ? parseDatetime(parsed) : undefined) ?? mismatch('DateTime', parsed);
     case 'enum':
-      if (typeof parsed === 'string' && type.values.includes(parsed)) return parsed;
-      return mismatch(typeof parsed === 'string' ? `one of ${type.values.join(', ')}` : 'string', parsed);
+      return decodeEnum(type.values, parsed);
     case 'set':
       return Array.isArray(parsed) ? parsed.map((each) => decodeValue(type.element, each)) : mismatch('list', parsed);
     case 'map':
@@ -43,20 +42,35 @@ export function decodeValue(type: Type, parsed: unknown): unknown {
   }
 }
 
+function decodeEnum(values: readonly string[], parsed: unknown): string {
+  if (typeof parsed !== 'string') return mismatch('string', parsed);
+  if (values.includes(parsed)) return parsed;
+  const inAnyCase = parsed.toLowerCase();
+  return values.find((value) => value.toLowerCase() === inAnyCase) ?? mismatch(`one of ${values.join(', ')}`, parsed);
+}
+
 function decodeInt(parsed: unknown): number {
-  const value = typeof parsed === 'string' && /^-?\d+$/.test(parsed) ? Number(parsed) : parsed;
+  const value = typeof parsed === 'string' && /^[-+]?\d+$/.test(parsed) ? Number(parsed) : parsed;
   if (typeof value !== 'number' || !Number.isInteger(value)) return mismatch('int64', parsed);
   const { MAX_SAFE_INTEGER: most } = Number;
   if (Math.abs(value) > most) return mismatch(`int64 from -${most} to ${most}`, parsed);
   return value === 0 ? 0 : value;
 }
 
-const decimal = /^-?\d+(\.\d*)?([eE][-+]?\d+)?$/;
-
 function decodeFloat(parsed: unknown): number {
   if (typeof parsed === 'number') return parsed;
-  if (typeof parsed === 'string' && (decimal.test(parsed) || /^(NaN|-?Infinity)$/.test(parsed))) return Number(parsed);
-  return mismatch('float', parsed);
+  return (typeof parsed === 'string' ? parseFloatText(parsed) : undefined) ?? mismatch('float', parsed);
+}
+
+const decimal = /^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$/;
+const notFinite = /^([-+]?)(nan|inf|infinity)$/i;
+
+/** The number that a text names: decimal, or `NaN`, `Inf` and `Infinity` in any case with or without a sign; else undefined. */
+export function parseFloatText(text: string): number | undefined {
+  if (decimal.test(text)) return Number(text);
+  const [, sign, word] = notFinite.exec(text) ?? [];
+  if (word === undefined) return undefined;
+  return /nan/i.test(word) ? Number.NaN : Number(`${sign}Infinity`);
 }
 
 function decodeMap(key: Type, value: Type, parsed: unknown): Record<string, unknown> {
@@ -69,12 +83,8 @@ function decodeMap(key: Type, value: Type, parsed: unknown): Record<string, unkn
 
 function decodeRecord(cls: string, parsed: unknown): Record<string, unknown> {
   if (!isObject(parsed)) return mismatch('dictionary', parsed);
-  const known = fieldsOf(cls);
-  for (const name of Object.keys(parsed)) {
-    if (!known.has(name)) throw new XapiError('INTERNAL_ERROR', [failure(`${cls} has no field '${name}'`)]);
-  }
   return Object.fromEntries(
-    [...known.values()].map((field) => [
+    [...fieldsOf(cls).values()].map((field) => [
       field.name,
       Object.hasOwn(parsed, field.name) ? decodeValue(field.type, parsed[field.name]) : defaultOf(field),
     ]),

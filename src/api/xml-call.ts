@@ -6,6 +6,7 @@
  */
 import { SaxesParser } from 'saxes';
 import { messageOf } from '../base/errors.js';
+import { parseFloatText } from './typed-value.js';
 
 export interface XmlCall {
   readonly method: string;
@@ -118,9 +119,6 @@ function expectChildren({ tag, children }: Element, wanted: readonly string[]): 
   throw new NoCall(`<${tag}> holds ${found.slice(0, 4).join(', ') || 'nothing'}; wanted: ${wanted.join(', ')}`);
 }
 
-const decimal = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
-const infinity = /^(-?)inf(inity)?$/i;
-
 function scalarOf(tag: string, text: string): unknown {
   const word = text.trim();
   switch (tag) {
@@ -136,11 +134,11 @@ function scalarOf(tag: string, text: string): unknown {
     case 'boolean':
       if (word === '0' || word === '1') return word === '1';
       break;
-    case 'double':
-      if (decimal.test(word)) return Number(word);
-      if (/^nan$/i.test(word)) return Number.NaN;
-      if (infinity.test(word)) return Number(word.replace(infinity, '$1Infinity'));
+    case 'double': {
+      const number = parseFloatText(word);
+      if (number !== undefined) return number;
       break;
+    }
     default:
       if (/^[+-]?\d+$/.test(word)) return Number.isSafeInteger(Number(word)) ? Number(word) : word.replace('+', '');
   }

@@ -1,6 +1,7 @@
 /** A VM's record as its domain's life changes it; the devices' and the metrics' with it. */
 import type { RecordOf, Ref } from '../../idl/index.js';
 import { nullRef } from '../base/value.js';
+import { linuxName } from './block-devices.js';
 import type { Database } from './database.js';
 import { withdrawDoubts } from './doubt.js';
 
@@ -72,18 +73,12 @@ function removeGuestMetrics(db: Database, ref: Ref<'VM'>): void {
 
 /** The guest has the device, under the name that a Linux guest gives it. */
 export function attachVbd(db: Database, ref: Ref<'VBD'>): void {
-  const number = Number(db.get('VBD', ref).userdevice);
-  db.update('VBD', ref, { currently_attached: true, device: `xvd${lettersOf(number)}` });
+  const { userdevice } = db.get('VBD', ref);
+  db.update('VBD', ref, { currently_attached: true, device: linuxName(userdevice) ?? userdevice });
 }
 
 export function detachVbd(db: Database, ref: Ref<'VBD'>): void {
   db.update('VBD', ref, { currently_attached: false, device: '' });
-}
-
-/** a to z, then aa, ab and so on. */
-function lettersOf(number: number): string {
-  const letter = String.fromCharCode(97 + (number % 26));
-  return number < 26 ? letter : `${lettersOf(Math.floor(number / 26) - 1)}${letter}`;
 }
 
 /** The VM has no domain anywhere. */

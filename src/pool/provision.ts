@@ -7,10 +7,10 @@ import type { RecordOf, Ref } from '../../idl/index.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import type { CallTask } from '../base/handlers.js';
 import { nullRef, recordWithDefaults } from '../base/value.js';
+import { blockDevice } from './block-devices.js';
 import type { Database } from './database.js';
 import type { StorageDeps } from './storage.js';
 import { createVdi, destroyVdi } from './vdi-operations.js';
-import { deviceNumber } from './vm-devices.js';
 
 const disksKey = 'disks';
 
@@ -46,7 +46,7 @@ export async function makeDisks(deps: StorageDeps, task: CallTask, vm: Ref<'VM'>
 async function makeDisk(deps: StorageDeps, task: CallTask, VM: Ref<'VM'>, order: DiskOrder) {
   const { db } = deps;
   const taken = db.get('VM', VM).VBDs.map((vbd) => db.get('VBD', vbd).userdevice);
-  const userdevice = deviceNumber(order.device, taken);
+  const userdevice = blockDevice(order.device, taken);
   const vdi = await createVdi(deps, task.ref, {
     ...(recordWithDefaults('VDI') as RecordOf<'VDI'>),
     ...{ name_label: `disk ${userdevice}`, name_description: `of ${db.get('VM', VM).name_label}` },

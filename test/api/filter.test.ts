@@ -6,7 +6,8 @@ describe('a filter', () => {
   const vm = {
     ...recordWithDefaults('VM'),
     power_state: 'Running',
-    name_label: 'a "b" \\',
+    name_label: 'C:\\new',
+    name_description: 'a "b"',
     VCPUs_max: 2,
     is_a_template: false,
   };
@@ -21,13 +22,17 @@ describe('a filter', () => {
     ['field "HVM_shadow_multiplier" = "1.0"', true],
     ['field "snapshot_time" = "19700101T00:00:00Z"', true],
     ['field "resident_on" = "OpaqueRef:NULL"', true],
-    ['field "name__label" = "a \\"b\\" \\\\"', true],
+    ['field "name__label" = "C:\\new"', true],
+    ["field 'name_description' = 'a \"b\"'", true],
     ['not false', true],
     ['not (true and not false)', false],
     ['false and false or true', true],
-    ['true or true and false', true],
+    ['true or true and false', false],
+    ['true or (true and false)', true],
     ['(true or true) and false', false],
-    ['not false and false', false],
+    ['not false and false', true],
+    ['(not false) and false', false],
+    ['true and not false or true', false],
     ['field "name_label" = field "name_label"', true],
   ];
   for (const [expression, expected] of rows) {

@@ -12,16 +12,23 @@ describe('parameters', () => {
     ['int', '42', 42],
     ['int', '-7', -7],
     ['int', '-0', 0],
+    ['int', '+5', 5],
     ['int', 9007199254740991, 9007199254740991],
     ['float', 1.5, 1.5],
     ['float', 30, 30],
     ['float', '2.5', 2.5],
     ['float', 'NaN', Number.NaN],
     ['float', '-Infinity', Number.NEGATIVE_INFINITY],
+    ['float', '+Inf', Number.POSITIVE_INFINITY],
+    ['float', '-inf', Number.NEGATIVE_INFINITY],
+    ['float', 'nan', Number.NaN],
+    ['float', '+.5e1', 5],
     ['bool', true, true],
     ['datetime', '20261123T09:17:05Z', new Date('2026-11-23T09:17:05Z')],
     ['ref:VM', 'OpaqueRef:x', 'OpaqueRef:x'],
     ['enum:vm_power_state', 'Running', 'Running'],
+    ['enum:vm_power_state', 'RUNNING', 'Running'],
+    ['map(enum:vm_operations,string)', { POOL_MIGRATE: 'no' }, { pool_migrate: 'no' }],
     ['set(int)', [1, '2'], [1, 2]],
     ['map(int,float)', { 3: 1 }, { 3: 1 }],
     ['map(string,string)', {}, {}],
@@ -52,7 +59,7 @@ describe('parameters', () => {
       '-9007199254740993',
       "Expected int64 from -9007199254740991 to 9007199254740991, got 'S(-9007199254740993)'",
     ],
-    ['float', 'nan', "Expected float, got 'S(nan)'"],
+    ['float', 'nano', "Expected float, got 'S(nano)'"],
     ['float', '', "Expected float, got 'S()'"],
     ['bool', 'true', "Expected bool, got 'S(true)'"],
     ['bool', 1, "Expected bool, got 'I(1)'"],
@@ -63,7 +70,6 @@ describe('parameters', () => {
     ['map(string,int)', [], "Expected dictionary, got '[]'"],
     ['map(int,int)', { x: 1 }, "Expected int64, got 'S(x)'"],
     ['record:VIF', 'x', "Expected dictionary, got 'S(x)'"],
-    ['record:VIF', { color: 1 }, "VIF has no field 'color'"],
   ];
   for (const [type, json, text] of refused) {
     it(`are no ${type} from ${JSON.stringify(json)}`, () => {
@@ -72,8 +78,9 @@ describe('parameters', () => {
     });
   }
 
-  it('fill a record up', () => {
-    const vif = decodeValue(parseType('record:VIF'), { MTU: '1500', other_config: { a: 'b' } });
+  it('fill a record up, and drop what the model does not have', () => {
+    const sent: unknown = JSON.parse('{"MTU":"1500","other_config":{"a":"b"},"color":1,"__proto__":"x"}');
+    const vif = decodeValue(parseType('record:VIF'), sent);
     expect(vif).to.deep.equal({ ...recordWithDefaults('VIF'), MTU: 1500, other_config: { a: 'b' } });
   });
 
@@ -84,7 +91,6 @@ describe('parameters', () => {
       ['__proto__', 'x'],
       ['constructor', 'y'],
     ]);
-    expect(failureOf(() => decodeValue(parseType('record:VM'), json))).to.contain("VM has no field '__proto__'");
   });
 
   it('show deep and long values cut', () => {

@@ -209,7 +209,8 @@ describe('devices of VMs', () => {
     const wrong: [what: string, given: Partial<RecordOf<'VBD'>>, error: string][] = [
       ['a CD that is written to', { type: 'CD', empty: true, mode: 'RW' }, 'VBD_CDS_MUST_BE_READONLY'],
       ['an empty disk', { type: 'Disk', empty: true }, 'INVALID_VALUE'],
-      ['a device that there is not', { type: 'CD', empty: true, userdevice: 'sda' }, 'INVALID_DEVICE'],
+      ['a device that there is not', { type: 'CD', empty: true, userdevice: 'cdrom' }, 'INVALID_DEVICE'],
+      ['a device past the last', { type: 'CD', empty: true, userdevice: '256' }, 'INVALID_DEVICE'],
     ];
     for (const [what, given, error] of wrong) {
       it(`are not made for ${what}`, async () => {
@@ -218,6 +219,21 @@ describe('devices of VMs', () => {
         expect(f.pool.db.get('VM', vm).VBDs).to.deep.equal([]);
       });
     }
+
+    it('have the number or the name that they were made with, and the guest its own name for it', async () => {
+      const vm = await f.createVm();
+      const cd = { type: 'CD', empty: true } as const;
+      const asked = ['xvda', '1', 'hdc', 'd3', 'd27p2', 'sda', 'autodetect'];
+      const made = await Promise.all(asked.map((userdevice) => makeVbd(vm, { ...cd, userdevice })));
+      expect(made.map((ref) => vbd(ref).userdevice)).to.deep.equal([...asked.slice(0, -1), '4']);
+      for (const userdevice of ['0', 'xvda', 'xvdb', 'c', '2', 'd1', 'sda']) {
+        const expected = userdevice === 'c' ? 'INVALID_DEVICE' : 'DEVICE_ALREADY_EXISTS';
+        expect(await f.failure(() => makeVbd(vm, { ...cd, userdevice }))).to.deep.equal([expected, userdevice]);
+      }
+      await handlers().VM.start(f.context(), vm, false, false);
+      const names = ['xvda', 'xvdb', 'xvdc', 'xvdd', 'xvdab2', 'sda', 'xvde'];
+      expect(made.map((ref) => vbd(ref).device)).to.deep.equal(names);
+    });
 
     it('write only to what can be written to, and change that while the VM is halted', async () => {
       const vm = await f.createVm();

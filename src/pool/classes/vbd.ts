@@ -3,11 +3,12 @@ import type { Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
 import type { CallContext, ClassHandlers } from '../../base/handlers.js';
 import { nullRef } from '../../base/value.js';
+import { blockDevice } from '../block-devices.js';
 import { vbdRefusal, withVbd } from '../device-operations.js';
 import { assertReachesDevices } from '../forward.js';
 import type { HandlerDeps } from '../handler-deps.js';
 import { attachVbd, detachVbd } from '../power.js';
-import { assertDevicesFree, assertDevicesMayChange, assertMayRemove, deviceNumber } from '../vm-devices.js';
+import { assertDevicesFree, assertDevicesMayChange, assertMayRemove } from '../vm-devices.js';
 
 export function vbdHandlers({ db }: HandlerDeps): ClassHandlers<'VBD'> {
   const unplug =
@@ -35,7 +36,7 @@ export function vbdHandlers({ db }: HandlerDeps): ClassHandlers<'VBD'> {
         VM: args.VM,
         VDI: args.empty ? nullRef : args.VDI,
         empty: args.empty,
-        userdevice: deviceNumber(args.userdevice === 'autodetect' ? '' : args.userdevice, taken),
+        userdevice: blockDevice(args.userdevice, taken),
         bootable: args.bootable,
         mode: args.mode,
         type: args.type,

@@ -3,6 +3,7 @@ import type { Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
 import { assertAllowed, updateAllowedOperations } from '../allowed-operations.js';
+import { freeBlockDevices } from '../block-devices.js';
 import { assertCanTake, assertReachesDevices, possibleHosts } from '../forward.js';
 import type { HandlerDeps } from '../handler-deps.js';
 import { assertImageOn, imageHost } from '../suspended-vm.js';
@@ -48,7 +49,7 @@ export function vmQuestionHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>,
     },
     get_allowed_VBD_devices(_context, vm) {
       const taken = db.get('VM', vm).VBDs.map((vbd) => db.get('VBD', vbd).userdevice);
-      return freeDevices(vbdDevices, taken);
+      return freeBlockDevices(vbdDevices, taken);
     },
     get_boot_record: (_context, vm) => ({ ...db.get('VM', vm) }),
     // There is nothing that measures a guest, offers services in it or weighs hosts.
