@@ -10,6 +10,7 @@ import { migrateAsSource } from '../migrate/source.js';
 import type { SourceDeps, SourceSettings } from '../migrate/source-attempt.js';
 import {
   applySettlement,
+  doubtOf,
   goOnHere,
   inDoubtOutcome,
   type LooseEnds,
@@ -31,7 +32,10 @@ export interface Migrations {
   mayRun(migrationId: string, token: string): Promise<Permission>;
   /** End the doubt about a VM by an operator's word. @returns whether one of its migrations from here was in doubt */
   forceSettlement(uuid: string, runs: RunsWhere): Promise<boolean>;
-  /** Undo what an earlier migration of a VM has left to undo. The caller holds the VM's lane. */
+  /**
+   * Undo what an earlier migration of a VM has left to undo. The caller holds the VM's lane.
+   * @throws OPERATION_NOT_ALLOWED where one has no outcome yet, so that the VM may run elsewhere
+   */
   endEarlier(uuid: string): Promise<void>;
   /** The uuids of the VMs that may run elsewhere: past their commit point, and no outcome known. */
   leaving(): string[];
@@ -165,7 +169,10 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
 
   /** What an earlier migration of the VM has left to undo is undone first. The caller holds the VM's lane. */
   async function endEarlier(uuid: string): Promise<void> {
-    for (const row of sourceRows()) if (row.uuid === uuid) await goOnHere(looseEnds(), row.migrationId);
+    for (const row of sourceRows().filter((each) => each.uuid === uuid)) {
+      if (row.state === 'going') throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${doubtOf(row)}`]);
+      await goOnHere(looseEnds(), row.migrationId);
+    }
   }
 
   /** Do in the background what a migration has left to do. */

@@ -3,7 +3,8 @@
  * given up. Each stands in the VM's other_config and in a message, as long as it holds.
  */
 import type { Ref } from '../../idl/index.js';
-import type { Database } from './database.js';
+import { XapiError } from '../base/errors.js';
+import type { Database, RecordView } from './database.js';
 
 /** The key of other_config that says why a VM is in doubt: nobody knows yet on which of two hosts it will run. */
 export const inDoubtKey = 'xenferry:in-doubt';
@@ -90,6 +91,23 @@ export function withdrawDoubts(db: Database, uuid: string): void {
 export function withoutDoubts(other_config: Readonly<Record<string, string>>): Record<string, string> {
   const { [inDoubtKey]: _doubt, [leftBehindKey]: _left, ...rest } = other_config;
   return rest;
+}
+
+/** What a client sets other_config to: the marks stay as they are, as what it read may be of before. */
+export function withDoubtsOf(
+  before: Readonly<Record<string, string>>,
+  next: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const marks = [inDoubtKey, leftBehindKey].flatMap((key) => (before[key] === undefined ? [] : [[key, before[key]]]));
+  return { ...withoutDoubts(next), ...Object.fromEntries(marks) };
+}
+
+/** @throws OPERATION_NOT_ALLOWED for the key of a VM that is in doubt: to remove it would not end the doubt */
+export function assertNoDoubt({ uuid, other_config }: RecordView<'VM'>, key: string): void {
+  if (key !== inDoubtKey || other_config[key] === undefined) return;
+  throw new XapiError('OPERATION_NOT_ALLOWED', [
+    `other_config:${key} stays as long as VM ${uuid} is in doubt. Where a host is gone for good: ${settlingCommand(uuid)}`,
+  ]);
 }
 
 function leftBehind(db: Database, vm: Ref<'VM'>): string[] {

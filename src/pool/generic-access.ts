@@ -2,6 +2,7 @@
 import type { ClassName, Ref } from '../../idl/index.js';
 import type { Rows } from '../base/dispatch-deps.js';
 import type { Database } from './database.js';
+import { assertNoDoubt, withDoubtsOf } from './doubt.js';
 import { setIsATemplate } from './vm-template.js';
 
 /** A change is answered when it is durable. */
@@ -12,8 +13,12 @@ export function genericAccess(db: Database): Rows {
     byNameLabel: (cls, label) => db.byNameLabel(cls, label),
     all: (cls) => db.all(cls),
     set(cls, ref, field, value) {
-      if (cls === 'VM' && field === 'is_a_template') setIsATemplate(db, ref as Ref<'VM'>, value === true, new Date());
-      else db.update(cls, ref as Ref<ClassName>, { [field]: value });
+      const vm = ref as Ref<'VM'>;
+      if (cls === 'VM' && field === 'is_a_template') setIsATemplate(db, vm, value === true, new Date());
+      else if (cls === 'VM' && field === 'other_config') {
+        const marked = withDoubtsOf(db.get('VM', vm).other_config, value as Readonly<Record<string, string>>);
+        db.update('VM', vm, { other_config: marked });
+      } else db.update(cls, ref as Ref<ClassName>, { [field]: value });
       return db.saved();
     },
     addToMap(cls, ref, field, key, value) {
@@ -21,6 +26,7 @@ export function genericAccess(db: Database): Rows {
       return db.saved();
     },
     removeFromMap(cls, ref, field, key) {
+      if (cls === 'VM' && field === 'other_config') assertNoDoubt(db.get('VM', ref as Ref<'VM'>), key);
       db.removeFromMap(cls, ref as Ref, field, key);
       return db.saved();
     },

@@ -24,7 +24,8 @@ interface Work extends PerformDeps {
 /**
  * Perform one operation. The caller holds the VM's lane.
  *
- * @throws VM_BAD_POWER_STATE where the domain is missing, or is there already; and what the back end throws
+ * @throws VM_BAD_POWER_STATE where the domain is missing, or is there already; OPERATION_NOT_ALLOWED where it is in doubt, as the
+ *   VM may run elsewhere; and what the back end throws
  */
 export async function perform(deps: PerformDeps, operation: Operation): Promise<void> {
   const uuid = vmOf(operation);
@@ -47,6 +48,9 @@ export async function perform(deps: PerformDeps, operation: Operation): Promise<
 
 function assertFits(operation: Operation, domain: DomainInfo | undefined): void {
   const uuid = vmOf(operation);
+  if (domain?.inDoubt !== undefined) {
+    throw new XapiError('OPERATION_NOT_ALLOWED', [`${operation.kind}: VM ${uuid} is in doubt: ${domain.inDoubt}`]);
+  }
   if (operation.kind === 'shutdown') return;
   if (operation.kind === 'start' || operation.kind === 'resume') {
     const expected = operation.kind === 'start' ? 'halted' : 'suspended';

@@ -92,7 +92,17 @@ for (const [way, reach] of ways) {
         await service.doubt(uuid, 'an earlier reason');
         await service.doubt(uuid, 'it runs elsewhere');
         expect(await copyOf()).to.deep.include({ state: 'paused', inDoubt: 'it runs elsewhere' });
-        expect((await failureOf(service.unpause(uuid))).params[0]).to.include('it runs elsewhere');
+        for (const refused of [
+          () => service.unpause(uuid),
+          () => service.pause(uuid),
+          () => service.shutdown(uuid, false),
+          () => service.reboot({ uuid, ...rest }, false),
+          () => service.suspend(uuid),
+          () => service.start({ uuid, ...rest }, false),
+        ]) {
+          expect((await failureOf(refused())).params[0]).to.include('it runs elsewhere');
+        }
+        expect(await copyOf()).to.deep.include({ state: 'paused', inDoubt: 'it runs elsewhere' });
         await service.forceSettlement(uuid, runs);
         const copy = await copyOf();
         expect(copy && [copy.state, copy.inDoubt]).to.deep.equal(runs === 'here' ? ['running', undefined] : undefined);
