@@ -3,8 +3,8 @@
  * process is lost its domains are gone, as at a power loss: each is announced as gone, and a new hypervisor is started.
  *
  * Every request has a time in which it is to be answered. One that was not may have its effect all the same, later, and before
- * any request that is sent after it. That does no harm: the requests are idempotent, but for `create`, whose late result is
- * destroyed, as nobody knows of it.
+ * any request that is sent after it; those that wait for memory, `reserve` and `create`, also after such a request. That does no
+ * harm: the requests are idempotent, and what these two have made too late is given back, as nobody knows of it.
  */
 import fs from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -58,6 +58,7 @@ export async function createSimulator({
     };
     return call('create', reservation === undefined ? { spec } : { spec, reservation }, { onLate: destroy });
   };
+  const release = (key: string) => call('release', { key });
   await link.client();
   return {
     name: 'simulator',
@@ -65,8 +66,9 @@ export async function createSimulator({
       const { total, used, reserved } = await call('memory', {});
       return { total, free: total - used - reserved };
     },
-    reserve: (key, bytes) => call('reserve', { key, bytes }),
-    release: (key) => call('release', { key }),
+    reserve: (key, bytes) =>
+      call('reserve', { key, bytes }, { onLate: () => void release(key).catch(() => undefined) }),
+    release,
     create,
     build: (handle) => call('build', { handle }),
     list: () => call('list', {}),

@@ -59,6 +59,8 @@ export interface MigrationDestination {
   acknowledge(migrationId: string, token: string): Promise<void>;
   /** The digest of what arrived, once it is complete. */
   digest(migrationId: string, token: string): Promise<string>;
+  /** The uuids of the VMs that may yet run here: of attempts that are neither refused nor done. */
+  arriving(): string[];
   /** The uuid of the VM whose copy a domain is, where it was taken and does not run yet. */
   vmOf(handle: DomainHandle): string | undefined;
   /** End the doubt about a VM by an operator's word. @returns whether a copy of it that was taken was in doubt here */
@@ -118,12 +120,13 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     const row = newRow(request);
     await assertFree(deps.backend, row);
     await deps.journal.put(row, 'powerLoss');
-    const bytes = request.metadata.domain.memoryBytes;
-    await deps.backend.reserve(request.migrationId, bytes).catch(async (error: unknown) => {
-      await deps.journal.remove('destination', request.migrationId);
+    try {
+      await deps.backend.reserve(request.migrationId, request.metadata.domain.memoryBytes);
+      await reachPrepare(row);
+    } catch (error) {
+      await dropUnanswered(row);
       throw error;
-    });
-    await reachPrepare(row);
+    }
     const attempt = openAttempt(deps, row, request.metadata);
     attempts.set(request.migrationId, attempt);
     void attempt.ended.then(() => {
@@ -140,11 +143,18 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
   /** A rule may break it here, before the source has heard of it. */
   async function reachPrepare(row: DestinationRow<DestinationState>): Promise<void> {
     const { uuid, migrationId } = row;
-    const place = { side: 'destination', uuid, migrationId, helpers: [], signal: closing.signal } as const;
-    await deps.faults.at('prepare', place).catch(async (error: unknown) => {
+    await deps.faults.at('prepare', { side: 'destination', uuid, migrationId, helpers: [], signal: closing.signal });
+  }
+
+  /** Nothing is kept of an attempt of which the source has not heard, once nothing is promised to it any more. */
+  async function dropUnanswered(row: DestinationRow<DestinationState>): Promise<void> {
+    try {
       await refuseRow(deps, row);
-      throw error;
-    });
+      await deps.journal.remove('destination', row.migrationId);
+    } catch (error) {
+      deps.log.warn('a refusal is completed later', { migration: row.migrationId, err: error });
+      tie(row.migrationId);
+    }
   }
 
   /** A new attempt for a VM first refuses an older one that has not taken point 3. */
@@ -249,6 +259,10 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       if (row?.handle === undefined) throw new XapiError('INTERNAL_ERROR', [`migration ${id} has no domain here`]);
       return deps.backend.digest(row.handle);
     },
+    arriving: () =>
+      destinationRows(deps.journal).flatMap(({ state, uuid }) =>
+        state === 'done' || state === 'refused' ? [] : [uuid],
+      ),
     vmOf(handle) {
       const row = destinationRows(deps.journal).find((each) => each.handle && sameDomain(each.handle, handle));
       return row !== undefined && hasTaken(row.state) ? row.uuid : undefined;

@@ -72,6 +72,13 @@ describe('a hypervisor that is stopped', function () {
     expect(await uuids()).to.deep.equal([specOf().uuid]);
   });
 
+  it('promises no memory of which nobody was told', async () => {
+    await failureOf(simulator.reserve('late', mebibyte));
+    goOn();
+    const { total } = await simulator.memory();
+    await eventually(async () => ((await simulator.memory()).free === total - specOf().memoryBytes ? true : undefined));
+  });
+
   it('cannot be attached to, and says so', async () => {
     const { params } = await failureOf(open());
     expect(params.join()).to.contain('no answer of the hypervisor to attach within 0.05 s');

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { expect } from 'chai';
+import type { Simulator } from '../../src/backend/simulator.js';
 import { nullLog } from '../../src/base/log.js';
 import {
   createDestination,
@@ -29,6 +30,8 @@ describe('A destination that starts anew', function () {
   let ended: [id: string, taken: boolean][];
   /** What the source says to `mayRun`; it does not answer where it is undefined. */
   let permission: unknown;
+  /** How often the back end does not answer: what it is asked to reserve it has reserved. */
+  let silent: { reserve: number; release: number };
 
   before(async () => {
     host = await openTestHost();
@@ -37,6 +40,20 @@ describe('A destination that starts anew', function () {
   beforeEach(() => {
     journal = memoryJournal();
     ended = [];
+    silent = { reserve: 0, release: 0 };
+    const { simulator } = host;
+    const answer = (op: keyof typeof silent) => {
+      silent[op] -= 1;
+      if (silent[op] >= 0) throw new Error(`no answer to ${op}`);
+    };
+    const backend: Simulator = {
+      ...simulator,
+      reserve: (key, bytes) => simulator.reserve(key, bytes).then(() => answer('reserve')),
+      release: async (key) => {
+        answer('release');
+        await simulator.release(key);
+      },
+    };
     const peer = {
       mayRun: async () => permission ?? Promise.reject(new Error('the source is gone')),
     } as unknown as Peer;
@@ -44,7 +61,7 @@ describe('A destination that starts anew', function () {
     const unused = { emu: never, zstd: never, timeouts: never, limits: never } as unknown as AttemptDeps;
     destination = createDestination({
       ...unused,
-      backend: host.simulator,
+      backend,
       journal,
       rendezvous: createRendezvous(nullLog),
       faults: noFaults,
@@ -98,6 +115,21 @@ describe('A destination that starts anew', function () {
       expect(ended).to.deep.equal([[row.migrationId, false]]);
       expect(stateOf(row)).to.equal('refused');
       expect(await destination.settle(row.migrationId, 'token')).to.equal('refused');
+      await isFree();
+    });
+  }
+
+  for (const times of [0, 2]) {
+    it(`promises no memory to a migration of which the source has not heard, the back end silent ${times} times more`, async () => {
+      silent = { reserve: 1, release: times };
+      const metadata: VmMetadata = { version: 1, domain: testDomain({ memoryBytes: 1 << 20 }), vifs: [] };
+      const migrationId = randomUUID();
+      const refused = await destination.receive({ migrationId, metadata }).catch((error: unknown) => error);
+      expect(refused).to.have.property('message').that.includes('no answer to reserve');
+      expect(destination.arriving()).to.deep.equal([]);
+      if (times === 0) expect(journal.rows()).to.deep.equal([]);
+      while (silent.release >= 0) await setTimeout(5);
+      await destination.close();
       await isFree();
     });
   }
