@@ -69,6 +69,8 @@ export function createHost(deps: HostDeps): HostService {
   };
   return {
     async state() {
+      // Before the domains are listed: what is not on its way any more is among them, or will never be.
+      const arriving = deps.destination.arriving();
       const [memory, domains] = await Promise.all([backend.memory(), backend.list()]);
       return {
         uuid: deps.uuid,
@@ -80,6 +82,7 @@ export function createHost(deps: HostDeps): HostService {
         machine: describeMachine(new URL(deps.url()).hostname.replace(/^\[|\]$/g, '')),
         domains: visible(domains),
         leaving: migrations.leaving(),
+        arriving,
         suspended: deps.suspended.list(),
       };
     },

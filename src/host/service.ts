@@ -61,6 +61,8 @@ export interface HostState {
   }[];
   /** The uuids of VMs that may run elsewhere: sent, past the commit point, and no outcome known. Absent from an earlier version. */
   readonly leaving?: readonly string[] | undefined;
+  /** The uuids of VMs that may yet run here: announced, and neither refused nor done. Absent from an earlier version. */
+  readonly arriving?: readonly string[] | undefined;
   /** The uuids of VMs whose memory is here in a suspend image. Absent from a host of an earlier version. */
   readonly suspended?: readonly string[] | undefined;
 }

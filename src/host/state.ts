@@ -37,6 +37,7 @@ const schema = z.object({
     )
     .readonly(),
   leaving: z.array(z.string()).readonly().optional(),
+  arriving: z.array(z.string()).readonly().optional(),
   suspended: z.array(z.string()).readonly().optional(),
 });
 

@@ -42,7 +42,8 @@ export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostSta
   const ended: string[] = [];
   let stale = false;
   const known = state.domains.flatMap(({ uuid }) => db.findByUuid('VM', uuid) ?? []);
-  for (const ref of new Set([...db.get('host', host).resident_VMs, ...known])) {
+  const left = db.all('VM').flatMap(([ref]) => (isLeftBehind(db, ref, state.uuid) ? [ref] : []));
+  for (const ref of new Set([...db.get('host', host).resident_VMs, ...known, ...left])) {
     const vm = db.get('VM', ref);
     if (vm.is_control_domain) continue;
     const domain = domains.get(vm.uuid);
@@ -73,7 +74,9 @@ function abandoned(
   domain: Domain | undefined,
 ): boolean {
   if (domain === undefined) {
-    clearLeftBehind(deps.db, ref, state.uuid);
+    // One that the host may yet take, of a migration that was given up, is found when it is there.
+    const { uuid } = deps.db.get('VM', ref);
+    if (state.arriving?.includes(uuid) === false) clearLeftBehind(deps.db, ref, state.uuid);
     return false;
   }
   putLeftBehind(deps.db, ref, state.uuid);

@@ -105,11 +105,14 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
         .arrivals()
         .filter((arrival) => arrival.host === host && db.find('VM', arrival.vm) !== undefined);
       if (open.length === 0) return;
-      const { domains } = await members.state(host);
+      const { domains, arriving } = await members.state(host);
       for (const { id, vm } of open) {
         const { uuid } = db.get('VM', vm);
         const domain = domains.find((each) => each.uuid === uuid);
-        if (domain?.state !== 'running') continue;
+        // One that is paused may be about to run, or have come to be so.
+        const isHere =
+          domain?.state === 'running' || (domain?.state === 'paused' && arriving?.includes(uuid) === false);
+        if (!isHere) continue;
         await members.settle(vm, host);
         await taken(id, vm);
       }

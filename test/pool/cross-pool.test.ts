@@ -125,6 +125,25 @@ describe('a migration to another pool', () => {
     await call;
   });
 
+  it('finds a paused VM that it took while its coordinator did not hear the host', async () => {
+    const { uuid } = here.pool.db.get('VM', vm);
+    await here.pool.dispatch.handlers.VM.pause(here.context(), vm);
+    const call = send({ [vif]: networkThere() });
+    const request = await asked();
+    const arriving = (await receive(request)).vm as Ref<'VM'>;
+    const record = () => there.pool.db.get('VM', arriving);
+    there.a.arriving.push(uuid);
+    there.a.domain(uuid, 'paused');
+    there = await there.restart();
+    expect(record().current_operations).to.deep.equal({ [request.migrationId]: 'migrate_send' });
+    there.a.arriving.splice(0);
+    there = await there.restart();
+    await there.until(() => record().allowed_operations.includes('unpause'));
+    expect(record()).to.deep.include({ resident_on: there.hostA, power_state: 'Paused', current_operations: {} });
+    here.a.end(request.migrationId, { status: 'success', report: { ...report, vm: arriving } });
+    await call;
+  });
+
   it('leaves no record there when it does not take, and the one here', async () => {
     const call = send({ [vif]: networkThere() });
     const request = await asked();

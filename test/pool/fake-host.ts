@@ -31,6 +31,10 @@ export interface FakeHost {
   readonly doubted: [uuid: string, reason: string][];
   readonly settled: [uuid: string, runs: string][];
   readonly machine: MachineDescription;
+  /** VMs that it may yet take. */
+  readonly arriving: string[];
+  /** How often it was asked for its state. */
+  looks: number;
   reachable: boolean;
   memoryFree: number;
   /** It is nobody's turn to come here. */
@@ -89,6 +93,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
   const service: HostService = {
     async state() {
       assertReachable();
+      host.looks += 1;
       return host.state();
     },
     async start(spec, paused) {
@@ -194,6 +199,8 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     doubted: [],
     settled: [],
     machine,
+    arriving: [],
+    looks: 0,
     reachable: true,
     memoryFree: 8 * gib,
     refuse: undefined,
@@ -212,6 +219,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       cpus: 4,
       machine,
       domains: [...domains].map(([vm, domain]) => ({ uuid: vm, ...domain })),
+      arriving: [...host.arriving],
       suspended: [...suspended],
     }),
   };

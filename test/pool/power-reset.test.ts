@@ -72,6 +72,22 @@ describe('VM.power_state_reset', () => {
     expect((await f.failure(reset))[0]).to.equal('DOMAIN_EXISTS');
   });
 
+  it('keeps the mark of a VM in doubt, whatever a client does to other_config', async () => {
+    await leaveInDoubt();
+    const { rows: access } = f.pool.dispatch;
+    const mark = doubt();
+    const key = 'xenferry:in-doubt';
+    const refused = await f.failure(() => access.removeFromMap('VM', vm, 'other_config', key));
+    expect(refused[0]).to.equal('OPERATION_NOT_ALLOWED');
+    expect(refused[1]).to.include(`xe vm-reset-powerstate uuid=${uuid} --force`);
+    await access.set('VM', vm, 'other_config', { a: 'b', [key]: 'of before', [leftBehindKey]: 'of before' });
+    expect(row().other_config).to.deep.equal({ a: 'b', [key]: mark });
+    expect((await f.failure(() => handlers().hard_shutdown(f.context(), vm)))[0]).to.equal('OPERATION_NOT_ALLOWED');
+    await reset();
+    await access.set('VM', vm, 'other_config', { [key]: 'of before' });
+    expect(row().other_config).to.deep.equal({});
+  });
+
   it('has a destination that answers refuse before the source goes on', async () => {
     await leaveInDoubt();
     await reset();
@@ -103,6 +119,27 @@ describe('VM.power_state_reset', () => {
     await reset();
     expect([f.b.settled, f.a.settled]).to.deep.equal([[], [[uuid, 'elsewhere']]]);
     expect(row()).to.include({ power_state: 'Running', resident_on: hostB });
+  });
+
+  it('forgets a copy that was left behind when its host has it no more, nor may take it', async () => {
+    await leaveInDoubt();
+    f.b.domain(uuid, 'running');
+    await f.until(() => row().resident_on === hostB);
+    f.a.emit({ kind: 'domain-gone', uuid: 'none' });
+    await f.until(() => messages().includes('VM_COPY_LEFT_BEHIND'));
+    f.a.arriving.push(uuid);
+    f.a.domain(uuid, undefined);
+    // The look that the next one follows is over.
+    for (let looks = f.a.looks, more = 2; more > 0; more -= 1) {
+      f.a.emit({ kind: 'domain-gone', uuid: 'none' });
+      while (f.a.looks === looks) await turn();
+      looks = f.a.looks;
+    }
+    expect(messages()).to.deep.equal(['VM_COPY_LEFT_BEHIND']);
+    f.a.arriving.splice(0);
+    f.a.emit({ kind: 'domain-gone', uuid: 'none' });
+    await f.until(() => messages().length === 0);
+    expect(row().other_config[leftBehindKey]).to.equal(undefined);
   });
 
   it('halts a VM whose hosts are all gone, for good, and takes nothing back that was given up', async () => {
