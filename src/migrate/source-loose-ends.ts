@@ -134,7 +134,8 @@ export async function resume(backend: Backend, row: SourceRow): Promise<void> {
     if (!isDoubtOf(row.migrationId, domain.inDoubt)) return;
     await backend.markInDoubt(row.handle, undefined);
   }
-  if (row.wasRunning) await backend.unpause(row.handle, `resume ${row.migrationId}`);
+  // A guest that has ended meanwhile, as it crashed, does not run again.
+  if (row.wasRunning && domain.state !== 'shutdown') await backend.unpause(row.handle, `resume ${row.migrationId}`);
 }
 
 /**

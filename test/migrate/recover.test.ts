@@ -8,6 +8,7 @@ import { createMigrations, type Migrations } from '../../src/host/migrations.js'
 import { oldCopyUuid, type SourceState } from '../../src/migrate/protocol.js';
 import type { MigrationOutcome, MigrationReport } from '../../src/migrate/request.js';
 import { type Peer, settleWithin } from '../../src/migrate/settle.js';
+import { resume } from '../../src/migrate/source-loose-ends.js';
 import type { Journal, SourceRow } from '../../src/xenops/journal.js';
 import { createQueue } from '../../src/xenops/queue.js';
 import { createTurns } from '../../src/xenops/turns.js';
@@ -160,6 +161,17 @@ describe('A source that starts anew', function () {
       .to.include({ uuid: row.uuid, state: 'paused' })
       .and.to.have.property('inDoubt');
     expect(journal.get('source', row.migrationId)).to.have.property('state', 'going');
+    const refused = await migrations.endEarlier(row.uuid).catch((error: unknown) => error);
+    expect(refused).to.have.property('code', 'OPERATION_NOT_ALLOWED');
+    expect(refused).to.have.property('message').that.includes('has not said whether it runs the VM');
+  });
+
+  it('is done with a VM whose guest has ended meanwhile', async () => {
+    const row = await leftBehind('copying');
+    const list = async () => (await host.simulator.list()).map((domain) => ({ ...domain, state: 'shutdown' as const }));
+    const unpause = () => expect.fail('it cannot run');
+    await resume({ ...host.simulator, list, unpause }, row);
+    expect(await domainOf(row)).to.include({ state: 'paused', everRan: false });
   });
 
   it('resumes the VM where the destination has refused it', async () => {
