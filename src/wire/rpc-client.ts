@@ -50,12 +50,19 @@ export function createRpcClient(
     });
     response.once('aborted', () => fail('the connection ended within the answer'));
   });
+  let newest: http.ClientRequest | undefined;
+  client.on('http request', (request: http.ClientRequest) => {
+    newest = request;
+  });
   const failed = (method: string) => (error: unknown) => {
     throw new XapiError('INTERNAL_ERROR', [`${method} at ${to.origin}: ${reasonOf(error)}`], error);
   };
   const call = async <T>(method: string, params: readonly unknown[], timeoutMs?: number): Promise<T> => {
     const answer = client.request(method, [...params]) as Promise<Reply>;
-    const reply = await (timeoutMs === undefined ? answer : within(answer, timeoutMs, 'no answer')).catch(
+    // Made by now. Else its connection to a host that is stopped would stay for as long as that is so.
+    const request = newest;
+    const giveUp = () => request?.destroy();
+    const reply = await (timeoutMs === undefined ? answer : within(answer, timeoutMs, 'no answer', giveUp)).catch(
       failed(method),
     );
     if (reply.error !== undefined) throw wireError(reply.error);

@@ -180,6 +180,14 @@ describe('the RPC client', () => {
     await nothingOpenSince(before);
   });
 
+  it('keeps no connection to a server that does not answer', async () => {
+    const before = openDescriptors();
+    answer = ({ body }) => (body.method === 'state' ? undefined : { result: 'there' });
+    for (let count = 0; count < 3; count += 1) await failureOf(client.call('state', [], 30));
+    await nothingOpenSince(before);
+    expect(await client.call('other', [])).to.equal('there');
+  });
+
   it('fails what is under way when it is closed', async () => {
     let asked: () => void = () => undefined;
     const arrived = new Promise<void>((resolve) => {
