@@ -4,6 +4,7 @@
  * migration, one a line. The exit status is 0 only if every migration did what it should.
  */
 import { parseArgs } from 'node:util';
+import { untilAborted } from '../src/base/deadline.js';
 import { messageOf } from '../src/base/errors.js';
 import { compileInForeground } from '../src/base/exit-hang.js';
 import { type LocalPool, startLocalPool } from '../src/cli/local-pool.js';
@@ -127,10 +128,7 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     const pool = pools[0] as LocalPool;
     const session = await login(pool.credentials, 'xenferry-demo');
-    const stopped = new Promise<never>((_, reject) => {
-      interrupted.signal.addEventListener('abort', () => reject(interrupted.signal.reason));
-    });
-    const good = await Promise.race([demonstrate(pool, session, settings), stopped]);
+    const good = await untilAborted(demonstrate(pool, session, settings), interrupted.signal);
     await session.logout();
     return good ? 0 : 1;
   } finally {

@@ -48,20 +48,22 @@ async function main(argv: readonly string[]): Promise<void> {
   mkdirSync(loaded.config.stateDir, { recursive: true, mode: 0o700 });
   const log = createLog({ destination: loaded.config.log, level: loaded.config.loglevel });
   for (const warning of loaded.warnings) log.warn(warning);
-  let daemon: Daemon | undefined;
+  let starting: Promise<Daemon> | undefined;
   const ending = createEnding({
     log,
-    close: async () => daemon?.close(),
+    // One that is still starting starts first: what it has begun, its hypervisor above all, is nobody's until then.
+    close: async () => (await starting)?.close(),
     timeoutMs: () => loaded.config.shutdownTimeout * 1000,
     killHelpers: () => killMarked(helperMark(loaded.config.stateDir)).length,
     exit: process.exit,
   });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, ending.onSignal);
   process.on('uncaughtException', ending.onUncaught);
-  daemon = await start(() => loaded.config, log);
+  starting = start(() => loaded.config, log);
+  const daemon = await starting;
   process.on('SIGHUP', () => {
     loaded = reload(loaded, () => reloadConfig(loaded, commandLine), log);
-    daemon?.reload().catch((error: unknown) => log.error('reload', { err: error }));
+    daemon.reload().catch((error: unknown) => log.error('reload', { err: error }));
   });
   log.info(`listening on ${daemon.url}`, { version: ownVersion(), pid: process.pid });
   print([`xenferryd listening on ${daemon.url}`]);

@@ -61,6 +61,7 @@ export async function startHost(init: HostInit, signal: AbortSignal): Promise<Lo
   const config = join(init.directory, 'xenopsd.conf');
   await mkdir(join(init.directory, 'xenopsd.conf.d'), { recursive: true, mode: 0o700 });
   await writeFile(config, configText(init));
+  signal.throwIfAborted();
   // In a process group of its own, so that Ctrl-C reaches only us, and we end it in order.
   const command = [...(init.place?.enter ?? []), process.execPath, daemonProgram, '--config', config];
   const daemon = spawn(command[0] as string, command.slice(1), {

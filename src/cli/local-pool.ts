@@ -7,6 +7,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { untilAborted } from '../base/deadline.js';
 import { type LocalHost, type NetworkPlace, startHost } from './local-host.js';
 import { createVm } from './local-vm.js';
 import { type Credentials, login, type XapiSession } from './xapi-client.js';
@@ -64,6 +65,7 @@ export async function startLocalPool(options: LocalPoolOptions): Promise<LocalPo
   const count = options.pools ?? 1;
   const state = await stateDirectory(options.state);
   const started: LocalHost[] = [];
+  const signal = options.signal ?? new AbortController().signal;
   const stop = async () => {
     await Promise.all(started.map((host) => host.stop()));
     if (options.state === undefined) await rm(state, { recursive: true, force: true });
@@ -73,7 +75,7 @@ export async function startLocalPool(options: LocalPoolOptions): Promise<LocalPo
     const pools: LocalPool[] = [];
     for (let i = 0; i < count; i++) {
       const range = ports.slice(i * options.hosts, (i + 1) * options.hosts);
-      pools.push(await startPool({ options, state, number: i + 1, ports: range, started }));
+      pools.push(await startPool({ options, state, number: i + 1, ports: range, started, signal }));
     }
     return { pools, stop };
   } catch (error) {
@@ -107,6 +109,7 @@ interface PoolInit {
   readonly ports: readonly number[];
   /** Every host that runs, for whoever ends them. */
   readonly started: LocalHost[];
+  readonly signal: AbortSignal;
 }
 
 async function startPool(init: PoolInit): Promise<LocalPool> {
@@ -120,19 +123,19 @@ async function startPool(init: PoolInit): Promise<LocalPool> {
   const credentials = { url: coordinator.url, username: 'root', password };
   const session = await login(credentials, 'xenferry-pool');
   try {
-    const uuids = await joined(session, [coordinator, ...members], options.signal);
+    const uuids = await joined(session, [coordinator, ...members], init.signal);
     const hosts = [coordinator, ...members].map((host, i) => ({ ...host, uuid: uuids[i] as string }));
     const names = Array.from({ length: options.vms }, (_, i) => `${prefixOf(init)}vm${i + 1}`);
     const on = await Promise.all(uuids.map((uuid) => session.call<string>('host.get_by_uuid', uuid)));
     const make = names.map((name, i) => createVm(session, { ...options, name, host: on[i % on.length] as string }));
-    return { credentials, hosts, vms: await allOrFirstError(make) };
+    return { credentials, hosts, vms: await untilAborted(allOrFirstError(make), init.signal) };
   } finally {
     await session.logout();
   }
 }
 
 async function startOne(init: PoolInit, secretFile: string, index: number, coordinator?: string): Promise<LocalHost> {
-  const { options, state, number, ports, started } = init;
+  const { options, state, number, ports, started, signal } = init;
   const place = options.places?.[index];
   const host = await startHost(
     {
@@ -145,7 +148,7 @@ async function startOne(init: PoolInit, secretFile: string, index: number, coord
       ...(coordinator === undefined ? {} : { coordinator }),
       ...(place === undefined ? {} : { place }),
     },
-    options.signal ?? new AbortController().signal,
+    signal,
   );
   started.push(host);
   return host;
@@ -169,10 +172,10 @@ interface HostRecord {
 }
 
 /** Wait until the coordinator knows every host and that it is live. @returns their uuids, in the given order */
-async function joined(session: XapiSession, hosts: readonly LocalHost[], signal?: AbortSignal): Promise<string[]> {
+async function joined(session: XapiSession, hosts: readonly LocalHost[], signal: AbortSignal): Promise<string[]> {
   const limit = Date.now() + joinSeconds * 1000;
   for (;;) {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     const records = Object.values(await session.call<Record<string, HostRecord>>('host.get_all_records'));
     const metrics = await session.call<Record<string, { live: boolean }>>('host_metrics.get_all_records');
     const live = records.filter((record) => metrics[record.metrics]?.live);

@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { execa } from 'execa';
@@ -26,6 +27,15 @@ interface Printed {
 /** Neither gone nor waiting for its parent to take note. */
 function isAlive(pid: number): boolean {
   return existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+}
+
+/** Empty for one that is gone, waits for its parent to take note, or is none. */
+function commandLineOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 describe('xenferry-pool', function () {
@@ -54,6 +64,28 @@ describe('xenferry-pool', function () {
     expect(hypervisors.some(isAlive)).to.equal(false);
     expect(directories.some((dir) => existsSync(dirname(dir)))).to.equal(false);
     for (const { url } of pool?.hosts ?? []) expect(await fetch(url).catch(() => 'gone')).to.equal('gone');
+  });
+
+  it('leaves nothing behind when it is ended while it starts', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'pool-test-'));
+    const processes = () => readdirSync('/proc').filter((pid) => commandLineOf(pid).includes(directory));
+    try {
+      const env = { TMPDIR: directory };
+      const child = execa(process.execPath, [program, 'up', '--hosts', '1', '--vms', '0'], { env, reject: false });
+      // The hypervisor has been started, and does not say so yet.
+      while (!String(readdirSync(directory, { recursive: true })).includes('hypervisor.log')) await sleep(5);
+      child.kill('SIGTERM');
+      const { exitCode, stderr } = await child;
+      expect({ exitCode, stderr }).to.deep.equal({
+        exitCode: 1,
+        stderr: 'xenferry-pool: ended before all had started',
+      });
+      expect(processes()).to.deep.equal([]);
+      expect(readdirSync(directory)).to.deep.equal([]);
+    } finally {
+      for (const pid of processes()) process.kill(Number(pid), 'SIGKILL');
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it('ends at Ctrl-C, and prints lines to paste for people', async () => {
