@@ -6,7 +6,7 @@ import type { Context } from './xe-command.js';
 
 /**
  * Run a message as a task until its end. Progress goes to standard error where that is a terminal. The first Ctrl-C cancels
- * the task and waits for its end, which may be a success; a second one leaves at once.
+ * the task and waits for its end, which may be a success; a second one leaves at once, and the task goes on.
  * @param method without `Async.`
  * @returns its result, where that is a reference or nothing
  * @throws XapiError with which the task ended, or the message was refused
@@ -16,6 +16,7 @@ export async function longCall(context: Context, method: string, ...params: unkn
   const task = await session.call<string>(`Async.${method}`, ...params);
   const bar = openProgress(method, terminal.screen);
   const stopListening = terminal.onInterrupt(() => {
+    terminal.err(`cancelling ${method}; Ctrl-C again leaves it to itself\n`);
     session.call('task.cancel', task).catch((error: unknown) => {
       terminal.err(`cannot cancel: ${messageOf(error)}\n`);
     });

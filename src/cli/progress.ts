@@ -4,8 +4,11 @@ import { Presets, SingleBar } from 'cli-progress';
 export interface Progress {
   /** @param fraction 0 to 1 */
   update(fraction: number): void;
+  /** Take the bar away, and make the terminal what it was; once or more often. */
   stop(): void;
 }
+
+const signals = ['SIGINT', 'SIGTERM'] as const;
 
 /**
  * @param label what goes on, shown before the bar
@@ -14,9 +17,22 @@ export interface Progress {
 export function openProgress(label: string, screen: NodeJS.WriteStream | undefined): Progress {
   if (screen === undefined) return { update: () => undefined, stop: () => undefined };
   const format = `${label} {bar} {percentage}% {duration_formatted}`;
-  const bar = new SingleBar({ stream: screen, format, clearOnComplete: true, hideCursor: true }, Presets.shades_grey);
+  const options = { stream: screen, format, clearOnComplete: true, hideCursor: true, gracefulExit: false };
+  const bar = new SingleBar(options, Presets.shades_grey);
   bar.start(100, 0);
-  return { update: (fraction) => bar.update(Math.floor(fraction * 100)), stop: () => bar.stop() };
+  // A signal takes the bar away, so that the cursor does not stay hidden, and then does what it does without us.
+  const restore = (signal: NodeJS.Signals): void => {
+    bar.stop();
+    if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+  };
+  for (const signal of signals) process.once(signal, restore);
+  return {
+    update: (fraction) => bar.update(Math.floor(fraction * 100)),
+    stop() {
+      for (const signal of signals) process.off(signal, restore);
+      bar.stop();
+    },
+  };
 }
 
 /** Standard error, where it is a terminal. */

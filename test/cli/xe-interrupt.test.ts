@@ -31,7 +31,7 @@ describe('Ctrl-C in xe', () => {
       xe.kill('SIGINT');
       const { exitCode, stdout, stderr } = await xe;
       expect({ exitCode, stdout }).to.deep.equal({ exitCode: 1, stdout: '' });
-      expect(stderr).to.match(/^The task was cancelled\./);
+      expect(stderr).to.match(/^cancelling VM\.pool_migrate; .*\nThe task was cancelled\./);
       const ends = server.calls.map(({ method }) => method).filter((method) => /cancel|destroy/.test(method));
       expect(ends).to.deep.equal(['task.cancel', 'task.destroy']);
     } finally {
