@@ -8,6 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Ref } from '../../idl/index.js';
+import { untilAborted } from '../base/deadline.js';
 import { messageOf, toXapiError, XapiError } from '../base/errors.js';
 import type { CallTask } from '../base/handlers.js';
 import { nullRef } from '../base/value.js';
@@ -52,8 +53,9 @@ export function createVmMigrate(deps: VmMigrateDeps): VmMigrate {
     vm: VmRef,
     operation: Departure['operation'],
     options: Strings,
-    plan: MigrationPlan,
+    planning: Promise<MigrationPlan>,
   ) => {
+    const plan = await cancellable(task, planning);
     const row = departure(deps, task, vm, operation, options, plan);
     await db.saved();
     await table.putDeparture(row).catch((error: unknown) => {
@@ -66,15 +68,13 @@ export function createVmMigrate(deps: VmMigrateDeps): VmMigrate {
   return {
     async poolMigrate(task, vm, host, options) {
       await withVm(db, vm, 'pool_migrate', task.ref, async () => {
-        const plan = await planPoolMigrate(deps, vm, host, options);
-        await migrate(task, vm, 'pool_migrate', options, plan);
+        await migrate(task, vm, 'pool_migrate', options, planPoolMigrate(deps, vm, host, options));
       });
     },
     migrateSend: (task, vm, call) =>
-      withVm(db, vm, 'migrate_send', task.ref, async () => {
-        const plan = await planMigrateSend(deps, vm, call);
-        return migrate(task, vm, 'migrate_send', call.options, plan);
-      }),
+      withVm(db, vm, 'migrate_send', task.ref, () =>
+        migrate(task, vm, 'migrate_send', call.options, planMigrateSend(deps, vm, call)),
+      ),
     async assertCanMigrate(vm, call) {
       const refused = refusal(vm, db.get('VM', vm), 'migrate_send');
       if (refused !== undefined) throw refused;
@@ -101,6 +101,14 @@ export function createVmMigrate(deps: VmMigrateDeps): VmMigrate {
       table.remove(row.id).catch((error: unknown) => deps.log.error(`migration ${row.id} is not forgotten`, { error }));
     },
   };
+}
+
+/** From its first moment on a migration can be cancelled; so far nothing has to be undone. @throws TASK_CANCELLED */
+async function cancellable<T>(task: CallTask, planning: Promise<T>): Promise<T> {
+  task.setCancellable(true);
+  return untilAborted(planning, task.signal).catch((error: unknown) => {
+    throw task.signal.aborted ? new XapiError('TASK_CANCELLED', [task.ref]) : error;
+  });
 }
 
 function departure(

@@ -153,6 +153,14 @@ describe('VM.pool_migrate', () => {
     expect([...f.store.table('migrations').entries()]).to.deep.equal([]);
   });
 
+  it('is cancelled with its task, before a host is asked', async () => {
+    const { task, call } = begin();
+    f.pool.dispatch.handlers.task.cancel(f.context(), task.ref);
+    expect(await f.failure(() => call)).to.deep.equal(['TASK_CANCELLED', task.ref]);
+    expect(f.a.migrations).to.deep.equal([]);
+    expect(row()).to.deep.include({ power_state: 'Running', resident_on: f.hostA, current_operations: {} });
+  });
+
   it('is cancelled with its task, while it is queued', async () => {
     const { task, call } = begin();
     const { migrationId } = await asked(f.a);
