@@ -137,14 +137,15 @@ function spawn(
 function resultOf({ exitCode, signal, how, said }: HelperEnd, commandLine: string) {
   if (exitCode === 0) return countsIn(said);
   const why = signal ?? (exitCode === undefined ? how : `exit status ${exitCode}`);
-  throw new CodecError([commandLine, why, ...complaintsIn(said)].join(': '), signal);
+  const cause = said
+    .replace(preamble, '')
+    .trim()
+    .replaceAll(/\s*\n\s*/g, '; ');
+  throw new CodecError([commandLine, why, ...(cause === '' ? [] : [cause.slice(-500)])].join(': '), signal);
 }
 
-/** Lines that begin with a program's name or speak of an error; what else `zstd -vv` says is no cause of anything. */
-function complaintsIn(said: string): string[] {
-  const lines = said.match(/^(?:[\w-]+: |.* error ).*$/gm)?.map((line) => line.trim());
-  return lines === undefined ? [] : [lines.join('; ').slice(-500)];
-}
+/** What `zstd -vv` says before it begins, which is no cause of anything. */
+const preamble = /^(?:\*\*\*|--|Using std|Decompression will require).*$/gm;
 
 /** zstd -vv ends with `(3000000 B => 1510510 B, ...)`, the stand-in with `compressed 3000000 => 1510510 bytes`. */
 function countsIn(said: string): { bytesIn?: number; bytesOut?: number } {
