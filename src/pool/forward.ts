@@ -46,14 +46,17 @@ export function assertReachesDevices(db: Database, host: Ref<'host'>, vm: Ref<'V
     const { network } = db.get('VIF', vif);
     if (!hasNetwork(db, host, network)) throw new XapiError('VM_REQUIRES_NETWORK', [vm, network]);
   }
-  for (const vbd of VBDs) {
-    const vdi = db.find('VDI', db.get('VBD', vbd).VDI);
-    if (vdi === undefined) continue;
-    const pbds = (db.find('SR', vdi.SR)?.PBDs ?? []).map((pbd) => db.get('PBD', pbd));
-    if (!pbds.some((pbd) => pbd.host === host && pbd.currently_attached)) {
-      throw new XapiError('VM_REQUIRES_SR', [vm, vdi.SR]);
-    }
-  }
+  for (const vbd of VBDs) assertReachesDisk(db, host, vbd);
+}
+
+/** @throws VM_REQUIRES_SR [vm, sr] where a disk is on storage that the host does not have */
+export function assertReachesDisk(db: Database, host: Ref<'host'>, vbd: Ref<'VBD'>): void {
+  const { VM, VDI } = db.get('VBD', vbd);
+  const vdi = db.find('VDI', VDI);
+  if (vdi === undefined) return;
+  const pbds = (db.find('SR', vdi.SR)?.PBDs ?? []).map((pbd) => db.get('PBD', pbd));
+  if (pbds.some((pbd) => pbd.host === host && pbd.currently_attached)) return;
+  throw new XapiError('VM_REQUIRES_SR', [VM, vdi.SR]);
 }
 
 /** Whether a host is on a network. One without interfaces is internal, and there on every host. */

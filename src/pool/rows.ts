@@ -67,7 +67,7 @@ export interface Rows {
   /** What became of the objects of the wanted classes; of every one where `since` is of another run of the daemon. */
   changes(since: number, wanted: (cls: ClassName) => boolean): Change[];
   generation(): number;
-  /** Called at once with each row that is added, changed or removed. @returns stops it */
+  /** Called with each row that is added, changed or removed, once the back references are right again. @returns stops it */
   onChange(listener: ChangeListener): () => void;
 }
 
@@ -104,6 +104,8 @@ export function createRows(firstGeneration: number): Rows {
   const names = new Map<string, Set<Ref>>();
   const listeners = new Set<ChangeListener>();
   let tombstones: Tombstone[] = [];
+  /** Changes that nobody has heard of yet. */
+  let untold: Parameters<ChangeListener>[] = [];
   /** The newest change of each row that has changed in this run, oldest first, among outdated ones. */
   let log: Logged[] = [];
   let current = 0;
@@ -135,19 +137,24 @@ export function createRows(firstGeneration: number): Rows {
     index(cls, row);
   };
   const isCurrent = (entry: Logged): boolean => table(entry.class).get(entry.ref)?.modified === entry.generation;
-  /** The row has its place at the end of the log, and whoever listens is told. */
-  const tell = (cls: ClassName, ref: Ref, change: RowChange): void => {
+  /** The row has its place at the end of the log, and whoever listens is to be told. */
+  const note = (cls: ClassName, ref: Ref, change: RowChange): void => {
     if (change !== 'del') log.push({ class: cls, ref, generation });
     if (log.length > 2 * current + outdatedLimit) {
       log = log.filter(isCurrent);
       current = log.length;
     }
-    for (const listener of [...listeners]) listener(cls, ref, change);
+    untold.push([cls, ref, change]);
+  };
+  const tell = (): void => {
+    const changes = untold;
+    untold = [];
+    for (const change of changes) for (const listener of [...listeners]) listener(...change);
   };
   const replace = (cls: ClassName, row: Row, fields: Fields, change: RowChange): void => {
     generation += 1;
     put(cls, { ...row, record: Object.freeze({ ...row.record, ...fields }), modified: generation });
-    tell(cls, row.ref, change);
+    note(cls, row.ref, change);
   };
   /** Bring the sets that mirror a row's references from `before` to `after`. */
   const mirror = (cls: ClassName, ref: Ref, before: Fields, after: Fields): void => {
@@ -196,14 +203,16 @@ export function createRows(firstGeneration: number): Rows {
     insert(cls, ref, record) {
       generation += 1;
       put(cls, { ref, record: Object.freeze(record), created: generation, modified: generation });
-      tell(cls, ref, 'add');
+      note(cls, ref, 'add');
       mirror(cls, ref, {}, record);
+      tell();
     },
     patch(cls, ref, fields) {
       const row = table(cls).get(ref);
       if (row === undefined) return;
       replace(cls, row, fields, 'mod');
       mirror(cls, ref, row.record, { ...row.record, ...fields });
+      tell();
     },
     remove(cls, ref) {
       const row = table(cls).get(ref);
@@ -213,8 +222,9 @@ export function createRows(firstGeneration: number): Rows {
       generation += 1;
       tombstones.push({ class: cls, ref, created: row.created, deleted: generation });
       if (tombstones.length > 2 * keptTombstones) tombstones = tombstones.slice(-keptTombstones);
-      tell(cls, ref, 'del');
+      note(cls, ref, 'del');
       mirror(cls, ref, row.record, {});
+      tell();
     },
     changes(since, wanted) {
       const known = since >= firstGeneration && since <= generation;

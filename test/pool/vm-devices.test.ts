@@ -15,7 +15,7 @@ describe('devices of VMs', () => {
   const network = () => f.pool.db.all('network')[0]![0];
   const vif = (ref: Ref<'VIF'>) => f.pool.db.get('VIF', ref);
   const vbd = (ref: Ref<'VBD'>) => f.pool.db.get('VBD', ref);
-  const localSr = () => f.pool.db.get('PBD', f.pool.db.get('host', f.hostA).PBDs[0]!).SR;
+  const localSr = (host = f.hostA) => f.pool.db.get('PBD', f.pool.db.get('host', host).PBDs[0]!).SR;
   const disk = (given: Partial<RecordOf<'VDI'>> = {}) =>
     handlers().VDI.create(f.context(), make('VDI', { SR: localSr(), virtual_size: 4096, type: 'user', ...given }));
   const makeVif = (VM: Ref<'VM'>, given: Partial<RecordOf<'VIF'>> = {}) =>
@@ -204,6 +204,42 @@ describe('devices of VMs', () => {
       f.pool.db.update('VDI', VDI, { sharable: false });
       await handlers().VM.hard_shutdown(f.context(), one);
       expect(await start()).to.deep.equal([]);
+    });
+
+    it('of one disk may be on one VM twice, and go one by one', async () => {
+      const [VDI, vm] = [await disk(), await f.createVm()];
+      const both = [
+        await makeVbd(vm, { VDI, mode: 'RW', type: 'Disk' }),
+        await makeVbd(vm, { VDI, mode: 'RW', type: 'Disk' }),
+      ] as const;
+      await handlers().VBD.destroy(f.context(), both[0]);
+      expect(f.pool.db.get('VDI', VDI).VBDs).to.deep.equal([both[1]]);
+      expect(f.pool.db.get('VM', vm).VBDs).to.deep.equal([both[1]]);
+      await makeVbd(vm, { VDI, mode: 'RW', type: 'Disk' });
+      await handlers().VM.destroy(f.context(), vm);
+      expect(f.pool.db.get('VDI', VDI).VBDs).to.deep.equal([]);
+    });
+
+    it('are plugged whatever other disks of the VM its host does not have', async () => {
+      const [hostB, vm] = [await f.joinB(), await f.runningVm()];
+      const [reached, elsewhere] = [await disk(), await disk({ SR: localSr(hostB) })];
+      const ref = await makeVbd(vm, { VDI: reached, type: 'Disk', unpluggable: true });
+      const other = await makeVbd(vm, { VDI: elsewhere, type: 'Disk' });
+      await handlers().VBD.plug(f.context(), ref);
+      const refused = ['VM_REQUIRES_SR', vm, localSr(hostB)];
+      expect(await f.failure(() => handlers().VBD.plug(f.context(), other))).to.deep.equal(refused);
+      expect(await f.failure(() => handlers().VM.hard_reboot(f.context(), vm))).to.deep.equal(refused);
+      await handlers().VBD.destroy(f.context(), other);
+      await handlers().VBD.unplug(f.context(), ref);
+      const second = await f.createVm();
+      await makeVbd(second, { VDI: reached, mode: 'RW', type: 'Disk' });
+      await handlers().VM.start(f.context(), second, false, false);
+      expect(await f.failure(() => handlers().VM.clean_reboot(f.context(), vm))).to.deep.equal([
+        'VDI_IN_USE',
+        reached,
+        'attach',
+      ]);
+      expect(vbd(ref).currently_attached).to.equal(false);
     });
 
     const wrong: [what: string, given: Partial<RecordOf<'VBD'>>, error: string][] = [

@@ -5,7 +5,7 @@ import type { CallContext, ClassHandlers } from '../../base/handlers.js';
 import { nullRef } from '../../base/value.js';
 import { blockDevice } from '../block-devices.js';
 import { vbdRefusal, withVbd } from '../device-operations.js';
-import { assertReachesDevices } from '../forward.js';
+import { assertReachesDisk } from '../forward.js';
 import type { HandlerDeps } from '../handler-deps.js';
 import { attachVbd, detachVbd } from '../power.js';
 import { assertDevicesFree, assertDevicesMayChange, assertMayRemove } from '../vm-devices.js';
@@ -55,8 +55,7 @@ export function vbdHandlers({ db }: HandlerDeps): ClassHandlers<'VBD'> {
     },
     async plug({ task }, ref) {
       await withVbd(db, ref, 'plug', task.ref, async () => {
-        const { VM } = db.get('VBD', ref);
-        assertReachesDevices(db, db.get('VM', VM).resident_on, VM);
+        assertReachesDisk(db, db.get('VM', db.get('VBD', ref).VM).resident_on, ref);
         attachVbd(db, ref);
       });
       await db.saved();

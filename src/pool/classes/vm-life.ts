@@ -5,7 +5,7 @@ import type { CallContext, ClassHandlers } from '../../base/handlers.js';
 import { nullRef } from '../../base/value.js';
 import { type VmOperation, withVm } from '../allowed-operations.js';
 import { vbdRefusal } from '../device-operations.js';
-import { assertCanTake, chooseHost, hostOf } from '../forward.js';
+import { assertCanTake, assertReachesDevices, chooseHost, hostOf } from '../forward.js';
 import type { HandlerDeps } from '../handler-deps.js';
 import { vmDomain } from '../migration-plan.js';
 import { removeVm, setBooted, setHalted } from '../power.js';
@@ -137,6 +137,9 @@ async function shutDown(deps: HandlerDeps, vm: VmRef, clean: boolean): Promise<v
 async function reboot(deps: HandlerDeps, vm: VmRef, clean: boolean): Promise<void> {
   const { db, now } = deps;
   const { host, service } = hostOf(deps, vm);
+  // It begins anew with all of its devices, those that were unplugged meanwhile as well.
+  assertReachesDevices(db, host, vm);
+  assertDisksFree(deps, vm);
   const spec = vmDomain(db, db.get('VM', vm));
   await onDomain(deps, vm, host, () => service.reboot(spec, clean));
   if (db.get('VM', vm).power_state !== 'Halted') setBooted(db, vm, now());
