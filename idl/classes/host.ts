@@ -230,7 +230,13 @@ export const host = {
       async: true,
       hidden: true,
     },
-    destroy: { params: [{ name: 'self', type: 'ref:host' }], result: 'void', roles: 'pool-operator', async: true },
+    destroy: {
+      doc: 'Forget a host that is lost for good, with what was on it alone. One that answers leaves by pool.eject.',
+      params: [{ name: 'self', type: 'ref:host' }],
+      result: 'void',
+      roles: 'pool-operator',
+      async: true,
+    },
     power_on: { params: [{ name: 'host', type: 'ref:host' }], result: 'void', roles: 'pool-operator', async: true },
     set_license_params: {
       params: [

@@ -1,4 +1,4 @@
-/** pool.eject: a host leaves the pool, which forgets it and what was on it alone. */
+/** pool.eject and host.destroy: a host leaves the pool, or is lost; the pool forgets it and what was on it alone. */
 import type { Ref } from '../../idl/index.js';
 import { toXapiError, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
@@ -9,6 +9,7 @@ import type { Database } from './database.js';
 import { isLive } from './host-rows.js';
 import type { Members } from './members.js';
 import type { PoolMembership } from './membership.js';
+import type { MigrationTable } from './migration-table.js';
 import { putPoolCpus } from './pool-cpus.js';
 import type { SecretRotation } from './secret-rotation.js';
 
@@ -27,13 +28,12 @@ export interface EjectionDeps {
  *   told
  */
 export async function eject(deps: EjectionDeps, host: Ref<'host'>): Promise<void> {
-  const { db, members, membership, rotation, thisHost, log } = deps;
-  const { uuid, name_label: name, enabled, resident_VMs } = db.get('host', host);
+  const { db, members, membership, thisHost, log } = deps;
+  const { uuid, name_label: name, enabled } = db.get('host', host);
   if (host === thisHost()) {
     throw new XapiError('OPERATION_NOT_ALLOWED', [`${host} (${name}) is the coordinator, which cannot be ejected`]);
   }
-  if (resident_VMs.some((vm) => !db.get('VM', vm).is_control_domain))
-    throw new XapiError('HOST_HAS_RESIDENT_VMS', [host]);
+  assertNoVms(db, host);
   if (!isLive(db, host)) throw new XapiError('HOST_OFFLINE', [host]);
   const { suspended = [] } = await members.state(host);
   if (suspended.some((uuid) => db.findByUuid('VM', uuid) !== undefined)) {
@@ -52,6 +52,40 @@ export async function eject(deps: EjectionDeps, host: Ref<'host'>): Promise<void
     throw new XapiError(code, named, error);
   }
   log.info(`host ${name} has left the pool`);
+  await forget(deps, host);
+}
+
+/**
+ * host.destroy: forget a host that does not answer.
+ * @throws HANDLE_INVALID, HOST_CANNOT_DESTROY_SELF [host] for the coordinator, HOST_IS_LIVE [host], HOST_HAS_RESIDENT_VMS [host] while
+ *   records have VMs on it, OTHER_OPERATION_IN_PROGRESS while one migrates from or to it
+ */
+export async function forgetLost(
+  deps: EjectionDeps & { readonly table: MigrationTable },
+  host: Ref<'host'>,
+): Promise<void> {
+  const { db, members, table, thisHost, log } = deps;
+  const { name_label: name } = db.get('host', host);
+  if (host === thisHost()) throw new XapiError('HOST_CANNOT_DESTROY_SELF', [host]);
+  if (isLive(db, host) || (await members.revive(host))) throw new XapiError('HOST_IS_LIVE', [host]);
+  assertNoVms(db, host);
+  const moving = table.departures().find(({ source, destination }) => source === host || destination === host);
+  const going = moving ?? table.arrivals().find((arrival) => arrival.host === host);
+  if (going !== undefined) {
+    throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['host', host, 'vm_migrate', moving?.task ?? going.id]);
+  }
+  log.warn(`host ${name}, which does not answer, is forgotten`);
+  await forget(deps, host);
+}
+
+function assertNoVms(db: Database, host: Ref<'host'>): void {
+  const { resident_VMs } = db.get('host', host);
+  if (resident_VMs.some((vm) => !db.get('VM', vm).is_control_domain)) {
+    throw new XapiError('HOST_HAS_RESIDENT_VMS', [host]);
+  }
+}
+
+async function forget({ db, members, rotation }: EjectionDeps, host: Ref<'host'>): Promise<void> {
   await members.forget(host);
   removeHost(db, host);
   await rotation.left();

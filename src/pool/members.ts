@@ -11,6 +11,7 @@ import type { Table } from '../base/store.js';
 import { nullRef } from '../base/value.js';
 import { isProgress } from '../host/events.js';
 import type { HostEvent, HostService, HostState } from '../host/service.js';
+import type { Database } from './database.js';
 import { markNotLive, putHost, putMetrics } from './host-rows.js';
 import { type Findings, type ResidenceDeps, reconcile, settle } from './residence.js';
 
@@ -85,7 +86,7 @@ export function createMembers(deps: MembersDeps): Members {
   };
   const state = (host: Ref<'host'>): Promise<HostState> => {
     const { service } = find(host);
-    return readState(service).catch((error: unknown) => {
+    return readState(db, host, service).catch((error: unknown) => {
       throw new XapiError('HOST_OFFLINE', [host], error);
     });
   };
@@ -109,6 +110,7 @@ export function createMembers(deps: MembersDeps): Members {
         ]);
       }
       const known = before && followed.get(before);
+      if (known !== undefined && known.url !== joining.url) await assertNoTwin(known, joining);
       const service = known?.url === joining.url ? known.service : deps.connect(joining.url);
       // From when it is live on, it is asked where it is now.
       if (before !== undefined) reachAt(before, joining.url, service);
@@ -129,7 +131,7 @@ export function createMembers(deps: MembersDeps): Members {
     },
     async revive(host) {
       const { service, url } = find(host);
-      const answers = await readState(service).then(
+      const answers = await readState(db, host, service).then(
         () => true,
         () => false,
       );
@@ -148,8 +150,25 @@ export function createMembers(deps: MembersDeps): Members {
   };
 }
 
-function readState(service: HostService): Promise<HostState> {
-  return within(service.state(), answerMs, 'no state');
+/** @throws where the host does not answer in time, or another one does at its address: nothing is known of the host then */
+async function readState(db: Database, host: Ref<'host'>, service: HostService): Promise<HostState> {
+  const state = await within(service.state(), answerMs, 'no state');
+  const uuid = db.find('host', host)?.uuid;
+  if (state.uuid === uuid) return state;
+  throw new Error(`host ${state.name} (${state.uuid}) is where host ${uuid} was`);
+}
+
+/**
+ * A copy of a host's state directory would take its place, and leave its VMs to nobody. A host that has moved answers at its old address
+ * no more, or says that it is at the new one.
+ * @throws OPERATION_NOT_ALLOWED
+ */
+async function assertNoTwin({ service, url }: Followed, { uuid, name, url: newUrl }: HostState): Promise<void> {
+  const there = await within(service.state(), answerMs, 'no state').catch(() => undefined);
+  if (there?.uuid !== uuid || there.url === newUrl) return;
+  const twins = `host ${there.name} at ${url} and host ${name} at ${newUrl} have the same uuid, ${uuid}`;
+  const remedy = 'as after a copy of a state directory: begin one of them with an empty one';
+  throw new XapiError('OPERATION_NOT_ALLOWED', [`${twins}, ${remedy}`]);
 }
 
 /** Follow a host until it is let go of. */
@@ -222,7 +241,7 @@ function tell(deps: MembersDeps, event: HostEvent): void {
 async function look(deps: MembersDeps, host: Ref<'host'>, service: HostService): Promise<void> {
   for (;;) {
     const readAt = deps.db.generation();
-    const state = await readState(service);
+    const state = await readState(deps.db, host, service);
     putMetrics(deps.db, host, state, deps.now());
     const found = reconcile(deps, host, state, readAt);
     await act(deps, state, service, found);

@@ -99,6 +99,32 @@ describe('members', () => {
     await f.until(() => f.pool.db.get('VM', vm).power_state === 'Halted');
   });
 
+  it('takes no other host for one whose address that has now', async () => {
+    const vm = await f.runningVm();
+    f.b.reachable = false;
+    const hostB = await f.pool.join({ ...f.b.state(), url: f.a.url });
+    await f.until(() => !metrics(hostB).live);
+    const { handlers } = f.pool.dispatch;
+    expect(await handlers.pool.recover_slaves(f.context())).to.deep.equal([]);
+    expect(await f.failure(() => handlers.VM.pool_migrate(f.context(), vm, hostB, {}))).to.deep.equal([
+      'HOST_OFFLINE',
+      hostB,
+    ]);
+    expect(f.a.doubted).to.deep.equal([]);
+    expect(f.pool.db.get('VM', vm)).to.include({ power_state: 'Running', resident_on: f.hostA });
+  });
+
+  it('takes no second host with the uuid of one that answers, and one that has moved', async () => {
+    const hostB = await f.joinB();
+    const elsewhere = { ...f.b.state(), url: 'http://127.0.0.1:8003' };
+    const [code, why] = await f.failure(() => f.pool.join(elsewhere));
+    expect(code).to.equal('OPERATION_NOT_ALLOWED');
+    expect(why).to.include(f.b.url).and.to.include(elsewhere.url).and.to.include(uuidOf(2));
+    expect(metrics(hostB).live).to.equal(true);
+    f.b.reachable = false;
+    expect(await f.pool.join(elsewhere)).to.equal(hostB);
+  });
+
   it('pauses a VM that runs where it is not meant to be', async () => {
     await f.joinB();
     const vm = await f.runningVm();

@@ -85,6 +85,35 @@ describe('the membership of a pool', () => {
     });
   });
 
+  describe('host.destroy', () => {
+    const destroy = (host: Ref<'host'>) => f.failure(() => f.pool.dispatch.handlers.host.destroy(f.context(), host));
+
+    it('forgets a host that is lost, and its secret with it', async () => {
+      const { db } = f.pool;
+      const vm = await f.createVm();
+      await f.pool.dispatch.handlers.VM.start_on(f.context(), vm, hostB, false, false);
+      expect(await destroy(f.hostA)).to.deep.equal(['HOST_CANNOT_DESTROY_SELF', f.hostA]);
+      expect(await destroy(hostB)).to.deep.equal(['HOST_IS_LIVE', hostB]);
+      await loseB();
+      await pool().rotate_secret(f.context());
+      expect(f.membership.secrets()).to.have.length(2);
+      expect(await destroy(hostB)).to.deep.equal(['HOST_HAS_RESIDENT_VMS', hostB]);
+      await f.pool.dispatch.handlers.host.declare_dead(f.context(), hostB);
+      expect(await destroy(hostB)).to.deep.equal([]);
+      expect([db.count('host'), db.count('PIF'), db.count('SR')]).to.deep.equal([1, 1, 1]);
+      expect(db.get('VM', vm)).to.include({ power_state: 'Halted', resident_on: nullRef });
+      expect(f.membership.secrets()).to.have.length(1);
+      f = await f.restart();
+      expect(f.pool.db.count('host')).to.equal(1);
+    });
+
+    it('refuses one that is back already', async () => {
+      await loseB();
+      f.b.reachable = true;
+      expect(await destroy(hostB)).to.deep.equal(['HOST_IS_LIVE', hostB]);
+    });
+  });
+
   describe('pool.rotate_secret', () => {
     const secrets = () => f.membership.secrets();
 

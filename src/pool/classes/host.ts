@@ -2,6 +2,7 @@
 import { XapiError } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
 import { nullRef } from '../../base/value.js';
+import { forgetLost } from '../ejection.js';
 import { assertCanEvacuate, evacuate, preventers } from '../evacuate.js';
 import type { HandlerDeps } from '../handler-deps.js';
 import { isLive, staysDisabledKey } from '../host-rows.js';
@@ -22,6 +23,7 @@ export function hostHandlers(deps: HandlerDeps): ClassHandlers<'host'> {
       db.update('host', host, { enabled: false });
       await db.saved();
     },
+    destroy: (_context, host) => forgetLost(deps, host),
     declare_dead: (context, host) => declareDead(deps, context.task.ref, host),
     evacuate: (context, host, network, batchSize) => evacuate(deps, context, host, network, batchSize),
     assert_can_evacuate: (_context, host) => assertCanEvacuate(deps, host),
