@@ -173,7 +173,7 @@ async function keepJoining(
       await joinCoordinator(coordinator, identity.secrets, await engine.service.state());
       return log.info(`joined the pool of ${coordinator}`);
     } catch (error) {
-      if (failures === 0) log.warn(`the coordinator does not answer yet: ${messageOf(error)}`);
+      if (failures === 0) log.warn(`the coordinator has not let this host in yet: ${messageOf(error)}`);
       await pause(joinPauseMs, undefined, { signal }).catch(() => undefined);
     }
   }

@@ -272,7 +272,7 @@ describe('the daemon', function () {
       fs.writeFileSync(secret, 'a secret of twenty-odd letters\n');
       site.configure('coordinator = http://127.0.0.1:1', `pool-secret-file = ${secret}`);
       const daemon = await site.start();
-      await site.logged(/the coordinator does not answer yet: .*ECONNREFUSED/);
+      await site.logged(/the coordinator has not let this host in yet: .*ECONNREFUSED/);
       expect((await daemon.end('SIGTERM')).status).to.equal(0);
     });
   });

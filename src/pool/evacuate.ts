@@ -36,9 +36,10 @@ export async function computePlan(deps: ForwardDeps, host: HostRef): Promise<Eva
   const targets = await targetsFor(deps, host);
   const plan = new Map<VmRef, HostRef | XapiError>();
   const movable: VmToMove<VmRef, HostRef>[] = [];
+  const silence = isLive(db, host) ? undefined : new XapiError('HOST_OFFLINE', [host]);
   for (const vm of residents(deps, host)) {
     const reachable = targets.filter((target) => obstacle(deps, target.host, vm) === undefined);
-    const reason = refusal(vm, db.get('VM', vm), 'pool_migrate') ?? whyNowhere(deps, targets, reachable, vm);
+    const reason = silence ?? refusal(vm, db.get('VM', vm), 'pool_migrate') ?? whyNowhere(deps, targets, reachable, vm);
     if (reason !== undefined) plan.set(vm, reason);
     else movable.push({ vm, memory: db.get('VM', vm).memory_static_max, hosts: reachable.map((each) => each.host) });
   }

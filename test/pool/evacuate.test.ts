@@ -191,9 +191,12 @@ describe('host.evacuate', () => {
     });
 
     it('where the host does not answer, or is none', async () => {
-      await vms(1);
+      const [vm = ''] = await vms(1);
       const { db } = f.pool;
       db.update('host_metrics', db.get('host', f.hostA).metrics, { live: false });
+      expect(await handlers().get_vms_which_prevent_evacuation(f.context(), f.hostA)).to.deep.equal({
+        [vm]: ['HOST_OFFLINE', f.hostA],
+      });
       expect(await f.failure(() => begin(0).call)).to.deep.equal(['HOST_OFFLINE', f.hostA]);
       const missing = 'OpaqueRef:missing' as Ref<'host'>;
       expect(await f.failure(() => handlers().evacuate(f.context(), missing, none, 0))).to.deep.equal([
