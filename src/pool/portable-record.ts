@@ -1,6 +1,6 @@
 /** A VM's record as it travels to another pool: the fields that mean the same there, with its devices. */
 import { z } from 'zod';
-import type { RecordOf, Ref } from '../../idl/index.js';
+import { enums, type RecordOf, type Ref } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
 import { nullRef } from '../base/value.js';
 import type { Database } from './database.js';
@@ -37,6 +37,28 @@ const vmSchema = z.object({
   reference_label: text,
   domain_type: z.enum(['hvm', 'pv', 'pv_in_pvh', 'pvh', 'unspecified']),
   NVRAM: strings,
+  // A source of an earlier version leaves these out.
+  actions_after_crash: z.enum(enums.on_crash_behaviour).optional(),
+  HVM_shadow_multiplier: z.number().min(0).optional(),
+  blocked_operations: z.partialRecord(z.enum(enums.vm_operations), text).optional(),
+  ha_restart_priority: text.optional(),
+  start_delay: whole.optional(),
+  shutdown_delay: whole.optional(),
+  order: whole.optional(),
+  version: whole.optional(),
+  generation_id: text.optional(),
+  hardware_platform_version: whole.optional(),
+});
+
+/** Drives without a medium: nothing else of a VM's storage migrates. */
+const vbdSchema = z.object({
+  uuid: text,
+  userdevice: text,
+  bootable: z.boolean(),
+  mode: z.enum(['RO', 'RW']),
+  type: z.enum(enums.vbd_type),
+  unpluggable: z.boolean(),
+  other_config: strings,
 });
 
 const vifSchema = z.object({
@@ -53,7 +75,12 @@ const vifSchema = z.object({
 
 const vgpuSchema = z.object({ uuid: text, device: text, other_config: strings });
 
-const recordsSchema = z.object({ vm: vmSchema, vifs: z.array(vifSchema), vgpus: z.array(vgpuSchema) });
+const recordsSchema = z.object({
+  vm: vmSchema,
+  vifs: z.array(vifSchema),
+  vgpus: z.array(vgpuSchema),
+  vbds: z.array(vbdSchema).max(256).default([]),
+});
 
 export type PortableRecords = z.infer<typeof recordsSchema>;
 
@@ -64,6 +91,7 @@ export function exportVm(db: Database, ref: Ref<'VM'>): PortableRecords {
     vm: pick(vmSchema, { ...vm, other_config: withoutDoubts(vm.other_config) }),
     vifs: vm.VIFs.map((vif) => pick(vifSchema, db.get('VIF', vif))),
     vgpus: vm.VGPUs.map((vgpu) => pick(vgpuSchema, db.get('VGPU', vgpu))),
+    vbds: vm.VBDs.map((vbd) => pick(vbdSchema, db.get('VBD', vbd))),
   };
 }
 
@@ -105,10 +133,13 @@ export function importVm(
   for (const { uuid: vgpu, ...fields } of records.vgpus) {
     db.create('VGPU', { ...fields, ...freshUuid(db, 'VGPU', vgpu), VM: vm });
   }
+  for (const { uuid: vbd, ...fields } of records.vbds) {
+    db.create('VBD', { ...fields, ...freshUuid(db, 'VBD', vbd), VM: vm, VDI: nullRef, empty: true });
+  }
   return vm;
 }
 
 /** A device keeps its uuid, unless something here has it. */
-function freshUuid(db: Database, cls: 'VIF' | 'VGPU', uuid: string): { uuid?: string } {
+function freshUuid(db: Database, cls: 'VIF' | 'VGPU' | 'VBD', uuid: string): { uuid?: string } {
   return db.findByUuid(cls, uuid) === undefined ? { uuid } : {};
 }

@@ -111,6 +111,37 @@ describe('a migration to another pool', () => {
     expect(row()).to.deep.include({ resident_on: there.hostA, current_operations: {} });
   });
 
+  it('takes along what the record says of the VM, and its empty drives', async () => {
+    const settings = {
+      actions_after_crash: 'destroy',
+      HVM_shadow_multiplier: 2.5,
+      blocked_operations: { destroy: 'keep it' },
+      ha_restart_priority: 'restart',
+      start_delay: 5,
+      shutdown_delay: 6,
+      order: 7,
+      tags: ['a b', '\u{1f600}'],
+      platform: { ':(': '"(' },
+    } as const;
+    here.pool.db.update('VM', vm, { ...settings, tags: [...settings.tags] });
+    const drive = { type: 'CD', mode: 'RO', empty: true, userdevice: '3', other_config: { a: 'b' } } as const;
+    await here.pool.dispatch.handlers.VBD.create(here.context(), {
+      ...(recordWithDefaults('VBD') as RecordOf<'VBD'>),
+      ...drive,
+      VM: vm,
+    });
+    const call = send({ [vif]: networkThere() });
+    const request = await asked();
+    const arriving = (await receive(request)).vm as Ref<'VM'>;
+    const { VBDs, ...row } = there.pool.db.get('VM', arriving);
+    expect(row).to.deep.include(settings);
+    expect(VBDs.map((vbd) => there.pool.db.get('VBD', vbd))).to.have.length(1);
+    expect(there.pool.db.get('VBD', VBDs[0]!)).to.deep.include({ ...drive, VDI: nullRef });
+    here.a.end(request.migrationId, { status: 'success', report: { ...report, vm: arriving } });
+    await call;
+    expect(here.pool.db.count('VBD')).to.equal(0);
+  });
+
   it('takes a paused VM, when the host says that it has arrived', async () => {
     const { uuid } = here.pool.db.get('VM', vm);
     await here.pool.dispatch.handlers.VM.pause(here.context(), vm);
