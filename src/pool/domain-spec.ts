@@ -16,6 +16,8 @@ const simulatorKeys = {
 const defaultProfile: MemoryProfile = { zero: 0.35, program: 0.33, text: 0.22, random: 0.1 };
 const defaultWorkload: Workload = { dirtyPagesPerSecond: 200, workingSet: 0.1 };
 const highestRate = 10_000_000;
+/** Characters. A domain's name is for whoever looks at a host; what counts is the uuid. */
+const longestName = 1024;
 
 type VmFields = Pick<RecordOf<'VM'>, 'uuid' | 'name_label' | 'memory_static_max' | 'VCPUs_max' | 'other_config'>;
 
@@ -29,7 +31,7 @@ export function domainSpec(vm: Readonly<VmFields>, vgpus: readonly string[]): Do
   const config = vm.other_config;
   return {
     uuid: vm.uuid,
-    name: vm.name_label,
+    name: vm.name_label.slice(0, longestName),
     memoryBytes: memory,
     vcpus: vm.VCPUs_max,
     profile: profileOf(config[simulatorKeys.profile]),

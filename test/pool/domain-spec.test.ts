@@ -19,6 +19,10 @@ describe('domainSpec', () => {
     expect(spec.seed).to.equal(domainSpec(vm(), []).seed);
   });
 
+  it('cuts a long name, as every host refuses one', () => {
+    expect(domainSpec({ ...vm(), name_label: 'n'.repeat(5000) }, []).name).to.equal('n'.repeat(1024));
+  });
+
   it('takes what other_config says', () => {
     const spec = domainSpec(
       vm({
