@@ -7,7 +7,7 @@
  * transaction, so an upgrade that fails, or is cut short, leaves the old one.
  */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { accessSync, constants, copyFileSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { open, type RootDatabase } from 'lmdb';
@@ -36,6 +36,7 @@ export const currentFormat: StoreFormat = { number: 1, upgrades: {} };
 const formatKey = ['', 'format'];
 
 const dataFile = 'data.mdb';
+const lockFile = 'lock.mdb';
 
 /**
  * Open a database, which is made if need be, and bring it to the format.
@@ -43,6 +44,7 @@ const dataFile = 'data.mdb';
  *   that cannot be opened
  */
 export function openInFormat(path: string, format: StoreFormat): StoreDatabase {
+  makeDirectory(path);
   const found = examine(path);
   if (found !== undefined) assertKnown(path, found, format);
   if (found !== undefined && found < format.number) keepCopy(path, found);
@@ -96,12 +98,35 @@ function openDatabase(path: string): StoreDatabase {
   }
 }
 
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw cannotOpen(path, error);
+  }
+}
+
+/** Where LMDB's binding cannot open a file it can end the process. */
+function assertAccessible(path: string): void {
+  const check = (file: string): void => {
+    if (statSync(file, { throwIfNoEntry: false }) === undefined) return;
+    accessSync(file, constants.R_OK | constants.W_OK);
+    if (file !== path && !statSync(file).isFile()) throw new Error(`${file} is no plain file`);
+  };
+  try {
+    for (const file of [path, join(path, dataFile), join(path, lockFile)]) check(file);
+  } catch (error) {
+    throw cannotOpen(path, error);
+  }
+}
+
 /**
  * Look at a database before it is opened. A damaged file can kill the process that reads it (the file is mapped into memory),
  * so a child process reads all of it first.
  * @returns its format; undefined where there is no database
  */
 function examine(path: string): number | undefined {
+  assertAccessible(path);
   const bytes = dataSize(path);
   if (bytes === undefined) return undefined;
   const program = fileURLToPath(new URL('./store-examiner.js', import.meta.url));
@@ -151,16 +176,12 @@ export function* rowsIn(database: StoreDatabase, table: string): Iterable<[id: s
 
 /** The bytes of the database's file; undefined where there is none. */
 function dataSize(path: string): number | undefined {
-  try {
-    return statSync(join(path, dataFile), { throwIfNoEntry: false })?.size;
-  } catch (error) {
-    throw cannotOpen(path, error);
-  }
+  return statSync(join(path, dataFile), { throwIfNoEntry: false })?.size;
 }
 
 function cannotOpen(path: string, error: unknown): XapiError {
   const what = `cannot be opened: ${messageOf(error)}.`;
-  return unusable(path, what, 'Check that it is a directory that can be written.', error);
+  return unusable(path, what, 'Check that it is a directory that can be written, and so are its files.', error);
 }
 
 function unusable(path: string, what: string, remedy: string, cause?: unknown): XapiError {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -261,6 +261,22 @@ describe('the store', () => {
     await database.put('something', 'else');
     await database.close();
     expect(refusal().message).to.match(/is damaged|is no database of xenferry/);
+  });
+
+  for (const file of ['data.mdb', 'lock.mdb']) {
+    it(`refuses a ${file} that is no file it could open, and does not call that damaged`, async () => {
+      await fill(1);
+      rmSync(join(path, file));
+      mkdirSync(join(path, file));
+      expect(refusal().message).to.contain(
+        `The database ${path} cannot be opened: ${join(path, file)} is no plain file`,
+      );
+    });
+  }
+
+  it('is for its owner alone', async () => {
+    await fill(1);
+    expect(statSync(path).mode & 0o777).to.equal(0o700);
   });
 
   it('refuses a path that is a file', () => {
