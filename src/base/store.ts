@@ -93,7 +93,15 @@ async function write(database: StoreDatabase, path: string, changes: readonly Ro
   const [failed] = (await Promise.allSettled([batch, ...written])).filter(({ status }) => status === 'rejected');
   if (failed === undefined) return;
   const error = await causeOf((failed as PromiseRejectedResult).reason);
-  throw new XapiError('INTERNAL_ERROR', [`Writing to the database ${path} failed: ${messageOf(error)}`], error);
+  const what = `Writing to the database ${path} failed: ${messageOf(error)}. ${remedyFor(messageOf(error))}`;
+  throw new XapiError('INTERNAL_ERROR', [what], error);
+}
+
+/** The library is not sound after a write has failed. */
+function remedyFor(message: string): string {
+  return /^MDB_(CORRUPTED|PAGE_NOTFOUND)/.test(message)
+    ? 'It is damaged: stop the daemon and put a copy of the directory back.'
+    : 'Mend that, then start the daemon anew.';
 }
 
 /** LMDB's binding says later, in a promise of its own, why a commit failed. */
