@@ -179,5 +179,6 @@ function detachedTask(): CallTask {
     setProgress: () => {},
     putOtherConfig: () => {},
     setCancellable: () => {},
+    answerCancel: () => {},
   };
 }

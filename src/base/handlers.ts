@@ -19,6 +19,8 @@ export interface CallTask {
   putOtherConfig(entries: Readonly<Record<string, string>>): void;
   /** Whether task.cancel is allowed now; a task starts as not cancellable. */
   setCancellable(cancellable: boolean): void;
+  /** What becomes of the request to stop: task.cancel waits for it, though not for long, and throws what it throws. */
+  answerCancel(answer: Promise<void>): void;
 }
 
 /** Whom a call comes from. */

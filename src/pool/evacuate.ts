@@ -182,11 +182,8 @@ async function moveAll(
 
 /** One that is past its commit point goes on. */
 function cancel({ tasks }: EvacuateDeps, subtask: OpenTask): void {
-  try {
-    tasks.cancel(subtask.ref);
-  } catch {
-    // It cannot be cancelled, so it ends by itself.
-  }
+  // Where it cannot be cancelled it ends by itself.
+  tasks.cancel(subtask.ref).catch(() => undefined);
 }
 
 function naming({ code, params }: XapiError, vm: VmRef): string[] {

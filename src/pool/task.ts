@@ -2,6 +2,7 @@
  * Tasks: what calls show of their progress and their end. Rows are in memory; who waits for a task sees each update, so the
  * order of updates is fixed: a task whose status says that it ended has everything else in place.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { RecordOf, Ref } from '../../idl/index.js';
 import type { OpenTask, Tasks } from '../base/dispatch-deps.js';
 import { XapiError } from '../base/errors.js';
@@ -26,8 +27,8 @@ export interface TaskService extends Tasks {
   drive(ref: TaskRef, patch: Partial<Task>): void;
   /** Remove a finished task; mark a pending one so that it goes when it ends. @throws HANDLE_INVALID */
   destroy(ref: TaskRef): void;
-  /** Ask a task to stop. @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED where it cannot */
-  cancel(ref: TaskRef): void;
+  /** Ask a task to stop; its signal is aborted at once. @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED where it cannot */
+  cancel(ref: TaskRef): Promise<void>;
   /** Keep a pending task, however long it pends. @returns ends that */
   keep(ref: TaskRef): () => void;
   /** Remove tasks that ended 65 minutes ago, and those that pend for 24 hours and that nobody keeps. */
@@ -36,9 +37,12 @@ export interface TaskService extends Tasks {
 
 const finishedLimit = 65 * 60 * 1000;
 const pendingLimit = 24 * 60 * 60 * 1000;
+/** What a task cannot say in this time of the request to stop is shown by its end. */
+const answerMs = 2_000;
 
 export function createTasks({ db, thisHost, now }: TaskDeps): TaskService {
   const cancellers = new Map<TaskRef, AbortController>();
+  const answers = new Map<TaskRef, Promise<void>>();
   const driven = new Set<TaskRef>();
   const doomed = new Set<TaskRef>();
   const kept = new Set<TaskRef>();
@@ -53,10 +57,12 @@ export function createTasks({ db, thisHost, now }: TaskDeps): TaskService {
     doomed.delete(ref);
     driven.delete(ref);
     cancellers.delete(ref);
+    answers.delete(ref);
     if (db.find('task', ref) !== undefined) db.destroy('task', ref);
   };
   const ended = (ref: TaskRef): void => {
     cancellers.delete(ref);
+    answers.delete(ref);
     if (doomed.has(ref)) remove(ref);
   };
   const steps = (ref: TaskRef, ...patches: Partial<Task>[]): void => {
@@ -77,6 +83,10 @@ export function createTasks({ db, thisHost, now }: TaskDeps): TaskService {
         db.update('task', ref, { other_config: { ...before, ...entries } });
       },
       setCancellable: (cancellable) => update(ref, { allowed_operations: cancellable ? ['cancel'] : [] }),
+      answerCancel(answer) {
+        answer.catch(() => undefined);
+        answers.set(ref, answer);
+      },
       succeed: (result) =>
         steps(ref, { allowed_operations: [] }, { finished: now() }, { progress: 1 }, { result }, { status: 'success' }),
       fail(error) {
@@ -122,7 +132,7 @@ export function createTasks({ db, thisHost, now }: TaskDeps): TaskService {
       if (['pending', 'cancelling'].includes(db.get('task', ref).status)) doomed.add(ref);
       else remove(ref);
     },
-    cancel(ref) {
+    async cancel(ref) {
       const row = db.get('task', ref);
       const canceller = cancellers.get(ref);
       if (canceller === undefined || !row.allowed_operations.includes('cancel')) {
@@ -132,6 +142,12 @@ export function createTasks({ db, thisHost, now }: TaskDeps): TaskService {
       }
       db.update('task', ref, { current_operations: { [ref]: 'cancel' } });
       canceller.abort();
+      try {
+        await Promise.race([answers.get(ref), pause(answerMs, undefined, { ref: false })]);
+      } catch (error) {
+        update(ref, { current_operations: {} });
+        throw error;
+      }
     },
     keep(ref) {
       kept.add(ref);

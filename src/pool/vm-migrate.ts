@@ -270,12 +270,15 @@ function cancelWith(deps: VmMigrateDeps, row: Departure, task: CallTask): void {
         return await deps.members.service(row.source).cancel(row.id);
       } catch (error) {
         deps.log.info(`migration ${row.id} goes on: ${messageOf(error)}`);
-        if (toXapiError(error).code === 'OPERATION_NOT_ALLOWED') return task.setCancellable(false);
+        if (toXapiError(error).code === 'OPERATION_NOT_ALLOWED') {
+          task.setCancellable(false);
+          throw error;
+        }
         await pause(Math.min(250 * 2 ** failures, 10_000), undefined, { signal: deps.closed });
       }
     }
   };
-  const begin = (): void => void cancel().catch(() => undefined);
+  const begin = (): void => task.answerCancel(cancel());
   if (task.signal.aborted) begin();
   else task.signal.addEventListener('abort', begin, { once: true });
 }

@@ -64,6 +64,7 @@ function fakeTask(taskLog: string[], label: string, session: string | undefined)
     setProgress: (progress) => say(`progress ${progress}`),
     putOtherConfig: (entries) => say(JSON.stringify(entries)),
     setCancellable: (cancellable) => say(`cancellable ${cancellable}`),
+    answerCancel: () => undefined,
     succeed: (result) => say(`succeed ${result}`),
     fail: (error) => say(`fail ${error.message}`),
     destroy: () => say('destroy'),

@@ -1,7 +1,9 @@
 import { expect } from 'chai';
 import type { Ref } from '../../idl/index.js';
 import type { OpenTask } from '../../src/base/dispatch-deps.js';
+import { XapiError } from '../../src/base/errors.js';
 import type { MigrateRequest } from '../../src/host/service.js';
+import type { Departure } from '../../src/pool/migration-table.js';
 import type { SessionService } from '../../src/pool/session.js';
 import type { TaskService } from '../../src/pool/task.js';
 import { report } from './fake-host.js';
@@ -93,6 +95,26 @@ describe('A migration', () => {
     f.a.end(migrationId, { status: 'cancelled', error: { code: 'TASK_CANCELLED', params: [] } });
     expect(await f.failure(() => call)).to.deep.equal(['TASK_CANCELLED', task.ref]);
     expect(rows()).to.deep.equal([]);
+  });
+
+  it('refuses to be cancelled where its source says that it is too late, of which nobody has heard yet', async () => {
+    const call = begin();
+    const { migrationId } = await asked();
+    const late = new XapiError('OPERATION_NOT_ALLOWED', ['the migration has passed its commit point']);
+    Object.assign(f.a.service, { cancel: () => Promise.reject(late) });
+    while (!(rows()[0] as [string, Departure])[1].accepted) await turn();
+    await f.store.flushed();
+    await turn();
+    const refused = await Promise.all([f.failure(cancel), f.failure(cancel)]);
+    expect(refused).to.deep.equal([
+      [late.code, ...late.params],
+      [late.code, ...late.params],
+    ]);
+    expect(taskRow()).to.deep.include({ status: 'pending', current_operations: {}, allowed_operations: [] });
+    expect((await f.failure(cancel))[1]).to.include('it has passed the point');
+    f.b.domain(f.pool.db.get('VM', vm).uuid, 'running');
+    f.a.end(migrationId, { status: 'success', report });
+    await call;
   });
 
   it('refuses to be cancelled after the commit point, and says why', async () => {
