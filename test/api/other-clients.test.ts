@@ -37,6 +37,12 @@ describe('A client that others wrote', () => {
     expect(seen[0]?.[0]).to.deep.include({ name_label: 'Test External Network', default_locking_mode: 'unlocked' });
   });
 
+  it('makes a network with a whole record, and a field that is its own: C#', async () => {
+    const params = `["${rootSession}",{"uuid":"","name_label":"net","name_description":"","allowed_operations":[],"current_operations":{},"VIFs":[],"PIFs":[],"MTU":1500,"other_config":{},"bridge":"","managed":true,"blobs":{},"tags":[],"default_locking_mode":"unlocked","assigned_ips":{},"purpose":[],"opaque_ref":null}]`;
+    await api.post(`{"jsonrpc":"2.0","id":1,"method":"network.create","params":${params}}`);
+    expect(seen[0]?.[0]).to.deep.include({ name_label: 'net', MTU: 1500 }).and.not.have.property('opaque_ref');
+  });
+
   const numbers: [string, number][] = [
     ['"+Inf"', Number.POSITIVE_INFINITY],
     ['"-Inf"', Number.NEGATIVE_INFINITY],
