@@ -217,13 +217,16 @@ function run({ flaw }: Bounds, { dAt, domain, ran }: Attempt, emit: Emit): void 
   }
 }
 
-function refuse({ dAt, domain, handle, own }: Attempt, emit: Emit): void {
-  if (dAt === 'refuse') {
-    emit('step', 'journals `refused`', (a, s) => {
+function refuse({ dAt, drow, domain, handle, own, destinationEnd }: Attempt, emit: Emit): void {
+  if (dAt === 'refuse' && destinationEnd) {
+    emit('step', 'sends an Error and closes', (a) => {
       sendToSource(a, 'E');
       closeAtDestination(a);
+    });
+  } else if (dAt === 'refuse') {
+    emit('step', 'journals `refused`', (a, s) => {
       // A domain that was made and not journaled is looked for by its temporary uuid.
-      journalAtDestination(s, a, 'refused', 'powerLoss');
+      journalAtDestination(s, a, 'refused', undecided(drow) ? undefined : 'powerLoss');
       go(a, 'clean-up');
     });
   } else if (dAt === 'clean-up') {

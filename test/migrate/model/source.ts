@@ -216,6 +216,8 @@ function looseEnds(state: State, attempt: Attempt, emit: Emit): void {
   const { at, row, agreed } = attempt;
   const laneFree = !state.attempts.some((each) => each !== attempt && holdsLane(each));
   if (at === 'resume' || (at === 'resume later' && laneFree)) resume(state, attempt, emit);
+  // Where no call arrives late it makes no difference.
+  if (at === 'resume' && agreed && state.late > 0) tellBeside(attempt, emit);
   if (at === 'tell' && !agreed) {
     emit('step', 'has nothing to tell', (a) => {
       a.tied = true;
@@ -230,6 +232,19 @@ function looseEnds(state: State, attempt: Attempt, emit: Emit): void {
     emit('step', `calls acknowledge of \`${row}\``, (a) => {
       a.acknowledgeSent = true;
       go(a, 'acknowledging');
+    });
+  }
+}
+
+/** The destination is told while the VM is resumed: the calls may arrive, and nobody waits for their answers here. */
+function tellBeside({ settleSent, acknowledgeSent }: Attempt, emit: Emit): void {
+  if (!settleSent) {
+    emit('step', 'calls settle beside that', (a) => {
+      a.settleSent = true;
+    });
+  } else if (!acknowledgeSent) {
+    emit('step', 'calls acknowledge beside that', (a) => {
+      a.acknowledgeSent = true;
     });
   }
 }
