@@ -6,7 +6,7 @@
  * not know one skips it. Of an HVM guest the order is STATIC_DATA_END, pages, TSC_INFO, HVM_PARAMS, HVM_CONTEXT, END.
  */
 import { XapiError } from '../base/errors.js';
-import { pageSize } from '../base/hypervisor-protocol.js';
+import { frameLimits, pageSize } from '../base/hypervisor-protocol.js';
 
 export const recordTypes = {
   end: 0x0,
@@ -48,11 +48,14 @@ export const recordHeaderBytes = 8;
 export const streamHeadBytes = 40;
 
 const maxRecordBytes = 128 << 20;
-/** Bytes of body that a record may have, where that is less. */
+/**
+ * Bytes of body that a record may have, where that is less. A context names every page that the guest has written, a few bytes each;
+ * what the hypervisor can say is the limit.
+ */
 const maxBodyBytes = new Map<number, number>([
   [recordTypes.end, 0],
   [recordTypes.tscInfo, 24],
-  [recordTypes.hvmContext, 1 << 20],
+  [recordTypes.hvmContext, frameLimits.binary],
   [recordTypes.hvmParams, 8 + 16 * 1024],
   [recordTypes.staticDataEnd, 0],
 ]);

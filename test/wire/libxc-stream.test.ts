@@ -120,7 +120,7 @@ describe('libxc stream', () => {
     [
       'a record beyond 128 MiB',
       hex(head, staticDataEnd, '0900000001000008'),
-      'HVM_CONTEXT of 134217729 bytes; allowed: 1048576',
+      'HVM_CONTEXT of 134217729 bytes; allowed: 67108864',
     ],
     [
       'PAGE_DATA beyond 128 MiB',
