@@ -7,7 +7,7 @@
  * transaction, so an upgrade that fails, or is cut short, leaves the old one.
  */
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, copyFileSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { accessSync, chmodSync, constants, copyFileSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { open, type RootDatabase } from 'lmdb';
@@ -37,6 +37,9 @@ const formatKey = ['', 'format'];
 
 const dataFile = 'data.mdb';
 const lockFile = 'lock.mdb';
+
+/** It holds hashes of passwords, and secrets: nobody but its owner reads it, whatever the directory allows. */
+const ownersAlone = 0o600;
 
 /**
  * Open a database, which is made if need be, and bring it to the format.
@@ -83,6 +86,7 @@ export async function copyDatabase(database: StoreDatabase, to: string): Promise
     mkdirSync(to, { recursive: true, mode: 0o700 });
     if (readdirSync(to).length > 0) throw new Error('it is not empty');
     await database.backup(to, true);
+    chmodSync(join(to, dataFile), ownersAlone);
   } catch (error) {
     throw new XapiError('INTERNAL_ERROR', [`The database cannot be copied to ${to}: ${messageOf(error)}`], error);
   }
@@ -92,7 +96,9 @@ function openDatabase(path: string): StoreDatabase {
   try {
     // Without noSubdir a path whose last part has a dot would be taken as a file.
     // With eventTurnBatching the library makes a promise that nobody can wait for: when a write failed it would end the daemon.
-    return open<unknown, string[]>({ path, noSubdir: false, eventTurnBatching: false });
+    // The library's types do not know permissionsMode.
+    const untyped = { permissionsMode: ownersAlone };
+    return open<unknown, string[]>({ path, noSubdir: false, eventTurnBatching: false, ...untyped });
   } catch (error) {
     throw cannotOpen(path, error);
   }
