@@ -59,12 +59,12 @@ async function main(argv: readonly string[]): Promise<void> {
   });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, ending.onSignal);
   process.on('uncaughtException', ending.onUncaught);
-  starting = start(() => loaded.config, log);
-  const daemon = await starting;
   process.on('SIGHUP', () => {
     loaded = reload(loaded, () => reloadConfig(loaded, commandLine), log);
-    daemon.reload().catch((error: unknown) => log.error('reload', { err: error }));
+    starting?.then((daemon) => daemon.reload()).catch((error: unknown) => log.error('reload', { err: error }));
   });
+  starting = start(() => loaded.config, log);
+  const daemon = await starting;
   log.info(`listening on ${daemon.url}`, { version: ownVersion(), pid: process.pid });
   print([`xenferryd listening on ${daemon.url}`]);
 }

@@ -25,6 +25,18 @@ describe('the daemon that is told to read its configuration again', function () 
     await site.logged(/configuration read again, 0 changed|configuration read again, 1 changed/);
   });
 
+  it('may be told so as soon as it has a pidfile', async () => {
+    const pidfile = path.join(site.directory, 'pid');
+    site.configure(`pidfile = ${pidfile}`);
+    const starting = site.start();
+    const pid = await eventually(
+      () => (fs.existsSync(pidfile) && Number(fs.readFileSync(pidfile, 'utf8'))) || undefined,
+    );
+    process.kill(pid, 'SIGHUP');
+    await starting;
+    await site.logged(/configuration read again, 0 changed/);
+  });
+
   it('refuses a file with an error as a whole, and keeps the old values', async () => {
     const daemon = await site.start();
     site.configure('migration-compressor = xenguest', 'loglevel = shouting', 'migration-digest = perhaps');
