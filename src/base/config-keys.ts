@@ -36,7 +36,7 @@ export interface Environment {
 }
 
 /** The effective value of a key that other defaults start from. */
-type LookUp = (key: 'state-dir' | 'listen-address' | 'host-name' | 'memory-dir') => string;
+type LookUp = (key: 'state-dir' | 'listen-address' | 'host-name') => string;
 
 export interface KeySpec<T> {
   readonly type: ValueType<T>;
@@ -268,13 +268,13 @@ export const configKeys = {
     derive: (environment, lookUp) =>
       environment.sharedMemoryBytes >= usefulSharedMemory ? sharedMemory : lookUp('state-dir'),
     atStart: true,
-    doc: 'The directory for the memory of simulated domains; best on a tmpfs.',
+    doc: 'The directory for the memory of simulated domains; best on a tmpfs. What does not fit there goes to the state directory.',
   }),
   'simulator-memory': key({
     type: size,
     default: '',
-    derived: "three quarters of the machine's memory, or what /dev/shm holds if that is less",
-    derive: simulatorMemory,
+    derived: "three quarters of the machine's memory",
+    derive: ({ memoryBytes }) => Math.max(1, Math.floor((memoryBytes * 0.75) / 2 ** 20)) * 2 ** 20,
     atStart: true,
     doc: 'How much memory simulated domains may have in all.',
   }),
@@ -283,12 +283,6 @@ export const configKeys = {
 function stateDirectory(environment: Environment): string {
   if (environment.isRoot) return '/var/lib/xenferry';
   return join(environment.variables.XDG_STATE_HOME || join(environment.home, '.local', 'state'), 'xenferry');
-}
-
-function simulatorMemory(environment: Environment, lookUp: LookUp): number {
-  const there = lookUp('memory-dir') === sharedMemory ? environment.sharedMemoryBytes : Number.POSITIVE_INFINITY;
-  const bytes = Math.min(environment.memoryBytes * 0.75, there);
-  return Math.max(1, Math.floor(bytes / 2 ** 20)) * 2 ** 20;
 }
 
 /** Whether listening on this address means on every address that the machine has. */

@@ -150,7 +150,9 @@ function listFragments(named: Setting | undefined, gathered: Gathered): string[]
     const names = readdirSync(directory).filter((name) => name.endsWith('.conf') && !name.startsWith('.'));
     return names.sort().map((name) => join(directory, name));
   } catch (error) {
-    gathered.warnings.push(
+    // One that is not there yet has no fragments; of any other they would be lost.
+    const isAbsent = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    (isAbsent ? gathered.warnings : gathered.problems).push(
       `${formatOrigin(named.origin)}: config-dir = ${directory}: cannot be read: ${messageOf(error)}`,
     );
     return [];

@@ -89,7 +89,7 @@ describe('the configuration', () => {
       coordinator: '',
       poolSecretFile: '/home/me/.local/state/xenferry/pool-secret',
       memoryDir: '/dev/shm',
-      simulatorMemory: 4 * 2 ** 30,
+      simulatorMemory: 6 * 2 ** 30,
     });
     expect(new Set(Object.values(origins).map(({ kind }) => kind))).to.deep.equal(new Set(['default']));
     expect(warnings).to.deep.equal([]);
@@ -101,7 +101,12 @@ describe('the configuration', () => {
     ['a state directory', 'state-dir = /s', {}, { databasePath: '/s/db', poolSecretFile: '/s/pool-secret' }],
     ['no shared memory', 'state-dir = /s', { sharedMemoryBytes: 0 }, { memoryDir: '/s', simulatorMemory: 6 * 2 ** 30 }],
     ['little shared memory', 'state-dir = /s', { sharedMemoryBytes: 2 ** 26 }, { memoryDir: '/s' }],
-    ['much shared memory', '', { sharedMemoryBytes: 2 ** 40 }, { simulatorMemory: 6 * 2 ** 30 }],
+    [
+      'shared memory of a useful size',
+      '',
+      { sharedMemoryBytes: 2 ** 29 },
+      { memoryDir: '/dev/shm', simulatorMemory: 6 * 2 ** 30 },
+    ],
     ['a listen address', 'listen-address = 192.0.2.7', {}, { address: '192.0.2.7' }],
     ['every IPv4 address', 'listen-address = 0.0.0.0', {}, { address: 'machine-1' }],
     ['every address and a name', 'listen-address = ::\nhost-name = h', {}, { address: 'h' }],
@@ -146,6 +151,13 @@ describe('the configuration', () => {
   it('warns of a config-dir that is not there', () => {
     write('config-dir = nowhere');
     expect(read().warnings[0]).to.contain(`${file}:1: config-dir = ${join(directory, 'nowhere')}: cannot be read`);
+  });
+
+  it('refuses a config-dir that is there and cannot be read, as its fragments would be lost', () => {
+    write('config-dir = xenopsd.conf');
+    expect(problemsOf()).to.deep.equal([
+      `${file}:1: config-dir = ${file}: cannot be read: ENOTDIR: not a directory, scandir '${file}'`,
+    ]);
   });
 
   it('starts relative paths from the directory of their file, or of the command line', () => {
@@ -237,7 +249,7 @@ describe('the configuration', () => {
       expect(lines).to.include.members([
         `port = 81  # ${file}:1`,
         'loglevel = debug  # command line',
-        'simulator-memory = 4GiB  # default',
+        'simulator-memory = 6GiB  # default',
       ]);
       expect(lines.at(-1)).to.match(/^warning: .*:2: unknown is not a known key/);
     });
