@@ -13,7 +13,7 @@ import type { Suspended } from '../xenops/suspended.js';
 import { createDoubts } from './doubt.js';
 import type { HostEvents } from './events.js';
 import type { FaultRules } from './fault-rules.js';
-import { describeMachine } from './machine.js';
+import { describeCpu, describeInterface } from './machine.js';
 import type { Migrations } from './migrations.js';
 import type { HostService, HostState } from './service.js';
 import type { HostStorage } from './storage.js';
@@ -67,6 +67,7 @@ export function createHost(deps: HostDeps): HostService {
       return [{ uuid: shown, state, domid: handle.domid, ...(inDoubt === undefined ? {} : { inDoubt }) }];
     });
   };
+  const cpu = describeCpu();
   return {
     async state() {
       // Before the domains are listed: what is not on its way any more is among them, or will never be.
@@ -79,7 +80,7 @@ export function createHost(deps: HostDeps): HostService {
         memoryTotal: memory.total,
         memoryFree: memory.free,
         cpus: availableParallelism(),
-        machine: describeMachine(new URL(deps.url()).hostname.replace(/^\[|\]$/g, '')),
+        machine: { cpu, interface: describeInterface(new URL(deps.url()).hostname.replace(/^\[|\]$/g, '')) },
         domains: visible(domains),
         leaving: migrations.leaving(),
         arriving,

@@ -26,12 +26,7 @@ export interface MachineDescription {
   readonly interface: InterfaceDescription | null;
 }
 
-/** @param address the host's own, in digits; a name gives no interface */
-export function describeMachine(address: string): MachineDescription {
-  return { cpu: describeCpu(), interface: describeInterface(address) };
-}
-
-/** The first CPU, from /proc/cpuinfo. */
+/** The first CPU, from /proc/cpuinfo. With many of them the system takes milliseconds to tell: ask once. */
 export function describeCpu(text = readOptional('/proc/cpuinfo')): CpuDescription {
   const [first = ''] = text.split('\n\n');
   const said = new Map(
