@@ -101,12 +101,7 @@ describe('the configuration', () => {
     ['a state directory', 'state-dir = /s', {}, { databasePath: '/s/db', poolSecretFile: '/s/pool-secret' }],
     ['no shared memory', 'state-dir = /s', { sharedMemoryBytes: 0 }, { memoryDir: '/s', simulatorMemory: 6 * 2 ** 30 }],
     ['little shared memory', 'state-dir = /s', { sharedMemoryBytes: 2 ** 26 }, { memoryDir: '/s' }],
-    [
-      'shared memory of a useful size',
-      '',
-      { sharedMemoryBytes: 2 ** 29 },
-      { memoryDir: '/dev/shm', simulatorMemory: 6 * 2 ** 30 },
-    ],
+    ['enough shared memory', '', { sharedMemoryBytes: 2 ** 29 }, { memoryDir: '/dev/shm' }],
     ['a listen address', 'listen-address = 192.0.2.7', {}, { address: '192.0.2.7' }],
     ['every IPv4 address', 'listen-address = 0.0.0.0', {}, { address: 'machine-1' }],
     ['every address and a name', 'listen-address = ::\nhost-name = h', {}, { address: 'h' }],
@@ -148,16 +143,11 @@ describe('the configuration', () => {
     expect(warnings[0]).to.contain('a.conf:2: config-dir has no effect');
   });
 
-  it('warns of a config-dir that is not there', () => {
+  it('warns of a config-dir that is not there, and refuses one whose fragments would be lost', () => {
     write('config-dir = nowhere');
     expect(read().warnings[0]).to.contain(`${file}:1: config-dir = ${join(directory, 'nowhere')}: cannot be read`);
-  });
-
-  it('refuses a config-dir that is there and cannot be read, as its fragments would be lost', () => {
     write('config-dir = xenopsd.conf');
-    expect(problemsOf()).to.deep.equal([
-      `${file}:1: config-dir = ${file}: cannot be read: ENOTDIR: not a directory, scandir '${file}'`,
-    ]);
+    expect(problemsOf()[0]).to.contain(`${file}:1: config-dir = ${file}: cannot be read: ENOTDIR`);
   });
 
   it('starts relative paths from the directory of their file, or of the command line', () => {
