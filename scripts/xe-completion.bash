@@ -1,7 +1,8 @@
 # Completion of xe for bash: commands, then the names of their parameters, then values.
 #
 # To use it, source this file, with xe in PATH or as a shell function. What it offers comes from xe itself: commands and
-# parameters from `xe help`, values from lists of the pool that XE_SERVER and the other variables name.
+# parameters from `xe help`, values from lists of the pool that the line's options name (-s and the like, as they stand there: nothing
+# in them is expanded), or else XE_SERVER and the other variables.
 
 # The class of a command's `uuid=`: the longest one that begins the command's name. $1: the command
 _xe_class_of_command() {
@@ -42,7 +43,7 @@ _xe_fields() {
 # The values of a field of every object, a line each. A comma or backslash of a value itself has a backslash before it.
 # $1: the class, $2: the field
 _xe_values() {
-  xe "$1-list" "params=$2" --minimal 2>/dev/null | sed 's/\([^\\]\),/\1\n/g; s/\\\([,\\]\)/\1/g' | sort -u
+  xe "${_xe_options[@]}" "$1-list" "params=$2" --minimal 2>/dev/null | sed 's/\([^\\]\),/\1\n/g; s/\\\([,\\]\)/\1/g' | sort -u
 }
 
 # What may stand behind a parameter's equals sign, a line each. $1: the command, $2: the parameter
@@ -92,15 +93,15 @@ _xe() {
   # Help does not change, so the commands are asked for once in a shell.
   [[ -n ${_xe_commands-} ]] || _xe_commands="$(xe help --all --minimal 2>/dev/null)"
   local IFS=$'\n' line="${COMP_LINE:0:COMP_POINT}" word='' command='' skip='' item i
-  local -a words offered=()
+  local -a words offered=() _xe_options=()
   # The words are taken from the line, as bash splits COMP_WORDS at = and : too.
   mapfile -t words < <(sed 's/\\ /\x01/g; s/  */\n/g; s/\x01/ /g' <<<"$line")
   word="${words[-1]}"
   unset 'words[-1]'
   for ((i = 1; i < ${#words[@]}; i++)); do
     case "$skip${words[i]}" in
-      skip*) skip='' ;;
-      -s | -h | -p | -u | -pw | -pwf) skip=skip ;;
+      skip*) skip='' && _xe_options+=("${words[i]}") ;;
+      -s | -h | -p | -u | -pw | -pwf) skip=skip && _xe_options+=("${words[i]}") ;;
       -* | *=*) ;;
       *) command="${words[i]}" && break ;;
     esac

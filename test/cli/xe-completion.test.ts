@@ -36,6 +36,8 @@ describe('completion of xe in bash', () => {
     ['xe event-wait class=pool uuid=pool-1 migration-', 'migration-compression='],
     ['xe vm-shutdown --force=', 'true false'],
     ['xe -s ', ''],
+    ['xe -u root vm-start vm=', 'db web vm-1 vm-2 vm-3'],
+    ['xe -pw wrong vm-start vm=', ''],
   ];
   let server: FakeXapi;
   let replies: string[];
