@@ -59,6 +59,7 @@ const vbdSchema = z.object({
   type: z.enum(enums.vbd_type),
   unpluggable: z.boolean(),
   other_config: strings,
+  currently_attached: z.boolean(),
 });
 
 const vifSchema = z.object({
@@ -71,6 +72,8 @@ const vifSchema = z.object({
   locking_mode: z.enum(['network_default', 'locked', 'unlocked', 'disabled']),
   ipv4_allowed: z.array(text),
   ipv6_allowed: z.array(text),
+  // A source of an earlier version leaves it out.
+  currently_attached: z.boolean().default(true),
 });
 
 const vgpuSchema = z.object({ uuid: text, device: text, other_config: strings });
@@ -108,7 +111,7 @@ export function checkRecords(records: unknown): PortableRecords {
 }
 
 /**
- * Make the records of a VM that comes from another pool. It is halted here until it has arrived.
+ * Make the records of a VM that comes from another pool. It is halted here until it has arrived, with what of its devices its guest has.
  * @param networks the network of each VIF, by the VIF's uuid
  */
 export function importVm(

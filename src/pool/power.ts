@@ -34,16 +34,31 @@ export function setResident(db: Database, ref: Ref<'VM'>, residence: Residence, 
     },
     now,
   );
-  if (vm.power_state === 'Halted') setBooted(db, ref, now);
+  if (vm.power_state !== 'Halted') return;
+  const arrives = Object.values(vm.current_operations).includes('migrate_send');
+  if (arrives) setArrived(db, ref, now);
+  else setBooted(db, ref, now);
+}
+
+/** The VM has come from another pool: its guest goes on with the devices that it had. */
+function setArrived(db: Database, ref: Ref<'VM'>, now: Date): void {
+  const { VBDs, VGPUs } = db.get('VM', ref);
+  for (const vbd of VBDs) if (db.get('VBD', vbd).currently_attached) attachVbd(db, vbd);
+  for (const vgpu of VGPUs) db.update('VGPU', vgpu, { currently_attached: true });
+  setGuest(db, ref, now);
 }
 
 /** The VM has begun anew, with all of its devices and a guest that tells of itself. */
 export function setBooted(db: Database, ref: Ref<'VM'>, now: Date): void {
-  const { VIFs, VBDs, VGPUs, metrics } = db.get('VM', ref);
-  setMetrics(db, metrics, { start_time: now }, now);
+  const { VIFs, VBDs, VGPUs } = db.get('VM', ref);
   for (const vif of VIFs) db.update('VIF', vif, { currently_attached: true });
   for (const vbd of VBDs) attachVbd(db, vbd);
   for (const vgpu of VGPUs) db.update('VGPU', vgpu, { currently_attached: true });
+  setGuest(db, ref, now);
+}
+
+function setGuest(db: Database, ref: Ref<'VM'>, now: Date): void {
+  setMetrics(db, db.get('VM', ref).metrics, { start_time: now }, now);
   removeGuestMetrics(db, ref);
   db.update('VM', ref, { guest_metrics: db.create('VM_guest_metrics', { ...simulatedGuest, last_updated: now }) });
 }

@@ -130,6 +130,12 @@ describe('a migration to another pool', () => {
       ...drive,
       VM: vm,
     });
+    const second = await here.pool.dispatch.handlers.VIF.create(here.context(), {
+      ...(recordWithDefaults('VIF') as RecordOf<'VIF'>),
+      VM: vm,
+      network: here.pool.db.get('VIF', vif).network,
+    });
+    expect(here.pool.db.get('VIF', second).currently_attached).to.equal(false);
     const call = send({ [vif]: networkThere() });
     const request = await asked();
     const arriving = (await receive(request)).vm as Ref<'VM'>;
@@ -137,6 +143,11 @@ describe('a migration to another pool', () => {
     expect(row).to.deep.include(settings);
     expect(VBDs.map((vbd) => there.pool.db.get('VBD', vbd))).to.have.length(1);
     expect(there.pool.db.get('VBD', VBDs[0]!)).to.deep.include({ ...drive, VDI: nullRef });
+    there.a.domain(row.uuid, 'running');
+    await there.until(() => there.pool.db.get('VM', arriving).power_state === 'Running');
+    const attached = row.VIFs.map((ref) => there.pool.db.get('VIF', ref).currently_attached);
+    expect(attached, 'one was unplugged').to.have.members([true, false]);
+    expect(there.pool.db.get('VBD', VBDs[0]!).currently_attached).to.equal(false);
     here.a.end(request.migrationId, { status: 'success', report: { ...report, vm: arriving } });
     await call;
     expect(here.pool.db.count('VBD')).to.equal(0);
