@@ -113,6 +113,7 @@ async function main(args: readonly string[]): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => interrupted.abort(new Error(`ended by ${signal}`)));
   }
+  process.stdout.on('error', (error) => interrupted.abort(error));
   const { memory, dirtyRate } = settings;
   const say = (text: string) => void (settings.json || process.stdout.write(`${text}\n`));
   say(`Starting two hosts and a VM of ${memory / MiB} MiB whose guest writes ${dirtyRate} pages a second`);

@@ -53,12 +53,18 @@ function parse(args: readonly string[]): Request | 'help' {
   if (positionals.length !== 1 || positionals[0] !== 'up')
     throw new Error('the command is up; see xenferry-pool --help');
   const rate = values['dirty-rate'];
+  const [hosts, pools, port] = [
+    whole('hosts', values.hosts, 1, 64),
+    whole('pools', values.pools, 1, 16),
+    whole('port', values.port, 0, 65535),
+  ];
+  if (port + hosts * pools - 1 > 65535) throw new Error(`--port ${port} leaves no port for every host`);
   const options = {
-    hosts: whole('hosts', values.hosts, 1, 64),
+    hosts,
     vms: whole('vms', values.vms, 0, 1000),
     memory: memoryOf(values.memory),
-    pools: whole('pools', values.pools, 1, 16),
-    port: whole('port', values.port, 0, 65535),
+    pools,
+    port,
     ...(rate === undefined ? {} : { dirtyRate: whole('dirty-rate', rate, 0, 10_000_000) }),
     ...(values['fault-injection'] ? { config: { 'fault-injection': 'true' } } : {}),
     ...(values.state === undefined ? {} : { state: values.state }),
@@ -139,6 +145,8 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 compileInForeground();
+// Whoever read the output may have seen enough; what was started still has to be ended in order.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 try {
   process.exit(await main(process.argv.slice(2)));
 } catch (error) {

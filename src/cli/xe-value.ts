@@ -28,7 +28,9 @@ export function parseSize(name: string, text: string): number {
   if (match === null || unit === undefined) {
     throw wrong(name, 'a size in bytes, or with the unit KiB, MiB, GiB or TiB', text);
   }
-  return Number(BigInt(match[1] as string) << unit);
+  const bytes = Number(BigInt(match[1] as string) << unit);
+  if (!Number.isSafeInteger(bytes)) throw wrong(name, 'a size of less than 8 PiB', text);
+  return bytes;
 }
 
 /**

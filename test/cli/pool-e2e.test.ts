@@ -98,6 +98,16 @@ describe('xenferry-pool', function () {
     expect(await fetch(url).catch(() => 'gone')).to.equal('gone');
   });
 
+  it('ends in order where nobody reads what it prints any more', async () => {
+    const child = up('--hosts', '1', '--vms', '0');
+    const directory = dirname(/\S+xenopsd\.conf/.exec(await firstOutput(child))?.[0] as string);
+    child.stdout?.destroy();
+    child.kill('SIGTERM');
+    const { exitCode, stderr } = await child;
+    expect({ exitCode, stderr }).to.deep.equal({ exitCode: 0, stderr: '' });
+    expect(existsSync(dirname(directory))).to.equal(false);
+  });
+
   it('ends at SIGTERM, keeps a state directory that it was given, and refuses one that is in use', async () => {
     const state = mkdtempSync(join(tmpdir(), 'pool-test-'));
     try {
@@ -116,9 +126,12 @@ describe('xenferry-pool', function () {
     }
   });
 
+  const wrongSize = "Failed to parse parameter 'memory': expecting a size of less than 8 PiB, not '9999999999GiB'";
   const wrong: [args: string[], message: string][] = [
     [['--hosts', '0'], "--hosts is a whole number from 1 to 64, not '0'"],
     [['--memory', '5000'], "--memory is a multiple of 4 KiB, not '5000'"],
+    [['--memory', '9999999999GiB'], wrongSize],
+    [['--port', '65535'], '--port 65535 leaves no port for every host'],
     [['--port', 'http'], "--port is a whole number from 0 to 65535, not 'http'"],
   ];
   for (const [args, message] of wrong) {
