@@ -5,7 +5,7 @@ import { type DomainHandle, sameDomain } from '../base/hypervisor-protocol.js';
 import { persist } from '../base/retry.js';
 import type { Permission, Phase, RunsWhere, SourceState } from '../migrate/protocol.js';
 import { sameSecret } from '../migrate/rendezvous.js';
-import { type MigrateRequest, type MigrationOutcome, toWireError } from '../migrate/request.js';
+import { type CompressionReport, type MigrateRequest, type MigrationOutcome, toWireError } from '../migrate/request.js';
 import { migrateAsSource } from '../migrate/source.js';
 import type { SourceDeps, SourceSettings } from '../migrate/source-attempt.js';
 import {
@@ -108,12 +108,13 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
     closing.signal.throwIfAborted();
     const { deps: sourceDeps, settings } = deps.source();
     const stop = new AbortController();
-    const onProgress = (phase: Phase, progress: number) =>
+    const onProgress = (phase: Phase, progress: number, compression?: CompressionReport) =>
       deps.events.emit({
         kind: 'migration-progress',
         migrationId,
         phase,
         progress: phase === 'copy' ? shares.copy + progress * (shares.restore - shares.copy) : shares[phase],
+        ...(compression === undefined ? {} : { compression }),
       });
     const onWait = () => {
       sourceDeps.log.info('queued', { migration: migrationId, task: request.task, vm: request.uuid, side: 'source' });
@@ -129,6 +130,7 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
           closing: closing.signal,
           standAside,
           onProgress,
+          onDecided: (compression) => onProgress('connect', 0, compression),
           onFigures: (figures) => deps.events.emit({ kind: 'migration-figures', migrationId, figures }),
           onCommit: () => {
             entry.committed = true;

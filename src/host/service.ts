@@ -8,13 +8,14 @@ import type { CopyFigures } from '../base/emu-protocol.js';
 import type { DomainHandle, DomainSpec, DomainState } from '../base/hypervisor-protocol.js';
 import type { ReceiveReply, VmMetadata } from '../migrate/metadata.js';
 import type { RunsWhere } from '../migrate/protocol.js';
-import type { MigrateRequest, MigrationOutcome } from '../migrate/request.js';
+import type { CompressionReport, MigrateRequest, MigrationOutcome } from '../migrate/request.js';
 import type { MachineDescription } from './machine.js';
 import type { HostStorage } from './storage.js';
 
 export type { CopyFigures } from '../base/emu-protocol.js';
 export type { ReceiveReply, VmMetadata } from '../migrate/metadata.js';
 export type {
+  CompressionReport,
   Destination,
   MigrateRequest,
   MigrationOutcome,
@@ -35,6 +36,8 @@ export type HostEvent =
       readonly migrationId: string;
       readonly progress: number;
       readonly phase: string;
+      /** What compression comes to, once that is decided. */
+      readonly compression?: CompressionReport | undefined;
     }
   /** How the copy of a migration that leaves goes. */
   | { readonly kind: 'migration-figures'; readonly migrationId: string; readonly figures: CopyFigures }

@@ -76,6 +76,9 @@ export interface MigrationReport {
   readonly vm?: string;
 }
 
+/** What compression comes to: told as soon as it is decided, and again in the report. */
+export type CompressionReport = Pick<MigrationReport, 'compressorAsked' | 'compressorUsed' | 'fallback'>;
+
 export interface WireError {
   readonly code: string;
   readonly params: readonly string[];

@@ -18,7 +18,7 @@ import type { FaultPlace, Faults, Helper } from './faults.js';
 import type { ReceiveReply } from './metadata.js';
 import { hear, shorten } from './peer-word.js';
 import type { Phase, Side, SourceState, Step, SynchronisationPoint } from './protocol.js';
-import type { MigrateRequest } from './request.js';
+import type { CompressionReport, MigrateRequest } from './request.js';
 import type { Agreed, Peers } from './settle.js';
 
 export interface SourceDeps {
@@ -56,6 +56,8 @@ export interface SourceHooks {
   readonly signal: AbortSignal;
   /** @param progress 0 to 1 */
   onProgress(phase: Phase, progress: number): void;
+  /** What compression comes to, once. */
+  onDecided(compression: CompressionReport): void;
   /** How the copy goes, about twice a second. */
   onFigures(figures: CopyFigures): void;
   /** Aborted when the daemon stops: past the commit point nothing is waited for any more, the next start goes on. */

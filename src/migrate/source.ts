@@ -16,7 +16,7 @@ import { convergenceFlags, withAdvice } from './convergence.js';
 import type { ReceiveReply, VmMetadata } from './metadata.js';
 import { hear } from './peer-word.js';
 import { oldCopyUuid, type SynchronisationPoint } from './protocol.js';
-import type { MigrateRequest, MigrationOutcome, MigrationReport } from './request.js';
+import type { CompressionReport, MigrateRequest, MigrationOutcome, MigrationReport } from './request.js';
 import {
   type Attempt,
   agreedFrom,
@@ -70,6 +70,7 @@ export async function migrateAsSource(
     await begin(attempt);
     const reply = await prepare(attempt);
     const decision = await decide(attempt, reply);
+    hooks.onDecided(compressionOf(decision));
     const channels = await connect(attempt, reply, decision);
     const saved = await copy(attempt, channels, decision);
     await awaitRestored(attempt, channels);
@@ -288,15 +289,17 @@ async function awaitRestored(attempt: Attempt, channels: Channels): Promise<void
 /** What is known before the commit point, so that it can be told after a restart as well. */
 function reportOf(attempt: Attempt, reply: ReceiveReply, decision: Decision, saved: SaveResult): MigrationReport {
   return {
-    compressorAsked: decision.asked,
-    compressorUsed: decision.used,
-    ...(decision.fallback === undefined ? {} : { fallback: decision.fallback }),
+    ...compressionOf(decision),
     ...(decision.converges ? { convergence: attempt.settings.convergence.strategy } : {}),
     ...saved,
     cookies: decision.cookies,
     ...elapsed(attempt),
     ...(reply.vm === undefined ? {} : { vm: reply.vm }),
   };
+}
+
+function compressionOf({ asked, used, fallback }: Decision): CompressionReport {
+  return { compressorAsked: asked, compressorUsed: used, ...(fallback === undefined ? {} : { fallback }) };
 }
 
 /** The commit point: durable before it is sent, and not to be cancelled from before it is durable. */

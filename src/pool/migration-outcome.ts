@@ -4,7 +4,7 @@ import type { Ref } from '../../idl/index.js';
 import { isErrorCode, XapiError } from '../base/errors.js';
 import type { CallTask } from '../base/handlers.js';
 import type { Log } from '../base/log.js';
-import type { CopyFigures, MigrationOutcome, MigrationReport, WireError } from '../host/service.js';
+import type { CompressionReport, CopyFigures, MigrationOutcome, MigrationReport, WireError } from '../host/service.js';
 import { clearDoubt, markInDoubt, settlingCommand } from './doubt.js';
 import type { ForwardDeps } from './forward.js';
 import type { Departure, MigrationTable } from './migration-table.js';
@@ -22,9 +22,7 @@ export function showReport(task: CallTask, report: MigrationReport): void {
   const shown = {
     ...(copy === undefined ? {} : figuresOf(copy)),
     convergence: report.convergence,
-    compressor_asked: report.compressorAsked,
-    compressor_used: report.compressorUsed,
-    fallback: report.fallback,
+    ...compressionOf(report),
     emu_flags: JSON.stringify(report.emuFlags),
     cookies: JSON.stringify(report.cookies),
     guest_bytes: guestBytes,
@@ -40,6 +38,19 @@ export function showReport(task: CallTask, report: MigrationReport): void {
   };
   const entries = Object.entries(shown).filter(([, value]) => value !== undefined);
   task.putOtherConfig(Object.fromEntries(entries.map(([key, value]) => [key, String(value)])));
+}
+
+/** What compression comes to, as keys of the task's other_config. */
+export function compressionOf({
+  compressorAsked,
+  compressorUsed,
+  fallback,
+}: CompressionReport): Record<string, string> {
+  return {
+    compressor_asked: compressorAsked,
+    compressor_used: compressorUsed,
+    ...(fallback === undefined ? {} : { fallback }),
+  };
 }
 
 /** How the copy goes, as keys of the task's other_config. */

@@ -4,7 +4,7 @@
  */
 import type { Ref } from '../../idl/index.js';
 import type { Table } from '../base/store.js';
-import type { CopyFigures, HostEvent, MigrateRequest, MigrationOutcome } from '../host/service.js';
+import type { CompressionReport, CopyFigures, HostEvent, MigrateRequest, MigrationOutcome } from '../host/service.js';
 
 /** One that leaves a host of this pool. */
 export interface Departure {
@@ -41,7 +41,7 @@ export interface Way {
 
 /** What a call that waits for a migration's end hears. */
 export interface Waiter {
-  progress(progress: number, phase: string): void;
+  progress(progress: number, phase: string, compression?: CompressionReport): void;
   figures(figures: CopyFigures): void;
   ended(outcome: MigrationOutcome): void;
 }
@@ -117,7 +117,7 @@ export function createMigrationTable(departureRows: Table<Departure>, arrivalRow
       if (!('migrationId' in event) || event.kind === 'receive-ended') return false;
       const waiter = waiters.get(event.migrationId);
       if (waiter === undefined) return false;
-      if (event.kind === 'migration-progress') waiter.progress(event.progress, event.phase);
+      if (event.kind === 'migration-progress') waiter.progress(event.progress, event.phase, event.compression);
       else if (event.kind === 'migration-figures') waiter.figures(event.figures);
       else {
         waiters.delete(event.migrationId);

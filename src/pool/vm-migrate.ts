@@ -17,9 +17,16 @@ import { refusal, withVm } from './allowed-operations.js';
 import { compressionAsked } from './compression-asked.js';
 import { clearDoubt } from './doubt.js';
 import { hostOf } from './forward.js';
-import { applyOutcome, failureOf, figuresOf, type OutcomeDeps, showReport } from './migration-outcome.js';
+import {
+  applyOutcome,
+  compressionOf,
+  failureOf,
+  figuresOf,
+  type OutcomeDeps,
+  showReport,
+} from './migration-outcome.js';
 import { type MigrationPlan, planMigrateSend, planPoolMigrate, type SendCall } from './migration-plan.js';
-import type { Departure } from './migration-table.js';
+import type { Departure, Waiter } from './migration-table.js';
 import type { TaskService } from './task.js';
 
 export interface VmMigrateDeps extends OutcomeDeps {
@@ -286,12 +293,13 @@ function cancelWith(deps: VmMigrateDeps, row: Departure, task: CallTask): void {
 const phasesPastCommit = new Set(['commit', 'run', 'clean-up']);
 
 /** Shows progress in the task; the phase, as `queued`, when it is another one. */
-function progressShower(task: CallTask): (progress: number, phase: string) => void {
+function progressShower(task: CallTask): Waiter['progress'] {
   let shown: string | undefined;
-  return (progress, phase) => {
+  return (progress, phase, compression) => {
     if (phasesPastCommit.has(phase)) task.setCancellable(false);
     if (phase !== shown) task.putOtherConfig({ phase });
     shown = phase;
+    if (compression !== undefined) task.putOtherConfig(compressionOf(compression));
     task.setProgress(progress);
   };
 }

@@ -199,6 +199,10 @@ describe('A running VM moves from one host to another', function () {
     expect(report).to.include({ compressorAsked: 'xenguest', compressorUsed: 'stream' });
     expect(report.fallback).to.match(/emu-manager/);
     expect(one.log.messages('warn').join()).to.match(/falls back to stream/);
+    const { events } = await one.engine.service.events(0, 0);
+    const { compressorAsked, compressorUsed, fallback } = report;
+    const told = events.flatMap((event) => ('compression' in event ? [event.compression] : []));
+    expect(told.at(-1)).to.deep.equal({ compressorAsked, compressorUsed, fallback });
   });
 
   it('reports guest bytes, wire bytes, rounds, seconds and downtime', async () => {

@@ -144,11 +144,15 @@ describe('VM.pool_migrate', () => {
     expect(refused.slice(0, 4)).to.deep.equal(['VM_MIGRATE_FAILED', 'vm', 'a', 'b']);
     expect(refused[4]).to.match(/^no; the logs of both hosts tell more: look for task=OpaqueRef:/);
     f.a.refuse = undefined;
-    const { call } = begin();
+    const { task, call } = begin();
     const { migrationId } = await asked(f.a);
+    const compression = { compressorAsked: 'xenguest', compressorUsed: 'stream', fallback: 'why' } as const;
+    f.a.emit({ kind: 'migration-progress', migrationId, progress: 0.02, phase: 'connect', compression });
     const error = { code: 'HOST_NOT_ENOUGH_FREE_MEMORY', params: ['1', '0'] };
     f.a.end(migrationId, { status: 'failure', error });
     expect(await f.failure(() => call)).to.deep.equal(['HOST_NOT_ENOUGH_FREE_MEMORY', '1', '0']);
+    const told = { compressor_asked: 'xenguest', compressor_used: 'stream', fallback: 'why' };
+    expect(taskRow(task).other_config).to.include(told);
     expect(row()).to.deep.equal(before);
     expect([...f.store.table('migrations').entries()]).to.deep.equal([]);
   });
