@@ -74,7 +74,12 @@ export function startHelper(
   const { pid } = child;
   const said = keepEnd(child.stderr as unknown as Readable | null);
   const started = pid === undefined ? undefined : endOf(child as never, pid, said);
-  const ended = started ?? child.then(({ shortMessage }) => ({ how: `cannot be started: ${shortMessage}`, said: '' }));
+  const ended =
+    started ??
+    child.then(({ originalMessage, shortMessage }) => ({
+      how: `cannot be started: ${originalMessage ?? shortMessage}`,
+      said: '',
+    }));
   const endsWithin = async (ms: number): Promise<boolean> => {
     const timer = new AbortController();
     const late = delay(ms, false, { signal: timer.signal }).catch(() => false);
