@@ -13,7 +13,10 @@ export type VdiOperation = TypeOf<'enum:vdi_operations'>;
 /** The type of SR that hosts have: a directory, see host/storage. */
 export const fileType = 'file';
 
-/** The implemented operations on an SR. */
+/**
+ * The implemented operations on an SR that are shown as allowed. As in xapi, `vdi_copy`, `vdi_forget` and `vdi_update` never are:
+ * there are clients that do not have them in their enumeration, and refuse a whole record for one.
+ */
 const srOperations = [
   'scan',
   'destroy',
@@ -27,9 +30,6 @@ const srOperations = [
   'vdi_resize',
   'vdi_clone',
   'vdi_snapshot',
-  'vdi_copy',
-  'vdi_forget',
-  'vdi_update',
   'pbd_create',
   'pbd_destroy',
 ] as const satisfies SrOperation[];

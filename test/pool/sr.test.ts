@@ -25,6 +25,8 @@ describe('SR', () => {
       expect(lab.srRow().allowed_operations)
         .to.include.members(['scan', 'vdi_create', 'unplug'])
         .and.not.include('destroy');
+      // The Go client of terra-farm knows none of these, and could not read the record.
+      expect(lab.srRow().allowed_operations).to.not.include.oneOf(['vdi_copy', 'vdi_forget', 'vdi_update']);
       const [[, sm]] = f.pool.db.all('SM') as [[Ref<'SM'>, RecordOf<'SM'>]];
       expect(sm).to.include({ type: 'file', version: '0.0.0' });
       expect(sm.features).to.include({ VDI_CREATE: 1 });
