@@ -59,18 +59,32 @@ export async function takeRole(init: RoleInit): Promise<Role> {
       await old.close();
       return open();
     };
-    current = changing().catch((error: unknown) => {
-      log.error('the role of this host in its pool cannot be changed: start the daemon anew', { error });
-      return outOfService;
-    });
+    become(
+      changing().catch((error: unknown) => {
+        log.error('the role of this host in its pool cannot be changed: start the daemon anew', { error });
+        return outOfService;
+      }),
+    );
   };
   const open = (): Promise<OpenRole> =>
     identity.coordinator() === undefined ? coordinate(init, change) : serve(init, change);
 
   let current = open();
-  await current;
+  /** Absent while the role changes. */
+  let serving: OpenRole | undefined = await current;
+  const become = (next: Promise<OpenRole>): void => {
+    serving = undefined;
+    current = next;
+    void next.then((role) => {
+      if (current === next) serving = role;
+    });
+  };
   return {
-    onRequest: (request, response) => void current.then((role) => role.onRequest(request, response)),
+    // At once, if possible: a body that comes without its length is no request, and Node answers that with 400 if nobody has yet.
+    onRequest(request, response) {
+      if (serving !== undefined) serving.onRequest(request, response);
+      else void current.then((role) => role.onRequest(request, response));
+    },
     async close() {
       closing.abort();
       await (await current).close();

@@ -156,6 +156,16 @@ describe('the daemon', function () {
     expect((await ask(second, 'pool.get_all', again)).result).to.deep.equal(pools);
   });
 
+  it('says what is wrong with a body that comes without its length', async () => {
+    const { port } = new URL((await site.start()).url);
+    const socket = net.connect(Number(port), '127.0.0.1', () => {
+      socket.write('POST /jsonrpc HTTP/1.1\r\nHost: x\r\n\r\n{"id":1,"method":"system.listMethods"}');
+    });
+    let answer = '';
+    for await (const chunk of socket) answer += chunk;
+    expect(answer).to.match(/^HTTP\/1.1 500 .*the request needs a Content-Length/s);
+  });
+
   it('is the only one on its state directory, by whatever path', async () => {
     const first = await site.start();
     const link = path.join(site.directory, 'link');
