@@ -19,11 +19,18 @@ import { configKeyNames, configKeys, type KeySpec, propertyOf } from './config-k
 export function checkConfig(init: ConfigInit): { lines: string[]; exitCode: number } {
   const { loaded, problems } = collectConfig(init);
   const values = configKeyNames.map(
-    (key) => `${key} = ${formatValue(key, loaded.config)}  # ${formatOrigin(loaded.origins[key])}`,
+    (key) => `${key} = ${quoted(formatValue(key, loaded.config))}  # ${formatOrigin(loaded.origins[key])}`,
   );
   const warnings = loaded.warnings.map((warning) => `warning: ${warning}`);
   const errors = problems.map((problem) => `error: ${problem}`);
   return { lines: [...values, ...warnings, ...errors], exitCode: problems.length > 0 ? 1 : 0 };
+}
+
+/** In quotes where a file needs them: a value with a `#`, a backslash, a quote at its beginning, or space around it. */
+function quoted(value: string): string {
+  if (!/[#\\]|^["'\s]|\s$/.test(value)) return value;
+  const quote = value.includes('"') ? "'" : '"';
+  return quote + value + quote;
 }
 
 /** One key whose value differs, the values as they would be written in the file. */
