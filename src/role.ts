@@ -103,6 +103,7 @@ async function coordinate(init: RoleInit, change: () => void): Promise<OpenRole>
   const { service, destination, source } = engine;
   const { secrets } = identity;
   await forgetWhatWasLeft(init);
+  let leaving = false;
   const pool = await createPool({
     store,
     stateDir: config().stateDir,
@@ -114,20 +115,36 @@ async function coordinate(init: RoleInit, change: () => void): Promise<OpenRole>
       takeSecrets: identity.takeSecrets,
       control: (url) => controlMember(url, secrets),
       async join(coordinator, theirs) {
-        const undo = await identity.join(coordinator, theirs);
+        leaving = true;
         try {
-          await joinCoordinator(coordinator, secrets, await service.state());
+          const undo = await identity.join(coordinator, theirs);
+          try {
+            await joinCoordinator(coordinator, secrets, await service.state());
+          } catch (error) {
+            await undo();
+            throw error;
+          }
+          change();
         } catch (error) {
-          await undo();
+          leaving = false;
           throw error;
         }
-        change();
       },
     },
     version,
     evacuationBatchSize: () => config().evacuationBatchSize,
   });
-  const rpc = createHostRpc({ service, destination, source, secrets, join: pool.join });
+  const rpc = createHostRpc({
+    service,
+    destination,
+    source,
+    secrets,
+    // Two hosts that join each other would leave nobody to be the coordinator.
+    join: async (state) => {
+      if (leaving) throw new XapiError('OPERATION_NOT_ALLOWED', ['this host is joining another pool itself']);
+      return pool.join(state);
+    },
+  });
   return { onRequest: createHttpApi(pool.dispatch, { [xenopsPath]: rpc }), close: pool.close };
 }
 

@@ -114,6 +114,16 @@ describe('daemons that become a pool', function () {
     await here.logged(/info +the daemon of the host at http\S+ stops\n/);
   });
 
+  it('has a coordinator when two join each other at once', async () => {
+    const [one, other] = await Promise.all([here.start(), there.start()]);
+    const [first, second] = [await enter(here, one), await enter(there, other)];
+    const joined = await Promise.all([
+      failure(first.call('pool.join', new URL(other.url).host, 'root', passwordOf(there))),
+      failure(second.call('pool.join', new URL(one.url).host, 'root', passwordOf(here))),
+    ]);
+    expect(joined.filter(([code]) => code === '')).to.have.length.at.most(1);
+  });
+
   it('shares a new secret at once with those that are there, and with others when they are back', async () => {
     const [coordinator, first] = await Promise.all([here.start(), there.start()]);
     await join(coordinator, first);
