@@ -86,7 +86,10 @@ describe('daemons that become a pool', function () {
       'OPERATION_NOT_ALLOWED',
     );
 
-    await join(coordinator, member);
+    await alone.call('pool.join', new URL(coordinator.url).host, 'root', passwordOf(here));
+    const tooLate = await failure(alone.call('VM.start', halted, false, false));
+    expect(['NO_HOSTS_AVAILABLE', 'HOST_IS_SLAVE']).to.include(tooLate[0]);
+    await eventually(async () => (await coordinatorOf(member)) === new URL(coordinator.url).host || undefined);
     expect(await failure(alone.call('pool.get_all'))).to.deep.equal(['HOST_IS_SLAVE', new URL(coordinator.url).host]);
     let session = await enter(here, coordinator);
     await liveSoon(session, 'here', 'there');

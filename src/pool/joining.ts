@@ -51,12 +51,25 @@ export async function joinPool(deps: JoiningDeps, call: JoinCall): Promise<void>
       const secret = await ask<string>('pool.initial_auth', session);
       // The wait for the other pool was long enough for things to happen here.
       assertMayLeave(deps.db);
-      await deps.membership.join(url, [secret]).catch(failed);
+      await leaveFor(deps, url, secret);
     } finally {
       await ask('session.logout', session).catch(() => undefined);
     }
   } finally {
     client.close();
+  }
+}
+
+/** What would be started between this and the change of the role would run without a record. */
+async function leaveFor({ db, membership, thisHost }: JoiningDeps, url: string, secret: string): Promise<void> {
+  const host = thisHost();
+  const { enabled } = db.get('host', host);
+  db.update('host', host, { enabled: false });
+  try {
+    await membership.join(url, [secret]);
+  } catch (error) {
+    db.update('host', host, { enabled });
+    failed(error);
   }
 }
 
