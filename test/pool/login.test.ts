@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import type { RecordOf } from '../../idl/index.js';
 import { createDispatch, type Dispatch } from '../../src/api/dispatch.js';
 import { encodeJson } from '../../src/api/json-value.js';
 import { surface } from '../../src/base/surface.js';
-import { nullRef } from '../../src/base/value.js';
+import { nullRef, recordWithDefaults } from '../../src/base/value.js';
 import { type Fixture, openFixture } from './fixture.js';
 
 /** What clients do first: log in, ask who and where they are, fetch every object, follow events. */
@@ -130,6 +131,18 @@ describe('network', () => {
     expect(db.get('network', island).purpose).to.deep.equal(['nbd']);
     const other = () => network.add_purpose(f.context(), island, 'insecure_nbd');
     expect(await f.failure(other)).to.deep.equal(['NETWORK_INCOMPATIBLE_PURPOSES', 'insecure_nbd', 'nbd']);
+  });
+
+  it('has a bridge of its own', async () => {
+    const { network } = f.pool.dispatch.handlers;
+    const defaults = recordWithDefaults('network') as RecordOf<'network'>;
+    const create = (bridge: string) => network.create(f.context(), { ...defaults, managed: true, bridge });
+    const bridges = [await create(''), await create('xenbr7'), await create('')].map(
+      (ref) => f.pool.db.get('network', ref).bridge,
+    );
+    expect(bridges).to.deep.equal(['xapi0', 'xenbr7', 'xapi1']);
+    expect(await f.failure(() => create('xenbr7'))).to.deep.equal(['BRIDGE_NAME_EXISTS', 'xenbr7']);
+    expect((await f.failure(() => create('b'.repeat(16))))[0]).to.equal('INVALID_VALUE');
   });
 
   it('loses an interface only while no VM uses it', async () => {

@@ -3,10 +3,18 @@ import { XapiError } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
 import type { HandlerDeps } from '../handler-deps.js';
 
+/** Linux names interfaces with so many characters. */
+const longestBridge = 15;
+
 export function networkHandlers({ db }: HandlerDeps): ClassHandlers<'network'> {
   return {
     async create(_context, { name_label, name_description, MTU, other_config, bridge, managed, tags }) {
-      const name = bridge === '' ? freeBridge(db.all('network').map(([, network]) => network.bridge)) : bridge;
+      const taken = db.all('network').map(([, network]) => network.bridge);
+      if (bridge.length > longestBridge) {
+        throw new XapiError('INVALID_VALUE', ['bridge', `${bridge} (allowed: at most ${longestBridge} characters)`]);
+      }
+      if (managed && taken.includes(bridge)) throw new XapiError('BRIDGE_NAME_EXISTS', [bridge]);
+      const name = bridge === '' ? freeBridge(taken) : bridge;
       const given = { name_label, name_description, MTU, other_config, bridge: name, managed, tags };
       const ref = db.create('network', given);
       await db.saved();
