@@ -77,11 +77,14 @@ export async function kill(child: ChildProcess, signal: NodeJS.Signals = 'SIGKIL
 
 /** Ask again until there is an answer; the test's own time limit ends it. */
 export async function eventually<T>(ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  for (;;) {
+  // Nobody waits so long: a test that has failed is not to keep the run from ending.
+  const until = Date.now() + 60_000;
+  while (Date.now() < until) {
     const answer = await ask();
     if (answer !== undefined) return answer;
     await delay(5);
   }
+  throw new Error('what was waited for has not come within 60 s');
 }
 
 /** A small domain of every kind of memory that writes a lot. */
