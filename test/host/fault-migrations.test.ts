@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { DomainSpec } from '../../src/base/hypervisor-protocol.js';
 import { type Side, steps } from '../../src/migrate/protocol.js';
-import { migrate, openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
+import { goesOn, migrate, openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
 import { openDescriptors } from '../wire/connections.js';
 
 describe('a migration that a fault rule breaks', function () {
@@ -29,18 +29,6 @@ describe('a migration that a fault rule breaks', function () {
     }
   });
 
-  /** The VM runs at the source as if nothing had been, nothing is left at the destination. */
-  async function goesOn(): Promise<void> {
-    const { source, destination } = hosts;
-    const [here, ...more] = await source.simulator.list();
-    expect(more).to.deep.equal([]);
-    expect(here).to.include({ uuid: domain.uuid, state: 'running' });
-    if (here !== undefined) expect(await source.simulator.verify(here.handle)).to.include({ badPages: 0 });
-    expect(await destination.simulator.list()).to.deep.equal([]);
-    const { total, free } = await destination.simulator.memory();
-    expect(free).to.equal(total);
-  }
-
   /** Connections that are kept alive for calls are as many before as after. */
   async function noMoreThan(before: ReadonlySet<string>): Promise<void> {
     while (openDescriptors().size > before.size) await delay(10);
@@ -59,7 +47,7 @@ describe('a migration that a fault rule breaks', function () {
         expect(outcome.status).to.equal('failure');
         if (side === 'source') expect(JSON.stringify(outcome)).to.contain(`broken at ${step}`);
         expect(await call(side, 'list')).to.have.deep.nested.property('[0].fired', 1);
-        await goesOn();
+        await goesOn(hosts.source, hosts.destination, domain);
       });
     }
   }
@@ -71,7 +59,7 @@ describe('a migration that a fault rule breaks', function () {
         const outcome = await migrate(hosts.source, requestTo(hosts.destination, domain, true));
         expect(outcome.status).to.equal('failure');
         expect(await call(side, 'list')).to.have.deep.nested.property('[0].fired', 1);
-        await goesOn();
+        await goesOn(hosts.source, hosts.destination, domain);
       });
     }
   }
@@ -99,7 +87,7 @@ describe('a migration that a fault rule breaks', function () {
       const outcome = await migrate(hosts.source, requestTo(hosts.destination, domain, compress !== 'none'));
       expect(outcome.status).to.equal('failure');
       expect(await call(side, 'list')).to.have.deep.nested.property('[0].fired', 1);
-      await goesOn();
+      await goesOn(hosts.source, hosts.destination, domain);
       await noMoreThan(before);
     });
   }

@@ -1,19 +1,8 @@
 import { expect } from 'chai';
 import type { DomainSpec } from '../../src/base/hypervisor-protocol.js';
 import type { MigrationOutcome } from '../../src/migrate/request.js';
-import { migrate, openTestHost, outcomeOf, requestTo, type TestHost, testDomain } from '../support/hosts.js';
+import { goesOn, migrate, openTestHost, outcomeOf, requestTo, type TestHost, testDomain } from '../support/hosts.js';
 import { type Damage, type NetworkProxy, openProxy } from '../support/proxy.js';
-
-/** The VM runs at the source as if nothing had been, nothing is left at the destination. */
-async function goesOn(source: TestHost, destination: TestHost, domain: DomainSpec): Promise<void> {
-  const [here, ...more] = await source.simulator.list();
-  expect(more).to.deep.equal([]);
-  expect(here).to.include({ uuid: domain.uuid, state: 'running' });
-  if (here !== undefined) expect(await source.simulator.verify(here.handle)).to.include({ badPages: 0 });
-  expect(await destination.simulator.list()).to.deep.equal([]);
-  const { total, free } = await destination.simulator.memory();
-  expect(free).to.equal(total);
-}
 
 /** The text of a failure. */
 function failureOf(outcome: MigrationOutcome): string {

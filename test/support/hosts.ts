@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { expect } from 'chai';
 import { createHostRpc } from '../../src/api/host-rpc.js';
 import { createHttpApi } from '../../src/api/http-api.js';
 import { createSimulator, type Simulator } from '../../src/backend/simulator.js';
@@ -167,4 +168,15 @@ export async function outcomeOf(source: TestHost, migrationId: string): Promise<
     }
     since = next;
   }
+}
+
+/** The VM runs at the source as if nothing had been, nothing is left at the destination. */
+export async function goesOn(source: TestHost, destination: TestHost, domain: DomainSpec): Promise<void> {
+  const [here, ...more] = await source.simulator.list();
+  expect(more).to.deep.equal([]);
+  expect(here).to.include({ uuid: domain.uuid, state: 'running' });
+  if (here !== undefined) expect(await source.simulator.verify(here.handle)).to.include({ badPages: 0 });
+  expect(await destination.simulator.list()).to.deep.equal([]);
+  const { total, free } = await destination.simulator.memory();
+  expect(free).to.equal(total);
 }
