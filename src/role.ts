@@ -44,6 +44,9 @@ interface OpenRole {
 /** How long to wait between attempts to reach the coordinator, in milliseconds. */
 const joinPauseMs = 1_000;
 
+/** How often a member asks whether its coordinator knows it still, in milliseconds. */
+const askAgainMs = 10_000;
+
 /** Between the end of the call that changes the role and the change, so that who asked for it gets the answer. */
 const changeDelayMs = 500;
 
@@ -140,9 +143,9 @@ async function coordinate(init: RoleInit, change: () => void): Promise<OpenRole>
     source,
     secrets,
     // Two hosts that join each other would leave nobody to be the coordinator.
-    join: async (state) => {
+    join: async (state, again) => {
       if (leaving) throw new XapiError('OPERATION_NOT_ALLOWED', ['this host is joining another pool itself']);
-      return pool.join(state);
+      return pool.join(state, again);
     },
   });
   return { onRequest: createHttpApi(pool.dispatch, { [xenopsPath]: rpc }), close: pool.close };
@@ -193,20 +196,30 @@ async function forgetWhatWasLeft({ identity, store, config, log }: RoleInit): Pr
   await identity.forgotten();
 }
 
-/** A member tells its coordinator that it is there, until the coordinator has heard. */
+/**
+ * A member tells its coordinator that it is there, until the coordinator has heard; and again from time to time, as one that was
+ * restored from a backup, or began with an empty database, does not know its members.
+ */
 async function keepJoining(
   { engine, identity, log }: RoleInit,
   coordinator: string,
   signal: AbortSignal,
 ): Promise<void> {
-  for (let failures = 0; !signal.aborted; failures += 1) {
+  let joined = false;
+  for (let failures = 0; !signal.aborted; ) {
     try {
-      await joinCoordinator(coordinator, identity.secrets, await engine.service.state());
-      return log.info(`joined the pool of ${coordinator}`);
+      await joinCoordinator(coordinator, identity.secrets, await engine.service.state(), joined, signal);
+      if (!joined) log.info(`joined the pool of ${coordinator}`);
+      joined = true;
+      failures = 0;
     } catch (error) {
-      if (failures === 0) log.warn(`the coordinator has not let this host in yet: ${messageOf(error)}`);
-      await pause(joinPauseMs, undefined, { signal }).catch(() => undefined);
+      if (signal.aborted) return;
+      const what = joined ? 'the coordinator does not answer' : 'the coordinator has not let this host in yet';
+      if (failures === 0) log.warn(`${what}: ${messageOf(error)}`);
+      failures += 1;
     }
+    const wait = failures === 0 ? askAgainMs : joinPauseMs;
+    await pause(wait, undefined, { signal, ref: false }).catch(() => undefined);
   }
 }
 

@@ -23,7 +23,7 @@ export interface HostRpcDeps {
   readonly source: Pick<Migrations, 'mayRun'>;
   readonly secrets: Secrets;
   /** A member reports itself; on the coordinator alone. */
-  readonly join?: (state: HostState) => Promise<unknown>;
+  readonly join?: (state: HostState, again: boolean) => Promise<unknown>;
   /** What the coordinator asks of this host as a member; on a member alone. */
   readonly control?: MemberControl;
 }
@@ -59,7 +59,9 @@ export function createHostRpc({ service, destination, source, secrets, join, con
     events: (since: unknown, seconds: unknown) =>
       service.events(numberOf('since', since, Number.MAX_SAFE_INTEGER), numberOf('timeout', seconds, longestPoll)),
     ...Object.fromEntries(Object.entries(service.storage).map(([name, call]) => [`storage.${name}`, call as Call])),
-    ...(join === undefined ? {} : { join: (state: unknown) => join(checkHostState(state)) }),
+    ...(join === undefined
+      ? {}
+      : { join: (state: unknown, again: unknown) => join(checkHostState(state), again === true) }),
     ...(control === undefined
       ? {}
       : {

@@ -60,9 +60,15 @@ function remoteStorage(json: RpcClient['json'], secrets: Secrets): HostStorage {
   };
 }
 
-/** Tell the coordinator that this host is there. */
-export async function joinCoordinator(coordinator: string, secrets: Secrets, state: HostState): Promise<void> {
-  await ask(coordinator, secrets, 'join', [state]);
+/** Tell the coordinator that this host is there. @param again one that knows the host where it is has nothing to do */
+export async function joinCoordinator(
+  coordinator: string,
+  secrets: Secrets,
+  state: HostState,
+  again = false,
+  signal?: AbortSignal,
+): Promise<void> {
+  await ask(coordinator, secrets, 'join', [state, again], signal);
 }
 
 /** What a coordinator asks of a member as a host of its pool. */
@@ -81,11 +87,19 @@ export function controlMember(url: string, secrets: Secrets): MemberControl {
   };
 }
 
-async function ask(url: string, secrets: Secrets, method: string, params: readonly unknown[]): Promise<void> {
+async function ask(
+  url: string,
+  secrets: Secrets,
+  method: string,
+  params: readonly unknown[],
+  signal?: AbortSignal,
+): Promise<void> {
   const client = createRpcClient(`${url}${xenopsPath}`);
+  signal?.addEventListener('abort', client.close, { once: true });
   try {
     await withSecret(secrets, (secret) => client.json(method, [secret, ...params], joinTimeoutMs));
   } finally {
+    signal?.removeEventListener('abort', client.close);
     client.close();
   }
 }

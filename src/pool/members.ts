@@ -39,8 +39,8 @@ export interface MembersDeps extends ResidenceDeps {
 export interface Members {
   /** Begin to follow the coordinator's own host and the members that are known. */
   start(): void;
-  /** A member's daemon has started: make or update its rows and follow it. */
-  join(state: HostState): Promise<Ref<'host'>>;
+  /** A member's daemon has started: make or update its rows and follow it. @param again it only asks whether it is known, where it is */
+  join(state: HostState, again?: boolean): Promise<Ref<'host'>>;
   /** @throws HANDLE_INVALID, HOST_OFFLINE for a host of which no address is known */
   service(host: Ref<'host'>): HostService;
   url(host: Ref<'host'>): string;
@@ -101,7 +101,7 @@ export function createMembers(deps: MembersDeps): Members {
         follow(host, url, deps.connect(url));
       }
     },
-    async join(joining) {
+    async join(joining, again = false) {
       const before = db.findByUuid('host', joining.uuid);
       if (before === own.host) {
         throw new XapiError('INVALID_VALUE', [
@@ -110,6 +110,7 @@ export function createMembers(deps: MembersDeps): Members {
         ]);
       }
       const known = before && followed.get(before);
+      if (again && before !== undefined && known?.url === joining.url) return before;
       if (known !== undefined && known.url !== joining.url) await assertNoTwin(known, joining);
       const service = known?.url === joining.url ? known.service : deps.connect(joining.url);
       // From when it is live on, it is asked where it is now.

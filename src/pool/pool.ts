@@ -65,7 +65,7 @@ export interface Pool {
   readonly dispatch: DispatchDeps;
   readonly db: Database;
   /** A member's daemon has started. */
-  join(state: HostState): Promise<Ref<'host'>>;
+  join(state: HostState, again?: boolean): Promise<Ref<'host'>>;
   close(): Promise<void>;
 }
 

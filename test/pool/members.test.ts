@@ -99,6 +99,19 @@ describe('members', () => {
     await f.until(() => f.pool.db.get('VM', vm).power_state === 'Halted');
   });
 
+  it('is told again and again of a member, which counts where it is not known', async () => {
+    const again = () => f.pool.join(f.b.state(), true);
+    const hostB = await again();
+    expect(metrics(hostB).live).to.equal(true);
+    await f.pool.dispatch.handlers.host.disable(f.context(), hostB, true);
+    const generation = f.pool.db.modified('host', hostB);
+    expect(await again()).to.equal(hostB);
+    expect([f.pool.db.get('host', hostB).enabled, f.pool.db.modified('host', hostB)]).to.deep.equal([
+      false,
+      generation,
+    ]);
+  });
+
   it('takes no other host for one whose address that has now', async () => {
     const vm = await f.runningVm();
     f.b.reachable = false;
