@@ -8,7 +8,7 @@ import type { CompressionLevel, ConvergenceRule, CopyFigures } from '../base/emu
 
 import { messageOf, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import { sendSuccess } from '../wire/handshake.js';
+import { PeerError, sendSuccess } from '../wire/handshake.js';
 import type { RawSocket } from '../wire/raw-socket.js';
 import type { ZstdCommand } from '../wire/zstd-pipe.js';
 import type { ImageLimits } from '../xenops/image.js';
@@ -179,9 +179,22 @@ export function agreedOf(row: SourceRow): Agreed {
   return row.agreed;
 }
 
+/** A destination that fails closes what it has, and says why a moment later: so long we wait to hear it, in milliseconds. */
+export const explanationMs = 500;
+
 /** Wait for the destination at a point; what goes wrong then is on its side. */
 export async function recv(attempt: Attempt, point: SynchronisationPoint, from: RawSocket): Promise<void> {
-  await awaitPoint(attempt, point, () => hear(from));
+  await awaitPoint(attempt, point, () => hear(from).catch((error: unknown) => explain(attempt, from, error)));
+}
+
+/** A destination that fails closes every channel, and says why on the control channel alone. */
+async function explain({ control }: Attempt, from: RawSocket, error: unknown): Promise<never> {
+  if (control !== undefined && control !== from && !(error instanceof PeerError)) {
+    await within(hear(control), explanationMs, 'no reason').catch((said: unknown) => {
+      if (said instanceof PeerError) throw said;
+    });
+  }
+  throw error;
 }
 
 /** The same for a handshake that is listened for already. */

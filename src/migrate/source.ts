@@ -25,6 +25,7 @@ import {
   type Decision,
   elapsed,
   enter,
+  explanationMs,
   keepChannel,
   ofDestination,
   placeOf,
@@ -40,8 +41,6 @@ import {
 import { decide } from './source-decision.js';
 import { abandon, conclude } from './source-outcome.js';
 
-/** A destination that fails breaks the stream first; so long we wait to hear why. */
-const explanationMs = 500;
 const brokenStream = /\b(EPIPE|ECONNRESET|SIGPIPE|[Bb]roken pipe|Connection reset|closed)\b/;
 
 /** Migrate a VM away, and say how it ended. Never throws: a failure is an outcome. */

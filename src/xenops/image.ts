@@ -29,7 +29,7 @@ import {
   verifySignature,
 } from '../wire/suspend-image.js';
 import { CodecError, openCompressor, openDecompressor, type ZstdCommand, type ZstdPipe } from '../wire/zstd-pipe.js';
-import { type Direction, type ProgressWatch, watchProgress } from './progress-watch.js';
+import { type Direction, watchProgress } from './progress-watch.js';
 
 export interface ImageChannels {
   readonly memory: RawStream;
@@ -126,7 +126,7 @@ export async function saveImage(init: SaveInit): Promise<SaveResult> {
           await write(memory, encodeHeader('libxc'));
         } else for (const stream of vgpu.values()) await write(stream, encodeHeader('vgpu'));
       },
-      onSuspend: () => attempt.watch.without(init.onSuspend),
+      onSuspend: () => attempt.own(init.onSuspend),
       onFigures(figures) {
         copy = figures;
         init.onFigures?.(figures);
@@ -192,8 +192,8 @@ export async function restoreImage(init: ImageInit): Promise<void> {
   });
 }
 
-async function begin({ onBegin }: ImageInit, { watch }: Running): Promise<void> {
-  if (onBegin !== undefined) await watch.without(onBegin);
+async function begin({ onBegin }: ImageInit, { own }: Running): Promise<void> {
+  if (onBegin !== undefined) await own(onBegin);
 }
 
 function codecResults(init: ImageInit, streams: readonly Stream[]) {
@@ -267,9 +267,10 @@ async function openStreams({ channels, zstd, limits, onHelper }: ImageInit, open
 interface Running {
   /** Aborted when something has failed, or from outside. */
   readonly signal: AbortSignal;
-  readonly watch: ProgressWatch;
   /** The emu-manager processes that were started. */
   readonly emus: number[];
+  /** A step of our own; where it fails, that is the cause, whatever the other side says of the stream that ends because of it. */
+  own(step: () => Promise<void>): Promise<void>;
 }
 
 /** Run the work; whatever fails first, a codec included, ends the rest. When this settles no process is left. */
@@ -283,7 +284,11 @@ async function withStreams<T>(
   const signal = AbortSignal.any([init.signal, stop.signal]);
   let codecFailure: unknown;
   // What ends because of it, here and at the other side, is no cause.
-  let stall: XapiError | undefined;
+  let first: unknown;
+  const fail = (error: unknown): void => {
+    if (!signal.aborted) first = error;
+    stop.abort(error);
+  };
   for (const { pipe } of streams) {
     pipe?.done.catch((error: unknown) => {
       if (!(error instanceof CodecError && error.isConsequence)) {
@@ -301,12 +306,14 @@ async function withStreams<T>(
     // A codec holds much back: what goes into it moves the copy on as well.
     directions: codecs.length > 0 ? ['read', 'written'] : [watched.direction],
     limitMs: watched.limitMs,
-    onStall(error) {
-      if (!signal.aborted) stall = error;
-      stop.abort(error);
-    },
+    onStall: fail,
   });
-  const running = work({ signal, watch, emus });
+  const own = (step: () => Promise<void>): Promise<void> =>
+    watch.without(step).catch((error: unknown) => {
+      fail(error);
+      throw error;
+    });
+  const running = work({ signal, emus, own });
   try {
     return await untilAborted(running, signal);
   } catch (error) {
@@ -314,7 +321,7 @@ async function withStreams<T>(
     for (const { plain } of streams) plain.destroy();
     const exits = Promise.allSettled(streams.map(({ pipe }) => pipe?.done));
     await Promise.race([exits, setTimeout(codecGraceMs)]);
-    const cause = stall ?? (init.signal.aborted ? init.signal.reason : (codecFailure ?? error));
+    const cause = first ?? (init.signal.aborted ? init.signal.reason : (codecFailure ?? error));
     await Promise.all(streams.map(({ pipe }) => pipe?.stop()));
     await Promise.allSettled([exits, running]);
     throw cause;
