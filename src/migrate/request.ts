@@ -19,7 +19,7 @@ export interface MigrateRequest {
   readonly task: string;
   /** The uuid of the VM here. */
   readonly uuid: string;
-  /** The name of the source host, for messages. */
+  /** The uuid of the source host, for messages. */
   readonly source: string;
   readonly destination: Destination;
   /** What the destination needs to know of the VM; goes to VM.receive. */

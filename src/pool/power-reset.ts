@@ -176,9 +176,9 @@ function writeDownSilent({ db }: PowerResetDeps, vm: VmRef, inquiry: Inquiry): v
 async function giveUpMigrations({ db, table }: PowerResetDeps, vm: VmRef, inquiry: Inquiry): Promise<void> {
   const { uuid } = db.get('VM', vm);
   await db.saved();
-  for (const { id, request, destination } of inquiry.departures) {
+  for (const { id, request } of inquiry.departures) {
     const { destination: to, source } = request;
-    const there = to.kind === 'pool' ? (db.find('host', destination as HostRef)?.name_label ?? to.hostUuid) : to.master;
+    const there = to.kind === 'pool' ? to.hostUuid : to.master;
     const params = [uuid, source, there, 'given up: an operator has settled the VM with VM.power_state_reset'];
     await table.giveUp(id, { status: 'failure', error: { code: 'VM_MIGRATE_FAILED', params } });
   }

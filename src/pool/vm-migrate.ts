@@ -142,7 +142,7 @@ function departure(
       migrationId: id,
       task: task.ref,
       uuid: db.get('VM', vm).uuid,
-      source: db.get('host', source).name_label,
+      source: db.get('host', source).uuid,
       destination: plan.destination,
       metadata: plan.metadata,
       compress: compressionAsked(options, plan.host === source, poolDefault),

@@ -53,7 +53,8 @@ describe('VM.pool_migrate', () => {
   it('asks the source, shows the progress, moves the record, and tells what was done', async () => {
     const { task, call } = begin({ compress: 'On' });
     const request = await asked(f.a);
-    expect(request).to.deep.include({ uuid: row().uuid, source: 'a', compress: true, task: task.ref });
+    const { uuid: source } = f.pool.db.get('host', f.hostA);
+    expect(request).to.deep.include({ uuid: row().uuid, source, compress: true, task: task.ref });
     expect(request.destination).to.deep.include({ kind: 'pool', url: f.b.url });
     expect(request.metadata).to.deep.include({ version: 1, paused: false });
     expect(request.metadata.domain).to.deep.include({ uuid: row().uuid, memoryBytes: gib });
