@@ -59,7 +59,7 @@ describe('The host-level calls', () => {
     ['start', [domain, true]],
     ['migrate', [request]],
     ['receive', [{ migrationId: 'id', metadata }]],
-    ['join', [state]],
+    ['join', [state, true]],
     ['pause', [domain.uuid]],
     ['shutdown', [domain.uuid, true]],
     ['cancel', ['id']],
