@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { createHostRpc } from './api/host-rpc.js';
 import { createHttpApi } from './api/http-api.js';
 import type { Config } from './base/config.js';
+import { untilAborted } from './base/deadline.js';
 import type { DispatchDeps } from './base/dispatch-deps.js';
 import { messageOf, XapiError } from './base/errors.js';
 import type { Log } from './base/log.js';
@@ -208,7 +209,8 @@ async function keepJoining(
   let joined = false;
   for (let failures = 0; !signal.aborted; ) {
     try {
-      await joinCoordinator(coordinator, identity.secrets, await engine.service.state(), joined, signal);
+      const state = await untilAborted(engine.service.state(), signal);
+      await joinCoordinator(coordinator, identity.secrets, state, joined, signal);
       if (!joined) log.info(`joined the pool of ${coordinator}`);
       joined = true;
       failures = 0;

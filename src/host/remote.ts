@@ -94,6 +94,7 @@ async function ask(
   params: readonly unknown[],
   signal?: AbortSignal,
 ): Promise<void> {
+  signal?.throwIfAborted();
   const client = createRpcClient(`${url}${xenopsPath}`);
   signal?.addEventListener('abort', client.close, { once: true });
   try {

@@ -110,6 +110,12 @@ export function assertNoDoubt({ uuid, other_config }: RecordView<'VM'>, key: str
   ]);
 }
 
+/** @throws OPERATION_NOT_ALLOWED for a key that says what is known of a VM's copies: no client adds it */
+export function assertNoMark(key: string): void {
+  if (key !== inDoubtKey && key !== leftBehindKey) return;
+  throw new XapiError('OPERATION_NOT_ALLOWED', [`other_config:${key} is set by the pool alone`]);
+}
+
 function leftBehind(db: Database, vm: Ref<'VM'>): string[] {
   return (db.get('VM', vm).other_config[leftBehindKey] ?? '').split(' ').filter((uuid) => uuid !== '');
 }

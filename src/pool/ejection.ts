@@ -86,8 +86,7 @@ function assertNoVms(db: Database, host: Ref<'host'>): void {
 }
 
 async function forget({ db, members, rotation }: EjectionDeps, host: Ref<'host'>): Promise<void> {
-  await members.forget(host);
-  removeHost(db, host);
+  await members.forget(host, () => removeHost(db, host));
   await rotation.left();
   await db.saved();
 }

@@ -2,7 +2,7 @@
 import type { ClassName, Ref } from '../../idl/index.js';
 import type { Rows } from '../base/dispatch-deps.js';
 import type { Database } from './database.js';
-import { assertNoDoubt, withDoubtsOf } from './doubt.js';
+import { assertNoDoubt, assertNoMark, withDoubtsOf } from './doubt.js';
 import { setIsATemplate } from './vm-template.js';
 
 /** A change is answered when it is durable. */
@@ -22,6 +22,7 @@ export function genericAccess(db: Database): Rows {
       return db.saved();
     },
     addToMap(cls, ref, field, key, value) {
+      if (cls === 'VM' && field === 'other_config') assertNoMark(key);
       db.addToMap(cls, ref as Ref, field, key, value);
       return db.saved();
     },

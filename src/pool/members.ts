@@ -48,10 +48,10 @@ export interface Members {
   state(host: Ref<'host'>): Promise<HostState>;
   /** Bring a VM's record, which the caller holds, to its domain on a host. @throws HOST_OFFLINE */
   settle(vm: Ref<'VM'>, host: Ref<'host'>): Promise<void>;
-  /** Ask a host anew that is shown as not live. @returns whether it answers */
+  /** Ask a host anew that is shown as not live. @returns whether it answers, or has come back meanwhile */
   revive(host: Ref<'host'>): Promise<boolean>;
-  /** Follow a host no more; it is no longer of the pool. */
-  forget(host: Ref<'host'>): Promise<void>;
+  /** Follow a host no more; it is no longer of the pool. @param removeRows removes its rows */
+  forget(host: Ref<'host'>, removeRows: () => void): Promise<void>;
   close(): void;
 }
 
@@ -69,6 +69,8 @@ const longestPause = 4_000;
 export function createMembers(deps: MembersDeps): Members {
   const { db, own, table } = deps;
   const followed = new Map<Ref<'host'>, Followed>();
+  /** Addresses of hosts that have the uuid of another one: these never take its place, not even while it does not answer. */
+  const twins = new Set<string>();
 
   const reachAt = (host: Ref<'host'>, url: string, service: HostService): Followed => {
     followed.get(host)?.stop.abort();
@@ -94,11 +96,10 @@ export function createMembers(deps: MembersDeps): Members {
   return {
     start() {
       follow(own.host, own.url, own.service);
+      for (const [host] of db.all('host')) if (host !== own.host) markNotLive(db, host, deps.now());
       for (const [uuid, { url }] of table.entries()) {
         const host = db.findByUuid('host', uuid);
-        if (host === undefined || host === own.host) continue;
-        markNotLive(db, host, deps.now());
-        follow(host, url, deps.connect(url));
+        if (host !== undefined && host !== own.host) follow(host, url, deps.connect(url));
       }
     },
     async join(joining, again = false) {
@@ -111,7 +112,7 @@ export function createMembers(deps: MembersDeps): Members {
       }
       const known = before && followed.get(before);
       if (again && before !== undefined && known?.url === joining.url) return before;
-      if (known !== undefined && known.url !== joining.url) await assertNoTwin(known, joining);
+      if (known !== undefined && known.url !== joining.url) await assertNoTwin(known, joining, twins);
       const service = known?.url === joining.url ? known.service : deps.connect(joining.url);
       // From when it is live on, it is asked where it is now.
       if (before !== undefined) reachAt(before, joining.url, service);
@@ -131,18 +132,26 @@ export function createMembers(deps: MembersDeps): Members {
       if (db.find('VM', vm) !== undefined) settle(deps, vm, host, now);
     },
     async revive(host) {
-      const { service, url } = find(host);
+      const member = followed.get(host);
+      if (member === undefined) return false;
+      const { service, url } = member;
       const answers = await readState(db, host, service).then(
         () => true,
         () => false,
       );
+      // It has come back by itself meanwhile, perhaps at another address.
+      if (followed.get(host) !== member) return true;
       if (answers) follow(host, url, service);
       return answers;
     },
-    async forget(host) {
+    async forget(host, removeRows) {
+      const { uuid } = db.get('host', host);
       followed.get(host)?.stop.abort();
       followed.delete(host);
-      await table.remove(db.get('host', host).uuid);
+      removeRows();
+      await db.saved();
+      // Last: an address of which there is no host does no harm, and a host without an address could not be asked ever.
+      await table.remove(uuid);
     },
     close() {
       for (const { stop } of followed.values()) stop.abort();
@@ -162,14 +171,22 @@ async function readState(db: Database, host: Ref<'host'>, service: HostService):
 /**
  * A copy of a host's state directory would take its place, and leave its VMs to nobody. A host that has moved answers at its old address
  * no more, or says that it is at the new one.
+ * @param twins the addresses of those found before; one that is found is put there
  * @throws OPERATION_NOT_ALLOWED
  */
-async function assertNoTwin({ service, url }: Followed, { uuid, name, url: newUrl }: HostState): Promise<void> {
-  const there = await within(service.state(), answerMs, 'no state').catch(() => undefined);
-  if (there?.uuid !== uuid || there.url === newUrl) return;
-  const twins = `host ${there.name} at ${url} and host ${name} at ${newUrl} have the same uuid, ${uuid}`;
-  const remedy = 'as after a copy of a state directory: begin one of them with an empty one';
-  throw new XapiError('OPERATION_NOT_ALLOWED', [`${twins}, ${remedy}`]);
+async function assertNoTwin(
+  { service, url }: Followed,
+  { uuid, name, url: newUrl }: HostState,
+  twins: Set<string>,
+): Promise<void> {
+  if (!twins.has(newUrl)) {
+    const there = await within(service.state(), answerMs, 'no state').catch(() => undefined);
+    if (there?.uuid !== uuid || there.url === newUrl) return;
+    twins.add(newUrl);
+  }
+  const both = `the host at ${url} and host ${name} at ${newUrl} have the same uuid, ${uuid}`;
+  const remedy = 'as after a copy of a state directory: begin one of them with an empty one, at another address';
+  throw new XapiError('OPERATION_NOT_ALLOWED', [`${both}, ${remedy}`]);
 }
 
 /** Follow a host until it is let go of. */
@@ -261,6 +278,12 @@ async function act(deps: MembersDeps, state: HostState, service: HostService, fo
       reason,
     });
     await service.doubt(uuid, reason).catch((error: unknown) => deps.log.error(`VM ${uuid} is not paused`, { error }));
+  }
+  for (const uuid of found.settled) {
+    deps.log.info(`VM ${uuid} was settled while host ${state.name} was away: its migration from there is over`);
+    await service.forceSettlement(uuid, 'elsewhere').catch((error: unknown) => {
+      deps.log.warn(`VM ${uuid}: its source is not told that it was settled`, { error });
+    });
   }
   for (const uuid of found.ended) {
     deps.log.info(`the guest of VM ${uuid} has shut down`);

@@ -27,6 +27,8 @@ export interface Findings {
   readonly doubles: readonly (readonly [uuid: string, reason: string])[];
   /** Uuids of domains whose guest has shut down by itself. */
   readonly ended: readonly string[];
+  /** Uuids of VMs that were settled while this host, the source of their migration, was away: it asks for an outcome still. */
+  readonly settled: readonly string[];
 }
 
 type Domain = HostState['domains'][number];
@@ -40,6 +42,7 @@ export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostSta
   const domains = new Map(state.domains.map((domain) => [domain.uuid, domain]));
   const doubles: [uuid: string, reason: string][] = [];
   const ended: string[] = [];
+  const settled: string[] = [];
   let stale = false;
   const known = state.domains.flatMap(({ uuid }) => db.findByUuid('VM', uuid) ?? []);
   const left = db.all('VM').flatMap(([ref]) => (isLeftBehind(db, ref, state.uuid) ? [ref] : []));
@@ -54,12 +57,13 @@ export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostSta
     else if (db.modified('VM', ref) > readAt) stale = true;
     else if (domain?.state === 'shutdown') ended.push(vm.uuid);
     else if (!here && (isLeftBehind(db, ref, state.uuid) || (domain !== undefined && !isAtRest(vm)))) {
-      if (abandoned(deps, ref, host, state, domain)) doubles.push([vm.uuid, whyNotHere(db, vm)]);
+      if (domain === undefined && state.leaving?.includes(vm.uuid)) settled.push(vm.uuid);
+      else if (abandoned(deps, ref, host, state, domain)) doubles.push([vm.uuid, whyNotHere(db, vm)]);
     } else if (domain === undefined && state.leaving?.includes(vm.uuid)) continue;
     else if (domain === undefined) lost(deps, ref, vm, host, state);
     else settle(deps, ref, host, state);
   }
-  return { stale, doubles, ended };
+  return { stale, doubles, ended, settled };
 }
 
 /**

@@ -3,6 +3,7 @@ import type { RecordOf, Ref } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
 import type { Database } from './database.js';
 import { domainSpec } from './domain-spec.js';
+import { withoutDoubts } from './doubt.js';
 import { assertMemoryLimits } from './vm-memory.js';
 
 type VM = RecordOf<'VM'>;
@@ -67,9 +68,17 @@ export function createVm(db: Database, args: Readonly<VM>, now: Date): Ref<'VM'>
   assertNumbers(args);
   if (!args.is_a_template) domainSpec({ ...args, uuid: '' }, []);
   const fields = Object.fromEntries(given.map((name) => [name, args[name]])) as Partial<VM>;
+  const other_config = withoutDoubts(args.other_config);
   const domain_type = args.domain_type === 'unspecified' ? 'hvm' : args.domain_type;
   const metrics = db.create('VM_metrics', { install_time: now, last_updated: now, state: ['halted'] });
-  return db.create('VM', { ...fields, domain_type, metrics, domid: -1, memory_target: args.memory_dynamic_max });
+  return db.create('VM', {
+    ...fields,
+    other_config,
+    domain_type,
+    metrics,
+    domid: -1,
+    memory_target: args.memory_dynamic_max,
+  });
 }
 
 function assertNumbers(vm: Readonly<VM>): void {

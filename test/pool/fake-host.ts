@@ -33,6 +33,8 @@ export interface FakeHost {
   readonly machine: MachineDescription;
   /** VMs that it may yet take. */
   readonly arriving: string[];
+  /** VMs that it has sent, of which it knows no outcome. */
+  readonly leaving: string[];
   /** How often it was asked for its state. */
   looks: number;
   reachable: boolean;
@@ -151,6 +153,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     async forceSettlement(vm, runs) {
       assertWilling();
       host.settled.push([vm, runs]);
+      if (host.leaving.includes(vm)) host.leaving.splice(host.leaving.indexOf(vm), 1);
       const known = domains.get(vm);
       if (known === undefined && runs === 'elsewhere') return;
       if (known?.inDoubt === undefined) throw new XapiError('OPERATION_NOT_ALLOWED', [`${vm} is not in doubt`]);
@@ -200,6 +203,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     settled: [],
     machine,
     arriving: [],
+    leaving: [],
     looks: 0,
     reachable: true,
     memoryFree: 8 * gib,
@@ -220,6 +224,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       machine,
       domains: [...domains].map(([vm, domain]) => ({ uuid: vm, ...domain })),
       arriving: [...host.arriving],
+      leaving: [...host.leaving],
       suspended: [...suspended],
     }),
   };

@@ -127,7 +127,13 @@ describe('members', () => {
     expect(f.pool.db.get('VM', vm)).to.include({ power_state: 'Running', resident_on: f.hostA });
   });
 
-  it('takes no second host with the uuid of one that answers, and one that has moved', async () => {
+  it('takes a host at another address once it does not answer at the old one', async () => {
+    const hostB = await f.joinB();
+    f.b.reachable = false;
+    expect(await f.pool.join({ ...f.b.state(), url: 'http://127.0.0.1:8003' })).to.equal(hostB);
+  });
+
+  it('takes no second host with the uuid of one that answers, not even when that one is away for a while', async () => {
     const hostB = await f.joinB();
     const elsewhere = { ...f.b.state(), url: 'http://127.0.0.1:8003' };
     const [code, why] = await f.failure(() => f.pool.join(elsewhere));
@@ -135,7 +141,7 @@ describe('members', () => {
     expect(why).to.include(f.b.url).and.to.include(elsewhere.url).and.to.include(uuidOf(2));
     expect(metrics(hostB).live).to.equal(true);
     f.b.reachable = false;
-    expect(await f.pool.join(elsewhere)).to.equal(hostB);
+    expect((await f.failure(() => f.pool.join(elsewhere)))[0]).to.equal('OPERATION_NOT_ALLOWED');
   });
 
   it('pauses a VM that runs where it is not meant to be', async () => {

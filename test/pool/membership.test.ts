@@ -107,6 +107,14 @@ describe('the membership of a pool', () => {
       expect(f.pool.db.count('host')).to.equal(1);
     });
 
+    it('forgets a host whose address is not known, as when the daemon ended while it joined', async () => {
+      await f.store.table('members').remove(f.b.state().uuid);
+      f = await f.restart();
+      expect(isLive(hostB)).to.equal(false);
+      expect(await destroy(hostB)).to.deep.equal([]);
+      expect(f.pool.db.count('host')).to.equal(1);
+    });
+
     it('refuses one that is back already', async () => {
       await loseB();
       f.b.reachable = true;

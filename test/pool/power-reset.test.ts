@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import type { Ref } from '../../idl/index.js';
-import { nullRef } from '../../src/base/value.js';
+import type { RecordOf, Ref } from '../../idl/index.js';
+import { nullRef, recordWithDefaults } from '../../src/base/value.js';
 import type { MigrateRequest } from '../../src/host/service.js';
 import { leftBehindKey } from '../../src/pool/doubt.js';
 import { type FakeHost, report } from './fake-host.js';
@@ -86,6 +86,13 @@ describe('VM.power_state_reset', () => {
     await reset();
     await access.set('VM', vm, 'other_config', { [key]: 'of before' });
     expect(row().other_config).to.deep.equal({});
+    for (const name of [key, leftBehindKey]) {
+      const [code] = await f.failure(() => access.addToMap('VM', vm, 'other_config', name, 'a client'));
+      expect(code).to.equal('OPERATION_NOT_ALLOWED');
+    }
+    const copied = { ...(recordWithDefaults('VM') as RecordOf<'VM'>), ...row(), other_config: { a: 'b', [key]: 'x' } };
+    const made = await handlers().create(f.context(), copied);
+    expect(f.pool.db.get('VM', made).other_config).to.deep.equal({ a: 'b' });
   });
 
   it('has a destination that answers refuse before the source goes on', async () => {
@@ -162,6 +169,23 @@ describe('VM.power_state_reset', () => {
     expect([f.a.state().domains, f.b.state().domains]).to.deep.equal([[], []]);
     await handlers().start_on(f.context(), vm, hostB, false, false);
     expect(row()).to.include({ power_state: 'Running', resident_on: hostB });
+  });
+
+  it('tells a source that comes back without its copy that the VM was settled meanwhile', async () => {
+    await leaveInDoubt();
+    await lose(f.b, hostB);
+    await lose(f.a, f.hostA);
+    await reset();
+    expect(row().other_config[leftBehindKey]).to.include(f.a.state().uuid);
+    f.a.domain(uuid, undefined);
+    f.a.leaving.push(uuid);
+    await find(f.a, f.hostA);
+    while (f.a.settled.length === 0) await turn();
+    f.a.emit({ kind: 'domain-gone', uuid: 'none' });
+    await f.until(() => row().other_config[leftBehindKey] === f.b.state().uuid);
+    expect(f.a.settled).to.deep.equal([[uuid, 'elsewhere']]);
+    await handlers().start_on(f.context(), vm, f.hostA, false, false);
+    expect(row()).to.include({ power_state: 'Running', resident_on: f.hostA });
   });
 
   it('gives up a migration whose source is gone, and ends its call; one whose source answers can be cancelled', async () => {
