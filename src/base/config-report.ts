@@ -26,9 +26,10 @@ export function checkConfig(init: ConfigInit): { lines: string[]; exitCode: numb
   return { lines: [...values, ...warnings, ...errors], exitCode: problems.length > 0 ? 1 : 0 };
 }
 
-/** In quotes where a file needs them: a value with a `#`, a backslash, a quote at its beginning, or space around it. */
+/** As a file needs it: in quotes with a `#`, a backslash, a quote at its beginning, or space around it; escaped, if it has both quotes. */
 function quoted(value: string): string {
   if (!/[#\\]|^["'\s]|\s$/.test(value)) return value;
+  if (value.includes('"') && value.includes("'")) return value.replace(/[#\\]/g, '\\$&');
   const quote = value.includes('"') ? "'" : '"';
   return quote + value + quote;
 }

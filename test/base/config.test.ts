@@ -253,7 +253,7 @@ describe('the configuration', () => {
     });
 
     it('prints lines that are a configuration with the same values', () => {
-      write('simulator-memory = 3GiB\nmigration-compressor = xenguest\nhost-name = "a # \\b"\nzstd = \'"z\'');
+      write('simulator-memory = 3GiB\nemu-manager = /a"b\'c\\#\nhost-name = "a # \\b"\nzstd = \'"z\'');
       const before = read().config;
       write(checkConfig(init()).lines.join('\n'));
       expect(read().config).to.deep.equal(before);
