@@ -1,7 +1,7 @@
 /** What is asked of the source of a migration, and what comes of it. JSON throughout, as it crosses from host to coordinator. */
 import { z } from 'zod';
 import type { ConvergenceStrategy, CopyFigures } from '../base/emu-protocol.js';
-import type { XapiError } from '../base/errors.js';
+import { XapiError } from '../base/errors.js';
 import type { Compressor } from './compressor.js';
 import { metadataSchema, migrationId, parse, uuid, type VmMetadata } from './metadata.js';
 
@@ -26,6 +26,15 @@ export interface MigrateRequest {
   readonly metadata: VmMetadata;
   /** Whether compression was asked for; which compressor that means is the host's own configuration. */
   readonly compress: boolean;
+}
+
+/**
+ * The error of a migration that failed: the VM and its source by uuid, and the destination, which of another pool is its address.
+ * @param why phase and side, the cause, and what to do
+ */
+export function migrateFailed({ uuid, source, destination }: MigrateRequest, why: string, cause?: unknown): XapiError {
+  const where = destination.kind === 'pool' ? destination.hostUuid : destination.master;
+  return new XapiError('VM_MIGRATE_FAILED', [uuid, source, where, why], cause);
 }
 
 const requestSchema = z.object({

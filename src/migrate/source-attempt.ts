@@ -18,7 +18,7 @@ import type { FaultPlace, Faults, Helper } from './faults.js';
 import type { ReceiveReply } from './metadata.js';
 import { hear, shorten } from './peer-word.js';
 import type { Phase, Side, SourceState, Step, SynchronisationPoint } from './protocol.js';
-import type { CompressionReport, MigrateRequest } from './request.js';
+import { type CompressionReport, type MigrateRequest, migrateFailed } from './request.js';
 import type { Agreed, Peers } from './settle.js';
 
 export interface SourceDeps {
@@ -121,13 +121,8 @@ export function elapsed({ startedAt, pausedAt, row }: Attempt): {
 export function migrationError(attempt: Attempt, error: unknown): XapiError {
   const { request, phase, failedSide } = attempt;
   if (error instanceof XapiError && saysEnough(error)) return error;
-  const destination = request.destination.kind === 'pool' ? request.destination.hostUuid : request.destination.master;
   const cause = shorten(error instanceof XapiError ? error.params.join(' ') : messageOf(error));
-  return new XapiError(
-    'VM_MIGRATE_FAILED',
-    [request.uuid, request.source, destination, `${phase}, ${failedSide}: ${cause}`],
-    error,
-  );
+  return migrateFailed(request, `${phase}, ${failedSide}: ${cause}`, error);
 }
 
 /** A domain's handle says nothing to who asked for the migration. */

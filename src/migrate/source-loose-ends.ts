@@ -14,7 +14,13 @@ import { messageOf, XapiError } from '../base/errors.js';
 import { sameDomain } from '../base/hypervisor-protocol.js';
 import type { SourceRow } from '../xenops/journal.js';
 import type { Settlement, SourceState } from './protocol.js';
-import { type MigrateRequest, type MigrationOutcome, type MigrationReport, toWireError } from './request.js';
+import {
+  type MigrateRequest,
+  type MigrationOutcome,
+  type MigrationReport,
+  migrateFailed,
+  toWireError,
+} from './request.js';
 import { type Agreed, settleOnce } from './settle.js';
 import type { SourceDeps } from './source-attempt.js';
 
@@ -179,10 +185,11 @@ export function notResumed(row: SourceRow, error: unknown): MigrationOutcome {
 }
 
 function failed(row: SourceRow, side: 'source' | 'destination', why: string) {
-  const { source, destination } = row.request as MigrateRequest;
-  const where = destination.kind === 'pool' ? destination.hostUuid : destination.master;
-  const params = [row.uuid, source, where, `${row.state === 'going' ? 'run' : 'copy'}, ${side}: ${why}`];
-  return { status: 'failure', error: toWireError(new XapiError('VM_MIGRATE_FAILED', params)) } as const;
+  const error = migrateFailed(
+    row.request as MigrateRequest,
+    `${row.state === 'going' ? 'run' : 'copy'}, ${side}: ${why}`,
+  );
+  return { status: 'failure', error: toWireError(error) } as const;
 }
 
 function rowIn(deps: SourceDeps, migrationId: string): Row | undefined {

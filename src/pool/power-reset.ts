@@ -10,6 +10,7 @@ import type { Ref } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { HostState } from '../host/service.js';
+import { migrateFailed, toWireError } from '../migrate/request.js';
 import { withVm } from './allowed-operations.js';
 import type { Database } from './database.js';
 import { clearDoubt, clearLeftBehind, isLeftBehind, putLeftBehind } from './doubt.js';
@@ -174,13 +175,10 @@ function writeDownSilent({ db }: PowerResetDeps, vm: VmRef, inquiry: Inquiry): v
 }
 
 async function giveUpMigrations({ db, table }: PowerResetDeps, vm: VmRef, inquiry: Inquiry): Promise<void> {
-  const { uuid } = db.get('VM', vm);
   await db.saved();
   for (const { id, request } of inquiry.departures) {
-    const { destination: to, source } = request;
-    const there = to.kind === 'pool' ? to.hostUuid : to.master;
-    const params = [uuid, source, there, 'given up: an operator has settled the VM with VM.power_state_reset'];
-    await table.giveUp(id, { status: 'failure', error: { code: 'VM_MIGRATE_FAILED', params } });
+    const error = migrateFailed(request, 'given up: an operator has settled the VM with VM.power_state_reset');
+    await table.giveUp(id, { status: 'failure', error: toWireError(error) });
   }
   for (const { id } of inquiry.arrivals) {
     await table.remove(id);
