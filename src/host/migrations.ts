@@ -95,7 +95,10 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
   }
 
   function outcomeOf(migrationId: string): MigrationOutcome | undefined {
-    return ended.get(migrationId) ?? (rowOf(migrationId)?.outcome as MigrationOutcome | undefined);
+    const known = ended.get(migrationId);
+    const row = rowOf(migrationId);
+    // Nobody is to hear of a failure while the VM is still on its way back.
+    return known ?? (row?.owed === true ? undefined : (row?.outcome as MigrationOutcome | undefined));
   }
 
   /** Asked again, the same migration is not begun again; where it has ended its end is told again. */

@@ -28,7 +28,7 @@ export interface LooseEnds {
   readonly deps: SourceDeps;
   /** Run in the VM's lane. */
   inLane<T>(uuid: string, work: () => Promise<T>): Promise<T>;
-  /** How a migration ended that had not ended before. */
+  /** How a migration ended; told again where the VM goes on here only now. */
   onEnded(migrationId: string, outcome: MigrationOutcome): void;
 }
 
@@ -64,7 +64,7 @@ export async function goOnHere(ends: LooseEnds, migrationId: string): Promise<vo
   const outcome = failed(row, 'source', 'the daemon of the source was started anew');
   await deps.journal.put({ ...row, state: 'failed', owed: undefined, outcome: row.outcome ?? outcome }, 'powerLoss');
   deps.log.warn('the VM goes on here', { migration: row.migrationId, task: row.task, vm: row.uuid });
-  if (row.outcome === undefined) ends.onEnded(row.migrationId, outcome);
+  ends.onEnded(row.migrationId, (row.outcome as MigrationOutcome | undefined) ?? outcome);
 }
 
 /** @returns whether the destination has named an outcome */
@@ -98,11 +98,11 @@ export async function applySettlement(
   const end = settlement === 'taken' ? { state: 'done' as const } : { state: 'failed' as const, owed: true as const };
   await deps.journal.put({ ...row, ...end, outcome }, 'powerLoss');
   deps.log.info(`settled: ${settlement}`, { migration: row.migrationId, task: row.task, vm: row.uuid });
-  try {
-    if (settlement === 'refused') await goOnHere(ends, migrationId);
-  } finally {
+  if (settlement === 'taken') return ends.onEnded(migrationId, outcome);
+  await goOnHere(ends, migrationId).catch((error: unknown) => {
     ends.onEnded(migrationId, outcome);
-  }
+    throw error;
+  });
 }
 
 /** The old copy goes, where there is one, and the destination may forget the outcome. @throws while either cannot be done */

@@ -48,6 +48,8 @@ describe('A source that starts anew', function () {
   let answer: unknown;
   let acknowledged: string[];
   let migrations: Migrations;
+  /** What a domain waits for before it runs. */
+  let mayUnpause: Promise<void>;
 
   before(async () => {
     host = await openTestHost();
@@ -57,12 +59,16 @@ describe('A source that starts anew', function () {
     journal = memoryJournal();
     events = createHostEvents();
     acknowledged = [];
+    mayUnpause = Promise.resolve();
     const peer = {
       settle: async () => answer,
       acknowledge: async (id: string) => void acknowledged.push(id),
     } as unknown as Peer;
     const deps = {
-      backend: host.simulator,
+      backend: {
+        ...host.simulator,
+        unpause: (handle: DomainHandle, token: string) => mayUnpause.then(() => host.simulator.unpause(handle, token)),
+      },
       journal,
       peers: { receive: () => expect.fail(), at: () => peer },
       faults: noFaults,
@@ -182,6 +188,26 @@ describe('A source that starts anew', function () {
     expect(await domainOf(row))
       .to.include({ uuid: row.uuid, state: 'running' })
       .and.not.to.have.property('inDoubt');
+  });
+
+  it('tells of a failure when the VM runs again, and not before', async () => {
+    answer = 'refused';
+    const row = await leftBehind('going');
+    let unpause = () => {};
+    mayUnpause = new Promise((resolve) => {
+      unpause = resolve;
+    });
+    const { next } = await events.after(0, 0);
+    await migrations.recover();
+    while (journal.get('source', row.migrationId)?.state !== 'failed')
+      await events.after(Number.MAX_SAFE_INTEGER, 0.01);
+    expect(await migrations.outcome(row.migrationId)).to.equal(undefined);
+    unpause();
+    const [told, ...more] = (await events.after(next, 10)).events;
+    expect(told).to.have.nested.property('outcome.status', 'failure');
+    expect(more).to.deep.equal([]);
+    expect(await migrations.outcome(row.migrationId)).to.have.property('status', 'failure');
+    expect(await domainOf(row)).to.have.property('state', 'running');
   });
 
   it('does not resume a VM that the coordinator has given up here, whatever the destination says', async () => {
