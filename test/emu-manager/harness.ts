@@ -58,6 +58,7 @@ export async function openLab(memoryBytes = 256 << 20): Promise<Lab> {
   const environment = simulator.emuEnvironment();
   const helper = await connectHypervisor(environment.XENFERRY_HYPERVISOR as string, 'helper');
   const running = new Set<ChildProcess>();
+  const streams = new Set<ChildProcess['stdio'][number]>();
   let uuids = 0;
   const info = async (handle: DomainHandle) =>
     (await simulator.list()).find((domain) => domain.handle.domid === handle.domid) as DomainInfo;
@@ -75,14 +76,17 @@ export async function openLab(memoryBytes = 256 << 20): Promise<Lab> {
     },
     info,
     memoryOf: async (handle) => fs.readFileSync((await helper.call('memory_of', { handle })).result.path),
-    emu(argv, streams) {
-      const emu = startEmu(argv, streams, environment);
+    emu(argv, given) {
+      const emu = startEmu(argv, given, environment);
       running.add(emu.child);
+      for (const stream of emu.child.stdio.slice(5)) streams.add(stream);
       emu.child.once('exit', () => running.delete(emu.child));
       return emu;
     },
     async close() {
       for (const child of running) child.kill('SIGKILL');
+      // Not before: who reads slowly reads on when the helper has ended.
+      for (const stream of streams) stream?.destroy();
       await helper.close();
       await simulator.quit();
       fs.rmSync(directory, { recursive: true, force: true });
@@ -148,7 +152,6 @@ function startEmu(
       const [status] = (await exited) as [number | null];
       input.destroy();
       await closed;
-      for (const stream of child.stdio.slice(5)) stream?.destroy();
       return { status, messages, stderr };
     },
   };

@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import { deflateRawSync } from 'node:zlib';
 import { expect } from 'chai';
 import { pageSize } from '../../src/base/hypervisor-protocol.js';
 import { createPageClassifier, isZero, type PageContent } from '../../src/emu-manager/page-content.js';
+import { randomBytes } from '../support/random.js';
 
 const words = Buffer.alloc(pageSize);
 for (let at = 0; at < pageSize; at += 8) words.writeBigUInt64LE(0xffff_8880_0000_0000n + BigInt(at * at * 7), at);

@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import { pageSize } from '../../src/base/hypervisor-protocol.js';
 import type { Source } from '../../src/emu-manager/descriptor.js';
 import type { PageWriter } from '../../src/emu-manager/domain-memory.js';
 import { createPageReceiver, createRingReader } from '../../src/emu-manager/page-receiver.js';
 import { type Codec, compressPagesHere, encodePages } from '../../src/wire/page-codec.js';
+import { randomBytes } from '../support/random.js';
 
 const pages = 400;
 

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { expect } from 'chai';
 import fc from 'fast-check';
@@ -25,6 +24,7 @@ import {
 import { assertFrameBounded } from '../../src/wire/zstd-frame.js';
 import { choppedReader } from '../support/chopped.js';
 import { checkLibxcStream } from '../support/libxc-checker.js';
+import { randomBytes } from '../support/random.js';
 
 const text = (pages: number) => Buffer.alloc(pages * pageSize, 'In the beginning was the page. ');
 const bodyOf = (record: Buffer) => record.subarray(8, 8 + record.readUInt32LE(4));

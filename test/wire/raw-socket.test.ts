@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import net from 'node:net';
 import type { Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import { connectRaw, type RawSocket } from '../../src/wire/raw-socket.js';
+import { randomBytes } from '../support/random.js';
 import {
   messageOfFailure,
   nothingOpenSince,

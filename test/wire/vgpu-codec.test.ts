@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { compress } from '@mongodb-js/zstd/bindings.js';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { readVgpus, type VgpuState, writeVgpus } from '../../src/wire/vgpu-codec.js';
 import { choppedReader } from '../support/chopped.js';
+import { randomBytes } from '../support/random.js';
 
 const piece = 1 << 20;
 

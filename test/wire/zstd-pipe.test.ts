@@ -1,5 +1,4 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -15,6 +14,7 @@ import {
   type ZstdPipe,
 } from '../../src/wire/zstd-pipe.js';
 import { testLimits } from '../support/limits.js';
+import { randomBytes } from '../support/random.js';
 import { messageOfFailure, nothingOpenSince, openConnections, openDescriptors, processExists } from './connections.js';
 
 const mebibyte = 1 << 20;

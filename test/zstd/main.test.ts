@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, mkdtempSync, openSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
@@ -9,6 +8,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
+import { randomBytes } from '../support/random.js';
 
 const STAND_IN = fileURLToPath(new URL('../../src/zstd/main.js', import.meta.url));
 const MIB = 1024 * 1024;
