@@ -214,9 +214,11 @@ function metricsOf({ db }: MembersDeps, host: Ref<'host'>): Ref<'host_metrics'> 
   return db.find('host', host)?.metrics ?? (nullRef as Ref<'host_metrics'>);
 }
 
-/** A daemon that stops says so to those who follow it. */
+/** A daemon that stops says so to those who wait for its events; who comes after that finds its machine without a daemon. */
 function tellOfLoss({ log }: MembersDeps, url: string, error: unknown): void {
+  const cause = error instanceof XapiError ? (error.cause as { readonly code?: unknown } | undefined) : undefined;
   if (error instanceof XapiError && error.code === 'HOST_OFFLINE') log.info(`the daemon of the host at ${url} stops`);
+  else if (cause?.code === 'ECONNREFUSED') log.info(`the daemon of the host at ${url} has stopped`);
   else log.warn(`host at ${url} cannot be followed: ${messageOf(error)}`, { error });
 }
 
