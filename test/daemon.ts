@@ -42,8 +42,11 @@ export interface Site {
   close(): Promise<void>;
 }
 
-/** A place for one daemon; `close` ends whatever of it still runs. */
-export function openSite(): Site {
+/**
+ * A place for one daemon; `close` ends whatever of it still runs.
+ * @param nodeArgs what Node is given before the program
+ */
+export function openSite({ nodeArgs = [] as readonly string[] } = {}): Site {
   const directory = fs.mkdtempSync(path.join(tmpdir(), 'xenferry-daemon-'));
   const stateDir = path.join(directory, 'state');
   const configFile = path.join(directory, 'xenopsd.conf');
@@ -66,9 +69,9 @@ export function openSite(): Site {
       const text = [...Object.entries(base).map(([key, value]) => `${key} = ${value}`), ...lines].join('\n');
       fs.writeFileSync(configFile, `${text}\n`);
     },
-    run: async (...args) => collect(launch(children, args)),
+    run: async (...args) => collect(launch(children, nodeArgs, args)),
     async start(...args) {
-      const child = launch(children, ['--config', configFile, ...args]);
+      const child = launch(children, nodeArgs, ['--config', configFile, ...args]);
       const ended = collect(child);
       const said = once(child.stdout as NodeJS.EventEmitter, 'data').then(([chunk]) => String(chunk));
       const first = await Promise.race([said, ended]);
@@ -102,8 +105,8 @@ export function openSite(): Site {
   return site;
 }
 
-function launch(children: ChildProcess[], args: readonly string[]): ChildProcess {
-  const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+function launch(children: ChildProcess[], nodeArgs: readonly string[], args: readonly string[]): ChildProcess {
+  const child = spawn(process.execPath, [...nodeArgs, program, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   children.push(child);
   return child;
 }

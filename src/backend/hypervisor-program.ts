@@ -39,7 +39,7 @@ export function socketPathOf(stateDir: string): string {
  */
 export async function attachOrStart(init: HypervisorInit): Promise<HypervisorClient> {
   const socketPath = socketPathOf(init.stateDir);
-  const deadline = Date.now() + startDeadlineMs;
+  const deadline = performance.now() + startDeadlineMs;
   let child: ChildProcess | undefined;
   for (;;) {
     try {
@@ -47,7 +47,7 @@ export async function attachOrStart(init: HypervisorInit): Promise<HypervisorCli
       if (child?.pid !== client.pid) await discard(child);
       return client;
     } catch (error) {
-      if (!isNobodyThere(error) || Date.now() > deadline) {
+      if (!isNobodyThere(error) || performance.now() > deadline) {
         await discard(child);
         throw error;
       }

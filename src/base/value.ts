@@ -139,11 +139,19 @@ export function recordWithDefaults(cls: ClassName | (string & {})): Record<strin
   return Object.fromEntries([...fieldsOf(cls).values()].map((field) => [field.name, defaultOf(field)]));
 }
 
-/** `YYYYMMDDTHH:MM:SSZ`; never for a time that is none, or outside the years 0 to 9999. */
+/** A time whose UTC fields are what the clocks of its own zone show, so that it is written without a zone. */
+export class LocalDate extends Date {
+  constructor(time: Date) {
+    super(time.getTime() - time.getTimezoneOffset() * 60_000);
+  }
+}
+
+/** `YYYYMMDDTHH:MM:SSZ`, without the `Z` for a local time; never for a time that is none, or outside the years 0 to 9999. */
 export function formatDatetime(time: Date): string {
   const year = time.getUTCFullYear();
   if (Number.isNaN(year) || year < 0 || year > 9999) return '19700101T00:00:00Z';
-  return `${time.toISOString().slice(0, 19).replaceAll('-', '')}Z`;
+  const text = time.toISOString().slice(0, 19).replaceAll('-', '');
+  return time instanceof LocalDate ? text : `${text}Z`;
 }
 
 const datetimePattern = /^(\d{4})-?(\d\d)-?(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d+)?(Z|[+-]\d\d:?\d\d)?$/;

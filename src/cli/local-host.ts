@@ -139,9 +139,9 @@ async function endHypervisor(directory: string): Promise<void> {
   const text = await readFile(join(directory, 'hypervisor.pid'), 'utf8').catch(() => '');
   const pid = Number.parseInt(text, 10);
   if (Number.isNaN(pid)) return;
-  const limit = Date.now() + endSeconds * 1000;
+  const limit = performance.now() + endSeconds * 1000;
   for (tell(pid, 'SIGTERM'); await runs(pid); await sleep(20)) {
-    if (Date.now() > limit) tell(pid, 'SIGKILL');
+    if (performance.now() > limit) tell(pid, 'SIGKILL');
   }
 }
 

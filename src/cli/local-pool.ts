@@ -173,7 +173,7 @@ interface HostRecord {
 
 /** Wait until the coordinator knows every host and that it is live. @returns their uuids, in the given order */
 async function joined(session: XapiSession, hosts: readonly LocalHost[], signal: AbortSignal): Promise<string[]> {
-  const limit = Date.now() + joinSeconds * 1000;
+  const limit = performance.now() + joinSeconds * 1000;
   for (;;) {
     signal.throwIfAborted();
     const records = Object.values(await session.call<Record<string, HostRecord>>('host.get_all_records'));
@@ -182,7 +182,8 @@ async function joined(session: XapiSession, hosts: readonly LocalHost[], signal:
     const uuids = hosts.map(({ name }) => live.find(({ name_label }) => name_label === name)?.uuid);
     const missing = hosts.filter((_, i) => uuids[i] === undefined).map(({ name }) => name);
     if (missing.length === 0) return uuids as string[];
-    if (Date.now() > limit) throw new Error(`${missing.join(', ')} did not join the pool within ${joinSeconds} s`);
+    if (performance.now() > limit)
+      throw new Error(`${missing.join(', ')} did not join the pool within ${joinSeconds} s`);
     await sleep(50);
   }
 }

@@ -56,11 +56,11 @@ export async function settleWithin(
   log: Log,
   signal?: AbortSignal,
 ): Promise<Settlement> {
-  const until = Date.now() + timeoutMs;
+  const until = performance.now() + timeoutMs;
   for (let pause = firstPauseMs; signal?.aborted !== true; pause = Math.min(pause * 2, longestPauseMs)) {
     const settlement = await settleOnce(peers, agreed, log);
     if (settlement !== 'unknown') return settlement;
-    if (Date.now() + pause > until) break;
+    if (performance.now() + pause > until) break;
     await setTimeout(pause, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
   }
   return 'unknown';

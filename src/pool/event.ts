@@ -48,10 +48,10 @@ export function createEvents(db: Database): Events {
     async from({ classes: names, token, timeoutSeconds, ended }) {
       const wanted = parseSubscription(names);
       const since = decodeToken(token);
-      const deadline = Date.now() + Math.min(Math.max(timeoutSeconds || 0, 0), longestWait) * 1000;
+      const deadline = performance.now() + Math.min(Math.max(timeoutSeconds || 0, 0), longestWait) * 1000;
       for (;;) {
         const found = batch(wanted, since);
-        const left = deadline - Date.now();
+        const left = deadline - performance.now();
         if (found.events.length > 0 || left <= 0 || ended.aborted) return found;
         await nextChange(db, wanted, ended, left);
       }

@@ -240,7 +240,7 @@ async function followEvents(
   for (const event of first.events) tell(deps, event);
   let next = first.next;
   for (;;) {
-    const asked = Date.now();
+    const asked = performance.now();
     const batch = await answer(service.events(next, pollSeconds), pollSeconds * 1000 + answerMs, signal);
     if (batch.next < next) throw new Error('the host has begun to count its events anew');
     next = batch.next;
@@ -249,7 +249,8 @@ async function followEvents(
     const onlyProgress = batch.events.length > 0 && batch.events.every(isProgress);
     if (!onlyProgress) await look(deps, host, service);
     // A host that is closing answers every poll at once.
-    if (batch.events.length === 0 && Date.now() - asked < 1000) await pause(1000, undefined, { signal, ref: false });
+    if (batch.events.length === 0 && performance.now() - asked < 1000)
+      await pause(1000, undefined, { signal, ref: false });
   }
 }
 

@@ -56,6 +56,8 @@ export interface PoolDeps {
   /** How many VMs leave a host at once in host.evacuate; 10 where absent. */
   readonly evacuationBatchSize?: () => number;
   readonly now?: () => Date;
+  /** Milliseconds that have passed, whatever is done to the clock. */
+  readonly elapsed?: () => number;
   /** Milliseconds until a host that does not answer is asked again, after so many failures in a row. */
   readonly retryAfter?: (failures: number) => number;
 }
@@ -79,7 +81,8 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
   const db = await openDatabase(store);
   const own = await deps.own.state();
   const thisHost = await seed(db, own, deps.version, now());
-  const common = { db, log, now, thisHost: () => thisHost };
+  const elapsed = deps.elapsed ?? (() => performance.now());
+  const common = { db, log, now, elapsed, thisHost: () => thisHost };
   const sessions = await createSessions({
     ...common,
     stateDir: deps.stateDir,

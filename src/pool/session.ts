@@ -22,6 +22,8 @@ export interface SessionDeps {
   /** The host that sessions are of. */
   readonly thisHost: () => Ref<'host'>;
   readonly now: () => Date;
+  /** Milliseconds that have passed, whatever is done to the clock. */
+  readonly elapsed: () => number;
 }
 
 export interface SessionService extends Sessions {
@@ -45,13 +47,23 @@ const superuser = 'root';
 const idleLimit = 24 * 60 * 60 * 1000;
 /** `last_active` is kept to this many milliseconds, so that calls do not each write a row. */
 const activeStep = 1000;
+/** So many sessions a user may have for one originator (xapi's figure); where there are more, the longest unused ends. */
+const mostAlike = 500;
+
+interface Live {
+  readonly ending: AbortController;
+  /** Of one that is not of the local superuser. */
+  readonly role: Role | undefined;
+  /** When it was last used, and when that was last written to its row, as `elapsed` tells. */
+  usedAt: number;
+  shownAt: number;
+}
 
 /** Sessions for a database. Gives root a password where it has none yet. */
 export async function createSessions(deps: SessionDeps): Promise<SessionService> {
-  const { db, passwords, now } = deps;
-  const endings = new Map<Ref<'session'>, AbortController>();
-  /** The role of those that are not of the local superuser. */
-  const limited = new Map<Ref<'session'>, Role>();
+  const { db, passwords, now, elapsed } = deps;
+  /** The longest unused first. */
+  const live = new Map<Ref<'session'>, Live>();
   const kept = new Map<Ref<'session'>, number>();
   // Each check takes a thread of Node's pool for some 50 ms; files need the others.
   const limit = pLimit(2);
@@ -71,26 +83,40 @@ export async function createSessions(deps: SessionDeps): Promise<SessionService>
       auth_user_name: user,
       originator,
     });
-    endings.set(ref, new AbortController());
-    if (role !== undefined) limited.set(ref, role);
+    live.set(ref, { ending: new AbortController(), role, usedAt: elapsed(), shownAt: elapsed() });
+    endSurplus(user, originator);
     return ref;
+  };
+  const endSurplus = (user: string, originator: string): void => {
+    const alike = [...live.keys()].filter((ref) => {
+      const row = db.find('session', ref);
+      return row?.auth_user_name === user && row.originator === originator && !kept.has(ref);
+    });
+    for (const ref of alike.slice(0, -mostAlike)) logout(ref);
+  };
+  const touch = (ref: Ref<'session'>, session: Live): void => {
+    session.usedAt = elapsed();
+    live.delete(ref);
+    live.set(ref, session);
+    if (session.usedAt - session.shownAt < activeStep) return;
+    session.shownAt = session.usedAt;
+    db.update('session', ref, { last_active: now() });
   };
   const logout = (ref: Ref<'session'>): void => {
     if (db.find('session', ref) === undefined) return;
     db.destroy('session', ref);
-    endings.get(ref)?.abort();
-    endings.delete(ref);
-    limited.delete(ref);
+    live.get(ref)?.ending.abort();
+    live.delete(ref);
   };
 
   return {
     use(ref): SessionIdentity | undefined {
       const session = ref as Ref<'session'>;
       const row = db.find('session', session);
-      if (row === undefined) return undefined;
-      if (now().getTime() - row.last_active.getTime() >= activeStep)
-        db.update('session', session, { last_active: now() });
-      return { ref: session, isLocalSuperuser: row.is_local_superuser, roles: [limited.get(session) ?? 'pool-admin'] };
+      const used = live.get(session);
+      if (row === undefined || used === undefined) return undefined;
+      touch(session, used);
+      return { ref: session, isLocalSuperuser: row.is_local_superuser, roles: [used.role ?? 'pool-admin'] };
     },
     async login(user, password, originator) {
       await authenticate(user, password);
@@ -104,7 +130,7 @@ export async function createSessions(deps: SessionDeps): Promise<SessionService>
       await passwords.put(superuser, await limit(() => hashPassword(newPassword)));
       await rm(passwordFile(deps), { force: true });
     },
-    ended: (ref) => endings.get(ref)?.signal ?? AbortSignal.abort(),
+    ended: (ref) => live.get(ref)?.ending.signal ?? AbortSignal.abort(),
     keep(ref) {
       if (ref === undefined || db.find('session', ref) === undefined) return () => undefined;
       kept.set(ref, (kept.get(ref) ?? 0) + 1);
@@ -115,14 +141,13 @@ export async function createSessions(deps: SessionDeps): Promise<SessionService>
         const left = (kept.get(ref) ?? 1) - 1;
         if (left > 0) kept.set(ref, left);
         else kept.delete(ref);
-        if (db.find('session', ref) !== undefined) db.update('session', ref, { last_active: now() });
+        const session = live.get(ref);
+        if (session !== undefined) touch(ref, session);
       };
     },
     collect() {
-      const oldest = now().getTime() - idleLimit;
-      for (const [ref, row] of db.all('session')) {
-        if (row.last_active.getTime() < oldest && !kept.has(ref)) logout(ref);
-      }
+      const oldest = elapsed() - idleLimit;
+      for (const [ref, { usedAt }] of live) if (usedAt < oldest && !kept.has(ref)) logout(ref);
     },
   };
 }

@@ -13,6 +13,8 @@ export interface TaskDeps {
   /** The host that tasks are of. */
   readonly thisHost: () => Ref<'host'>;
   readonly now: () => Date;
+  /** Milliseconds that have passed, whatever is done to the clock. */
+  readonly elapsed: () => number;
 }
 
 type Task = RecordOf<'task'>;
@@ -40,15 +42,21 @@ const pendingLimit = 24 * 60 * 60 * 1000;
 /** What a task cannot say in this time of the request to stop is shown by its end. */
 const answerMs = 2_000;
 
-export function createTasks({ db, thisHost, now }: TaskDeps): TaskService {
+export function createTasks({ db, thisHost, now, elapsed }: TaskDeps): TaskService {
   const cancellers = new Map<TaskRef, AbortController>();
   const answers = new Map<TaskRef, Promise<void>>();
   const driven = new Set<TaskRef>();
   const doomed = new Set<TaskRef>();
   const kept = new Set<TaskRef>();
+  /** Since when a task pends, or has ended, as `elapsed` tells. */
+  const since = new Map<TaskRef, number>();
 
-  const make = (given: Partial<Task>, ref?: TaskRef): TaskRef =>
-    db.create('task', { created: now(), status: 'pending', type: '<none/>', resident_on: thisHost(), ...given }, ref);
+  const make = (given: Partial<Task>, known?: TaskRef): TaskRef => {
+    const begun = { created: now(), status: 'pending', type: '<none/>', resident_on: thisHost() } as const;
+    const ref = db.create('task', { ...begun, ...given }, known);
+    since.set(ref, elapsed());
+    return ref;
+  };
   /** The row may have been collected while the call still runs. */
   const update = (ref: TaskRef, patch: Partial<Task>): void => {
     if (db.find('task', ref) !== undefined) db.update('task', ref, patch);
@@ -58,11 +66,13 @@ export function createTasks({ db, thisHost, now }: TaskDeps): TaskService {
     driven.delete(ref);
     cancellers.delete(ref);
     answers.delete(ref);
+    since.delete(ref);
     if (db.find('task', ref) !== undefined) db.destroy('task', ref);
   };
   const ended = (ref: TaskRef): void => {
     cancellers.delete(ref);
     answers.delete(ref);
+    if (since.has(ref)) since.set(ref, elapsed());
     if (doomed.has(ref)) remove(ref);
   };
   const steps = (ref: TaskRef, ...patches: Partial<Task>[]): void => {
@@ -154,12 +164,11 @@ export function createTasks({ db, thisHost, now }: TaskDeps): TaskService {
       return () => void kept.delete(ref);
     },
     collect() {
-      const time = now().getTime();
+      const time = elapsed();
       for (const [ref, row] of db.all('task')) {
         const pending = row.status === 'pending' || row.status === 'cancelling';
         if (pending && kept.has(ref)) continue;
-        const age = time - (pending ? row.created : row.finished).getTime();
-        if (age > (pending ? pendingLimit : finishedLimit)) remove(ref);
+        if (time - (since.get(ref) ?? time) > (pending ? pendingLimit : finishedLimit)) remove(ref);
       }
     },
   };

@@ -116,7 +116,7 @@ function decodeValue(value: string): string {
  * @throws when it is longer than `maxHeadBytes` or takes longer than `timeoutMs`
  */
 export async function readHead(from: Pick<RawSocket, 'read'>, start: Buffer, timeoutMs: number): Promise<Buffer> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs;
   const head = Buffer.alloc(maxHeadBytes);
   let length = start.copy(head);
   for (;;) {
@@ -125,7 +125,7 @@ export async function readHead(from: Pick<RawSocket, 'read'>, start: Buffer, tim
     if (length + missing > maxHeadBytes) {
       throw new XapiError('INTERNAL_ERROR', [`the head of the request is longer than ${maxHeadBytes} bytes`]);
     }
-    length += (await from.read(missing, Math.max(1, deadline - Date.now()))).copy(head, length);
+    length += (await from.read(missing, Math.max(1, deadline - performance.now()))).copy(head, length);
   }
 }
 

@@ -123,10 +123,10 @@ async function decide(
   deps: FrontDeps,
   headTimeoutMs: number,
 ): Promise<void> {
-  const deadline = Date.now() + headTimeoutMs;
+  const deadline = performance.now() + headTimeoutMs;
   const start = await raw.read(firstBytes, headTimeoutMs);
   if (start.toString('latin1') !== 'PUT ') return toWeb(start);
-  const head = await readHead(raw, start, deadline - Date.now());
+  const head = await readHead(raw, start, deadline - performance.now());
   if (!isChannelRequest(head.toString('utf8').split('\r\n', 1)[0] ?? '')) return toWeb(head);
   const channel = await headOrRefusal(raw, head);
   deps.onChannel(channel, raw);

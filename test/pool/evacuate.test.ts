@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Ref } from '../../idl/index.js';
 import { XapiError } from '../../src/base/errors.js';
-import { nullRef } from '../../src/base/value.js';
+import { LocalDate, nullRef } from '../../src/base/value.js';
 import type { MigrateRequest } from '../../src/host/service.js';
 import { gib, report } from './fake-host.js';
 import { type Fixture, openFixture, uuidOf } from './fixture.js';
@@ -253,7 +253,7 @@ describe('host', () => {
     expect(row().software_version).to.include({ product_version: '8.3.0', hostname: 'a', xenferry: '0.0.0' });
     expect(await handlers().compute_memory_overhead(f.context(), f.hostA)).to.equal(0);
     expect(await handlers().get_uncooperative_resident_VMs(f.context(), f.hostA)).to.deep.equal([]);
-    expect(await handlers().get_server_localtime(f.context(), f.hostA)).to.be.instanceOf(Date);
+    expect(await handlers().get_server_localtime(f.context(), f.hostA)).to.be.instanceOf(LocalDate);
     const { unplug, plug } = f.pool.dispatch.handlers.PIF;
     expect(await f.failure(() => unplug(f.context(), pif!))).to.deep.equal(['PIF_IS_MANAGEMENT_INTERFACE', pif]);
     await plug(f.context(), pif!);

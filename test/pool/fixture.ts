@@ -9,7 +9,7 @@ import type { CallContext } from '../../src/base/handlers.js';
 import { nullLog } from '../../src/base/log.js';
 import { openStore, type Store } from '../../src/base/store.js';
 import { recordWithDefaults } from '../../src/base/value.js';
-import { createPool, type Pool } from '../../src/pool/pool.js';
+import { createPool, type Pool, type PoolDeps } from '../../src/pool/pool.js';
 import { type FakeHost, fakeHost, gib } from './fake-host.js';
 import { type FakeMembership, fakeMembership } from './fake-membership.js';
 
@@ -41,16 +41,16 @@ export interface Fixture {
 
 export async function openFixture(
   hosts = [fakeHost('a', uuidOf(1), 8001), fakeHost('b', uuidOf(2), 8002)],
-  now = () => new Date(),
+  times: Pick<PoolDeps, 'now' | 'elapsed'> = {},
 ): Promise<Fixture> {
-  return build(mkdtempSync(join(tmpdir(), 'xenferry-pool-')), hosts as [FakeHost, FakeHost], fakeMembership(), now);
+  return build(mkdtempSync(join(tmpdir(), 'xenferry-pool-')), hosts as [FakeHost, FakeHost], fakeMembership(), times);
 }
 
 async function build(
   dir: string,
   hosts: [FakeHost, FakeHost],
   membership: FakeMembership,
-  now: () => Date,
+  times: Pick<PoolDeps, 'now' | 'elapsed'>,
 ): Promise<Fixture> {
   const [a, b] = hosts;
   const store = openStore(join(dir, 'db'));
@@ -62,7 +62,7 @@ async function build(
     connect: (url) => (url === b.url ? b : a).service,
     membership,
     version: '0.0.0',
-    now,
+    ...times,
     retryAfter: () => 5,
   });
   const { db, dispatch } = pool;
@@ -121,7 +121,7 @@ async function build(
       }),
     async restart() {
       await closePool();
-      return build(dir, hosts, membership, now);
+      return build(dir, hosts, membership, times);
     },
     async close() {
       await closePool();

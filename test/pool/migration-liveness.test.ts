@@ -17,10 +17,10 @@ describe('A migration', () => {
   let hostB: Ref<'host'>;
   let vm: Ref<'VM'>;
   let task: OpenTask;
-  let now: Date;
+  let elapsed: number;
   beforeEach(async () => {
-    now = new Date('2026-01-01T00:00:00Z');
-    f = await openFixture(undefined, () => now);
+    elapsed = 0;
+    f = await openFixture(undefined, { elapsed: () => elapsed });
     hostB = await f.joinB();
     vm = await f.runningVm();
     task = f.task('Async.VM.pool_migrate');
@@ -43,7 +43,7 @@ describe('A migration', () => {
   const cancel = () => f.pool.dispatch.handlers.task.cancel(f.context(), task.ref);
   const rows = () => [...f.store.table('migrations').entries()];
   const later = (milliseconds: number) => {
-    now = new Date(now.getTime() + milliseconds);
+    elapsed += milliseconds;
     sessions().collect();
     tasks().collect();
   };

@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import type { Ref } from '../../idl/index.js';
 import type { CallContext } from '../../src/base/handlers.js';
 import { hashPassword, passwordMatches } from '../../src/pool/password.js';
+import type { SessionService } from '../../src/pool/session.js';
 import { type Fixture, openFixture } from './fixture.js';
 
 describe('passwords', () => {
@@ -59,6 +60,22 @@ describe('session', () => {
     await sessions.logout(as(session));
     expect(await waiting).to.deep.equal(['SESSION_INVALID', session]);
     expect(f.pool.dispatch.sessions.use(session)).to.equal(undefined);
+  });
+
+  it('are at most 500 for a user and an originator: the longest unused one ends', async () => {
+    const sessions = f.pool.dispatch.sessions as SessionService;
+    const other = sessions.open('other');
+    const [first, second, third] = [sessions.open('one'), sessions.open('one'), sessions.open('one')];
+    const release = sessions.keep(first);
+    for (let more = 3; more < 500; more += 1) sessions.open('one');
+    sessions.use(second);
+    const ended = sessions.ended(third);
+    sessions.open('one');
+    sessions.open('one');
+    const left = [other, first, second, third].map((ref) => sessions.use(ref) !== undefined);
+    expect(left).to.deep.equal([true, true, true, false]);
+    expect(ended.aborted).to.equal(true);
+    release();
   });
 
   it('changes the password, for good', async () => {

@@ -1,7 +1,7 @@
 /** host.*: what the coordinator answers of a host, or asks it. */
 import { XapiError } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
-import { nullRef } from '../../base/value.js';
+import { LocalDate, nullRef } from '../../base/value.js';
 import { forgetLost } from '../ejection.js';
 import { assertCanEvacuate, evacuate, preventers } from '../evacuate.js';
 import type { HandlerDeps } from '../handler-deps.js';
@@ -47,8 +47,7 @@ export function hostHandlers(deps: HandlerDeps): ClassHandlers<'host'> {
     },
     get_server_localtime(_context, host) {
       db.get('host', host);
-      const time = now();
-      return new Date(time.getTime() - time.getTimezoneOffset() * 60_000);
+      return new LocalDate(now());
     },
     migrate_receive(_context, host, network) {
       const url = urlOn(db, members, host, network);
