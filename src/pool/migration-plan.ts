@@ -22,7 +22,6 @@ export interface MigrationPlan {
 /** The parameters of VM.migrate_send. */
 export interface SendCall {
   readonly dest: Strings;
-  readonly live: boolean;
   readonly vdiMap: Strings;
   readonly vifMap: Strings;
   readonly options: Strings;
@@ -36,7 +35,7 @@ export async function planPoolMigrate(
   host: Ref<'host'>,
   options: Strings,
 ): Promise<MigrationPlan> {
-  assertKind(deps.db, vm, booleanOption(options, 'live') ?? true, options);
+  assertNoCopy(deps.db, vm, options);
   await assertCanTake(deps, host, vm);
   const network = options.network as Ref<'network'> | undefined;
   const url = network === undefined ? deps.members.url(host) : urlOn(deps.db, deps.members, host, network);
@@ -46,7 +45,7 @@ export async function planPoolMigrate(
 /** Plan VM.migrate_send, within the pool or to another. @throws what stands in the way */
 export async function planMigrateSend(deps: ForwardDeps, vm: Ref<'VM'>, call: SendCall): Promise<MigrationPlan> {
   const { db } = deps;
-  assertKind(db, vm, call.live, call.options);
+  assertNoCopy(db, vm, call.options);
   const { host, foreign } = readDestination(call.dest);
   assertNoDisks(db, vm, call.vdiMap);
   for (const vgpu of Object.keys(call.vgpuMap) as Ref<'VGPU'>[]) {
@@ -67,15 +66,14 @@ export async function planMigrateSend(deps: ForwardDeps, vm: Ref<'VM'>, call: Se
   return { destination, host, metadata: localMetadata(db, vm) };
 }
 
-/** What is a migration in name alone: copies, and moves of what does not run. */
-function assertKind(db: Database, ref: Ref<'VM'>, live: boolean, options: Strings): void {
+/** A copy is a migration in name alone. `live` says nothing: a VM that runs goes on running. */
+function assertNoCopy(db: Database, ref: Ref<'VM'>, options: Strings): void {
+  if (booleanOption(options, 'copy') !== true) return;
   const vm = db.get('VM', ref);
-  const atRest = ['Halted', 'Suspended'] as const;
-  if (booleanOption(options, 'copy') === true) {
-    if (vm.power_state === 'Running' || vm.power_state === 'Paused') throw badPowerState(ref, vm, atRest);
-    throw new XapiError('NOT_IMPLEMENTED', ['a migration with copy=true']);
+  if (vm.power_state === 'Running' || vm.power_state === 'Paused') {
+    throw badPowerState(ref, vm, ['Halted', 'Suspended']);
   }
-  if (!live && vm.power_state === 'Running') throw badPowerState(ref, vm, atRest);
+  throw new XapiError('NOT_IMPLEMENTED', ['a migration with copy=true']);
 }
 
 /** Storage does not migrate. */

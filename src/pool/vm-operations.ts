@@ -36,7 +36,7 @@ export const vmRules: Readonly<Partial<Record<VmOperation, VmRule>>> = {
   suspend: { states: ['Running'] },
   resume: { states: ['Suspended'] },
   resume_on: { states: ['Suspended'] },
-  pool_migrate: { states: ['Running', 'Paused'] },
+  pool_migrate: { states: ['Running'] },
   migrate_send: { states: ['Running', 'Paused'] },
   destroy: { states: ['Halted', 'Suspended'], templates: 'own' },
   power_state_reset: { states: all, beside: ['pool_migrate', 'migrate_send'], unlisted: true, inDoubt: true },

@@ -270,9 +270,20 @@ describe('a migration to another pool', () => {
     const SR = db.all('SR')[0]![0];
     db.create('VBD', { VM: vm, VDI: db.create('VDI', { SR }) });
     expect((await both(map, dest)).slice(0, 2)).to.deep.equal(['SR_DOES_NOT_SUPPORT_MIGRATION', SR]);
-    expect(await here.failure(() => assert_can_migrate(here.context(), vm, dest, false, {}, map, {}, {}))).to.include(
-      'VM_BAD_POWER_STATE',
-    );
     expect(here.a.migrations).to.deep.equal([]);
   });
+
+  for (const live of [true, false]) {
+    it(`moves a VM that runs whatever \`live\` says, and says before that it would: ${live}`, async () => {
+      const { assert_can_migrate, migrate_send } = here.pool.dispatch.handlers.VM;
+      const dest = await destination();
+      const map = { [vif]: networkThere() };
+      await assert_can_migrate(here.context(), vm, dest, live, {}, map, {}, {});
+      const call = migrate_send(here.context(), vm, dest, live, {}, map, {}, {}, {});
+      const { migrationId, uuid } = await asked();
+      here.a.domain(uuid, undefined);
+      here.a.end(migrationId, { status: 'success', report: { ...report, vm: 'OpaqueRef:moved' } });
+      expect(await call).to.equal('OpaqueRef:moved');
+    });
+  }
 });

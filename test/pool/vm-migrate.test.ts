@@ -241,12 +241,6 @@ describe('VM.pool_migrate', () => {
       ],
       ['a copy', () => undefined, { copy: 'true' }, () => ['VM_BAD_POWER_STATE', vm, 'halted, suspended', 'running']],
       [
-        'live=false',
-        () => undefined,
-        { live: 'false' },
-        () => ['VM_BAD_POWER_STATE', vm, 'halted, suspended', 'running'],
-      ],
-      [
         'a network that is none',
         () => undefined,
         { network: 'OpaqueRef:x' },
@@ -256,7 +250,13 @@ describe('VM.pool_migrate', () => {
         'a halted VM',
         () => f.pool.dispatch.handlers.VM.hard_shutdown(f.context(), vm),
         {},
-        () => ['VM_BAD_POWER_STATE', vm, 'running, paused', 'halted'],
+        () => ['VM_BAD_POWER_STATE', vm, 'running', 'halted'],
+      ],
+      [
+        'a paused VM',
+        () => f.pool.dispatch.handlers.VM.pause(f.context(), vm),
+        {},
+        () => ['VM_BAD_POWER_STATE', vm, 'running', 'paused'],
       ],
     ];
     for (const [what, prepare, options, expected] of refusals) {
@@ -268,6 +268,15 @@ describe('VM.pool_migrate', () => {
       });
     }
   });
+
+  for (const live of ['true', 'false', 'maybe']) {
+    it(`moves a VM that runs whatever \`live\` says: ${live}`, async () => {
+      const { call } = begin({ live });
+      take(await asked(f.a));
+      await call;
+      expect(row()).to.include({ power_state: 'Running', resident_on: hostB });
+    });
+  }
 
   it('takes the network that it is told', async () => {
     const network = f.pool.db.all('network')[0]![0];

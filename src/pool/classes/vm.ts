@@ -26,10 +26,10 @@ export function vmHandlers(deps: HandlerDeps): ClassHandlers<'VM'> {
     ...vmQuestionHandlers(deps),
     pool_migrate: (context, vm, host, options) =>
       keeping(context, () => vmMigrate.poolMigrate(context.task, vm, host, options)),
-    migrate_send: (context, vm, dest, live, vdiMap, vifMap, options, vgpuMap) =>
-      keeping(context, () => vmMigrate.migrateSend(context.task, vm, { dest, live, vdiMap, vifMap, options, vgpuMap })),
-    assert_can_migrate: (_context, vm, dest, live, vdiMap, vifMap, options, vgpuMap) =>
-      vmMigrate.assertCanMigrate(vm, { dest, live, vdiMap, vifMap, options, vgpuMap }),
+    migrate_send: (context, vm, dest, _live, vdiMap, vifMap, options, vgpuMap) =>
+      keeping(context, () => vmMigrate.migrateSend(context.task, vm, { dest, vdiMap, vifMap, options, vgpuMap })),
+    assert_can_migrate: (_context, vm, dest, _live, vdiMap, vifMap, options, vgpuMap) =>
+      vmMigrate.assertCanMigrate(vm, { dest, vdiMap, vifMap, options, vgpuMap }),
     receive: ({ session }, host, migrationId, metadata) => vmReceive.receive(host, migrationId, metadata, session),
   };
 }
