@@ -29,7 +29,7 @@ export interface TaskService extends Tasks {
   drive(ref: TaskRef, patch: Partial<Task>): void;
   /** Remove a finished task; mark a pending one so that it goes when it ends. @throws HANDLE_INVALID */
   destroy(ref: TaskRef): void;
-  /** Ask a task to stop; its signal is aborted at once. @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED where it cannot */
+  /** Ask a task to stop; its signal is aborted at once. Fine where it has ended. @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED where it cannot */
   cancel(ref: TaskRef): Promise<void>;
   /** Keep a pending task, however long it pends. @returns ends that */
   keep(ref: TaskRef): () => void;
@@ -75,6 +75,7 @@ export function createTasks({ db, thisHost, now, elapsed }: TaskDeps): TaskServi
     if (since.has(ref)) since.set(ref, elapsed());
     if (doomed.has(ref)) remove(ref);
   };
+  const isOpen = (ref: TaskRef): boolean => ['pending', 'cancelling'].includes(db.find('task', ref)?.status ?? '');
   const steps = (ref: TaskRef, ...patches: Partial<Task>[]): void => {
     update(ref, { current_operations: {} });
     for (const patch of patches) update(ref, patch);
@@ -139,15 +140,17 @@ export function createTasks({ db, thisHost, now, elapsed }: TaskDeps): TaskServi
       if (end) ended(ref);
     },
     destroy(ref) {
-      if (['pending', 'cancelling'].includes(db.get('task', ref).status)) doomed.add(ref);
+      db.get('task', ref);
+      if (isOpen(ref)) doomed.add(ref);
       else remove(ref);
     },
     async cancel(ref) {
       const row = db.get('task', ref);
+      if (!isOpen(ref)) return;
       const canceller = cancellers.get(ref);
       if (canceller === undefined || !row.allowed_operations.includes('cancel')) {
         throw new XapiError('OPERATION_NOT_ALLOWED', [
-          `${ref} (${row.name_label}) cannot be cancelled now: it has ended, it cannot stop, or it has passed the point up to which it could`,
+          `${ref} (${row.name_label}) cannot be cancelled now: it cannot stop, or it has passed the point up to which it could`,
         ]);
       }
       db.update('task', ref, { current_operations: { [ref]: 'cancel' } });
@@ -155,6 +158,7 @@ export function createTasks({ db, thisHost, now, elapsed }: TaskDeps): TaskServi
       try {
         await Promise.race([answers.get(ref), pause(answerMs, undefined, { ref: false })]);
       } catch (error) {
+        if (!isOpen(ref)) return;
         update(ref, { current_operations: {} });
         throw error;
       }

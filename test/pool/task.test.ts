@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { RecordOf, Ref } from '../../idl/index.js';
+import type { OpenTask } from '../../src/base/dispatch-deps.js';
 import { XapiError } from '../../src/base/errors.js';
 import { createTasks, type TaskService } from '../../src/pool/task.js';
 import { type Fixture, openFixture } from './fixture.js';
@@ -64,8 +65,37 @@ describe('task', () => {
     expect(f.pool.db.get('task', task.ref).allowed_operations).to.deep.equal(['cancel']);
     tasks.cancel(task.ref);
     expect(task.signal.aborted).to.equal(true);
-    task.fail(new XapiError('TASK_CANCELLED', [task.ref]));
-    expect((await f.failure(() => tasks.cancel(task.ref)))[0]).to.equal('OPERATION_NOT_ALLOWED');
+  });
+
+  for (const [how, end] of [
+    ['succeeded', (task: OpenTask) => task.succeed('')],
+    ['failed', (task: OpenTask) => task.fail(new XapiError('INTERNAL_ERROR', ['x']))],
+    ['was cancelled', (task: OpenTask) => task.fail(new XapiError('TASK_CANCELLED', [task.ref]))],
+  ] as const) {
+    it(`changes nothing by cancelling a task that ${how}`, async () => {
+      const task = tasks.create('Async.VM.migrate_send', undefined);
+      task.setCancellable(true);
+      end(task);
+      const row = f.pool.db.get('task', task.ref);
+      await tasks.cancel(task.ref);
+      expect(f.pool.db.get('task', task.ref)).to.deep.equal(row);
+      expect(task.signal.aborted).to.equal(false);
+    });
+  }
+
+  it('takes no error for a task that ended while it was asked to stop', async () => {
+    const task = tasks.create('Async.VM.migrate_send', undefined);
+    task.setCancellable(true);
+    const asked = new Promise<never>((_resolve, reject) => {
+      const refuse = () => {
+        task.succeed('');
+        reject(new XapiError('OPERATION_NOT_ALLOWED', ['the migration has ended']));
+      };
+      task.signal.addEventListener('abort', () => queueMicrotask(refuse));
+    });
+    task.answerCancel(asked);
+    await tasks.cancel(task.ref);
+    expect(f.pool.db.get('task', task.ref).status).to.equal('success');
   });
 
   it('marks a pending task for removal, and removes it at its end', () => {
