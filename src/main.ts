@@ -63,7 +63,7 @@ async function main(argv: readonly string[]): Promise<void> {
     loaded = reload(loaded, () => reloadConfig(loaded, commandLine), log);
     starting?.then((daemon) => daemon.reload()).catch((error: unknown) => log.error('reload', { err: error }));
   });
-  starting = start(() => loaded.config, log);
+  starting = start(() => loaded, log);
   const daemon = await starting;
   log.info(`listening on ${daemon.url}`, { version: ownVersion(), pid: process.pid });
   print([`xenferryd listening on ${daemon.url}`]);
@@ -90,7 +90,8 @@ function reload(current: LoadedConfig, read: () => ReturnType<typeof reloadConfi
   }
 }
 
-async function start(config: () => Config, log: RootLog): Promise<Daemon> {
+async function start(loaded: () => LoadedConfig, log: RootLog): Promise<Daemon> {
+  const config = (): Config => loaded().config;
   const { stateDir, listenAddress, address, coordinator, hostName, pidfile } = config();
   if (!(await takeLock('daemon', directoryKeyOf(stateDir)))) {
     throw new Error(`another xenferryd runs with the state directory ${stateDir}`);
@@ -111,6 +112,7 @@ async function start(config: () => Config, log: RootLog): Promise<Daemon> {
     name: hostName,
     url: () => url,
     config,
+    compressorWarning: () => loaded().valueWarnings['migration-compressor'],
     store,
     backend,
     secrets: identity.secrets,

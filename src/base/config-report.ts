@@ -70,7 +70,7 @@ export function reloadConfig(
   const kept = configKeyNames.filter(countsAtStart);
   const config = { ...latest.config, ...Object.fromEntries(kept.map((key) => keptValue(key, current.config))) };
   const origins = { ...latest.origins, ...Object.fromEntries(kept.map((key) => [key, current.origins[key]])) };
-  return { loaded: { config, origins, warnings: latest.warnings }, changes: diffConfig(current, latest) };
+  return { loaded: { ...latest, config, origins }, changes: diffConfig(current, latest) };
 }
 
 function keptValue(key: ConfigKey, config: Config): [string, unknown] {

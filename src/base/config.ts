@@ -43,6 +43,8 @@ export interface LoadedConfig {
   readonly origins: Readonly<Record<ConfigKey, Origin>>;
   /** For the log: unknown keys, values that act as another, settings without effect. */
   readonly warnings: readonly string[];
+  /** Those of values that act as another, by key. */
+  readonly valueWarnings: Readonly<Partial<Record<ConfigKey, string>>>;
 }
 
 /** What is wrong with a configuration: a line for each problem, with file, line, key, value and what is allowed. */
@@ -82,8 +84,9 @@ export function collectConfig(init: ConfigInit): { loaded: LoadedConfig; problem
   const origins = Object.fromEntries(
     configKeyNames.map((key) => [key, read.get(key)?.setting.origin ?? { kind: 'default' }]),
   ) as Record<ConfigKey, Origin>;
-  const warnings = [...gathered.warnings, ...valueWarnings(read), ...addressWarnings(config, read)];
-  return { loaded: { config, origins, warnings }, problems: gathered.problems };
+  const byKey = valueWarnings(read);
+  const warnings = [...gathered.warnings, ...Object.values(byKey), ...addressWarnings(config, read)];
+  return { loaded: { config, origins, warnings, valueWarnings: byKey }, problems: gathered.problems };
 }
 
 interface Setting {
@@ -187,9 +190,11 @@ function effectiveValue(key: ConfigKey, read: ReadonlyMap<ConfigKey, Read>, envi
   return spec.type.parse(spec.default, environment.directory)?.value;
 }
 
-function valueWarnings(read: ReadonlyMap<ConfigKey, Read>): string[] {
-  return [...read].flatMap(([key, { setting, warning }]) =>
-    warning === undefined ? [] : [`${formatOrigin(setting.origin)}: ${key}: ${warning}`],
+function valueWarnings(read: ReadonlyMap<ConfigKey, Read>): Partial<Record<ConfigKey, string>> {
+  return Object.fromEntries(
+    [...read].flatMap(([key, { setting, warning }]) =>
+      warning === undefined ? [] : [[key, `${formatOrigin(setting.origin)}: ${key}: ${warning}`]],
+    ),
   );
 }
 

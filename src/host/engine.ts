@@ -40,6 +40,8 @@ export interface HostEngineInit {
   readonly url: () => string;
   /** The configuration of now. */
   readonly config: () => Config;
+  /** What there is to say of `migration-compressor`, where its value acts as another. */
+  readonly compressorWarning: () => string | undefined;
   readonly store: Store;
   readonly backend: Backend;
   readonly secrets: Secrets;
@@ -120,6 +122,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
       deps: { backend, journal, peers, faults, zstd, emu: emuProgram(config().emuManager), xenopsUrl, log },
       settings: {
         compressor: config().migrationCompressor,
+        compressorWarning: init.compressorWarning(),
         compressionLevel: config().migrationCompressionLevel,
         convergence: {
           maxDowntimeMs: config().migrationMaxDowntime,

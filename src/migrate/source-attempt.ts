@@ -36,6 +36,8 @@ export interface SourceDeps {
 export interface SourceSettings {
   /** `migration-compressor` as it was when the operation was queued. */
   readonly compressor: ConfiguredCompressor;
+  /** Where that stands in for a value that is not known. */
+  readonly compressorWarning?: string | undefined;
   /** `migration-compression-level` of then. */
   readonly compressionLevel: CompressionLevel;
   /** When a live copy stops, as it was configured when the operation was queued. */

@@ -11,6 +11,7 @@ import type { Attempt, Decision } from './source-attempt.js';
 export async function decide(attempt: Attempt, reply: ReceiveReply): Promise<Decision> {
   const { deps, request, settings, log } = attempt;
   const asked = chooseCompressor(request.compress, settings.compressor);
+  if (request.compress && settings.compressorWarning !== undefined) log.warn(settings.compressorWarning);
   const hasVgpus = request.metadata.domain.vgpus.length > 0;
   const supports = (feature: string) =>
     emuSupports(deps.emu, feature, { ...settings.limits, signal: attempt.hooks.signal });

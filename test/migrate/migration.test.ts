@@ -182,6 +182,19 @@ describe('A running VM moves from one host to another', function () {
     expect((await moves(one, two, domain, true)).compressorUsed).to.equal('xenguest');
   });
 
+  it('warns of a compressor that is not known at each migration that it decides, as it was spelled', async () => {
+    one.configure({ 'migration-compressor': 'ZStd ++' });
+    const warnings = () => one.log.messages('warn').filter((message) => message.includes('"ZStd ++"'));
+    await moves(one, two, domain, false);
+    expect(warnings()).to.deep.equal([]);
+    for (const count of [1, 2]) {
+      const again = testDomain();
+      await one.engine.service.start(again, false);
+      expect((await migrate(one, requestTo(two, again, true))).status).to.equal('success');
+      expect(warnings()).to.have.length(count);
+    }
+  });
+
   it('compresses with the zstd that comes with xenferry where there is no other, on either side', async () => {
     one.configure({ zstd: 'no-such-zstd' });
     await one.engine.reload();

@@ -10,7 +10,7 @@ import { expect } from 'chai';
 import { createHostRpc } from '../../src/api/host-rpc.js';
 import { createHttpApi } from '../../src/api/http-api.js';
 import { createSimulator, type Simulator } from '../../src/backend/simulator.js';
-import { type Config, readConfig } from '../../src/base/config.js';
+import { type LoadedConfig, readConfig } from '../../src/base/config.js';
 import type { DispatchDeps } from '../../src/base/dispatch-deps.js';
 import type { DomainSpec } from '../../src/base/hypervisor-protocol.js';
 import type { Log } from '../../src/base/log.js';
@@ -52,12 +52,12 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
   const uuid = randomUUID();
   const captured = captureLog();
   const { log } = captured;
-  let config = configOf(stateDir, init.options ?? {});
+  let loaded = configOf(stateDir, init.options ?? {});
   const simulator = await createSimulator({
     stateDir,
-    memoryBytes: config.simulatorMemory,
-    memoryDirs: [config.memoryDir],
-    timeoutMs: () => config.backendTimeout * 1000,
+    memoryBytes: loaded.config.simulatorMemory,
+    memoryDirs: [loaded.config.memoryDir],
+    timeoutMs: () => loaded.config.backendTimeout * 1000,
   });
   const store = openStore(path.join(stateDir, 'db'));
   let url = '';
@@ -66,7 +66,8 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
     uuid,
     name: 'test-host',
     url: () => url,
-    config: () => config,
+    config: () => loaded.config,
+    compressorWarning: () => loaded.valueWarnings['migration-compressor'],
     store,
     backend: simulator,
     secrets: () => [secret],
@@ -77,7 +78,7 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
   const rpc = createHostRpc({ ...engine, secrets: () => [secret] });
   const front = createFront({
     log,
-    keepAliveMs: () => config.keepaliveTime * 1000,
+    keepAliveMs: () => loaded.config.keepaliveTime * 1000,
     onRequest: createHttpApi(noPool(log), { [xenopsPath]: rpc }),
     onChannel(head, socket) {
       heads.push(head);
@@ -99,7 +100,7 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
       url = other;
     },
     configure(options) {
-      config = configOf(stateDir, { ...init.options, ...options });
+      loaded = configOf(stateDir, { ...init.options, ...options });
     },
     async close() {
       await engine.close();
@@ -111,9 +112,9 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
   };
 }
 
-function configOf(stateDir: string, options: Record<string, string>): Config {
+function configOf(stateDir: string, options: Record<string, string>): LoadedConfig {
   const all = { 'state-dir': stateDir, 'simulator-memory': '2GiB', 'migration-digest': 'true', ...options };
-  return readConfig({ args: Object.entries(all).map(([key, value]) => `--${key}=${value}`) }).config;
+  return readConfig({ args: Object.entries(all).map(([key, value]) => `--${key}=${value}`) });
 }
 
 /** The XenAPI's own door stays shut: these tests speak to hosts. */
