@@ -55,12 +55,14 @@ export function bindParams(message: Message, bare: string, params: readonly unkn
   if (given < message.required || (given > length && message.required === length)) {
     throw new XapiError('MESSAGE_PARAMETER_COUNT_MISMATCH', [bare, String(message.required), String(given)]);
   }
-  if (message.session) decodeValue({ kind: 'string' }, params[0]);
+  if (message.session) decodeValue({ kind: 'string' }, params[0], 'session_id');
   // Nothing but the session is looked at: a removed message has no use for the rest.
   if (message.removed) return [];
   const sent = message.session ? params.slice(1) : params;
   return message.params.map((param, index) =>
-    index < sent.length ? decodeValue(param.type, settable(param.type, sent[index])) : param.makeDefault?.(),
+    index < sent.length
+      ? decodeValue(param.type, settable(param.type, sent[index]), param.name)
+      : param.makeDefault?.(),
   );
 }
 

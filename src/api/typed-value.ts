@@ -8,17 +8,17 @@ import { defaultOf, fieldsOf, parseDatetime, type Type } from '../base/value.js'
 export type Members = Readonly<Record<string, unknown>>;
 
 /**
- * The typed value of a parsed parameter. Integers may come as numbers or decimal strings and must be exact in a double;
+ * The typed value of a parsed parameter, or of a field of one, of a name. Integers may come as numbers or decimal strings and must be exact in a double;
  * enumerations may come in any case; records come out complete, without what the model does not have.
- * @throws INTERNAL_ERROR that names what was expected and what came
+ * @throws INTERNAL_ERROR that names what was expected and what came; INVALID_VALUE [name, value] for an integer that is not exact
  */
-export function decodeValue(type: Type, parsed: unknown): unknown {
+export function decodeValue(type: Type, parsed: unknown, name = ''): unknown {
   switch (type.kind) {
     case 'string':
     case 'ref':
       return typeof parsed === 'string' ? parsed : mismatch('string', parsed);
     case 'int':
-      return decodeInt(parsed);
+      return decodeInt(parsed, name);
     case 'float':
       return decodeFloat(parsed);
     case 'bool':
@@ -28,13 +28,15 @@ export function decodeValue(type: Type, parsed: unknown): unknown {
     case 'enum':
       return decodeEnum(type.values, parsed);
     case 'set':
-      return Array.isArray(parsed) ? parsed.map((each) => decodeValue(type.element, each)) : mismatch('list', parsed);
+      return Array.isArray(parsed)
+        ? parsed.map((each) => decodeValue(type.element, each, name))
+        : mismatch('list', parsed);
     case 'map':
-      return decodeMap(type.key, type.value, parsed);
+      return decodeMap(type.key, type.value, parsed, name);
     case 'record':
       return decodeRecord(type.cls, parsed);
     case 'option':
-      return parsed === null || parsed === undefined ? undefined : decodeValue(type.element, parsed);
+      return parsed === null || parsed === undefined ? undefined : decodeValue(type.element, parsed, name);
     case 'void':
     case 'event_batch':
     case 'event_change':
@@ -49,11 +51,10 @@ function decodeEnum(values: readonly string[], parsed: unknown): string {
   return values.find((value) => value.toLowerCase() === inAnyCase) ?? mismatch(`one of ${values.join(', ')}`, parsed);
 }
 
-function decodeInt(parsed: unknown): number {
+function decodeInt(parsed: unknown, name: string): number {
   const value = typeof parsed === 'string' && /^[-+]?\d+$/.test(parsed) ? Number(parsed) : parsed;
   if (typeof value !== 'number' || !Number.isInteger(value)) return mismatch('int64', parsed);
-  const { MAX_SAFE_INTEGER: most } = Number;
-  if (Math.abs(value) > most) return mismatch(`int64 from -${most} to ${most}`, parsed);
+  if (!Number.isSafeInteger(value)) throw new XapiError('INVALID_VALUE', [name, String(parsed)]);
   return value === 0 ? 0 : value;
 }
 
@@ -73,11 +74,11 @@ export function parseFloatText(text: string): number | undefined {
   return /nan/i.test(word) ? Number.NaN : Number(`${sign}Infinity`);
 }
 
-function decodeMap(key: Type, value: Type, parsed: unknown): Record<string, unknown> {
+function decodeMap(key: Type, value: Type, parsed: unknown, name: string): Record<string, unknown> {
   if (!isObject(parsed)) return mismatch('dictionary', parsed);
   // fromEntries makes a key such as __proto__ one like any other.
   return Object.fromEntries(
-    Object.entries(parsed).map(([k, v]) => [String(decodeValue(key, k)), decodeValue(value, v)]),
+    Object.entries(parsed).map(([k, v]) => [String(decodeValue(key, k, name)), decodeValue(value, v, name)]),
   );
 }
 
@@ -86,7 +87,7 @@ function decodeRecord(cls: string, parsed: unknown): Record<string, unknown> {
   return Object.fromEntries(
     [...fieldsOf(cls).values()].map((field) => [
       field.name,
-      Object.hasOwn(parsed, field.name) ? decodeValue(field.type, parsed[field.name]) : defaultOf(field),
+      Object.hasOwn(parsed, field.name) ? decodeValue(field.type, parsed[field.name], field.name) : defaultOf(field),
     ]),
   );
 }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { RecordOf } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
 import type { DomainSpec, MemoryProfile, Workload } from '../base/hypervisor-protocol.js';
-import { assertDomainMemory } from './vm-memory.js';
+import { domainMemory } from './vm-memory.js';
 
 /** The keys of VM.other_config that say what the simulator's guest has in its memory and does. */
 const simulatorKeys = {
@@ -26,13 +26,11 @@ type VmFields = Pick<RecordOf<'VM'>, 'uuid' | 'name_label' | 'memory_static_max'
  * @throws INVALID_VALUE [field, value with what is allowed]
  */
 export function domainSpec(vm: Readonly<VmFields>, vgpus: readonly string[]): DomainSpec {
-  const memory = vm.memory_static_max;
-  assertDomainMemory(memory);
   const config = vm.other_config;
   return {
     uuid: vm.uuid,
     name: vm.name_label.slice(0, longestName),
-    memoryBytes: memory,
+    memoryBytes: domainMemory(vm),
     vcpus: vm.VCPUs_max,
     profile: profileOf(config[simulatorKeys.profile]),
     workload: {

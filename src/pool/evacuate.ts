@@ -15,6 +15,7 @@ import { withEvacuation } from './host-operations.js';
 import { isLive } from './host-rows.js';
 import { urlOn } from './migration-destination.js';
 import type { TaskService } from './task.js';
+import { domainMemory } from './vm-memory.js';
 import type { VmMigrate } from './vm-migrate.js';
 
 type HostRef = Ref<'host'>;
@@ -41,7 +42,7 @@ export async function computePlan(deps: ForwardDeps, host: HostRef): Promise<Eva
     const reachable = targets.filter((target) => obstacle(deps, target.host, vm) === undefined);
     const reason = silence ?? refusal(vm, db.get('VM', vm), 'pool_migrate') ?? whyNowhere(deps, targets, reachable, vm);
     if (reason !== undefined) plan.set(vm, reason);
-    else movable.push({ vm, memory: db.get('VM', vm).memory_static_max, hosts: reachable.map((each) => each.host) });
+    else movable.push({ vm, memory: domainMemory(db.get('VM', vm)), hosts: reachable.map((each) => each.host) });
   }
   const placed = planEvacuation(movable, targets);
   for (const { vm } of movable) plan.set(vm, placed.get(vm) ?? new XapiError('HOST_NOT_ENOUGH_FREE_MEMORY', [vm]));

@@ -6,6 +6,7 @@ import type { Database } from './database.js';
 import { settlingCommand } from './doubt.js';
 import { isLive } from './host-rows.js';
 import type { Members } from './members.js';
+import { domainMemory } from './vm-memory.js';
 
 export interface ForwardDeps {
   readonly db: Database;
@@ -31,7 +32,9 @@ export async function assertCanTake({ db, members }: ForwardDeps, host: Ref<'hos
   if (!row.enabled) throw new XapiError('HOST_DISABLED', [host]);
   if (!isLive(db, host)) throw new XapiError('HOST_OFFLINE', [host]);
   assertReachesDevices(db, host, vm);
-  const { memory_static_max: needed, resident_on, uuid } = db.get('VM', vm);
+  const record = db.get('VM', vm);
+  const { resident_on, uuid } = record;
+  const needed = domainMemory(record);
   const { memoryFree, domains } = await members.state(host);
   if (resident_on !== host && domains.some((domain) => domain.uuid === uuid)) {
     const copy = `host ${row.name_label} has a copy of ${vm} that is not to run`;

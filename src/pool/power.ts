@@ -4,6 +4,7 @@ import { nullRef } from '../base/value.js';
 import { linuxName } from './block-devices.js';
 import type { Database } from './database.js';
 import { withdrawDoubts } from './doubt.js';
+import { domainMemory } from './vm-memory.js';
 
 export interface Residence {
   readonly host: Ref<'host'>;
@@ -26,7 +27,7 @@ export function setResident(db: Database, ref: Ref<'VM'>, residence: Residence, 
     db,
     vm.metrics,
     {
-      memory_actual: vm.memory_static_max,
+      memory_actual: domainMemory(vm),
       VCPUs_number: vm.VCPUs_max,
       state: [residence.powerState.toLowerCase()],
       hvm: true,

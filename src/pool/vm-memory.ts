@@ -1,7 +1,6 @@
 /** The memory limits of a VM: their order, and what a domain can be made of. */
 import type { RecordOf, Ref } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
-import { pageSize } from '../base/hypervisor-protocol.js';
 import { assertAllowed } from './allowed-operations.js';
 import type { Database } from './database.js';
 import type { VmOperation } from './vm-operations.js';
@@ -14,7 +13,7 @@ export type MemoryLimits = Pick<
 
 /**
  * @throws MEMORY_CONSTRAINT_VIOLATION_ORDER unless 0 <= static_min <= dynamic_min <= dynamic_max <= static_max,
- *   INVALID_VALUE [field, value with what is allowed]
+ *   INVALID_VALUE [field, value] where no domain can be made of them
  */
 export function assertMemoryLimits(limits: Readonly<MemoryLimits>): void {
   const { memory_static_min, memory_dynamic_min, memory_dynamic_max, memory_static_max } = limits;
@@ -24,18 +23,23 @@ export function assertMemoryLimits(limits: Readonly<MemoryLimits>): void {
     memory_dynamic_min <= memory_dynamic_max &&
     memory_dynamic_max <= memory_static_max;
   if (!ordered) throw new XapiError('MEMORY_CONSTRAINT_VIOLATION_ORDER');
-  assertDomainMemory(memory_static_max);
+  domainMemory(limits);
 }
 
-/** @throws INVALID_VALUE for memory that no domain can have */
-export function assertDomainMemory(bytes: number): void {
-  if (bytes > 0 && bytes % pageSize === 0) return;
-  const allowed = `a positive multiple of ${pageSize} bytes`;
-  throw new XapiError('INVALID_VALUE', ['memory_static_max', `${bytes} (allowed: ${allowed})`]);
+const mebibyte = 2 ** 20;
+
+/**
+ * The bytes that a VM's domain gets: its limit, rounded up to whole MiB as xapi does.
+ * @throws INVALID_VALUE [field, value] for a limit of which no domain can be made
+ */
+export function domainMemory({ memory_static_max: limit }: Pick<MemoryLimits, 'memory_static_max'>): number {
+  const bytes = Math.ceil(limit / mebibyte) * mebibyte;
+  if (limit > 0 && Number.isSafeInteger(bytes)) return bytes;
+  throw new XapiError('INVALID_VALUE', ['memory_static_max', String(limit)]);
 }
 
 /**
- * Change some of a VM's limits.
+ * Change some of a VM's limits; its target becomes the least that it may have, as xapi does.
  * @param operation what the change counts as
  * @throws what `refusal` of allowed-operations and `assertMemoryLimits` say
  */
@@ -48,6 +52,6 @@ export async function setMemoryLimits(
   assertAllowed(db, vm, operation);
   const limits = { ...db.get('VM', vm), ...change };
   assertMemoryLimits(limits);
-  db.update('VM', vm, { ...change, memory_target: limits.memory_dynamic_max });
+  db.update('VM', vm, { ...change, memory_target: limits.memory_dynamic_min });
   await db.saved();
 }

@@ -58,8 +58,8 @@ describe('domainSpec', () => {
     });
   }
 
-  it('refuses memory that is no whole number of pages', () => {
-    expect(failure(() => domainSpec(vm({}, 4097), [])).params[0]).to.equal('memory_static_max');
+  it('refuses no memory', () => {
+    expect(failure(() => domainSpec(vm({}, 0), [])).params).to.deep.equal(['memory_static_max', '0']);
   });
 });
 

@@ -43,6 +43,7 @@ describe("a VM's memory and virtual CPUs", () => {
     it(`changes by ${what}`, async () => {
       await call(handlers());
       expect(limits()).to.deep.equal(expected);
+      expect(f.pool.db.get('VM', vm).memory_target).to.equal(f.pool.db.get('VM', vm).memory_dynamic_min);
     });
   }
 
@@ -53,15 +54,11 @@ describe("a VM's memory and virtual CPUs", () => {
     ['a dynamic above the static one', (h) => h.set_memory_dynamic_max(f.context(), vm, 65 * mebibyte), order],
     ['less than nothing', (h) => h.set_memory_static_min(f.context(), vm, -1), order],
     ['a range upside down', (h) => h.set_memory_dynamic_range(f.context(), vm, 48 * mebibyte, 32 * mebibyte), order],
+    ['no memory', (h) => h.set_memory(f.context(), vm, 0), ['INVALID_VALUE', 'memory_static_max', '0']],
     [
-      'half a page',
-      (h) => h.set_memory(f.context(), vm, 64 * mebibyte + 2048),
-      ['INVALID_VALUE', 'memory_static_max', '67110912 (allowed: a positive multiple of 4096 bytes)'],
-    ],
-    [
-      'no memory',
-      (h) => h.set_memory(f.context(), vm, 0),
-      ['INVALID_VALUE', 'memory_static_max', '0 (allowed: a positive multiple of 4096 bytes)'],
+      'more than there are exact numbers for',
+      (h) => h.set_memory(f.context(), vm, Number.MAX_SAFE_INTEGER),
+      ['INVALID_VALUE', 'memory_static_max', '9007199254740991'],
     ],
     [
       'fewer CPUs than it starts with',
@@ -109,6 +106,17 @@ describe("a VM's memory and virtual CPUs", () => {
     await handlers().set_memory_dynamic_range(f.context(), vm, 8 * mebibyte, 16 * mebibyte);
     expect(limits()).to.deep.equal([0, 8, 16, 16]);
   });
+
+  for (const bytes of [1, 64 * mebibyte + 1, 64 * mebibyte + 2048, 65 * mebibyte - 1]) {
+    it(`may be ${bytes} bytes, which its domain has rounded up to whole MiB`, async () => {
+      await handlers().set_memory_limits(f.context(), vm, 0, bytes, 0, 0);
+      expect(f.pool.db.get('VM', vm)).to.include({ memory_static_max: bytes });
+      await handlers().start(f.context(), vm, false, false);
+      const whole = Math.ceil(bytes / mebibyte) * mebibyte;
+      expect(f.a.started.at(-1)).to.include({ memoryBytes: whole });
+      expect(f.pool.db.get('VM_metrics', f.pool.db.get('VM', vm).metrics)).to.include({ memory_actual: whole });
+    });
+  }
 
   it('has no overhead', async () => {
     expect(await handlers().compute_memory_overhead(f.context(), vm)).to.equal(0);
