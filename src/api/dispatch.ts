@@ -159,13 +159,15 @@ async function settle(message: Message, task: OpenTask, work: Promise<unknown>):
 
 /** The caller is told what went wrong in any case; the log has what only its operator can mend, with where it came from. */
 function logFailure(deps: DispatchDeps, call: Call, failure: XapiError, task?: string): void {
-  const level = failure.code === 'INTERNAL_ERROR' ? 'error' : 'debug';
+  const isExplained = typeof failure.cause === 'string';
+  const level = failure.code === 'INTERNAL_ERROR' ? 'error' : isExplained ? 'info' : 'debug';
   if (!deps.log.enabled(level)) return;
-  // A name comes from the caller, so it can be anything of any length.
+  // What comes from the caller can be anything of any length.
+  const shorten = (text: unknown) => String(text).slice(0, 500);
   deps.log[level]('call failed', {
     call: call.name.slice(0, 100),
     ...(task !== undefined && { task }),
-    error: failure,
+    ...(level === 'info' ? { error: shorten(failure.message), reason: shorten(failure.cause) } : { error: failure }),
   });
 }
 

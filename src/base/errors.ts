@@ -15,7 +15,7 @@ export class XapiError extends Error {
   /**
    * @param code one of the XenAPI's error codes
    * @param params its parameters, in the order in which `idl/errors.ts` names them
-   * @param cause what brought it about, for the log
+   * @param cause what brought it about, or in words what its parameters have no room for; for the log
    */
   constructor(code: XapiErrorCode, params: readonly string[] = [], cause?: unknown) {
     super([code, ...params].join(' '), cause === undefined ? undefined : { cause });
@@ -23,6 +23,14 @@ export class XapiError extends Error {
     this.code = code;
     this.params = params;
   }
+}
+
+/**
+ * INVALID_VALUE for what a field or parameter cannot be.
+ * @param allowed what it can be, for the log: the error's parameters are the field and the value alone
+ */
+export function invalidValue(field: string, value: unknown, allowed: string): XapiError {
+  return new XapiError('INVALID_VALUE', [field, String(value)], `allowed: ${allowed}`);
 }
 
 /**

@@ -71,6 +71,20 @@ const descriptions: Readonly<Record<string, string>> = {
   VM_OPERATIONS_BLOCKED: 'Operations on the VM are blocked.',
 };
 
+/** What fields can be that a server refuses without saying so: the error has room for the field and the value alone. */
+const allowedValues: Readonly<Record<string, string>> = {
+  HVM_shadow_multiplier: '0 to 1024',
+  VCPUs_at_startup: '1 to VCPUs-max',
+  VCPUs_max: 'VCPUs-at-startup to 1024',
+  bridge: 'at most 15 characters',
+  domain_type: 'hvm',
+  ha_restart_priority: 'restart, best-effort, or empty',
+  memory_static_max: 'more than 0 bytes',
+  physical_size: '0 or more bytes',
+  shared: 'false',
+  virtual_size: '1 byte to 16 TiB',
+};
+
 const parameterNames: Readonly<Record<string, readonly string[]>> = errors;
 
 /**
@@ -92,6 +106,8 @@ export async function errorLines(error: unknown, objects?: Objects): Promise<str
   const names = parameterNames[error.code] ?? [];
   const count = Math.max(names.length, values.length);
   const lines = Array.from({ length: count }, (_, i) => `${names[i] ?? '<extra>'}: ${values[i] ?? '<unknown>'}`);
+  const allowed = error.code === 'INVALID_VALUE' ? allowedValues[error.params[0] ?? ''] : undefined;
+  if (allowed !== undefined) lines.push(`allowed: ${allowed}`);
   return [descriptions[error.code] ?? `The server refused: ${error.code}.`, ...lines];
 }
 

@@ -28,7 +28,7 @@ export function refusal(ref: Ref<'VM'>, vm: RecordView<'VM'>, operation: VmOpera
   if (!rule.states.includes(vm.power_state)) return badPowerState(ref, vm, rule.states);
   const other = conflict(vm, rule);
   if (other !== undefined) return reason('OTHER_OPERATION_IN_PROGRESS', ['VM', ref, other[1], other[0]]);
-  if (vm.is_a_template && !fitsTemplate(vm, rule)) return reason('VM_IS_TEMPLATE', [ref, operation]);
+  if (vm.is_a_template && !fitsTemplate(vm, rule)) return reason('VM_IS_TEMPLATE', [ref]);
   if (!vm.is_a_template && rule.templates === 'alone') return reason('PROVISION_ONLY_ALLOWED_ON_TEMPLATE');
   if (vm.is_control_domain) {
     return reason('OPERATION_NOT_ALLOWED', [`${operation}: ${vm.name_label} is a control domain`]);

@@ -20,7 +20,8 @@ const numberedPattern = /^d(0|[1-9]\d{0,2})(?:p(\d{1,2}))?$/;
 export function blockDevice(asked: string, taken: readonly string[]): string {
   if (asked === '' || asked === 'autodetect') {
     const [free] = freeBlockDevices(mostDevices, taken);
-    if (free === undefined) throw new XapiError('INVALID_DEVICE', [`(all ${mostDevices} devices are taken)`]);
+    if (free === undefined)
+      throw new XapiError('INVALID_DEVICE', ['autodetect'], `all ${mostDevices} devices are taken`);
     return free;
   }
   const name = linuxName(asked);

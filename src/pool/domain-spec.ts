@@ -1,7 +1,7 @@
 /** The domain that a VM's record describes, for the host that is to run it. */
 import { createHash } from 'node:crypto';
 import type { RecordOf } from '../../idl/index.js';
-import { XapiError } from '../base/errors.js';
+import { invalidValue, type XapiError } from '../base/errors.js';
 import type { DomainSpec, MemoryProfile, Workload } from '../base/hypervisor-protocol.js';
 import { domainMemory } from './vm-memory.js';
 
@@ -23,7 +23,7 @@ type VmFields = Pick<RecordOf<'VM'>, 'uuid' | 'name_label' | 'memory_static_max'
 
 /**
  * @param vgpus the device numbers of its virtual GPUs
- * @throws INVALID_VALUE [field, value with what is allowed]
+ * @throws INVALID_VALUE [field, value]
  */
 export function domainSpec(vm: Readonly<VmFields>, vgpus: readonly string[]): DomainSpec {
   const config = vm.other_config;
@@ -46,7 +46,7 @@ export function domainSpec(vm: Readonly<VmFields>, vgpus: readonly string[]): Do
 function profileOf(text: string | undefined): MemoryProfile {
   if (text === undefined) return defaultProfile;
   const wrong = (): XapiError =>
-    invalid(
+    invalidValue(
       `other_config:${simulatorKeys.profile}`,
       text,
       'percentages that add up to 100, such as zero=35,program=33,text=22,random=10',
@@ -72,7 +72,7 @@ function numberOf(config: Readonly<Record<string, string>>, key: string, otherwi
   const text = config[key];
   if (text === undefined) return otherwise;
   const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
-  if (!(value <= most)) throw invalid(`other_config:${key}`, text, `a number from 0 to ${most}`);
+  if (!(value <= most)) throw invalidValue(`other_config:${key}`, text, `a number from 0 to ${most}`);
   return value;
 }
 
@@ -81,10 +81,6 @@ function seedOf(text: string | undefined, uuid: string): number {
   if (text === undefined) return createHash('sha256').update(uuid).digest().readUInt32LE(0);
   const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
   if (!(value < 2 ** 32))
-    throw invalid(`other_config:${simulatorKeys.seed}`, text, `an integer from 0 to ${2 ** 32 - 1}`);
+    throw invalidValue(`other_config:${simulatorKeys.seed}`, text, `an integer from 0 to ${2 ** 32 - 1}`);
   return value;
-}
-
-function invalid(field: string, value: string | number, allowed: string): XapiError {
-  return new XapiError('INVALID_VALUE', [field, `${value} (allowed: ${allowed})`]);
 }

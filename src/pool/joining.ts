@@ -4,7 +4,7 @@
  */
 import type { RecordOf, Ref } from '../../idl/index.js';
 import { configKeys } from '../base/config-keys.js';
-import { toXapiError, XapiError } from '../base/errors.js';
+import { invalidValue, toXapiError, XapiError } from '../base/errors.js';
 import { nullRef } from '../base/value.js';
 import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
 import type { Database } from './database.js';
@@ -92,10 +92,10 @@ function assertMayLeave(db: Database): void {
 function coordinatorUrl(address: string): string {
   const isUrl = /^[a-z]+:\/\//i.test(address);
   const text = isUrl ? address : `http://${address}`;
-  const allowed = 'allowed: an address, an address with a port, or an http URL';
-  if (!URL.canParse(text)) throw new XapiError('INVALID_VALUE', ['master_address', `${address} (${allowed})`]);
+  const allowed = 'an address, an address with a port, or an http URL';
+  if (!URL.canParse(text)) throw invalidValue('master_address', address, allowed);
   const url = new URL(text);
-  if (url.protocol !== 'http:') throw new XapiError('INVALID_VALUE', ['master_address', `${address} (${allowed})`]);
+  if (url.protocol !== 'http:') throw invalidValue('master_address', address, allowed);
   // A URL drops the port that http has by default, so it is looked for in the text.
   if (!isUrl && !/:\d+$/.test(address)) url.port = configKeys.port.default;
   return url.origin;

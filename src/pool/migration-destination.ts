@@ -1,7 +1,7 @@
 /** Where a migration goes: what the caller gave, checked and made into what the source host needs. */
 import { isIPv6 } from 'node:net';
 import type { Ref } from '../../idl/index.js';
-import { XapiError } from '../base/errors.js';
+import { invalidValue, XapiError } from '../base/errors.js';
 import type { Destination } from '../host/service.js';
 import type { Database } from './database.js';
 import type { Members } from './members.js';
@@ -39,12 +39,12 @@ export function poolDestination(db: Database, host: Ref<'host'>, url: string): D
 export function readDestination(dest: Strings): { host: Ref<'host'>; foreign: Destination } {
   for (const key of needed) {
     if ((dest[key] ?? '') === '') {
-      throw new XapiError('INVALID_VALUE', [`dest:${key}`, '(absent); allowed: what host.migrate_receive gives']);
+      throw invalidValue(`dest:${key}`, '', 'what host.migrate_receive gives');
     }
   }
   const { host = '', session_id: session = '', master = '' } = dest;
   if (!URL.canParse(master) || !['http:', 'https:'].includes(new URL(master).protocol)) {
-    throw new XapiError('INVALID_VALUE', ['dest:master', `${master} (allowed: an http URL)`]);
+    throw invalidValue('dest:master', master, 'an http URL');
   }
   return { host: host as Ref<'host'>, foreign: { kind: 'foreign', hostRef: host, master, session } };
 }

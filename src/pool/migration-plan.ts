@@ -73,7 +73,7 @@ function assertNoCopy(db: Database, ref: Ref<'VM'>, options: Strings): void {
   if (vm.power_state === 'Running' || vm.power_state === 'Paused') {
     throw badPowerState(ref, vm, ['Halted', 'Suspended']);
   }
-  throw new XapiError('NOT_IMPLEMENTED', ['a migration with copy=true']);
+  throw new XapiError('NOT_IMPLEMENTED', ['VM.migrate_send'], 'not with copy=true');
 }
 
 /** Storage does not migrate. */
@@ -82,7 +82,7 @@ function assertNoDisks(db: Database, vm: Ref<'VM'>, vdiMap: Strings): void {
   for (const vbd of db.get('VM', vm).VBDs) {
     const vdi = db.find('VDI', db.get('VBD', vbd).VDI);
     if (vdi === undefined) continue;
-    throw new XapiError('SR_DOES_NOT_SUPPORT_MIGRATION', [vdi.SR, 'the storage of a VM is not migrated']);
+    throw new XapiError('SR_DOES_NOT_SUPPORT_MIGRATION', [vdi.SR, 'VDI_MIRROR']);
   }
 }
 

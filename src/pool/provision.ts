@@ -85,5 +85,5 @@ function readOrder(db: Database, text: string, given: Readonly<Record<string, st
 }
 
 function invalid(text: string, why: string): XapiError {
-  return new XapiError('INVALID_VALUE', [`other_config:${disksKey}`, `${text} (${why})`]);
+  return new XapiError('INVALID_VALUE', [`other_config:${disksKey}`, text], why);
 }

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import pLimit from 'p-limit';
 import type { Ref, Role } from '../../idl/index.js';
 import type { SessionIdentity, Sessions } from '../base/dispatch-deps.js';
-import { XapiError } from '../base/errors.js';
+import { invalidValue, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { Table } from '../base/store.js';
 import type { Database } from './database.js';
@@ -125,7 +125,7 @@ export async function createSessions(deps: SessionDeps): Promise<SessionService>
     open: (originator, role) => open(superuser, originator, role),
     logout,
     async changePassword(user, oldPassword, newPassword) {
-      if (newPassword === '') throw new XapiError('INVALID_VALUE', ['new_pwd', '(empty); allowed: any other text']);
+      if (newPassword === '') throw invalidValue('new_pwd', newPassword, 'a text that is not empty');
       await authenticate(user, oldPassword);
       await passwords.put(superuser, await limit(() => hashPassword(newPassword)));
       await rm(passwordFile(deps), { force: true });

@@ -1,7 +1,7 @@
 /** What can be done with SRs and their attachments to hosts. There is one type, `file`: a directory of its host's. */
 import { randomUUID } from 'node:crypto';
 import type { RecordOf, Ref } from '../../idl/index.js';
-import { XapiError } from '../base/errors.js';
+import { invalidValue, XapiError } from '../base/errors.js';
 import { nullRef } from '../base/value.js';
 import type { Volume } from '../host/storage.js';
 import type { Database } from './database.js';
@@ -22,12 +22,12 @@ export interface NewSr {
 
 /** @throws SR_UNKNOWN_DRIVER [type], INVALID_VALUE for what an SR of type file cannot have */
 export function assertFileSr(type: string, deviceConfig: Strings, shared: boolean): void {
-  if (type !== fileType) throw new XapiError('SR_UNKNOWN_DRIVER', [`${type} (known: ${fileType})`]);
-  if (shared) throw new XapiError('INVALID_VALUE', ['shared', `true (allowed for type ${fileType}: false)`]);
+  if (type !== fileType) throw new XapiError('SR_UNKNOWN_DRIVER', [type], `known: ${fileType}`);
+  if (shared) throw invalidValue('shared', true, `for type ${fileType}: false`);
   const [key] = Object.keys(deviceConfig);
   if (key === undefined) return;
   const allowed = 'nothing, as the directory of an SR is chosen by its host';
-  throw new XapiError('INVALID_VALUE', [`device_config:${key}`, `${deviceConfig[key]} (allowed: ${allowed})`]);
+  throw invalidValue(`device_config:${key}`, deviceConfig[key], allowed);
 }
 
 /** Make an SR on a host and attach it there. @throws what `assertFileSr` says, HOST_OFFLINE, SR_BACKEND_FAILURE */
@@ -35,10 +35,7 @@ export async function createSr(deps: StorageDeps, sr: NewSr): Promise<SrRef> {
   const { db } = deps;
   assertFileSr(sr.type, sr.deviceConfig, sr.shared);
   if (sr.physicalSize < 0) {
-    throw new XapiError('INVALID_VALUE', [
-      'physical_size',
-      `${sr.physicalSize} (allowed: 0 or more; it is not reserved)`,
-    ]);
+    throw invalidValue('physical_size', sr.physicalSize, '0 or more; it is not reserved');
   }
   const uuid = randomUUID();
   await storageOf(deps, sr.host).createSr(uuid);

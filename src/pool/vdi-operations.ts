@@ -1,7 +1,7 @@
 /** What can be done with virtual disks. The volume changes first, at its host; the record follows. */
 import { randomUUID } from 'node:crypto';
 import type { RecordOf, Ref } from '../../idl/index.js';
-import { XapiError } from '../base/errors.js';
+import { invalidValue, XapiError } from '../base/errors.js';
 import { largestVolume, type Volume } from '../host/storage.js';
 import type { RecordView } from './database.js';
 import { accessTo, removeVdi, type StorageDeps, tryRefreshUsage } from './storage.js';
@@ -12,10 +12,10 @@ type VDI = RecordOf<'VDI'>;
 
 const sectorBytes = 512;
 
-/** Disks are whole sectors. @throws INVALID_VALUE [field, value with what is allowed] */
+/** Disks are whole sectors. @throws INVALID_VALUE [field, value] */
 function wholeSectors(field: string, bytes: number): number {
   if (bytes >= 1 && bytes <= largestVolume) return Math.ceil(bytes / sectorBytes) * sectorBytes;
-  throw new XapiError('INVALID_VALUE', [field, `${bytes} (allowed: 1 to ${largestVolume} bytes)`]);
+  throw invalidValue(field, bytes, `1 to ${largestVolume} bytes`);
 }
 
 function fromVolume(volume: Volume): Partial<VDI> {
@@ -117,7 +117,7 @@ async function duplicate(deps: StorageDeps, vdi: VdiRef, to: Ref<'SR'>, made: Pa
   const original = db.get('VDI', vdi);
   const from = accessTo(deps, original.SR);
   const target = accessTo(deps, to);
-  if (from.host !== target.host) throw new XapiError('NOT_IMPLEMENTED', ['VDI.copy to an SR of another host']);
+  if (from.host !== target.host) throw new XapiError('NOT_IMPLEMENTED', ['VDI.copy'], 'not to an SR of another host');
   const uuid = randomUUID();
   const copy = await volumes.change(uuid, async () => {
     const volume = await from.storage.copyVolume(from.uuid, original.location, target.uuid, uuid);
@@ -154,7 +154,7 @@ export function introduceVdi(deps: StorageDeps, task: string, given: IntroducedV
   return withSr(db, given.SR, 'vdi_introduce', task, async () => {
     const location = given.location === '' ? given.uuid : given.location;
     if (location !== given.uuid) {
-      throw new XapiError('INVALID_VALUE', ['location', `${location} (allowed: the VDI's uuid, ${given.uuid})`]);
+      throw invalidValue('location', location, `the VDI's uuid, ${given.uuid}`);
     }
     if (db.findByUuid('VDI', given.uuid) !== undefined)
       throw new XapiError('LOCATION_NOT_UNIQUE', [given.SR, location]);

@@ -1,6 +1,6 @@
 /** What VM.create accepts. */
 import type { RecordOf, Ref } from '../../idl/index.js';
-import { XapiError } from '../base/errors.js';
+import { invalidValue } from '../base/errors.js';
 import type { Database } from './database.js';
 import { domainSpec } from './domain-spec.js';
 import { withoutDoubts } from './doubt.js';
@@ -61,7 +61,7 @@ const given = [
 
 /**
  * Make a halted VM's record and that of its metrics.
- * @throws MEMORY_CONSTRAINT_VIOLATION_ORDER, INVALID_VALUE [field, value with what is allowed]
+ * @throws MEMORY_CONSTRAINT_VIOLATION_ORDER, INVALID_VALUE [field, value]
  */
 export function createVm(db: Database, args: Readonly<VM>, now: Date): Ref<'VM'> {
   assertMemoryLimits(args);
@@ -87,8 +87,8 @@ function assertNumbers(vm: Readonly<VM>): void {
   assertRange('HVM_shadow_multiplier', vm.HVM_shadow_multiplier, 0, 1024);
 }
 
-/** @throws INVALID_VALUE [field, value with what is allowed] */
+/** @throws INVALID_VALUE [field, value] */
 export function assertRange(field: string, value: number, least: number, most: number): void {
   if (value >= least && value <= most) return;
-  throw new XapiError('INVALID_VALUE', [field, `${value} (allowed: ${least} to ${most})`]);
+  throw invalidValue(field, value, `${least} to ${most}`);
 }

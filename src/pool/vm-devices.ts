@@ -45,7 +45,7 @@ const mostDevices = 256;
 export function deviceNumber(asked: string, taken: readonly string[]): string {
   if (asked === '') {
     const [free] = freeDevices(mostDevices, taken);
-    if (free === undefined) throw new XapiError('INVALID_DEVICE', [`(all ${mostDevices} devices are taken)`]);
+    if (free === undefined) throw new XapiError('INVALID_DEVICE', [asked], `all ${mostDevices} devices are taken`);
     return free;
   }
   if (!/^(0|[1-9]\d{0,2})$/.test(asked) || Number(asked) >= mostDevices) throw new XapiError('INVALID_DEVICE', [asked]);

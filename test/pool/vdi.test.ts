@@ -43,13 +43,9 @@ describe('VDI', () => {
   });
 
   const wrong: [string, Partial<RecordOf<'VDI'>>, (string | RegExp)[]][] = [
-    [
-      'a size of 0',
-      { virtual_size: 0 },
-      ['INVALID_VALUE', 'virtual_size', /^0 \(allowed: 1 to 17592186044416 bytes\)$/],
-    ],
-    ['a size below 0', { virtual_size: -5 }, ['INVALID_VALUE', 'virtual_size', /^-5 /]],
-    ['a size that no disk has', { virtual_size: 2 ** 50 }, ['INVALID_VALUE', 'virtual_size', /^1125899906842624 /]],
+    ['a size of 0', { virtual_size: 0 }, ['INVALID_VALUE', 'virtual_size', /^0$/]],
+    ['a size below 0', { virtual_size: -5 }, ['INVALID_VALUE', 'virtual_size', /^-5$/]],
+    ['a size that no disk has', { virtual_size: 2 ** 50 }, ['INVALID_VALUE', 'virtual_size', /^1125899906842624$/]],
     ['a type of its own', { type: 'cbt_metadata' }, ['VDI_INCOMPATIBLE_TYPE', '', 'cbt_metadata']],
     ['an SR that is none', { SR: 'OpaqueRef:x' as Ref<'SR'> }, ['HANDLE_INVALID', 'SR', 'OpaqueRef:x']],
   ];

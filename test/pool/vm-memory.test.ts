@@ -60,20 +60,16 @@ describe("a VM's memory and virtual CPUs", () => {
       (h) => h.set_memory(f.context(), vm, Number.MAX_SAFE_INTEGER),
       ['INVALID_VALUE', 'memory_static_max', '9007199254740991'],
     ],
-    [
-      'fewer CPUs than it starts with',
-      (h) => h.set_VCPUs_max(f.context(), vm, 0),
-      ['INVALID_VALUE', 'VCPUs_max', '0 (allowed: 1 to 1024)'],
-    ],
+    ['fewer CPUs than it starts with', (h) => h.set_VCPUs_max(f.context(), vm, 0), ['INVALID_VALUE', 'VCPUs_max', '0']],
     [
       'more CPUs than it has',
       (h) => h.set_VCPUs_at_startup(f.context(), vm, 2),
-      ['INVALID_VALUE', 'VCPUs_at_startup', '2 (allowed: 1 to 1)'],
+      ['INVALID_VALUE', 'VCPUs_at_startup', '2'],
     ],
     [
       'a shadow of less than nothing',
       (h) => h.set_HVM_shadow_multiplier(f.context(), vm, -1),
-      ['INVALID_VALUE', 'HVM_shadow_multiplier', '-1 (allowed: 0 to 1024)'],
+      ['INVALID_VALUE', 'HVM_shadow_multiplier', '-1'],
     ],
   ];
   for (const [what, call, expected] of wrong) {

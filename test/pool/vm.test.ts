@@ -33,8 +33,8 @@ describe('VM', () => {
 
   const wrong: [string, Partial<RecordOf<'VM'>>, string[]][] = [
     ['limits out of order', { memory_dynamic_max: 2 * gib }, ['MEMORY_CONSTRAINT_VIOLATION_ORDER']],
-    ['no virtual CPU', { VCPUs_max: 0 }, ['INVALID_VALUE', 'VCPUs_max', '0 (allowed: 1 to 1024)']],
-    ['too many at startup', { VCPUs_at_startup: 2 }, ['INVALID_VALUE', 'VCPUs_at_startup', '2 (allowed: 1 to 1)']],
+    ['no virtual CPU', { VCPUs_max: 0 }, ['INVALID_VALUE', 'VCPUs_max', '0']],
+    ['too many at startup', { VCPUs_at_startup: 2 }, ['INVALID_VALUE', 'VCPUs_at_startup', '2']],
   ];
   for (const [what, given, expected] of wrong) {
     it(`is not created with ${what}`, async () => {
@@ -83,7 +83,6 @@ describe('VM', () => {
     expect(await f.failure(() => start(f.context(), template, false, false))).to.deep.equal([
       'VM_IS_TEMPLATE',
       template,
-      'start',
     ]);
     const task = f.task();
     const starting = start(f.context(task), ref, false, false);

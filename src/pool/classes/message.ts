@@ -1,6 +1,6 @@
 /** message.*: alerts about objects. The pool raises some itself, see doubt-message.ts; clients may raise others. */
 import type { RecordOf, Ref } from '../../../idl/index.js';
-import { XapiError } from '../../base/errors.js';
+import { invalidValue } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
 import type { HandlerDeps } from '../handler-deps.js';
 
@@ -11,7 +11,7 @@ export function messageHandlers({ db, now }: Pick<HandlerDeps, 'db' | 'now'>): C
     Object.fromEntries(db.all('message').filter(([, row]) => wanted(row)));
   return {
     create(_context, name, priority, cls, obj_uuid, body) {
-      if (name === '') throw new XapiError('INVALID_VALUE', ['name', '(empty); allowed: any other text']);
+      if (name === '') throw invalidValue('name', name, 'a text that is not empty');
       return db.create('message', { name, priority, cls, obj_uuid, body, timestamp: now() });
     },
     destroy: (_context, ref) => db.destroy('message', ref),

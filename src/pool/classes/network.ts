@@ -1,5 +1,5 @@
 /** network.*: networks that VIFs and hosts' interfaces connect to. */
-import { XapiError } from '../../base/errors.js';
+import { invalidValue, XapiError } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
 import type { HandlerDeps } from '../handler-deps.js';
 
@@ -11,7 +11,7 @@ export function networkHandlers({ db }: HandlerDeps): ClassHandlers<'network'> {
     async create(_context, { name_label, name_description, MTU, other_config, bridge, managed, tags }) {
       const taken = db.all('network').map(([, network]) => network.bridge);
       if (bridge.length > longestBridge) {
-        throw new XapiError('INVALID_VALUE', ['bridge', `${bridge} (allowed: at most ${longestBridge} characters)`]);
+        throw invalidValue('bridge', bridge, `at most ${longestBridge} characters`);
       }
       if (managed && taken.includes(bridge)) throw new XapiError('BRIDGE_NAME_EXISTS', [bridge]);
       const name = bridge === '' ? freeBridge(taken) : bridge;

@@ -1,5 +1,5 @@
 /** session.*: logging in and out. */
-import { XapiError } from '../../base/errors.js';
+import { invalidValue, XapiError } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
 import { sameSecret } from '../../migrate/rendezvous.js';
 import type { HandlerDeps } from '../handler-deps.js';
@@ -26,7 +26,7 @@ export function sessionHandlers({ db, sessions, membership }: HandlerDeps): Clas
       ...new Set(db.all('session').flatMap(([, { auth_user_sid: sid }]) => (sid === '' ? [] : [sid]))),
     ],
     logout_subject_identifier(_context, sid) {
-      if (sid === '') throw new XapiError('INVALID_VALUE', ['subject_identifier', '(empty); allowed: an identifier']);
+      if (sid === '') throw invalidValue('subject_identifier', sid, 'an identifier');
       for (const [ref, { auth_user_sid }] of db.all('session')) if (auth_user_sid === sid) sessions.logout(ref);
     },
     change_password: ({ session }, oldPassword, newPassword) => {

@@ -1,6 +1,6 @@
 /** VBD.*: disks, and CD drives with and without a CD. A VM has those that are there when it starts, and those that are plugged. */
 import type { Ref } from '../../../idl/index.js';
-import { XapiError } from '../../base/errors.js';
+import { invalidValue, XapiError } from '../../base/errors.js';
 import type { CallContext, ClassHandlers } from '../../base/handlers.js';
 import { nullRef } from '../../base/value.js';
 import { blockDevice } from '../block-devices.js';
@@ -26,7 +26,7 @@ export function vbdHandlers({ db }: HandlerDeps): ClassHandlers<'VBD'> {
       assertDevicesFree(db, args.VM);
       if (args.type === 'CD' && args.mode !== 'RO') throw new XapiError('VBD_CDS_MUST_BE_READONLY');
       if (args.type !== 'CD' && args.empty) {
-        throw new XapiError('INVALID_VALUE', ['empty', `true for a VBD of type ${args.type} (allowed: CD)`]);
+        throw invalidValue('empty', true, `for a VBD of type ${args.type}: false`);
       }
       if (!args.empty && db.get('VDI', args.VDI).read_only && args.mode === 'RW') {
         throw new XapiError('VDI_READONLY', [args.VDI]);

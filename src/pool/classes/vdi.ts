@@ -24,7 +24,7 @@ export function vdiHandlers(deps: HandlerDeps): ClassHandlers<'VDI'> {
     snapshot: ({ task }, vdi) => snapshotVdi(deps, task.ref, vdi),
     async copy({ task }, vdi, sr, baseVdi, intoVdi) {
       if (baseVdi !== nullRef || intoVdi !== nullRef) {
-        throw new XapiError('NOT_IMPLEMENTED', ['VDI.copy with base_vdi or into_vdi']);
+        throw new XapiError('NOT_IMPLEMENTED', ['VDI.copy'], 'not with base_vdi or into_vdi');
       }
       return copyVdi(deps, task.ref, vdi, sr === nullRef ? deps.db.get('VDI', vdi).SR : sr);
     },

@@ -1,6 +1,6 @@
 /** VM.*: fields with a rule of their own. */
 
-import { XapiError } from '../../base/errors.js';
+import { invalidValue } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
 import { assertAllowed, badPowerState } from '../allowed-operations.js';
 import type { HandlerDeps } from '../handler-deps.js';
@@ -39,10 +39,7 @@ export function vmSettingHandlers({ db }: HandlerDeps): Pick<ClassHandlers<'VM'>
     },
     async set_ha_restart_priority(_context, vm, value) {
       if (!restartPriorities.includes(value)) {
-        throw new XapiError('INVALID_VALUE', [
-          'ha_restart_priority',
-          `${value} (allowed: restart, best-effort, empty)`,
-        ]);
+        throw invalidValue('ha_restart_priority', value, 'restart, best-effort, empty');
       }
       db.update('VM', vm, { ha_restart_priority: value });
       await db.saved();
@@ -54,7 +51,7 @@ export function vmSettingHandlers({ db }: HandlerDeps): Pick<ClassHandlers<'VM'>
     async set_domain_type(_context, vm, value) {
       assertHalted(vm);
       const allowed = value === 'hvm' || value === 'unspecified';
-      if (!allowed) throw new XapiError('INVALID_VALUE', ['domain_type', `${value} (allowed: hvm)`]);
+      if (!allowed) throw invalidValue('domain_type', value, 'hvm');
       db.update('VM', vm, { domain_type: 'hvm' });
       await db.saved();
     },

@@ -1,0 +1,22 @@
+import { expect } from 'chai';
+import { XapiError } from '../../src/base/errors.js';
+import { errorLines } from '../../src/cli/xe-error.js';
+
+describe('an error of the server, as xe prints it', () => {
+  it('says what a field can be, where the server names the field and the value alone', async () => {
+    expect(await errorLines(new XapiError('INVALID_VALUE', ['VCPUs_max', '0']))).to.deep.equal([
+      'The value is not allowed for the field.',
+      'field: VCPUs_max',
+      'value: 0',
+      'allowed: VCPUs-at-startup to 1024',
+    ]);
+  });
+
+  it('says no more than is known', async () => {
+    expect(await errorLines(new XapiError('INVALID_VALUE', ['other_config:x', '0']))).to.deep.equal([
+      'The value is not allowed for the field.',
+      'field: other_config:x',
+      'value: 0',
+    ]);
+  });
+});
