@@ -12,7 +12,7 @@ import { randomMac } from './vm-devices.js';
 
 type VM = RecordOf<'VM'>;
 
-/** Where the disks of the new VM go: clones beside the originals, or copies in one SR, or each in its own. */
+/** Where the disks of the new VM go: clones beside the originals, or copies in one SR, or, where there is no such SR, each in its own. */
 export type DiskPlace = 'beside' | { readonly sr: Ref<'SR'> };
 
 /** What a new VM does not take over from the one that it is made of. */
@@ -120,7 +120,7 @@ async function duplicateDisks(
     for (const [done, vbd] of disks.entries()) {
       const { VDI } = db.get('VBD', vbd);
       const own = db.get('VDI', VDI).SR;
-      const sr = place === 'beside' || place.sr === nullRef ? own : place.sr;
+      const sr = place === 'beside' || db.find('SR', place.sr) === undefined ? own : place.sr;
       made.set(vbd, place === 'beside' ? await cloneVdi(deps, task.ref, VDI) : await copyVdi(deps, task.ref, VDI, sr));
       task.setProgress((done + 1) / disks.length);
     }

@@ -60,6 +60,19 @@ describe('VMs from others', () => {
     expect([vm(second), vm(third)].map(({ VBDs }) => VBDs.length)).to.deep.equal([2, 2]);
   });
 
+  for (const [what, sr] of [
+    ['no SR', nullRef],
+    ['an empty one', ''],
+    ['one that is not there', 'OpaqueRef:gone'],
+  ] as const) {
+    it(`have each disk in its own SR when the call names ${what}`, async () => {
+      const { VM } = await original();
+      const copy = await handlers().VM.copy(f.context(), VM, 'copy', sr as Ref<'SR'>);
+      const { VDI } = f.pool.db.get('VBD', vm(copy).VBDs[0]!);
+      expect(f.pool.db.get('VDI', VDI).SR).to.equal(localSr());
+    });
+  }
+
   it('are not made, nor any of their disks, when one disk cannot be', async () => {
     const { VM } = await original();
     const other = await disk();
