@@ -4,6 +4,7 @@ import { invalidValue } from '../base/errors.js';
 import type { Database } from './database.js';
 import { domainSpec } from './domain-spec.js';
 import { withoutDoubts } from './doubt.js';
+import { freshMacSeed, macSeedKey } from './mac-seed.js';
 import { assertMemoryLimits } from './vm-memory.js';
 
 type VM = RecordOf<'VM'>;
@@ -68,7 +69,7 @@ export function createVm(db: Database, args: Readonly<VM>, now: Date): Ref<'VM'>
   assertNumbers(args);
   if (!args.is_a_template) domainSpec({ ...args, uuid: '' }, []);
   const fields = Object.fromEntries(given.map((name) => [name, args[name]])) as Partial<VM>;
-  const other_config = withoutDoubts(args.other_config);
+  const other_config = { [macSeedKey]: freshMacSeed(), ...withoutDoubts(args.other_config) };
   const domain_type = args.domain_type === 'unspecified' ? 'hvm' : args.domain_type;
   const metrics = db.create('VM_metrics', { install_time: now, last_updated: now, state: ['halted'] });
   return db.create('VM', {

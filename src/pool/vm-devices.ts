@@ -1,5 +1,4 @@
 /** What the devices of a VM have in common: when they may change, and that each has a number of its own. */
-import { randomBytes } from 'node:crypto';
 import type { Ref } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
 import { badPowerState } from './allowed-operations.js';
@@ -51,12 +50,6 @@ export function deviceNumber(asked: string, taken: readonly string[]): string {
   if (!/^(0|[1-9]\d{0,2})$/.test(asked) || Number(asked) >= mostDevices) throw new XapiError('INVALID_DEVICE', [asked]);
   if (taken.includes(asked)) throw new XapiError('DEVICE_ALREADY_EXISTS', [asked]);
   return asked;
-}
-
-/** An address that is locally administered. */
-export function randomMac(): string {
-  const bytes = [...randomBytes(5)].map((byte) => byte.toString(16).padStart(2, '0'));
-  return ['02', ...bytes].join(':');
 }
 
 /** Those of the first devices, so many of them, that are free. */

@@ -9,6 +9,7 @@ import type { HostEvent, VmMetadata } from '../host/service.js';
 import { decodeMetadata, encodeReply } from '../migrate/metadata.js';
 import type { ForwardDeps } from './forward.js';
 import { isLive } from './host-rows.js';
+import { assertMacSeedIsFree, macSeedKey } from './mac-seed.js';
 import type { MigrationTable } from './migration-table.js';
 import { checkRecords, importVm } from './portable-record.js';
 import { removeVm } from './power.js';
@@ -149,5 +150,6 @@ function recordMaker({ db }: VmReceiveDeps, metadata: VmMetadata): () => Ref<'VM
   const records = checkRecords(metadata.records);
   const networks = new Map(metadata.vifs.map((vif) => [vif.uuid, vif.network as Ref<'network'>]));
   for (const network of networks.values()) db.get('network', network);
+  assertMacSeedIsFree(db, records.vm.other_config[macSeedKey]);
   return () => importVm(db, metadata.domain.uuid, records, networks);
 }

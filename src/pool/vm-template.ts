@@ -1,9 +1,9 @@
 /** Templates: VMs that are there to be cloned. */
-import { randomUUID } from 'node:crypto';
 import type { Ref } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
 import { assertAllowed, defaultTemplateKey } from './allowed-operations.js';
 import type { Database } from './database.js';
+import { freshMacSeed, macSeedKey } from './mac-seed.js';
 
 const mebibyte = 2 ** 20;
 const templateMemory = 64 * mebibyte;
@@ -30,7 +30,7 @@ export function provideDefaultTemplate(db: Database, now: Date): void {
     HVM_boot_policy: 'BIOS order',
     HVM_boot_params: { order: 'dc' },
     platform: { acpi: '1', apic: 'true', nx: 'true', pae: 'true', viridian: 'true' },
-    other_config: { [defaultTemplateKey]: 'true', 'install-methods': 'cdrom', mac_seed: randomUUID() },
+    other_config: { [defaultTemplateKey]: 'true', 'install-methods': 'cdrom', [macSeedKey]: freshMacSeed() },
     recommendations:
       '<restrictions><restriction field="memory-static-max" max="1649267441664"/>' +
       '<restriction field="vcpus-max" max="64"/><restriction property="number-of-vbds" max="255"/>' +

@@ -88,7 +88,8 @@ describe('a migration to another pool', () => {
     const arriving = reply.vm as Ref<'VM'>;
     const row = () => there.pool.db.get('VM', arriving);
     expect(row()).to.deep.include({ uuid, name_label: 'mover', power_state: 'Halted', resident_on: nullRef });
-    expect(row().other_config).to.deep.equal({ 'simulator:seed': '3' });
+    expect(row().other_config).to.deep.equal(here.pool.db.get('VM', vm).other_config);
+    expect(row().other_config).to.include({ 'simulator:seed': '3' }).and.include.keys('mac_seed');
     expect(row().allowed_operations).to.deep.equal([]);
     const [newVif] = row().VIFs as [Ref<'VIF'>];
     expect(there.pool.db.get('VIF', newVif)).to.include({ network: networkThere(), MTU: 1400 });
@@ -251,6 +252,20 @@ describe('a migration to another pool', () => {
     expect(await there.failure(() => receive(request))).to.deep.equal(['DUPLICATE_VM', existing]);
     here.a.end(request.migrationId, { status: 'failure', error: { code: 'DUPLICATE_VM', params: [existing] } });
     expect((await here.failure(() => call))[0]).to.equal('DUPLICATE_VM');
+  });
+
+  it('is refused there for a VM whose seed of MAC addresses another VM has', async () => {
+    const call = send({ [vif]: networkThere() });
+    const request = await asked();
+    const { mac_seed = '' } = here.pool.db.get('VM', vm).other_config;
+    const twin = await there.createVm({ other_config: { mac_seed } });
+    expect(await there.failure(() => receive(request))).to.deep.equal(['DUPLICATE_MAC_SEED', mac_seed]);
+    expect(ownVms(there.pool.db)).to.deep.equal([twin]);
+    await there.pool.dispatch.handlers.VM.destroy(there.context(), twin);
+    await receive(request);
+    expect(ownVms(there.pool.db)).to.have.length(1);
+    here.a.end(request.migrationId, { status: 'failure', error: { code: 'VM_MIGRATE_FAILED', params: [] } });
+    await here.failure(() => call);
   });
 
   it('is refused here, the same by the call that only asks, for what is not mapped or does not migrate', async () => {

@@ -38,7 +38,8 @@ describe('VMs from others', () => {
     });
     const clone = await handlers().VM.clone(f.context(), VM, 'clone');
     const { uuid, metrics } = vm(VM);
-    expect(vm(clone)).to.deep.include({ name_label: 'clone', other_config: { a: 'b' }, tags: ['t'] });
+    expect(vm(clone)).to.deep.include({ name_label: 'clone', tags: ['t'] });
+    expect(vm(clone).other_config).to.include({ a: 'b' });
     expect(vm(clone)).to.deep.include({ power_state: 'Halted', blocked_operations: {}, current_operations: {} });
     expect([vm(clone).uuid, vm(clone).metrics]).not.to.include.members([uuid, metrics]);
     const [vif] = vm(clone).VIFs.map((ref) => f.pool.db.get('VIF', ref));
@@ -72,6 +73,67 @@ describe('VMs from others', () => {
       expect(f.pool.db.get('VDI', VDI).SR).to.equal(localSr());
     });
   }
+
+  describe('have a seed of MAC addresses', () => {
+    const seed = (ref: Ref<'VM'>) => vm(ref).other_config.mac_seed;
+    const template = () => f.pool.db.byNameLabel('VM', 'Other install media')[0]!;
+    const makers: Record<string, (from: Ref<'VM'>) => Ref<'VM'> | Promise<Ref<'VM'>>> = {
+      clone: (from) => handlers().VM.clone(f.context(), from, 'new'),
+      copy: (from) => handlers().VM.copy(f.context(), from, 'new', nullRef),
+      'clone of a template': () => handlers().VM.clone(f.context(), template(), 'new'),
+      'copy of a template': () => handlers().VM.copy(f.context(), template(), 'new', nullRef),
+    };
+    for (const [what, makeOne] of Object.entries(makers)) {
+      it(`of their own: each ${what}`, async () => {
+        const VM = await f.createVm();
+        const made = [await makeOne(VM), await makeOne(VM)];
+        const seeds = [VM, template(), ...made].map(seed);
+        expect(seeds).not.to.include(undefined);
+        expect(new Set(seeds).size).to.equal(4);
+      });
+    }
+
+    it('of their own when they are created without one, else the one given', async () => {
+      const [a, b, given] = [
+        await f.createVm(),
+        await f.createVm(),
+        await f.createVm({ other_config: { mac_seed: 's' } }),
+      ];
+      expect(seed(a)).to.match(/^[0-9a-f-]{36}$/);
+      expect(seed(b)).not.to.equal(seed(a));
+      expect(seed(given)).to.equal('s');
+    });
+
+    it('from which the addresses of their interfaces follow, one for each device', async () => {
+      const VM = await f.createVm({ other_config: { mac_seed: 'a seed' } });
+      const add = (vmRef: Ref<'VM'>, device: string) =>
+        handlers().VIF.create(f.context(), make('VIF', { VM: vmRef, network: network(), device }));
+      const mac = (vif: Ref<'VIF'>) => f.pool.db.get('VIF', vif).MAC;
+      const [first, second] = [await add(VM, '0'), await add(VM, '1')];
+      const before = mac(first);
+      expect(before).to.match(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/);
+      expect(Number.parseInt(before.slice(0, 2), 16) & 3, 'locally administered, of one station').to.equal(2);
+      expect(mac(second)).not.to.equal(before);
+      await handlers().VIF.destroy(f.context(), first);
+      expect(mac(await add(VM, '0'))).to.equal(before);
+      const same = await f.createVm({ other_config: { mac_seed: 'a seed' } });
+      expect(mac(await add(same, '0'))).to.equal(before);
+      const clone = await handlers().VM.clone(f.context(), VM, 'clone');
+      const macs = vm(clone).VIFs.map(mac);
+      expect(macs).not.to.have.any.members(vm(VM).VIFs.map(mac));
+      f.pool.db.update('VM', same, { other_config: { mac_seed: seed(clone)! } });
+      const twins = vm(clone).VIFs.map((vif) => f.pool.db.get('VIF', vif).device);
+      for (const vif of vm(same).VIFs) await handlers().VIF.destroy(f.context(), vif);
+      expect(await Promise.all(twins.map(async (device) => mac(await add(same, device))))).to.deep.equal(macs);
+    });
+
+    it('from their first interface on, where an earlier version made them without one', async () => {
+      const VM = await f.createVm();
+      f.pool.db.update('VM', VM, { other_config: {} });
+      await handlers().VIF.create(f.context(), make('VIF', { VM, network: network() }));
+      expect(seed(VM)).to.match(/^[0-9a-f-]{36}$/);
+    });
+  });
 
   it('are not made, nor any of their disks, when one disk cannot be', async () => {
     const { VM } = await original();

@@ -23,7 +23,7 @@ describe('VM', () => {
     expect(vm(ref)).to.deep.include({
       name_label: 'new',
       power_state: 'Halted',
-      other_config: { a: 'b' },
+      other_config: { a: 'b', mac_seed: vm(ref).other_config.mac_seed },
       tags: ['t'],
     });
     expect(vm(ref)).to.deep.include({ domid: -1, resident_on: nullRef, domain_type: 'hvm' });
