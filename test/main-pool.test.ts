@@ -117,6 +117,24 @@ describe('daemons that become a pool', function () {
     await here.logged(/info +the daemon of the host at http\S+ (stops|has stopped)\n/);
   });
 
+  for (const [named, own, other] of [
+    ['an IPv4 address', '127.0.0.1', '127.0.0.2'],
+    ['an IPv6 address', '::1', '127.0.0.1'],
+  ] as const) {
+    it(`is joined at the port of the host that joins, where ${named} alone is given`, async () => {
+      here.configure(`listen-address = ${own}`);
+      const coordinator = await here.start();
+      const { port } = new URL(coordinator.url);
+      there.configure(`listen-address = ${other}`);
+      const joining = await there.start(`--port=${port}`);
+      const session = await enter(there, joining);
+      await session.call('pool.join', own, 'root', passwordOf(here));
+      expect(await eventually(async () => (await coordinatorOf(joining)) || undefined)).to.equal(
+        own.includes(':') ? `[${own}]` : own,
+      );
+    });
+  }
+
   it('has a coordinator when two join each other at once', async () => {
     const [one, other] = await Promise.all([here.start(), there.start()]);
     const [first, second] = [await enter(here, one), await enter(there, other)];

@@ -4,6 +4,7 @@
  */
 import { resolve } from 'node:path';
 import { type CompressionLevel, compressionLevelAllowed, parseCompressionLevel } from './emu-protocol.js';
+import { serverOrigin } from './server-address.js';
 
 /** A value that was read, and a warning where it was taken to mean something else than it says. */
 export interface ParsedValue<T> {
@@ -160,10 +161,12 @@ export const hostAddress: ValueType<string> = valueType('an IP address or the na
 /** A name that people read; any text of one line. */
 export const label: ValueType<string> = valueType('a name', (text) => text);
 
-/** An http URL, without the slash at its end; empty where nothing is meant. */
+/** An http URL, of which the origin counts; empty where nothing is meant. */
 export const httpUrl: ValueType<string> = valueType('a URL such as http://192.0.2.1:8480', (text) => {
-  if (text === '') return text;
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const known = url?.protocol === 'http:' || url?.protocol === 'https:';
-  return known ? text.replace(/\/+$/, '') : undefined;
+  if (!/^(http:|$)/i.test(text)) return undefined;
+  try {
+    return text && serverOrigin(text, '80');
+  } catch {
+    return undefined;
+  }
 });

@@ -1,6 +1,7 @@
 /** The command line of xe: what names the server, what the command is, and its name=value parameters. */
 import { readFileSync } from 'node:fs';
 import { messageOf } from '../base/errors.js';
+import { serverForms } from '../base/server-address.js';
 import { type Credentials, serverUrl } from './xapi-client.js';
 
 /** Parameters in the order given; the first of a name counts. */
@@ -152,7 +153,7 @@ export function keyedParams(params: Params, prefix: string): [key: string, value
  */
 export function credentialsOf(connection: Connection): Credentials {
   if (connection.server === undefined) {
-    throw new Error('no server is named: give -s SERVER, or set XE_SERVER (host, host:port or http://host:port)');
+    throw new Error(`no server is named: give -s SERVER, or set XE_SERVER (${serverForms})`);
   }
   const url = serverUrl(connection.server, connection.port);
   const file = connection.passwordfile;

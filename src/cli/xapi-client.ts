@@ -1,6 +1,7 @@
 /** A session with a XenAPI server, as the command-line programs use it. A call may last as long as it needs. */
 import { configKeys } from '../base/config-keys.js';
 import { messageOf, XapiError } from '../base/errors.js';
+import { portNumber, serverOrigin } from '../base/server-address.js';
 import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
 
 export interface XapiSession {
@@ -38,7 +39,7 @@ export async function login(to: Credentials, originator: string): Promise<XapiSe
     client.close();
     const coordinator = error instanceof XapiError && error.code === 'HOST_IS_SLAVE' ? error.params[0] : undefined;
     if (coordinator === undefined) throw error;
-    const url = serverUrl(coordinator, new URL(to.url).port);
+    const url = serverUrl(coordinator, new URL(to.url).port || '80');
     if (url === to.url) throw error;
     return login({ ...to, url }, originator);
   }
@@ -73,18 +74,11 @@ function reasonOf(error: unknown): string {
 }
 
 /**
- * The URL of a server that is named as host, host:port, or http URL.
+ * The URL of a server, see serverOrigin.
  * @param port for a server that names none; without it, the daemon's default one, and for a URL that of HTTP
  * @throws an Error that says what is allowed
  */
 export function serverUrl(server: string, port?: string): string {
-  const isUrl = /^[a-z]+:\/\//i.test(server);
-  const text = isUrl ? server : `http://${server}`;
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || url.protocol !== 'http:' || url.hostname === '') {
-    throw new Error(`'${server}' names no server: give a host, host:port or http://host:port`);
-  }
-  const namesPort = /:\d+\/?$/.test(server);
-  if (!namesPort) url.port = port ?? (isUrl ? '' : configKeys.port.default);
-  return `http://${url.host}`;
+  if (port !== undefined) portNumber(port);
+  return serverOrigin(server, port ?? configKeys.port.default);
 }

@@ -6,7 +6,7 @@ import type { Command } from './xe-command.js';
 
 const usageText = `Usage:
   xe <command>
-    [ -s <server> ]            A host of the pool: host, host:port or URL; XE_SERVER
+    [ -s <server> ]            A host of the pool: host, host:port, IPv6 address or URL; XE_SERVER
     [ -p <port> ]              Its port, where the server names none; 8480
     [ -u <username> ]          Who logs in, root by default; XE_USER
     [ -pw <password> | -pwf <password file> ]

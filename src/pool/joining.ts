@@ -3,21 +3,23 @@
  * changes, here and at the other coordinator.
  */
 import type { RecordOf, Ref } from '../../idl/index.js';
-import { configKeys } from '../base/config-keys.js';
 import { invalidValue, toXapiError, XapiError } from '../base/errors.js';
+import { serverForms, serverOrigin } from '../base/server-address.js';
 import { nullRef } from '../base/value.js';
 import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
 import type { Database } from './database.js';
+import type { Members } from './members.js';
 import type { PoolMembership } from './membership.js';
 
 export interface JoiningDeps {
   readonly db: Database;
   readonly membership: PoolMembership;
+  readonly members: Pick<Members, 'url'>;
   readonly thisHost: () => Ref<'host'>;
 }
 
 export interface JoinCall {
-  /** `address`, at the usual port, `address:port` or an http URL. */
+  /** As serverOrigin takes it; without a port, at that of the host that joins. */
   readonly address: string;
   readonly user: string;
   readonly password: string;
@@ -41,7 +43,7 @@ const callTimeoutMs = 30_000;
  */
 export async function joinPool(deps: JoiningDeps, call: JoinCall): Promise<void> {
   assertMayLeave(deps.db);
-  const url = coordinatorUrl(call.address);
+  const url = coordinatorUrl(call.address, deps.members.url(deps.thisHost()));
   const client = createRpcClient(`${url}/jsonrpc`);
   try {
     const ask = asker(client);
@@ -88,17 +90,13 @@ function assertMayLeave(db: Database): void {
   if (db.all('SR').some(([, sr]) => sr.shared)) throw new XapiError('JOINING_HOST_CANNOT_CONTAIN_SHARED_SRS');
 }
 
-/** @throws INVALID_VALUE */
-function coordinatorUrl(address: string): string {
-  const isUrl = /^[a-z]+:\/\//i.test(address);
-  const text = isUrl ? address : `http://${address}`;
-  const allowed = 'an address, an address with a port, or an http URL';
-  if (!URL.canParse(text)) throw invalidValue('master_address', address, allowed);
-  const url = new URL(text);
-  if (url.protocol !== 'http:') throw invalidValue('master_address', address, allowed);
-  // A URL drops the port that http has by default, so it is looked for in the text.
-  if (!isUrl && !/:\d+$/.test(address)) url.port = configKeys.port.default;
-  return url.origin;
+/** An address without a port has that of this host: the hosts of a pool are mostly alike. @throws INVALID_VALUE */
+function coordinatorUrl(address: string, ownUrl: string): string {
+  try {
+    return serverOrigin(address, new URL(ownUrl).port || '80');
+  } catch {
+    throw invalidValue('master_address', address, serverForms);
+  }
 }
 
 type Ask = <T>(method: string, ...params: unknown[]) => Promise<T>;

@@ -18,7 +18,11 @@ export interface FakeXapi {
 export const secret = 'correct horse';
 
 /** @param answers messages by name that do something of their own */
-export async function startFakeXapi(db: Database, answers: Record<string, Answer> = {}): Promise<FakeXapi> {
+export async function startFakeXapi(
+  db: Database,
+  answers: Record<string, Answer> = {},
+  address = '127.0.0.1',
+): Promise<FakeXapi> {
   const calls: FakeXapi['calls'] = [];
   const answer = (method: string, params: unknown[]): unknown => {
     if (method === 'session.login_with_password') return logIn(params);
@@ -40,10 +44,10 @@ export async function startFakeXapi(db: Database, answers: Record<string, Answer
       response.end(JSON.stringify({ jsonrpc: '2.0', id, ...outcome(() => answer(method, params)) }));
     });
   });
-  server.listen(0, '127.0.0.1');
+  server.listen(0, address);
   await once(server, 'listening');
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http://${address}:${(server.address() as AddressInfo).port}`,
     calls,
     async close() {
       server.closeAllConnections();

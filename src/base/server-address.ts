@@ -1,0 +1,33 @@
+/** How a XenAPI server is named: by operators on command lines, in configurations and calls, and by servers in HOST_IS_SLAVE. */
+import { isIPv6 } from 'node:net';
+
+/** What is allowed, for messages. */
+export const serverForms = 'a host, host:port, an IPv6 address with or without brackets, or http://host:port';
+
+/**
+ * The origin of a server. A path, query or fragment behind it says nothing and is left out.
+ * @param server `host`, `host:port`, `::1`, `[::1]:port`, or any of these but `::1` behind `http://`
+ * @param defaultPort the port of a server that is named by its host alone; a URL without a port means port 80
+ * @returns `http://host:port`, without the port where that is 80
+ * @throws Error that says what is wrong, and what is allowed
+ */
+export function serverOrigin(server: string, defaultPort: string): string {
+  const [, scheme, authority = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?([^/?#\\]*)(?:[/?#].*)?$/is.exec(server) ?? [];
+  const refuse = (why: string): never => {
+    throw new Error(`'${server}' names no server: ${why}`);
+  };
+  if (scheme !== undefined && scheme.toLowerCase() !== 'http') refuse(`${scheme} is not spoken; allowed: http`);
+  const isBareIPv6 = scheme === undefined && isIPv6(authority);
+  const [, host = '', port] =
+    /^(\[[^\]]*\]|[^:[\]@]*)(?::(.*))?$/s.exec(isBareIPv6 ? `[${authority}]` : authority) ?? [];
+  if (host === '' || !URL.canParse(`http://${host}`) || /\s/.test(authority)) refuse(`allowed: ${serverForms}`);
+  const { hostname } = new URL(`http://${host}`);
+  return new URL(`http://${hostname}:${portNumber(port ?? (scheme === undefined ? defaultPort : '80'))}`).origin;
+}
+
+/** @throws Error that says what is allowed */
+export function portNumber(text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (port >= 1 && port <= 65_535) return port;
+  throw new Error(`'${text}' is no port; allowed: 1 to 65535`);
+}
