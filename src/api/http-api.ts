@@ -6,13 +6,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DispatchDeps } from '../base/dispatch-deps.js';
 import type { CallOrigin } from '../base/handlers.js';
+import { bodyLimit } from '../wire/rpc-client.js';
 import type { AnswerBody } from './answer.js';
 import { createDispatch, type Dispatch } from './dispatch.js';
 import { createJsonRpc } from './jsonrpc.js';
 import { createXmlRpc } from './xmlrpc.js';
-
-/** The longest body, in bytes. */
-export const bodyLimit = 300 * 1024;
 
 /** How much of an over-long body is read and thrown away, in bytes, so that the caller gets to read the refusal. */
 const drainLimit = 16 * bodyLimit;

@@ -5,14 +5,15 @@ import type { Database } from './database.js';
 import { assertNoDoubt, assertNoMark, withDoubtsOf } from './doubt.js';
 import { setIsATemplate } from './vm-template.js';
 
-/** A change is answered when it is durable. */
-export function genericAccess(db: Database): Rows {
+/** A change is answered when it is durable. @param assertMayChange throws where a row is not to change now */
+export function genericAccess(db: Database, assertMayChange: (cls: ClassName, ref: string) => void): Rows {
   return {
     record: (cls, ref) => db.get(cls, ref as Ref<ClassName>),
     byUuid: (cls, uuid) => db.byUuid(cls, uuid),
     byNameLabel: (cls, label) => db.byNameLabel(cls, label),
     all: (cls) => db.all(cls),
     set(cls, ref, field, value) {
+      assertMayChange(cls, ref);
       const vm = ref as Ref<'VM'>;
       if (cls === 'VM' && field === 'is_a_template') setIsATemplate(db, vm, value === true, new Date());
       else if (cls === 'VM' && field === 'other_config') {
@@ -22,20 +23,24 @@ export function genericAccess(db: Database): Rows {
       return db.saved();
     },
     addToMap(cls, ref, field, key, value) {
+      assertMayChange(cls, ref);
       if (cls === 'VM' && field === 'other_config') assertNoMark(key);
       db.addToMap(cls, ref as Ref, field, key, value);
       return db.saved();
     },
     removeFromMap(cls, ref, field, key) {
+      assertMayChange(cls, ref);
       if (cls === 'VM' && field === 'other_config') assertNoDoubt(db.get('VM', ref as Ref<'VM'>), key);
       db.removeFromMap(cls, ref as Ref, field, key);
       return db.saved();
     },
     addToSet(cls, ref, field, value) {
+      assertMayChange(cls, ref);
       db.addToSet(cls, ref as Ref, field, value);
       return db.saved();
     },
     removeFromSet(cls, ref, field, value) {
+      assertMayChange(cls, ref);
       db.removeFromSet(cls, ref as Ref, field, value);
       return db.saved();
     },

@@ -1,9 +1,12 @@
 /** The checks of a migration, the same for the call that migrates and the call that only asks; and the plan that they make. */
 import type { Ref } from '../../idl/index.js';
-import { XapiError } from '../base/errors.js';
+import { invalidValue, XapiError } from '../base/errors.js';
 import type { Destination, VmMetadata } from '../host/service.js';
+import { encodeMetadata } from '../migrate/metadata.js';
+import { bodyLimit } from '../wire/rpc-client.js';
 import { badPowerState } from './allowed-operations.js';
 import type { Database, RecordView } from './database.js';
+import { completeVifMap } from './destination-network.js';
 import { domainSpec } from './domain-spec.js';
 import { assertCanTake, type ForwardDeps } from './forward.js';
 import { mapVifs, poolDestination, readDestination, urlOn } from './migration-destination.js';
@@ -16,7 +19,8 @@ export interface MigrationPlan {
   readonly destination: Destination;
   /** Absent where the VM goes to another pool. */
   readonly host?: Ref<'host'>;
-  readonly metadata: VmMetadata;
+  /** What the destination is told, as the records are now. @throws INVALID_VALUE for what no domain can be or no call can carry */
+  metadata(): VmMetadata;
 }
 
 /** The parameters of VM.migrate_send. */
@@ -39,7 +43,7 @@ export async function planPoolMigrate(
   await assertCanTake(deps, host, vm);
   const network = options.network as Ref<'network'> | undefined;
   const url = network === undefined ? deps.members.url(host) : urlOn(deps.db, deps.members, host, network);
-  return { destination: poolDestination(deps.db, host, url), host, metadata: localMetadata(deps.db, vm) };
+  return { destination: poolDestination(deps.db, host, url), host, metadata: () => localMetadata(deps.db, vm) };
 }
 
 /** Plan VM.migrate_send, within the pool or to another. @throws what stands in the way */
@@ -52,9 +56,8 @@ export async function planMigrateSend(deps: ForwardDeps, vm: Ref<'VM'>, call: Se
     if (!db.get('VM', vm).VGPUs.includes(vgpu)) throw new XapiError('HANDLE_INVALID', ['VGPU', vgpu]);
   }
   if (db.find('host', host) === undefined) {
-    const networks = mapVifs(db, vm, call.vifMap);
-    const metadata = { ...localMetadata(db, vm, networks), records: exportVm(db, vm) };
-    return { destination: foreign, metadata };
+    const networks = mapVifs(db, vm, await completeVifMap(db, vm, call.vifMap, call.dest));
+    return { destination: foreign, metadata: () => foreignMetadata(db, vm, networks) };
   }
   if (Object.keys(call.vifMap).length > 0) {
     throw new XapiError('OPERATION_NOT_ALLOWED', [
@@ -63,7 +66,7 @@ export async function planMigrateSend(deps: ForwardDeps, vm: Ref<'VM'>, call: Se
   }
   await assertCanTake(deps, host, vm);
   const destination = poolDestination(db, host, deps.members.url(host));
-  return { destination, host, metadata: localMetadata(db, vm) };
+  return { destination, host, metadata: () => localMetadata(db, vm) };
 }
 
 /** A copy is a migration in name alone. `live` says nothing: a VM that runs goes on running. */
@@ -76,14 +79,37 @@ function assertNoCopy(db: Database, ref: Ref<'VM'>, options: Strings): void {
   throw new XapiError('NOT_IMPLEMENTED', ['VM.migrate_send'], 'not with copy=true');
 }
 
-/** Storage does not migrate. */
+/** Storage does not migrate. What is in a CD drive is ejected on the way to another pool. */
 function assertNoDisks(db: Database, vm: Ref<'VM'>, vdiMap: Strings): void {
   for (const vdi of Object.keys(vdiMap) as Ref<'VDI'>[]) db.get('VDI', vdi);
   for (const vbd of db.get('VM', vm).VBDs) {
-    const vdi = db.find('VDI', db.get('VBD', vbd).VDI);
-    if (vdi === undefined) continue;
+    const { VDI, type } = db.get('VBD', vbd);
+    const vdi = db.find('VDI', VDI);
+    if (vdi === undefined || type === 'CD') continue;
     throw new XapiError('SR_DOES_NOT_SUPPORT_MIGRATION', [vdi.SR, 'VDI_MIRROR']);
   }
+}
+
+/** @throws INVALID_VALUE [field, size in bytes] for the longest field of records that no call can carry */
+function foreignMetadata(db: Database, vm: Ref<'VM'>, networks: ReadonlyMap<Ref<'VIF'>, string>): VmMetadata {
+  const records = exportVm(db, vm);
+  const metadata = { ...localMetadata(db, vm, networks), records };
+  const most = bodyLimit - callOverhead;
+  const size = sizeOf(encodeMetadata(metadata));
+  if (size <= most) return metadata;
+  const { vm: fields, ...others } = records;
+  const [[field, bytes] = ['records', size]] = Object.entries({ ...others, ...fields })
+    .map(([name, value]) => [name, sizeOf(value)] as const)
+    .sort(([, one], [, other]) => other - one);
+  throw invalidValue(field, `${bytes} bytes`, `${most} bytes in all for a VM to another pool, of which it has ${size}`);
+}
+
+/** For what a call has beside the metadata: its name, session, host and id. */
+const callOverhead = 4096;
+
+/** In bytes, as it travels. */
+function sizeOf(value: unknown): number {
+  return Buffer.byteLength(JSON.stringify(value));
 }
 
 /** @param networks each VIF's network at the destination, where that is another pool */

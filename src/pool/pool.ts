@@ -22,6 +22,7 @@ import { vgpuHandlers } from './classes/vgpu.js';
 import { vifHandlers } from './classes/vif.js';
 import { vmHandlers } from './classes/vm.js';
 import { clearRows, type Database, openDatabase } from './database.js';
+import { assertNotDeparting, withoutDeparting } from './departing-vm.js';
 import { createEvents } from './event.js';
 import { createEventQueue } from './event-queue.js';
 import { genericAccess } from './generic-access.js';
@@ -152,7 +153,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
   return {
     db,
     dispatch: {
-      rows: genericAccess(db),
+      rows: genericAccess(db, (cls, ref) => assertNotDeparting(db, table, cls, ref)),
       sessions,
       tasks,
       handlers: handlers(handlerDeps),
@@ -197,7 +198,7 @@ function handlers(deps: HandlerDeps): DispatchDeps['handlers'] {
     event: eventHandlers(deps),
     pool: durable(deps.db, poolHandlers(deps)),
     message: durable(deps.db, messageHandlers(deps)),
-    VM: durable(deps.db, vmHandlers(deps)),
+    VM: durable(deps.db, withoutDeparting(deps.db, deps.table, 'VM', vmHandlers(deps))),
     host: durable(deps.db, hostHandlers(deps)),
     network: durable(deps.db, networkHandlers(deps)),
     PIF: durable(deps.db, pifHandlers(deps)),
@@ -205,9 +206,9 @@ function handlers(deps: HandlerDeps): DispatchDeps['handlers'] {
     PBD: durable(deps.db, pbdHandlers(deps)),
     VDI: durable(deps.db, vdiHandlers(deps)),
     role: durable(deps.db, roleHandlers(deps)),
-    VIF: durable(deps.db, vifHandlers(deps)),
-    VBD: durable(deps.db, vbdHandlers(deps)),
-    VGPU: durable(deps.db, vgpuHandlers(deps)),
+    VIF: durable(deps.db, withoutDeparting(deps.db, deps.table, 'VIF', vifHandlers(deps))),
+    VBD: durable(deps.db, withoutDeparting(deps.db, deps.table, 'VBD', vbdHandlers(deps))),
+    VGPU: durable(deps.db, withoutDeparting(deps.db, deps.table, 'VGPU', vgpuHandlers(deps))),
   };
 }
 

@@ -63,8 +63,9 @@ export function createVmMigrate(deps: VmMigrateDeps): VmMigrate {
     planning: Promise<MigrationPlan>,
   ) => {
     const plan = await cancellable(task, planning);
-    const row = departure(deps, task, vm, operation, options, plan);
     await db.saved();
+    // From the record's reading on it has a row, for which writes to it are refused.
+    const row = departure(deps, task, vm, operation, options, plan);
     await table.putDeparture(row).catch((error: unknown) => {
       table.forget(row.id);
       throw error;
@@ -85,7 +86,7 @@ export function createVmMigrate(deps: VmMigrateDeps): VmMigrate {
     async assertCanMigrate(vm, call) {
       const refused = refusal(vm, db.get('VM', vm), 'migrate_send');
       if (refused !== undefined) throw refused;
-      await planMigrateSend(deps, vm, call);
+      (await planMigrateSend(deps, vm, call)).metadata();
     },
     resume() {
       for (const row of table.departures()) if (!row.inDoubt) resumeOne(deps, row);
@@ -144,7 +145,7 @@ function departure(
       uuid: db.get('VM', vm).uuid,
       source: db.get('host', source).uuid,
       destination: plan.destination,
-      metadata: plan.metadata,
+      metadata: plan.metadata(),
       compress: compressionAsked(options, plan.host === source, poolDefault),
     },
     accepted: false,

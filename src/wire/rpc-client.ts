@@ -7,6 +7,9 @@ import jayson from 'jayson/promise/index.js';
 import { within } from '../base/deadline.js';
 import { isErrorCode, messageOf, XapiError } from '../base/errors.js';
 
+/** The longest body of a call that a server of ours reads, in bytes. */
+export const bodyLimit = 300 * 1024;
+
 export interface RpcClient {
   call<T>(method: string, params: readonly unknown[], timeoutMs?: number): Promise<T>;
   /** The same for a host-level call, whose result is JSON in a string. */

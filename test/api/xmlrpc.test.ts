@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { bodyLimit } from '../../src/api/http-api.js';
 import { recordWithDefaults } from '../../src/base/value.js';
+import { bodyLimit } from '../../src/wire/rpc-client.js';
 import { type ApiServer, startApi } from './api-server.js';
 import { fakeDeps, rootSession, vmRef } from './fake-deps.js';
 

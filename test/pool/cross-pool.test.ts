@@ -2,50 +2,31 @@ import { expect } from 'chai';
 import type { RecordOf, Ref } from '../../idl/index.js';
 import { XapiError } from '../../src/base/errors.js';
 import { nullRef, recordWithDefaults } from '../../src/base/value.js';
-import type { MigrateRequest } from '../../src/host/service.js';
-import { decodeReply, encodeMetadata } from '../../src/migrate/metadata.js';
-import { fakeHost, report } from './fake-host.js';
-import { type Fixture, openFixture, uuidOf } from './fixture.js';
+import { report } from './fake-host.js';
+import type { Fixture } from './fixture.js';
 import { ownVms } from './own-vms.js';
+import { openTwoPools, type TwoPools } from './two-pools.js';
 
-/** Two pools of one host each; the test itself is what the two hosts say to each other. */
 describe('a migration to another pool', () => {
+  let pools: TwoPools;
   let here: Fixture;
   let there: Fixture;
   let vm: Ref<'VM'>;
   let vif: Ref<'VIF'>;
 
   beforeEach(async () => {
-    here = await openFixture();
-    there = await openFixture([fakeHost('c', uuidOf(1), 8003), fakeHost('d', uuidOf(4), 8004)]);
-    vm = await here.createVm({ name_label: 'mover', other_config: { 'simulator:seed': '3' } });
-    const network = here.pool.db.all('network')[0]![0];
-    const args = { ...(recordWithDefaults('VIF') as RecordOf<'VIF'>), VM: vm, network, MTU: 1400 };
-    vif = await here.pool.dispatch.handlers.VIF.create(here.context(), args);
-    await here.pool.dispatch.handlers.VM.start(here.context(), vm, false, false);
+    pools = await openTwoPools();
+    ({ here, there, vm, vif } = pools);
   });
   afterEach(async () => {
     await here.close();
     await there.close();
   });
-
-  const networkThere = (): Ref<'network'> => there.pool.db.all('network')[0]![0];
-  const destination = async (): Promise<Record<string, string>> =>
-    there.pool.dispatch.handlers.host.migrate_receive(there.context(), there.hostA, networkThere(), {});
-  const send = async (vifMap: Record<string, Ref<'network'>>, dest?: Record<string, string>) => {
-    const { migrate_send } = here.pool.dispatch.handlers.VM;
-    return migrate_send(here.context(), vm, dest ?? (await destination()), true, {}, vifMap, {}, {}, {});
-  };
-  const asked = async (): Promise<MigrateRequest> => {
-    while (here.a.migrations.length === 0) await new Promise((resolve) => setImmediate(resolve));
-    return here.a.migrations[0]!;
-  };
-  const receive = async (request: MigrateRequest) => {
-    const { receive: call } = there.pool.dispatch.handlers.VM;
-    return decodeReply(
-      await call(there.context(), there.hostA, request.migrationId, encodeMetadata(request.metadata), {}),
-    );
-  };
+  const networkThere = () => pools.networkThere();
+  const destination = () => pools.destination();
+  const asked = () => pools.asked();
+  const send: TwoPools['send'] = (...args) => pools.send(...args);
+  const receive: TwoPools['receive'] = (request) => pools.receive(request);
 
   it('begins with a destination that holds a session and URLs on its network', async () => {
     const dest = await destination();
@@ -268,6 +249,21 @@ describe('a migration to another pool', () => {
     await here.failure(() => call);
   });
 
+  it('ejects the CD in a drive', async () => {
+    const SR = here.pool.db.all('SR')[0]![0];
+    const VDI = here.pool.db.create('VDI', { SR, read_only: true });
+    here.pool.db.create('VBD', { VM: vm, VDI, empty: false, type: 'CD', mode: 'RO', userdevice: '3' });
+    const call = send({ [vif]: networkThere() });
+    const request = await asked();
+    const arriving = (await receive(request)).vm as Ref<'VM'>;
+    const [drive] = there.pool.db.get('VM', arriving).VBDs;
+    expect(there.pool.db.get('VBD', drive!)).to.include({ type: 'CD', empty: true, VDI: nullRef, userdevice: '3' });
+    here.a.domain(request.uuid, undefined);
+    here.a.end(request.migrationId, { status: 'success', report: { ...report, vm: arriving } });
+    await call;
+    expect(here.pool.db.get('VDI', VDI).VBDs).to.deep.equal([]);
+  });
+
   it('is refused here, the same by the call that only asks, for what is not mapped or does not migrate', async () => {
     const { db, dispatch } = here.pool;
     const { assert_can_migrate } = dispatch.handlers.VM;
@@ -283,7 +279,7 @@ describe('a migration to another pool', () => {
     expect((await both(map, { host: dest.host! }))[1]).to.equal('dest:xenops');
     expect((await both(map, { ...dest, host: here.hostA }))[0]).to.equal('OPERATION_NOT_ALLOWED');
     const SR = db.all('SR')[0]![0];
-    db.create('VBD', { VM: vm, VDI: db.create('VDI', { SR }) });
+    db.create('VBD', { VM: vm, VDI: db.create('VDI', { SR }), type: 'Disk' });
     expect((await both(map, dest)).slice(0, 2)).to.deep.equal(['SR_DOES_NOT_SUPPORT_MIGRATION', SR]);
     expect(here.a.migrations).to.deep.equal([]);
   });
