@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DispatchDeps } from '../base/dispatch-deps.js';
+import { XapiError } from '../base/errors.js';
 import type { CallOrigin } from '../base/handlers.js';
 import { bodyLimit } from '../wire/rpc-client.js';
 import type { AnswerBody } from './answer.js';
@@ -28,7 +29,8 @@ export function createHttpApi(
   others: Readonly<Record<string, Dispatch>> = {},
 ): (request: IncomingMessage, response: ServerResponse) => void {
   const dispatch = createDispatch(deps);
-  const protocols: Protocols = {
+  const front: Front = {
+    deps,
     byPath: new Map(
       Object.entries({ '/jsonrpc': dispatch, ...others }).map(([path, each]) => [path, createJsonRpc(each)]),
     ),
@@ -39,47 +41,91 @@ export function createHttpApi(
     // A caller that goes away is no failure of ours.
     request.on('error', () => {});
     response.on('error', () => {});
-    route(protocols, request, response).catch((error: unknown) => {
-      deps.log.error('request failed', { method: request.method, path: pathOf(request), error });
+    route(front, request, response).catch((error: unknown) => {
+      deps.log.error('request failed', { method: request.method, path: targetOf(request).path, error });
       if (response.headersSent) response.destroy();
       else refuse(response, 500, 'internal error');
     });
   };
 }
 
-interface Protocols {
+interface Front {
+  readonly deps: DispatchDeps;
   readonly byPath: ReadonlyMap<string, AnswerBody>;
   /** On every other path: XML-RPC, whose own are `/` and `/RPC2`. */
   readonly other: AnswerBody;
 }
 
-async function route(protocols: Protocols, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const path = pathOf(request);
+async function route(front: Front, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { path } = targetOf(request);
   switch (request.method) {
     case 'POST':
-      return await answerCall(protocols.byPath.get(path) ?? protocols.other, request, response);
+      return await answerCall(front.byPath.get(path) ?? front.other, request, response);
     case 'OPTIONS':
       return answerOptions(request, response);
     case 'GET':
     case 'HEAD':
-      if (path !== '/') return refuse(response, 404, `there is nothing at ${path}`);
-      return reply(response, 200, 'text/plain', greeting);
-    default:
-      return refuse(response, 405, `${request.method} is not served: POST calls to /jsonrpc or /`, {
-        allow: 'GET, HEAD, OPTIONS, POST',
-      });
+      if (path === '/') return reply(response, 200, 'text/plain', greeting);
+      if (front.byPath.has(path) || path === '/RPC2') {
+        return await turnAway(front, request, response, 405, `POST calls to ${path}`, 'OPTIONS, POST');
+      }
+      return await turnAway(front, request, response, 404, `there is nothing at ${path}`);
+    default: {
+      const what = `${request.method} is not served: POST calls to /jsonrpc or /`;
+      return await turnAway(front, request, response, 405, what, 'GET, HEAD, OPTIONS, POST');
+    }
   }
 }
 
-function pathOf(request: IncomingMessage): string {
-  return (request.url ?? '/').replace(/[?#].*$/s, '');
+/**
+ * Where a request goes: the path without the scheme and host of an absolute target, doubled slashes and one at its end; what
+ * its query says.
+ */
+function targetOf({ url = '/', method }: IncomingMessage): { path: string; query: URLSearchParams } {
+  const [, path = '', query = ''] = /^(?:https?:\/\/[^/?#]*)?([^?#]*)(?:\?([^#]*))?/is.exec(url) ?? [];
+  // The target of CONNECT is a host and port.
+  const plain = method === 'CONNECT' ? '/' : path.replace(/\/{2,}/g, '/').replace(/(.)\/$/, '$1');
+  return { path: plain === '' ? '/' : plain, query: new URLSearchParams(query) };
+}
+
+/** Refuse what is no call: read its body, so that the caller gets to read the answer, and end the task that it made for it. */
+async function turnAway(
+  { deps }: Front,
+  request: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+  text: string,
+  allow?: string,
+): Promise<void> {
+  const { path, query } = targetOf(request);
+  const task = query.get('task_id');
+  const maySpeak = deps.coordinatorAddress() === undefined && deps.sessions.use(query.get('session_id') ?? '');
+  if (task !== null && maySpeak)
+    deps.tasks.refuse(task, new XapiError('NOT_IMPLEMENTED', [`${request.method} ${path}`]));
+  await drain(request);
+  refuse(response, status, text, allow === undefined ? {} : { allow });
+}
+
+/** Read what comes, to its end or for as long as it is worth it. */
+async function drain(request: IncomingMessage): Promise<void> {
+  let length = 0;
+  // The connection of a CONNECT is no longer HTTP, so its end does not come.
+  if (request.method === 'CONNECT') return;
+  await new Promise<void>((resolve) => {
+    request.on('data', (chunk: Buffer) => {
+      length += chunk.length;
+      if (length > drainLimit) resolve();
+    });
+    request.once('end', resolve);
+    request.once('close', resolve);
+  });
 }
 
 async function answerCall(answerBody: AnswerBody, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const length = Number(request.headers['content-length'] ?? Number.NaN);
   if (Number.isNaN(length)) return refuse(response, 500, 'the request needs a Content-Length');
   if (length > bodyLimit) {
-    if (length <= drainLimit) await readBody(request, () => {});
+    if (length <= drainLimit) await drain(request);
     return refuse(response, 500, `the body is longer than ${bodyLimit} bytes`);
   }
   const chunks: Buffer[] = [];

@@ -24,7 +24,20 @@ const inner: Readonly<Record<string, readonly string[]>> = {
   methodCall: ['methodName', 'params'],
   params: ['param'],
   param: ['value'],
-  value: ['string', 'boolean', 'int', 'i4', 'i8', 'double', 'dateTime.iso8601', 'nil', 'array', 'struct'],
+  value: [
+    'string',
+    'boolean',
+    'int',
+    'i4',
+    'i8',
+    'double',
+    'dateTime.iso8601',
+    'nil',
+    'ex:i8',
+    'ex:nil',
+    'array',
+    'struct',
+  ],
   array: ['data'],
   data: ['value'],
   struct: ['member'],
@@ -58,11 +71,6 @@ function parse(text: string): XmlCall {
   const root: Element = { tag: '', children: [], text: '' };
   const open: Element[] = [root];
   const top = (): Element => open.at(-1) as Element;
-  parser.on('xmldecl', ({ encoding }) => {
-    if (encoding !== undefined && !/^(utf-8|us-ascii)$/i.test(encoding)) {
-      throw new NoCall(`the encoding is '${encoding}'; allowed: UTF-8`);
-    }
-  });
   parser.on('doctype', () => {
     throw new NoCall('a document type is not allowed');
   });
@@ -107,10 +115,20 @@ function contentOf(element: Element): unknown {
     case 'params':
     case 'data':
       return values;
+    case 'array':
+      if (children.length === 0) return [];
+      return onlyOne(element);
     default:
-      if (children.length !== 1) throw new NoCall(`<${tag}> holds ${children.length} elements; allowed: one`);
-      return values[0];
+      return onlyOne(element);
   }
+}
+
+function onlyOne({ tag, children }: Element): unknown {
+  const [only] = children;
+  if (only === undefined || children.length > 1) {
+    throw new NoCall(`<${tag}> holds ${children.length} elements; allowed: one`);
+  }
+  return only.value;
 }
 
 function expectChildren({ tag, children }: Element, wanted: readonly string[]): void {
@@ -129,6 +147,7 @@ function scalarOf(tag: string, text: string): unknown {
     case 'dateTime.iso8601':
       return word;
     case 'nil':
+    case 'ex:nil':
       if (word === '') return null;
       break;
     case 'boolean':

@@ -2,19 +2,21 @@
  * XML-RPC around the dispatcher: the same calls as in JSON-RPC. A success and a failure of the API are both a result, a struct
  * with its `Status`; a fault tells of a body that is no call.
  */
-import { isUtf8 } from 'node:buffer';
 import { toXapiError } from '../base/errors.js';
 import type { Answer, AnswerBody } from './answer.js';
 import type { Call, Dispatch } from './dispatch.js';
 import { parseXmlCall, type XmlRefusal } from './xml-call.js';
+import { decodeXml } from './xml-text.js';
 import { encodeXml, escapeXml } from './xml-value.js';
 
 /** @returns what answers the body of a request */
 export function createXmlRpc(dispatch: Dispatch): AnswerBody {
   return async (body, origin) => {
-    const parsed = parseXmlCall(body.toString('utf8'));
+    const decoded = decodeXml(body);
+    if ('refused' in decoded) return fault({ code: -32600, reason: decoded.refused });
+    const parsed = parseXmlCall(decoded.text);
     if ('reason' in parsed) return fault(parsed);
-    const call: Call = { name: parsed.method, params: parsed.params, validUtf8: isUtf8(body), origin };
+    const call: Call = { name: parsed.method, params: parsed.params, validUtf8: decoded.valid, origin };
     const value = await resultOf(dispatch, call).catch(failureOf);
     return reply(200, `<params><param>${value}</param></params>`);
   };

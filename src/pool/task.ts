@@ -122,6 +122,12 @@ export function createTasks({ db, thisHost, now, elapsed }: TaskDeps): TaskServi
 
   return {
     create: (label) => open(make({ name_label: label })),
+    refuse(ref, { code, params }) {
+      const task = ref as TaskRef;
+      if (!driven.has(task) || db.find('task', task)?.status !== 'pending') return;
+      db.update('task', task, { progress: 1, finished: now(), error_info: [code, ...params], status: 'failure' });
+      ended(task);
+    },
     reopen: (ref, label) => open(make({ name_label: label }, ref)),
     createForCaller(label, description) {
       const ref = make({ name_label: label, name_description: description });

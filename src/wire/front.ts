@@ -53,6 +53,15 @@ export function createFront(deps: FrontDeps): Front {
     headless.leave(request.socket);
     deps.onRequest(request, response);
   });
+  // Without this, who asks for a tunnel would get no answer.
+  web.on('connect', (request, socket) => {
+    const response = new http.ServerResponse(request);
+    response.shouldKeepAlive = false;
+    response.assignSocket(socket as net.Socket);
+    response.once('finish', () => socket.end());
+    headless.leave(socket);
+    deps.onRequest(request, response);
+  });
   // It never listens by itself, but only from then on does it watch over slow requests and know its connections.
   web.emit('listening');
   const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true }, (accepted) => {

@@ -47,7 +47,10 @@ export function fakeDeps(init: FakeInit = {}): FakeDeps {
     lines,
     rows: fakeRows(),
     sessions: { use: (ref) => (Object.hasOwn(sessions, ref) ? sessions[ref] : undefined) },
-    tasks: { create: (label, session) => fakeTask(taskLog, label, session) },
+    tasks: {
+      create: (label, session) => fakeTask(taskLog, label, session),
+      refuse: (ref, error) => void taskLog.push(`refuse ${ref}: ${error.message}`),
+    },
     handlers: (init.handlers ?? {}) as unknown as Handlers,
     log,
     coordinatorAddress: () => init.member,

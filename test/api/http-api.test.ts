@@ -49,6 +49,54 @@ describe('the API over HTTP', () => {
     expect(headers['content-type']).to.equal('application/json');
   });
 
+  for (const target of [
+    'http://pool.example/jsonrpc',
+    'http://pool.example:80/jsonrpc?a=b',
+    'HTTP://x/jsonrpc/',
+    '/jsonrpc/',
+    '//jsonrpc',
+    '///jsonrpc//',
+    '/jsonrpc?a=b',
+    '/jsonrpc/?a=b',
+  ]) {
+    it(`takes ${target} for /jsonrpc`, async () => {
+      const reply = await api.raw(post('1.1', ['Connection: close']).replace('/jsonrpc', target));
+      expect(reply).to.match(/^HTTP\/1.1 200 /);
+      expect(reply).to.contain(answer);
+    });
+  }
+
+  for (const [what, bytes, status] of [
+    [
+      'a PUT with its body',
+      `PUT /import HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n${'x'.repeat(5_000_000)}`,
+      405,
+    ],
+    [
+      'a PUT in chunks',
+      'PUT /import HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n',
+      405,
+    ],
+    ['a GET of what is not there', 'GET /export HTTP/1.1\r\nHost: x\r\n\r\n', 404],
+  ] as const) {
+    it(`answers ${what} whole, and ends the connection`, async () => {
+      expect(await api.raw(bytes)).to.match(new RegExp(`^HTTP/1.1 ${status} [^]*(is not served|there is nothing)`));
+    });
+  }
+
+  it('ends the task that names what nobody serves, for a session alone', async () => {
+    const deps = fakeDeps();
+    const other = await startApi(deps);
+    await other.send('PUT', `/import?session_id=${rootSession}&task_id=OpaqueRef:t`, 'body');
+    await other.send('PUT', '/import?session_id=OpaqueRef:none&task_id=OpaqueRef:u', 'body');
+    await other.send('GET', `/export?task_id=OpaqueRef:v&session_id=${rootSession}`);
+    await other.close();
+    expect(deps.taskLog).to.deep.equal([
+      'refuse OpaqueRef:t: NOT_IMPLEMENTED PUT /import',
+      'refuse OpaqueRef:v: NOT_IMPLEMENTED GET /export',
+    ]);
+  });
+
   it('looks at no query and no content type', async () => {
     const { body } = await api.send('POST', '/jsonrpc?a=b', call, { 'content-type': 'text/plain' });
     expect(body).to.equal(answer);
@@ -58,7 +106,8 @@ describe('the API over HTTP', () => {
     ['GET', '/', 200, 'This is xenferry, a XenAPI toolstack. POST JSON-RPC calls to /jsonrpc, XML-RPC calls to /.\n'],
     ['HEAD', '/', 200, ''],
     ['GET', '/favicon.ico', 404, 'there is nothing at /favicon.ico\n'],
-    ['GET', '/jsonrpc', 404, 'there is nothing at /jsonrpc\n'],
+    ['GET', '/jsonrpc', 405, 'POST calls to /jsonrpc\n'],
+    ['GET', '/RPC2', 405, 'POST calls to /RPC2\n'],
     ['GET', '/%ff%00/../..', 404, 'there is nothing at /%ff%00/../..\n'],
     ['PUT', '/jsonrpc', 405, 'PUT is not served: POST calls to /jsonrpc or /\n'],
     ['DELETE', '/', 405, 'DELETE is not served: POST calls to /jsonrpc or /\n'],

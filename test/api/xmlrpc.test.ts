@@ -42,6 +42,52 @@ describe('XML-RPC', () => {
   after(() => api.close());
   const post = (body: string | Buffer) => api.send('POST', '/', body);
 
+  const named = (encoding: string, bytes: number[]): Buffer => {
+    const [before, after] = call('VM.get_by_name_label', rootSession, 'NAME').split('NAME') as [string, string];
+    const head = before.replace('<?xml version="1.0"?>', `<?xml version="1.0" encoding="${encoding}"?>`);
+    return Buffer.concat([Buffer.from(head), Buffer.from(bytes), Buffer.from(after)]);
+  };
+  for (const [encoding, bytes, text] of [
+    ['UTF-8', [0xc3, 0xa4, 0xe2, 0x82, 0xac], 'ä€'],
+    ['utf-8', [0xc3, 0xa4], 'ä'],
+    ['ISO-8859-1', [0xe4, 0xdf], 'äß'],
+    ['iso-8859-1', [0xe4], 'ä'],
+    ['ISO-8859-15', [0xe4, 0xa4], 'ä€'],
+    ['windows-1252', [0xe4, 0x80], 'ä€'],
+    ['us-ascii', [0x61], 'a'],
+  ] as const) {
+    it(`reads a call that declares ${encoding}`, async () => {
+      const label = named(encoding, [...bytes]);
+      const sent = label.toString('latin1').replace('VM.get_by_name_label', 'VM.start');
+      seen.length = 0;
+      await post(
+        Buffer.from(
+          sent.replace('</params>', '<param><value><boolean>0</boolean></value></param>'.repeat(2) + '</params>'),
+          'latin1',
+        ),
+      );
+      expect(seen.at(-1)?.[0]).to.equal(text);
+    });
+  }
+  for (const [what, body] of [
+    ['UTF-16', Buffer.from(call('VM.start').replace('?>', ' encoding="UTF-16"?>'))],
+    ['UTF-16', Buffer.from(`\ufeff${call('VM.start')}`, 'utf16le')],
+    ['UTF-16', Buffer.from(call('VM.start'), 'utf16le')],
+    ['koi8-r', named('koi8-r', [0xc1])],
+    ['', named('', [0x61])],
+  ] as const) {
+    it(`refuses a call in '${what}' with what is allowed`, async () => {
+      const { status, body: answered } = await post(body);
+      expect(status).to.equal(500);
+      expect(answered).to.include(
+        `the encoding is '${what}'; allowed: UTF-8, US-ASCII, ISO-8859-1, ISO-8859-15, windows-1252`.replaceAll(
+          "'",
+          "'",
+        ),
+      );
+    });
+  }
+
   const metrics = { ...recordWithDefaults('VM_metrics'), VCPUs_utilisation: { 0: 0.5 } };
   const batch = {
     events: [

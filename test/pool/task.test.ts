@@ -118,6 +118,19 @@ describe('task', () => {
     );
   });
 
+  it('ends one that its caller drives for what is refused, and no other', () => {
+    const mine = tasks.createForCaller('import', '');
+    const own = tasks.create('VM.start', undefined);
+    const error = new XapiError('NOT_IMPLEMENTED', ['PUT /import']);
+    for (const ref of [mine, own.ref, 'OpaqueRef:none']) tasks.refuse(ref, error);
+    expect(f.pool.db.get('task', mine)).to.deep.include({
+      ...{ status: 'failure', progress: 1, error_info: ['NOT_IMPLEMENTED', 'PUT /import'] },
+    });
+    expect(f.pool.db.get('task', own.ref).status).to.equal('pending');
+    tasks.refuse(mine, new XapiError('NOT_IMPLEMENTED', ['again']));
+    expect(f.pool.db.get('task', mine).error_info).to.include('PUT /import');
+  });
+
   for (const hours of [-25, 25]) {
     it(`collects no task because the clock was set by ${hours} hours`, () => {
       const [done, pending] = [tasks.create('done', undefined), tasks.create('pending', undefined)];

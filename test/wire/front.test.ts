@@ -177,6 +177,15 @@ describe('the front of the port', () => {
     expect((await nextChannel()).head).to.include({ kind: 'vgpu', uuid, device: '3' });
   });
 
+  it('answers who asks for a tunnel, and ends the connection', async () => {
+    const socket = net.connect(port, '127.0.0.1');
+    socket.write('CONNECT console:80 HTTP/1.1\r\nHost: x\r\n\r\n');
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+    await once(socket, 'close');
+    expect(Buffer.concat(chunks).toString()).to.match(/^HTTP\/1.1 \d+ /);
+  });
+
   it('makes channels of what openChannel opens, several at once', async () => {
     const base = `http://127.0.0.1:${port}/services/xenops`;
     const opened = await Promise.all(
