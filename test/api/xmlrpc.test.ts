@@ -62,7 +62,7 @@ describe('XML-RPC', () => {
       seen.length = 0;
       await post(
         Buffer.from(
-          sent.replace('</params>', '<param><value><boolean>0</boolean></value></param>'.repeat(2) + '</params>'),
+          sent.replace('</params>', `${'<param><value><boolean>0</boolean></value></param>'.repeat(2)}</params>`),
           'latin1',
         ),
       );
