@@ -3,7 +3,7 @@
  * xenferryd, the daemon of one host: the composition root. Reads the configuration, opens log, store and back end, puts the
  * layers together, opens the port, and ends as ending.ts says. SIGHUP rereads the configuration.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createSimulator } from './backend/simulator.js';
 import { type Config, ConfigError, type LoadedConfig, readConfig } from './base/config.js';
 import { optionsHelp, readCommandLine } from './base/config-command-line.js';
@@ -16,6 +16,7 @@ import { directoryKeyOf, takeLock } from './base/lock.js';
 import { createLog, type RootLog } from './base/log.js';
 import { openStore } from './base/store.js';
 import { backupDatabase } from './base/store-format.js';
+import { ownVersion } from './base/version.js';
 import { createEnding } from './ending.js';
 import { openHostEngine } from './host/engine.js';
 import { openIdentity } from './host/identity.js';
@@ -155,12 +156,6 @@ function warnOfListening(address: string, log: RootLog): void {
   log.warn(
     `listening on ${where} without TLS: whoever can see the network can read passwords, sessions and the memory of migrating VMs, and act with them`,
   );
-}
-
-/** The version in package.json, which stands two folders above the compiled program. */
-function ownVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 /** The file goes with the process, however that ends, unless it is killed. */

@@ -21,6 +21,7 @@ import {
   type ValueType,
 } from './config-values.js';
 import { convergenceStrategies } from './emu-protocol.js';
+import { nearestName } from './nearest-name.js';
 
 /** What defaults are made from: the machine and the user. */
 export interface Environment {
@@ -316,21 +317,5 @@ export function isConfigKey(name: string): name is ConfigKey {
 
 /** The known key that is most like an unknown one, for a hint; undefined where none is near. */
 export function nearestKey(name: string): ConfigKey | undefined {
-  const distances = configKeyNames.map((known) => ({ known, distance: editDistance(name.toLowerCase(), known) }));
-  const best = distances.reduce((a, b) => (b.distance < a.distance ? b : a));
-  return best.distance <= Math.max(2, Math.floor(name.length / 3)) ? best.known : undefined;
-}
-
-/** How many letters to put in, take out or replace to make one word of the other. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_value, index) => index);
-  for (const [index, letter] of [...a].entries()) {
-    const next = [index + 1];
-    for (const [column, other] of [...b].entries()) {
-      const replaced = (row[column] ?? 0) + (letter === other ? 0 : 1);
-      next.push(Math.min(replaced, (row[column + 1] ?? 0) + 1, (next[column] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
+  return nearestName(name, configKeyNames);
 }

@@ -171,7 +171,15 @@ function readPasswordFile(path: string): { username?: string; password?: string 
   } catch (error) {
     throw new Error(`cannot read the password file ${path}: ${messageOf(error)}`, { cause: error });
   }
-  const lines = text.replace(/\n$/, '').split('\n');
+  const lines = text
+    .replace(/^\ufeff/, '')
+    .replace(/(\r?\n)+$/, '')
+    .split(/\r?\n/);
+  if (lines.length > 2) {
+    throw new Error(
+      `the password file ${path} has ${lines.length} lines; allowed: a password, or a user and a password`,
+    );
+  }
   if (lines.length === 1) return { password: lines[0] as string };
   return { username: lines[0] as string, password: lines[1] as string };
 }

@@ -1,4 +1,5 @@
 /** What `xe help` says. */
+import { nearestName } from '../base/nearest-name.js';
 import type { Params } from './command-line.js';
 import { boolParam } from './command-line.js';
 import { createPrinter } from './printer.js';
@@ -16,7 +17,7 @@ const usageText = `Usage:
     [ <other arguments> ... ]  name=value, or --name for name=true
 
 To get help on a command:
-  xe help <command>
+  xe help <command>, or xe <command> --help
 `;
 
 const aboutSelecting = {
@@ -47,7 +48,7 @@ function describeCommand(
   printer: ReturnType<typeof createPrinter>,
 ) {
   const command = commands.get(name);
-  if (command === undefined) throw new Error(`Unknown command: ${name}`);
+  if (command === undefined) throw new Error(unknownCommand(name, commands));
   const { selects, required, optional, help } = command;
   const selectors = selects === undefined ? [] : [selects === 'VMs' ? '<vm-selectors>' : '<host-selectors>'];
   printer.table([
@@ -58,6 +59,12 @@ function describeCommand(
       ['description', selects === undefined ? help : `${help} ${aboutSelecting[selects]}`],
     ],
   ]);
+}
+
+/** What is said of a command that there is not, with the one that may be meant. */
+export function unknownCommand(name: string, commands: ReadonlyMap<string, Command>): string {
+  const near = nearestName(name, commands.keys());
+  return `Unknown command: ${name}${near === undefined ? '' : `; did you mean ${near}?`}`;
 }
 
 /** Names with commas between them, on indented lines of at most 80 characters. */

@@ -1,5 +1,6 @@
 /** A run of xe, from its words to its exit status. */
 
+import { ownVersion } from '../base/version.js';
 import {
   boolParam,
   type CommandLine,
@@ -14,7 +15,7 @@ import { login } from './xapi-client.js';
 import type { Command, Terminal } from './xe-command.js';
 import { commandTable } from './xe-command-table.js';
 import { errorLines } from './xe-error.js';
-import { help } from './xe-help.js';
+import { help, unknownCommand } from './xe-help.js';
 import { createObjects, type Objects } from './xe-record.js';
 
 /**
@@ -24,19 +25,34 @@ import { createObjects, type Objects } from './xe-record.js';
  */
 export async function runXe(args: readonly string[], env: Environment, terminal: Terminal): Promise<number> {
   try {
-    const line = parseCommandLine(args, env);
+    const line = parseCommandLine(args.map(asCommand), env);
     const commands = commandTable();
+    if (line.command === 'version') {
+      terminal.out(`xe ${ownVersion()}\n`);
+      return 0;
+    }
     if (line.command === undefined || line.command === 'help') {
       help(commands, line.params, line.command === undefined ? terminal.err : terminal.out);
       return line.command === undefined ? 1 : 0;
     }
     const command = commands.get(line.command);
-    if (command === undefined) throw usageError(`Unknown command: ${line.command}`);
+    if (command === undefined) throw usageError(unknownCommand(line.command, commands));
+    if (boolParam(line.params, 'help')) {
+      help(commands, [[command.name, '']], terminal.out);
+      return 0;
+    }
     assertRequired(command, line);
     return await runCommand(command, line, terminal);
   } catch (error) {
     return printError(error, terminal);
   }
+}
+
+/** What other programs take for questions about themselves, where it stands for the command. */
+function asCommand(word: string, index: number, words: readonly string[]): string {
+  if (index > 0) return word;
+  if (word === '--version') return 'version';
+  return word === '--help' || (word === '-h' && words.length === 1) ? 'help' : word;
 }
 
 function assertRequired(command: Command, { params }: CommandLine): void {

@@ -66,6 +66,14 @@ describe('the command line of xe', () => {
         username: 'me',
         password: 'secret',
       });
+      for (const text of ['me\r\nsecret\r\n', '\ufeffme\nsecret', 'me\nsecret\n\n']) {
+        writeFileSync(file, text);
+        expect(credentialsOf({ server: 'h', passwordfile: file })).to.include({ username: 'me', password: 'secret' });
+      }
+      writeFileSync(file, 'me\nsecret\nmore\n');
+      expect(() => credentialsOf({ server: 'h', passwordfile: file })).to.throw(
+        `the password file ${file} has 3 lines; allowed: a password, or a user and a password`,
+      );
       writeFileSync(file, 'secret\n');
       expect(credentialsOf({ server: 'h', passwordfile: file })).to.include({ username: 'root', password: 'secret' });
       expect(() => credentialsOf({ server: 'h', passwordfile: join(dir, 'none') })).to.throw(

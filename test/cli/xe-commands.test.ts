@@ -140,6 +140,8 @@ describe('commands of xe', () => {
       const hint = "For usage run: 'xe help'\n";
       const rows: [args: string[], message: string][] = [
         [['vm-fly'], 'Unknown command: vm-fly'],
+        [['vm-migrat'], 'Unknown command: vm-migrat; did you mean vm-migrate?'],
+        [['frobnicate'], 'Unknown command: frobnicate'],
         [['vm-param-get', 'uuid=vm-1'], 'Required parameter not found: param-name'],
         [['vm-list', '-z'], 'Syntax error: Unknown switch: -z'],
         [['vm-list', '-u'], 'Syntax error: -u needs a value'],
@@ -152,6 +154,14 @@ describe('commands of xe', () => {
       const noPassword = await xe(['vm-list'], { XE_PASSWORD: '' });
       expect(noPassword.err).to.equal(`Username/password must be specified\n${hint}`);
     });
+
+    for (const value of ['yes', 'maybe', '', '2']) {
+      it(`for compress=${value}, which a server would take for not given`, async () => {
+        await start();
+        const { status, err } = await xe(['vm-migrate', 'vm=web', 'host=two', `compress=${value}`]);
+        expect([status, err]).to.deep.equal([1, `Error: compress= is true, on, 1, false, off or 0, not '${value}'\n`]);
+      });
+    }
 
     it('when no server is named or none answers', async () => {
       await start();
@@ -216,7 +226,10 @@ describe('commands of xe', () => {
       expect(out).to.equal(
         'command name       : task-cancel\n        reqd params: uuid\n    optional params: \n        description: Ask a task to stop.\n\n\n',
       );
-      expect(await xe(['help', 'vm-fly'])).to.include({ status: 1, err: 'Error: Unknown command: vm-fly\n' });
+      expect(await xe(['help', 'vm-fly'])).to.include({
+        status: 1,
+        err: 'Error: Unknown command: vm-fly\n',
+      });
     });
 
     it('on standard error when no command is given', async () => {

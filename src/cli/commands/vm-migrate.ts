@@ -37,7 +37,12 @@ function optionsOf(params: Params): Record<string, string> {
     if (value !== undefined) options[name] = String(parseBool(name, value));
   }
   const compress = paramNamed(params, 'compress');
-  return compress === undefined ? options : { ...options, compress };
+  if (compress === undefined) return options;
+  // The server takes what it does not know for not given.
+  if (!/^(true|on|1|false|off|0)$/i.test(compress)) {
+    throw new Error(`compress= is true, on, 1, false, off or 0, not '${compress}'`);
+  }
+  return { ...options, compress };
 }
 
 function hostParam(params: Params): string | undefined {
