@@ -61,7 +61,28 @@ export function setBooted(db: Database, ref: Ref<'VM'>, now: Date): void {
 function setGuest(db: Database, ref: Ref<'VM'>, now: Date): void {
   setMetrics(db, db.get('VM', ref).metrics, { start_time: now }, now);
   removeGuestMetrics(db, ref);
-  db.update('VM', ref, { guest_metrics: db.create('VM_guest_metrics', { ...simulatedGuest, last_updated: now }) });
+  const told = { ...simulatedGuest, networks: guestNetworks(db, ref), last_updated: now };
+  db.update('VM', ref, { guest_metrics: db.create('VM_guest_metrics', told) });
+}
+
+/** The addresses that the simulated guest tells of its VIFs: link-local ones for each, made of the MAC address, as a guest without DHCP has. */
+function guestNetworks(db: Database, ref: Ref<'VM'>): Record<string, string> {
+  const found = db.get('VM', ref).VIFs.flatMap((vif): [string, string][] => {
+    const { device, MAC } = db.get('VIF', vif);
+    const bytes = MAC.split(':').map((byte) => Number.parseInt(byte, 16));
+    if (bytes.length !== 6 || bytes.some(Number.isNaN)) return [];
+    const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = bytes;
+    // 169.254.1.0 to 169.254.254.255 are for hosts.
+    const ipv4 = `169.254.${1 + (e % 254)}.${f}`;
+    const groups = [((a ^ 2) << 8) | b, (c << 8) | 0xff, 0xfe00 | d, (e << 8) | f];
+    const ipv6 = `fe80::${groups.map((group) => group.toString(16)).join(':')}`;
+    return [
+      [`${device}/ip`, ipv4],
+      [`${device}/ipv4/0`, ipv4],
+      [`${device}/ipv6/0`, ipv6],
+    ];
+  });
+  return Object.fromEntries(found);
 }
 
 /** What the simulated guest tells: it has drivers for its devices, and does what it is asked to. */

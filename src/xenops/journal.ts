@@ -58,24 +58,36 @@ export interface Journal {
 /** A row with the time, in milliseconds since 1970, at which it was written; rows of earlier versions have none. */
 type Dated = JournalRow & { readonly at?: number };
 
-/** A row as it is in memory, and when it was written. */
+/** A row as it is in memory, and when it was written, on the clock that nobody steps: before this start where below its time. */
 interface Kept {
   readonly row: JournalRow;
-  readonly at: number | undefined;
+  readonly since: number | undefined;
 }
 
-function kept({ at, ...row }: Dated): Kept {
-  return { row: row as JournalRow, at };
+/** The clocks that ages are counted by, in milliseconds. */
+export interface JournalClocks {
+  /** Since 1970. All that is there across a restart; a step of it in one run counts for nothing. */
+  readonly wall: () => number;
+  readonly elapsed: () => number;
+}
+
+const systemClocks: JournalClocks = { wall: () => Date.now(), elapsed: () => performance.now() };
+
+function kept({ at, ...row }: Dated, since: number | undefined): Kept {
+  return { row: row as JournalRow, since };
 }
 
 /**
  * The journal kept in a table of the host's store. Its rows are in memory as well: each operation on a VM and each look at the
  * host asks for all of them, and there is one for every VM that ever left.
  */
-export function openJournal(store: Store, now: () => number = Date.now): Journal {
+export function openJournal(store: Store, { wall, elapsed } = systemClocks): Journal {
   const table = store.table<Dated>('migration-journal');
   const rows = new Map<string, Kept>();
-  for (const [id, row] of table.entries()) rows.set(id, kept(row));
+  for (const [id, row] of table.entries()) {
+    const age = row.at === undefined ? undefined : Math.max(0, wall() - row.at);
+    rows.set(id, kept(row, age === undefined ? undefined : elapsed() - age));
+  }
   const key = (side: JournalRow['side'], migrationId: string) => `${side}/${migrationId}`;
   return {
     get<S extends JournalRow['side']>(side: S, migrationId: string) {
@@ -83,9 +95,9 @@ export function openJournal(store: Store, now: () => number = Date.now): Journal
     },
     async put(row, against) {
       const id = key(row.side, row.migrationId);
-      const dated = { ...row, at: now() };
+      const dated = { ...row, at: wall() };
       await table.put(id, dated);
-      rows.set(id, kept(dated));
+      rows.set(id, kept(dated, elapsed()));
       if (against === 'powerLoss') await store.flushed();
     },
     async remove(side, migrationId) {
@@ -96,16 +108,16 @@ export function openJournal(store: Store, now: () => number = Date.now): Journal
     async removeOld(named, age) {
       const old = named.flatMap(({ side, migrationId }): { id: string; row: Dated | undefined }[] => {
         const id = key(side, migrationId);
-        const { row, at } = rows.get(id) ?? {};
+        const { row, since } = rows.get(id) ?? {};
         if (row === undefined) return [];
         // One without a time is as old as this start.
-        if (at === undefined) return [{ id, row: { ...row, at: now() } }];
-        return now() - at >= age ? [{ id, row: undefined }] : [];
+        if (since === undefined) return [{ id, row: { ...row, at: wall() } }];
+        return elapsed() - since >= age ? [{ id, row: undefined }] : [];
       });
       await store.putMany(old.map(({ id, row }) => table.change(id, row)));
       for (const { id, row } of old) {
         if (row === undefined) rows.delete(id);
-        else rows.set(id, kept(row));
+        else rows.set(id, kept(row, elapsed()));
       }
     },
   };

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import type { Ref } from '../../idl/index.js';
+import type { RecordOf, Ref } from '../../idl/index.js';
 import { XapiError } from '../../src/base/errors.js';
-import { nullRef } from '../../src/base/value.js';
+import { nullRef, recordWithDefaults } from '../../src/base/value.js';
 import { gib } from './fake-host.js';
 import { type Fixture, openFixture } from './fixture.js';
 
@@ -43,6 +43,19 @@ describe('the life of a VM', () => {
     await handlers().suspend(f.context(), vm);
     await handlers().resume_on(f.context(), vm, f.hostA, false, false);
     expect(row()).to.include({ power_state: 'Running' });
+  });
+
+  it('has a guest that tells the addresses of its VIFs', async () => {
+    await handlers().hard_shutdown(f.context(), vm);
+    const [[network]] = f.pool.db.all('network') as [[Ref<'network'>, unknown]];
+    const args = { ...(recordWithDefaults('VIF') as RecordOf<'VIF'>), VM: vm, network, device: '3' };
+    await f.pool.dispatch.handlers.VIF.create(f.context(), { ...args, MAC: '02:16:3e:0a:ff:07' });
+    await handlers().start(f.context(), vm, false, false);
+    expect(f.pool.db.get('VM_guest_metrics', row().guest_metrics).networks).to.deep.equal({
+      '3/ip': '169.254.2.7',
+      '3/ipv4/0': '169.254.2.7',
+      '3/ipv6/0': 'fe80::16:3eff:fe0a:ff07',
+    });
   });
 
   it('needs memory to go on', async () => {

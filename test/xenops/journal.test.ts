@@ -60,7 +60,7 @@ describe('the journal', () => {
     const undated = { ...sourceRow, migrationId: 'undated' };
     await store.table('migration-journal').put('source/undated', undated);
     let time = 1000;
-    const journal = openJournal(store, () => time);
+    const journal = openJournal(store, { wall: () => 5e12 - 7 * time, elapsed: () => time });
     const rows = ['m1', 'm2', 'm3'].map((migrationId) => ({ ...sourceRow, migrationId }));
     const [first, second, kept] = rows as [SourceRow, SourceRow, SourceRow];
     await journal.put(first);
