@@ -2,6 +2,7 @@
 import type { Ref } from '../../idl/index.js';
 import { createRpcClient } from '../wire/rpc-client.js';
 import type { Database } from './database.js';
+import type { ForeignDestination } from './migration-destination.js';
 
 type Strings = Readonly<Record<string, string>>;
 
@@ -10,9 +11,14 @@ const askTimeoutMs = 10_000;
 /**
  * A map of VIFs to networks, completed where it is empty and the choice is plain: all VIFs of the VM are on one network, and
  * the other pool has one.
- * @param dest the map of host.migrate_receive; a pool that does not answer completes nothing
+ * @param dest where the VM goes; a pool that does not answer completes nothing
  */
-export async function completeVifMap(db: Database, vm: Ref<'VM'>, vifMap: Strings, dest: Strings): Promise<Strings> {
+export async function completeVifMap(
+  db: Database,
+  vm: Ref<'VM'>,
+  vifMap: Strings,
+  dest: ForeignDestination,
+): Promise<Strings> {
   const { VIFs } = db.get('VM', vm);
   const [first] = VIFs;
   const ours = new Set(VIFs.map((vif) => db.get('VIF', vif).network));
@@ -21,8 +27,8 @@ export async function completeVifMap(db: Database, vm: Ref<'VM'>, vifMap: String
   return theirs === undefined || more.length > 0 ? vifMap : { [first]: theirs };
 }
 
-async function networksOf({ master = '', session_id: session = '' }: Strings): Promise<string[]> {
-  const client = createRpcClient(`${new URL(master).origin}/jsonrpc`);
+async function networksOf({ master, session }: ForeignDestination): Promise<string[]> {
+  const client = createRpcClient(`${master}/jsonrpc`);
   try {
     return await client.call<string[]>('network.get_all', [session], askTimeoutMs);
   } finally {

@@ -1,12 +1,17 @@
 /** Where a migration goes: what the caller gave, checked and made into what the source host needs. */
 import { isIPv6 } from 'node:net';
 import type { Ref } from '../../idl/index.js';
+import { configKeys } from '../base/config-keys.js';
 import { invalidValue, XapiError } from '../base/errors.js';
+import { serverForms, serverOrigin } from '../base/server-address.js';
 import type { Destination } from '../host/service.js';
 import type { Database } from './database.js';
 import type { Members } from './members.js';
 
 type Strings = Readonly<Record<string, string>>;
+
+/** The part of a destination that is in another pool. */
+export type ForeignDestination = Extract<Destination, { kind: 'foreign' }>;
 
 /** The keys of the map that host.migrate_receive gives and VM.migrate_send takes. */
 const needed = ['host', 'xenops', 'session_id', 'master'] as const;
@@ -35,18 +40,27 @@ export function poolDestination(db: Database, host: Ref<'host'>, url: string): D
   return { kind: 'pool', hostUuid: db.get('host', host).uuid, url };
 }
 
-/** The destination map of VM.migrate_send. @throws INVALID_VALUE for what is missing or no URL */
-export function readDestination(dest: Strings): { host: Ref<'host'>; foreign: Destination } {
+/** The destination map of VM.migrate_send. @throws INVALID_VALUE for what is missing or names no server */
+export function readDestination(dest: Strings): { host: Ref<'host'>; foreign: ForeignDestination } {
   for (const key of needed) {
     if ((dest[key] ?? '') === '') {
       throw invalidValue(`dest:${key}`, '', 'what host.migrate_receive gives');
     }
   }
   const { host = '', session_id: session = '', master = '' } = dest;
-  if (!URL.canParse(master) || !['http:', 'https:'].includes(new URL(master).protocol)) {
-    throw invalidValue('dest:master', master, 'an http URL');
+  return {
+    host: host as Ref<'host'>,
+    foreign: { kind: 'foreign', hostRef: host, master: coordinatorOrigin(master), session },
+  };
+}
+
+/** The session of the other pool is sent there. */
+function coordinatorOrigin(master: string): string {
+  try {
+    return serverOrigin(master, configKeys.port.default);
+  } catch {
+    throw invalidValue('dest:master', master, serverForms);
   }
-  return { host: host as Ref<'host'>, foreign: { kind: 'foreign', hostRef: host, master, session } };
 }
 
 /**

@@ -56,7 +56,7 @@ export async function planMigrateSend(deps: ForwardDeps, vm: Ref<'VM'>, call: Se
     if (!db.get('VM', vm).VGPUs.includes(vgpu)) throw new XapiError('HANDLE_INVALID', ['VGPU', vgpu]);
   }
   if (db.find('host', host) === undefined) {
-    const networks = mapVifs(db, vm, await completeVifMap(db, vm, call.vifMap, call.dest));
+    const networks = mapVifs(db, vm, await completeVifMap(db, vm, call.vifMap, foreign));
     return { destination: foreign, metadata: () => foreignMetadata(db, vm, networks) };
   }
   if (Object.keys(call.vifMap).length > 0) {

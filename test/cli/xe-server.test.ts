@@ -24,9 +24,8 @@ describe('xe and the name of its server', () => {
       touched += 1;
       socket.destroy();
     });
-    decoy.listen(80, address);
     // Where port 80 is for others alone there is nobody to be told a password.
-    await Promise.race([once(decoy, 'listening'), once(decoy, 'error').catch(() => undefined)]);
+    await once(decoy.listen(80, address), 'listening').catch(() => undefined);
   });
   after(async () => {
     await server.close();

@@ -235,6 +235,16 @@ describe('a migration to another pool', () => {
     expect((await here.failure(() => call))[0]).to.equal('DUPLICATE_VM');
   });
 
+  for (const master of ['http://127.0.0.1:8003/', 'http://127.0.0.1:8003/jsonrpc', '127.0.0.1:8003']) {
+    it(`asks the server that ${master} names`, async () => {
+      const call = send({ [vif]: networkThere() }, { ...(await destination()), master });
+      const request = await asked();
+      expect(request.destination).to.deep.include({ kind: 'foreign', master: 'http://127.0.0.1:8003' });
+      here.a.end(request.migrationId, { status: 'failure', error: { code: 'VM_MIGRATE_FAILED', params: [] } });
+      await here.failure(() => call);
+    });
+  }
+
   it('is refused there for a VM whose seed of MAC addresses another VM has', async () => {
     const call = send({ [vif]: networkThere() });
     const request = await asked();
@@ -275,7 +285,9 @@ describe('a migration to another pool', () => {
     const dest = await destination();
     const map = { [vif]: networkThere() };
     expect(await both({}, dest)).to.deep.equal(['VIF_NOT_IN_MAP', vif]);
-    expect((await both(map, { ...dest, master: 'ftp://x' }))[1]).to.equal('dest:master');
+    for (const master of ['ftp://x', 'https://127.0.0.1:8003', 'http://127.0.0.1:port', 'http://a@127.0.0.1:8003']) {
+      expect(await both(map, { ...dest, master })).to.deep.equal(['INVALID_VALUE', 'dest:master', master]);
+    }
     expect((await both(map, { host: dest.host! }))[1]).to.equal('dest:xenops');
     expect((await both(map, { ...dest, host: here.hostA }))[0]).to.equal('OPERATION_NOT_ALLOWED');
     const SR = db.all('SR')[0]![0];
