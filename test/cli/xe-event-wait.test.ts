@@ -22,6 +22,8 @@ describe('xe event-wait', () => {
       'event.from': ([classes, token]) => {
         const first = (classes as string[]).flatMap((name) => Object.keys(db[name] ?? {}).map((ref) => row(name, ref)));
         const number = Number(token);
+        // Whoever still waits then would do so for ever.
+        if (number > batches.length) throw ['INTERNAL_ERROR', 'no more events'];
         return { token: String(number + 1), events: token === '' ? first : (batches[number - 1] ?? []) };
       },
     });
@@ -55,6 +57,25 @@ describe('xe event-wait', () => {
     await start([[{ class: 'vm', ref: 'OpaqueRef:v1' }], [row('VM', 'OpaqueRef:v2', { power_state: 'Running' })]]);
     const args = ['event-wait', 'class=vm', 'power-state=running', 'uuid=/=vm-1'];
     expect((await xeAt(server, args)).status).to.equal(0);
+  });
+
+  const gone: Change = { class: 'vm', ref: 'OpaqueRef:v1' };
+  for (const [how, args] of [
+    ['uuid', 'uuid=vm-1 power-state=halted'],
+    ['name', 'name-label=web power-state=halted'],
+    ['what it is not to be', 'uuid=vm-1 power-state=/=running'],
+  ] as const) {
+    it(`ends with an error when the object that it waits for by ${how} goes`, async () => {
+      await start([[], [gone], [halted]]);
+      const { status, err } = await xeAt(server, ['event-wait', 'class=vm', ...args.split(' ')]);
+      expect({ status, err }).to.deep.equal({ status: 1, err: 'Error: The vm that was waited for is gone\n' });
+      expect(looks()).to.have.length(3);
+    });
+  }
+
+  it('goes on where another object that fits is left, or none was there yet', async () => {
+    await start([[gone], [row('VM', 'OpaqueRef:v2', { power_state: 'Paused' })]]);
+    expect((await xeAt(server, ['event-wait', 'class=vm', 'power-state=paused'])).status).to.equal(0);
   });
 
   it('names a field that the class does not have', async () => {

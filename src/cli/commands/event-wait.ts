@@ -15,17 +15,33 @@ export const eventWait: Command = {
   optional: [],
   help:
     "Wait until an object of the class is as its fields are given, such as class=vm uuid=UUID power-state=halted; with 'field=/=value' " +
-    'until the field has another value.',
+    'until the field has another value. It is an error when the object that uuid= or name-label= names goes before.',
   async run({ session, params }) {
     const shown = classNamed(paramNamed(params, 'class') as string);
     const filters = filtersAmong(params, ['class']);
     const followed = followObjects(session, [
       ...new Set([shown.class, ...filters.flatMap((f) => classesOf(shown, f))]),
     ]);
-    do await followed.next();
-    while (!(await isThere(followed.objects, shown, filters)));
+    const named = filters.filter(([name, value]) => identifying.includes(name) && !isNot(value));
+    let waitedFor: readonly string[] = [];
+    for (;;) {
+      await followed.next();
+      if (await isThere(followed.objects, shown, filters)) return;
+      if (named.length === 0) continue;
+      const rows = await followed.objects.all(shown.class);
+      const left = await filterObjects(followed.objects, shown, await objectsOf(followed.objects, shown), named);
+      const isGone = left.length === 0 && waitedFor.length > 0 && waitedFor.every((ref) => !rows.has(ref));
+      if (isGone) throw new Error(`The ${shown.command} that was waited for is gone`);
+      if (left.length > 0) waitedFor = left.map(({ ref }) => ref);
+    }
   },
 };
+
+/** Fields by which a filter says which object is meant, not how it is to be. */
+const identifying: readonly string[] = ['uuid', 'name-label'];
+
+/** Whether a filter asks for any other value than this. */
+const isNot = (value: string) => value.startsWith('/=');
 
 /** By the name that its commands begin with, or that the XenAPI has for it. */
 function classNamed(name: string): XeClass {
@@ -44,14 +60,13 @@ function classesOf(shown: XeClass, [name]: Params[number]): string[] {
 }
 
 async function isThere(objects: Objects, shown: XeClass, filters: Params): Promise<boolean> {
-  const isNot = ([, value]: Params[number]) => value.startsWith('/=');
   let left = await filterObjects(
     objects,
     shown,
     await objectsOf(objects, shown),
-    filters.filter((f) => !isNot(f)),
+    filters.filter(([, value]) => !isNot(value)),
   );
-  for (const [name, value] of filters.filter(isNot)) {
+  for (const [name, value] of filters.filter((f) => isNot(f[1]))) {
     const same = await filterObjects(objects, shown, left, [[name, value.slice(2)]]);
     left = left.filter((object) => !same.includes(object));
   }
