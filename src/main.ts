@@ -14,6 +14,7 @@ import { compileInForeground } from './base/exit-hang.js';
 import { helperMark } from './base/helper-process.js';
 import { directoryKeyOf, takeLock } from './base/lock.js';
 import { createLog, type RootLog } from './base/log.js';
+import { writeOutput } from './base/output.js';
 import { openStore } from './base/store.js';
 import { backupDatabase } from './base/store-format.js';
 import { ownVersion } from './base/version.js';
@@ -34,17 +35,16 @@ interface Daemon {
 async function main(argv: readonly string[]): Promise<void> {
   compileInForeground();
   const commandLine = readCommandLine(argv);
-  if (commandLine.help) return print(['Usage: xenferryd [OPTION]...', ...optionsHelp()]);
+  if (commandLine.help) return answer(['Usage: xenferryd [OPTION]...', ...optionsHelp()]);
+  if (commandLine.version) return answer([`xenferryd ${ownVersion()}`]);
   if (commandLine.checkConfig) {
     const { lines, exitCode } = checkConfig(commandLine);
-    print(lines);
-    process.exitCode = exitCode;
-    return;
+    return answer(lines, exitCode);
   }
   let loaded = readConfig(commandLine);
   if (commandLine.backupTo !== undefined) {
     await backupDatabase(loaded.config.databasePath, commandLine.backupTo);
-    return print([`copied ${loaded.config.databasePath} to ${commandLine.backupTo}`]);
+    return answer([`copied ${loaded.config.databasePath} to ${commandLine.backupTo}`]);
   }
   mkdirSync(loaded.config.stateDir, { recursive: true, mode: 0o700 });
   const log = createLog({ destination: loaded.config.log, level: loaded.config.loglevel });
@@ -67,7 +67,7 @@ async function main(argv: readonly string[]): Promise<void> {
   starting = start(() => loaded, log);
   const daemon = await starting;
   log.info(`listening on ${daemon.url}`, { version: ownVersion(), pid: process.pid });
-  print([`xenferryd listening on ${daemon.url}`]);
+  await print([`xenferryd listening on ${daemon.url}`]);
 }
 
 /** A file with an error is refused as a whole, and the old values stay. */
@@ -164,8 +164,13 @@ function keepPidfile(file: string): void {
   process.on('exit', () => rmSync(file, { force: true }));
 }
 
-function print(lines: readonly string[]): void {
-  process.stdout.write(`${lines.join('\n')}\n`);
+/** Print the last that this program has to say. */
+async function answer(lines: readonly string[], exitCode = 0): Promise<void> {
+  process.exitCode = (await print(lines)) || exitCode;
+}
+
+function print(lines: readonly string[]): Promise<number> {
+  return writeOutput('xenferryd', `${lines.join('\n')}\n`);
 }
 
 function fail(message: string): never {

@@ -9,6 +9,7 @@ export interface CommandLine {
   /** Check the configuration, print it and end. */
   readonly checkConfig: boolean;
   readonly help: boolean;
+  readonly version: boolean;
   /** Copy the database to this directory, and end: `--backup-database`. */
   readonly backupTo?: string;
   /** The options that are keys, for `readConfig`. */
@@ -22,7 +23,7 @@ export function readCommandLine(argv: readonly string[]): CommandLine {
   const own: { file?: string; backupTo?: string } = {};
   for (let index = 0; index < argv.length; index++) {
     const arg = argv[index] ?? '';
-    if (arg === '--check-config' || arg === '--help') flags.add(arg);
+    if (['--check-config', '--help', '-h', '--version'].includes(arg)) flags.add(arg);
     else {
       const [, name, inline] = /^(--config|--backup-database)(?:=(.*))?$/s.exec(arg) ?? [];
       const value = inline ?? (index + 1 < argv.length ? argv[index + 1] : undefined);
@@ -34,7 +35,13 @@ export function readCommandLine(argv: readonly string[]): CommandLine {
       own[name === '--config' ? 'file' : 'backupTo'] = value;
     }
   }
-  return { ...own, checkConfig: flags.has('--check-config'), help: flags.has('--help'), args };
+  return {
+    ...own,
+    checkConfig: flags.has('--check-config'),
+    help: flags.has('--help') || flags.has('-h'),
+    version: flags.has('--version'),
+    args,
+  };
 }
 
 /**
@@ -82,7 +89,8 @@ export function optionsHelp(): string[] {
       '--backup-database DIR',
       'Copy the database to a directory, which is made or is empty, and end. The daemon may run.',
     ],
-    ['--help', 'Print this and end.'],
+    ['--help, -h', 'Print this and end.'],
+    ['--version', 'Print the version and end.'],
   ] as const;
   const keys = configKeyNames.map((name) => {
     const { doc, default: standard, derived } = { derived: undefined, ...configKeys[name] };

@@ -3,6 +3,8 @@
 import { parseArgs } from 'node:util';
 import { messageOf } from '../base/errors.js';
 import { compileInForeground } from '../base/exit-hang.js';
+import { writeOutput } from '../base/output.js';
+import { ownVersion } from '../base/version.js';
 import { type LocalPool, type LocalPoolOptions, startLocalPool } from './local-pool.js';
 import { parseSize } from './xe-value.js';
 
@@ -31,7 +33,7 @@ interface Request {
 }
 
 /** @throws an Error that names the option and what is allowed */
-function parse(args: readonly string[]): Request | 'help' {
+function parse(args: readonly string[]): Request | 'help' | 'version' {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
@@ -46,10 +48,12 @@ function parse(args: readonly string[]): Request | 'help' {
       state: { type: 'string' },
       json: { type: 'boolean', default: false },
       'until-eof': { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+      version: { type: 'boolean', default: false },
     },
   });
   if (values.help || positionals[0] === 'help') return 'help';
+  if (values.version) return 'version';
   if (positionals.length !== 1 || positionals[0] !== 'up')
     throw new Error('the command is up; see xenferry-pool --help');
   const rate = values['dirty-rate'];
@@ -120,10 +124,8 @@ function onEnd(untilEof: boolean, end: () => void): void {
 
 async function main(args: readonly string[]): Promise<number> {
   const request = parse(args);
-  if (request === 'help') {
-    process.stdout.write(help);
-    return 0;
-  }
+  if (request === 'help') return writeOutput('xenferry-pool', help);
+  if (request === 'version') return writeOutput('xenferry-pool', `xenferry-pool ${ownVersion()}\n`);
   const { options, json, untilEof } = request;
   const ending = new AbortController();
   const ended = new Promise<void>((resolve) => {

@@ -2,15 +2,12 @@
 /** The program xe: a command-line client of the XenAPI. */
 import { createInterface } from 'node:readline/promises';
 import { compileInForeground } from '../base/exit-hang.js';
+import { outputFailed } from '../base/output.js';
 import { screenOf } from './progress.js';
 import { runXe } from './xe-run.js';
 
 compileInForeground();
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  // Whoever read the output has seen enough.
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
-});
+process.stdout.on('error', (error) => process.exit(outputFailed('xe', error)));
 
 /** The end of standard input is an empty answer. */
 async function ask(question: string): Promise<string> {

@@ -1,0 +1,24 @@
+/** Standard output that may not be writable: a full disk, a pipe that nobody reads. */
+import { messageOf } from './errors.js';
+
+/**
+ * Say on standard error that the output cannot be written. Whoever closed a pipe has seen enough, and is told nothing.
+ * @returns the exit status that fits
+ */
+export function outputFailed(program: string, error: NodeJS.ErrnoException): number {
+  if (error.code === 'EPIPE') return 0;
+  process.stderr.write(`${program}: cannot write the output: ${messageOf(error)}\n`);
+  return 1;
+}
+
+/**
+ * Write to standard output, and wait until it is written.
+ * @param program its name, for the message where it cannot be written
+ * @returns the exit status that fits
+ */
+export function writeOutput(program: string, text: string): Promise<number> {
+  process.stdout.once('error', () => undefined);
+  return new Promise((resolve) => {
+    process.stdout.write(text, (error) => resolve(error ? outputFailed(program, error) : 0));
+  });
+}
