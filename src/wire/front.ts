@@ -53,14 +53,8 @@ export function createFront(deps: FrontDeps): Front {
     headless.leave(request.socket);
     deps.onRequest(request, response);
   });
-  // Without this, who asks for a tunnel would get no answer.
   web.on('connect', (request, socket) => {
-    const response = new http.ServerResponse(request);
-    response.shouldKeepAlive = false;
-    response.assignSocket(socket as net.Socket);
-    response.once('finish', () => socket.end());
-    headless.leave(socket);
-    deps.onRequest(request, response);
+    answerTunnel(request, socket as net.Socket, deps, limits.headTimeoutMs);
   });
   // It never listens by itself, but only from then on does it watch over slow requests and know its connections.
   web.emit('listening');
@@ -101,6 +95,24 @@ export function createFront(deps: FrontDeps): Front {
       await closed;
     },
   };
+}
+
+/**
+ * Who asks for a tunnel gets an answer, and then the end. From here on Node neither listens to the socket nor closes it: it stays
+ * among those without a head, which the port closes with itself, and is read on for a while, so that the answer gets through.
+ */
+function answerTunnel(request: http.IncomingMessage, socket: net.Socket, deps: FrontDeps, lingerMs: number): void {
+  socket.on('error', (error) => deps.log.debug('tunnel refused', { reason: messageOf(error) }));
+  const response = new http.ServerResponse(request);
+  response.shouldKeepAlive = false;
+  response.assignSocket(socket);
+  response.once('finish', () => {
+    socket.end();
+    socket.resume();
+    const linger = setTimeout(() => socket.destroy(), lingerMs);
+    socket.once('close', () => clearTimeout(linger));
+  });
+  deps.onRequest(request, response);
 }
 
 interface Closable {

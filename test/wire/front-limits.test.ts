@@ -65,6 +65,34 @@ describe('the limits of the port', function () {
     });
   }
 
+  it('close one that asked for a tunnel and goes on sending, in time for the whole head', async () => {
+    await open({ headTimeoutMs: 100 });
+    const socket = connections.keep(net.connect({ port, host: '127.0.0.1', allowHalfOpen: true }));
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+    socket.on('error', () => undefined);
+    socket.write('CONNECT console:80 HTTP/1.1\r\nhost: x\r\n\r\n');
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    await once(socket, 'end');
+    const end = new AbortController();
+    const slowly = (async () => {
+      for await (const _ of setInterval(30, undefined, { signal: end.signal })) socket.write('x');
+    })().catch(() => undefined);
+    await closed;
+    end.abort();
+    await slowly;
+    expect(String(Buffer.concat(chunks))).to.contain('answered');
+  });
+
+  it('let the port close while one that asked for a tunnel keeps its side open', async () => {
+    await open({});
+    const socket = connections.keep(net.connect({ port, host: '127.0.0.1', allowHalfOpen: true }));
+    socket.on('error', () => undefined);
+    socket.write('CONNECT console:80 HTTP/1.1\r\nhost: x\r\n\r\n');
+    await once(socket, 'data');
+    await front.close();
+  });
+
   for (const [what, first] of [
     ['that say nothing', ''],
     ['that begin a channel', 'PUT /migrate/'],

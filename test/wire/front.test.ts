@@ -186,6 +186,16 @@ describe('the front of the port', () => {
     expect(Buffer.concat(chunks).toString()).to.match(/^HTTP\/1.1 \d+ /);
   });
 
+  it('goes on where who asked for a tunnel resets the connection', async () => {
+    const before = openDescriptors();
+    const socket = await dial();
+    socket.write('CONNECT console:80 HTTP/1.1\r\nHost: x\r\n\r\n');
+    await once(socket, 'data');
+    socket.resetAndDestroy();
+    await nothingOpenSince(before);
+    expect((await ask('GET', '/after')).asked).to.equal('GET /after');
+  });
+
   it('makes channels of what openChannel opens, several at once', async () => {
     const base = `http://127.0.0.1:${port}/services/xenops`;
     const opened = await Promise.all(
