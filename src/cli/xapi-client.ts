@@ -1,6 +1,6 @@
 /** A session with a XenAPI server, as the command-line programs use it. A call may last as long as it needs. */
 import { configKeys } from '../base/config-keys.js';
-import { messageOf, XapiError } from '../base/errors.js';
+import { XapiError } from '../base/errors.js';
 import { portNumber, serverOrigin } from '../base/server-address.js';
 import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
 
@@ -25,13 +25,32 @@ export interface Credentials {
   readonly password: string;
 }
 
+/** How long to wait for a server, in milliseconds. */
+export interface Patience {
+  /** For a connection. */
+  readonly connectMs: number;
+  /** Without a byte of the answer, unless the message may wait for something to happen. */
+  readonly silenceMs: number;
+}
+
+const usualPatience: Patience = { connectMs: 10_000, silenceMs: 120_000 };
+
+/** How long the end of a session may take, in milliseconds: the server ends those that nobody uses. */
+const logoutMs = 10_000;
+
+/** Messages that may say nothing for as long as they like. */
+const waiting: readonly string[] = ['event.from', 'event.next', 'host.call_plugin'];
+
 /**
  * Open a session; a member names its coordinator, and the session is opened there, at the same port where it names none.
  * @param originator who asks, for the server's session row
  * @throws XapiError, SESSION_AUTHENTICATION_FAILED among others; an Error that names the URL when it cannot be reached
  */
-export async function login(to: Credentials, originator: string): Promise<XapiSession> {
-  const client = createRpcClient(`${to.url}/jsonrpc`);
+export async function login(to: Credentials, originator: string, patience = usualPatience): Promise<XapiSession> {
+  const client = createRpcClient(`${to.url}/jsonrpc`, {
+    connectMs: patience.connectMs,
+    silenceMs: (method) => (waiting.includes(method) ? undefined : patience.silenceMs),
+  });
   try {
     const params = [to.username, to.password, '2.0', originator];
     return sessionOf(to.url, client, await ask<string>(to.url, client, 'session.login_with_password', params));
@@ -41,7 +60,7 @@ export async function login(to: Credentials, originator: string): Promise<XapiSe
     if (coordinator === undefined) throw error;
     const url = serverUrl(coordinator, new URL(to.url).port || '80');
     if (url === to.url) throw error;
-    return login({ ...to, url }, originator);
+    return login({ ...to, url }, originator, patience);
   }
 }
 
@@ -51,7 +70,7 @@ function sessionOf(url: string, client: RpcClient, ref: string): XapiSession {
     ref,
     call: (method, ...params) => ask(url, client, method, [ref, ...params]),
     async logout() {
-      await client.call('session.logout', [ref]).catch(() => undefined);
+      await client.call('session.logout', [ref], logoutMs).catch(() => undefined);
       client.close();
     },
   };
@@ -63,14 +82,9 @@ async function ask<T>(url: string, client: RpcClient, method: string, params: re
     return await client.call<T>(method, params);
   } catch (error) {
     if (!(error instanceof XapiError) || error.cause === undefined) throw error;
-    throw new Error(`cannot reach a XenAPI server at ${url}: ${reasonOf(error.cause)}`, { cause: error });
+    const reason = error.params.join(' ').replace(`${method} at ${url}: `, '');
+    throw new Error(`cannot reach a XenAPI server at ${url}: ${reason}`, { cause: error });
   }
-}
-
-/** Node names every address that it tried in an AggregateError whose own message is empty. */
-function reasonOf(error: unknown): string {
-  if (error instanceof AggregateError) return error.errors.map(messageOf).join(', ');
-  return messageOf(error);
 }
 
 /**

@@ -21,7 +21,7 @@ const digestTimeoutMs = 600_000;
  */
 export function createPeers(secrets: Secrets, log: Log, timeoutMs: () => number): Peers {
   async function ask<T>(url: string, work: (client: RpcClient) => Promise<T>): Promise<T> {
-    const client = createRpcClient(url, {}, answerLimit);
+    const client = createRpcClient(url, { answerLimit });
     try {
       return await work(client);
     } finally {

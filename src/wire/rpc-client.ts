@@ -25,16 +25,33 @@ interface Reply {
 /** The longest answer, in bytes, unless told otherwise: the records of a large pool are some MiB. */
 const longestAnswer = 64 << 20;
 
+/** How a client of this kind asks; all of it may be left out. */
+export interface RpcClientInit {
+  /** Sent with every call, e.g. what authenticates it. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** The longest answer that is read, in bytes. */
+  readonly answerLimit?: number;
+  /** How long a connection may take to come about, in milliseconds; as long as the system lets it unless given. */
+  readonly connectMs?: number;
+  /** How long the other side may send no byte while a message is answered, in milliseconds; for ever where undefined. */
+  readonly silenceMs?: (method: string) => number | undefined;
+}
+
+/** A call under way, with what has come of its answer. */
+interface Exchange {
+  readonly request: http.ClientRequest;
+  response?: http.IncomingMessage;
+  start: string;
+}
+
 /**
- * @param headers sent with every call, e.g. what authenticates it
- * @param answerLimit the longest answer that is read, in bytes
+ * @param url of what answers, `http://` alone
+ * @throws Error for a URL of another scheme
  */
-export function createRpcClient(
-  url: string,
-  headers: Readonly<Record<string, string>> = {},
-  answerLimit = longestAnswer,
-): RpcClient {
+export function createRpcClient(url: string, init: RpcClientInit = {}): RpcClient {
+  const { headers = {}, answerLimit = longestAnswer, connectMs, silenceMs = () => undefined } = init;
   const to = new URL(url);
+  if (to.protocol !== 'http:') throw new Error(`${to.protocol}// is not spoken; allowed: http://`);
   const agent = new http.Agent({ keepAlive: true });
   const client = jayson.Client.http({
     host: to.hostname.replace(/^\[|\]$/g, ''),
@@ -43,31 +60,41 @@ export function createRpcClient(
     agent,
     headers: { ...headers },
   });
+  let newest: Exchange | undefined;
+  const exchanges = new WeakMap<http.ClientRequest, Exchange>();
+  client.on('http request', (request: http.ClientRequest) => {
+    newest = { request, start: '' };
+    exchanges.set(request, newest);
+    if (connectMs !== undefined) limitConnecting(request, connectMs);
+  });
   client.on('http response', (response: http.IncomingMessage, request: http.ClientRequest) => {
+    const exchange = exchanges.get(request) as Exchange;
+    exchange.response = response;
     // The library does not notice that an answer breaks off, and would wait for ever.
     const fail = (why: string) => request.emit('error', new Error(why));
     let length = 0;
     response.on('data', (chunk: string) => {
+      if (length < longestQuote) exchange.start += chunk.slice(0, longestQuote);
       length += chunk.length;
       if (length > answerLimit) fail(`the answer is longer than ${answerLimit} bytes`);
     });
     response.once('aborted', () => fail('the connection ended within the answer'));
   });
-  let newest: http.ClientRequest | undefined;
-  client.on('http request', (request: http.ClientRequest) => {
-    newest = request;
-  });
-  const failed = (method: string) => (error: unknown) => {
-    throw new XapiError('INTERNAL_ERROR', [`${method} at ${to.origin}: ${reasonOf(error)}`], error);
+  const failed = (method: string, error: unknown, exchange?: Exchange): never => {
+    throw new XapiError('INTERNAL_ERROR', [`${method} at ${to.origin}: ${reasonOf(error, exchange)}`], error);
   };
   const call = async <T>(method: string, params: readonly unknown[], timeoutMs?: number): Promise<T> => {
-    const answer = client.request(method, [...params]) as Promise<Reply>;
-    // Made by now. Else its connection to a host that is stopped would stay for as long as that is so.
-    const request = newest;
-    const giveUp = () => request?.destroy();
+    const answer = client.request(method, [...params]) as Promise<Reply | undefined>;
+    // Made by now.
+    const exchange = newest;
+    const silence = silenceMs(method);
+    if (exchange !== undefined && silence !== undefined) limitSilence(exchange.request, silence);
+    // Else the connection to a host that is stopped would stay for as long as that is so.
+    const giveUp = () => exchange?.request.destroy();
     const reply = await (timeoutMs === undefined ? answer : within(answer, timeoutMs, 'no answer', giveUp)).catch(
-      failed(method),
+      (error: unknown) => failed(method, error, exchange),
     );
+    if (typeof reply !== 'object' || reply === null) return failed(method, new SyntaxError('no reply'), exchange);
     if (reply.error !== undefined) throw wireError(reply.error);
     return reply.result as T;
   };
@@ -78,18 +105,54 @@ export function createRpcClient(
       try {
         return JSON.parse(String(text)) as T;
       } catch (error) {
-        return failed(method)(error);
+        return failed(method, error);
       }
     },
     close: () => agent.destroy(),
   };
 }
 
-/** Why there was no reply; an answer that is none comes with its HTTP status. */
-function reasonOf(error: unknown): string {
+function limitConnecting(request: http.ClientRequest, ms: number): void {
+  request.once('socket', (socket) => {
+    if (!socket.connecting) return;
+    const timer = setTimeout(() => request.destroy(new Error(`no connection within ${ms / 1000} s`)), ms);
+    const stop = () => clearTimeout(timer);
+    socket.once('connect', stop);
+    request.once('close', stop);
+  });
+}
+
+function limitSilence(request: http.ClientRequest, ms: number): void {
+  // The library ends a request of which time runs out, without a reason: ours comes first.
+  request.prependListener('timeout', () => request.emit('error', new Error(`nothing was heard for ${ms / 1000} s`)));
+  request.setTimeout(ms);
+}
+
+/** How much of an answer is looked at and quoted to say why it is none, in characters. */
+const longestQuote = 500;
+
+/** Why there was no reply, on one line. */
+function reasonOf(error: unknown, exchange: Exchange | undefined): string {
   if (error instanceof XapiError) return error.params.join(' ');
+  // Node names every address that it tried in an AggregateError whose own message is empty.
+  if (error instanceof AggregateError) return error.errors.map(messageOf).join(', ');
   const { code } = error as { code?: unknown };
-  return `${typeof code === 'number' ? `HTTP ${code}: ` : ''}${messageOf(error).trim().slice(0, 500)}`;
+  const response = exchange?.response;
+  if (response !== undefined && (typeof code === 'number' || error instanceof SyntaxError)) {
+    return otherAnswer(response, exchange?.start ?? '');
+  }
+  if (String(code).startsWith('HPE_')) return 'what answers there does not speak HTTP';
+  if (messageOf(error) === 'socket hang up') return 'the connection was closed without an answer';
+  return messageOf(error).trim().slice(0, longestQuote);
+}
+
+/** What an answer is that is none of JSON-RPC. */
+function otherAnswer({ statusCode, headers }: http.IncomingMessage, start: string): string {
+  if (headers.location !== undefined) return `HTTP ${statusCode}: it leads to ${headers.location}`;
+  if (/^\s*</.test(start)) return `HTTP ${statusCode}: it answers with a web page`;
+  const text = start.slice(0, longestQuote).replace(/\s+/g, ' ').trim();
+  if (statusCode !== 200) return `HTTP ${statusCode}${text === '' ? '' : `: ${text}`}`;
+  return text === '' ? 'the answer is empty' : `the answer is not of JSON-RPC: ${text}`;
 }
 
 function wireError(error: { message: string; data?: unknown }): XapiError {

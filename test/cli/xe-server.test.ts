@@ -1,12 +1,15 @@
 /** Where xe connects to, with something that listens where it must not: at the port that a URL has by default. */
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
+import http from 'node:http';
 import net from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { execa } from 'execa';
+import { messageOf } from '../../src/base/errors.js';
+import { login } from '../../src/cli/xapi-client.js';
 import { type FakeXapi, secret, startFakeXapi } from './fake-xapi.js';
-import { database } from './xe-harness.js';
+import { database, xeAt } from './xe-harness.js';
 
 const program = fileURLToPath(new URL('../../src/cli/xe.js', import.meta.url));
 
@@ -90,5 +93,61 @@ describe('xe and the name of its server', () => {
     const logins = server.calls.slice(before).filter(({ method }) => method === 'host.migrate_receive');
     expect(logins).to.have.length(1);
     expect(touched).to.equal(0);
+  });
+});
+
+describe('xe and what is no XenAPI server', () => {
+  let server: http.Server;
+  let serve: http.RequestListener;
+  let url: string;
+  before(async () => {
+    server = http.createServer((request, response) => {
+      request.resume();
+      serve(request, response);
+    });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    url = `http://127.0.0.1:${(server.address() as net.AddressInfo).port}`;
+  });
+  after(() => server.close());
+
+  const page = '<!DOCTYPE html>\n<html>\n<h1>It works!</h1>\n</html>\n';
+  const rows: [what: string, status: number, headers: http.OutgoingHttpHeaders, body: string, said: string][] = [
+    ['a web page', 200, { 'content-type': 'text/html' }, page, 'HTTP 200: it answers with a web page'],
+    ['the page of another path', 404, { 'content-type': 'text/html' }, page, 'HTTP 404: it answers with a web page'],
+    ['the page of a proxy', 502, {}, page, 'HTTP 502: it answers with a web page'],
+    ['a way to https', 301, { location: 'https://elsewhere/' }, page, 'HTTP 301: it leads to https://elsewhere/'],
+    ['text', 200, {}, 'hello\nthere', 'the answer is not of JSON-RPC: hello there'],
+    ['nothing', 200, {}, '', 'the answer is empty'],
+  ];
+  for (const [what, status, headers, body, said] of rows) {
+    it(`says in one line that it answers with ${what}`, async () => {
+      serve = (_request, response) => void response.writeHead(status, headers).end(body);
+      const run = await xeAt({ url }, ['vm-list']);
+      expect(run).to.deep.equal({
+        status: 1,
+        out: '',
+        err: `Error: cannot reach a XenAPI server at ${url}: ${said}\n`,
+      });
+    });
+  }
+
+  it('says that https is not spoken, and sends nothing', async () => {
+    serve = () => expect.fail('a call was sent');
+    const https = url.replace('http', 'https');
+    expect(await xeAt({ url: https }, ['vm-list'])).to.deep.equal({
+      status: 1,
+      out: '',
+      err: `Error: '${https}' names no server: https is not spoken; allowed: http\n`,
+    });
+  });
+
+  it('waits no longer than it is told for what does not answer', async () => {
+    serve = () => undefined;
+    const failure = await login({ url, username: 'root', password: 'x' }, 'xe', {
+      connectMs: 10_000,
+      silenceMs: 100,
+    }).then(() => expect.fail('there was an answer'), messageOf);
+    expect(failure).to.equal(`cannot reach a XenAPI server at ${url}: nothing was heard for 0.1 s`);
+    server.closeAllConnections();
   });
 });

@@ -21,18 +21,20 @@ describe('the RPC client', () => {
   /** What is sent back: an object as the reply with the call's id, a text as it is, undefined never. */
   let answer: (call: Call) => object | string | undefined;
   let status: number;
+  let location: string;
 
   beforeEach(async () => {
     calls = [];
     connections = 0;
     status = 200;
+    location = '';
     server = http.createServer(async (request, response) => {
       const body = JSON.parse(String(await readAll(request))) as Call['body'];
       const call = { path: request.url, headers: request.headers, body };
       calls.push(call);
       const reply = answer(call);
       if (reply === undefined) return;
-      response.writeHead(status, { 'content-type': 'application/json' });
+      response.writeHead(status, { 'content-type': 'application/json', ...(location === '' ? {} : { location }) });
       response.end(typeof reply === 'string' ? reply : JSON.stringify({ jsonrpc: '2.0', id: body.id, ...reply }));
     });
     server.on('connection', () => {
@@ -72,7 +74,7 @@ describe('the RPC client', () => {
 
   it('sends the headers that it was given', async () => {
     answer = () => ({ result: '' });
-    const own = createRpcClient(`${url}/jsonrpc?a=b`, { 'x-secret': 's' });
+    const own = createRpcClient(`${url}/jsonrpc?a=b`, { headers: { 'x-secret': 's' } });
     await own.call('pool.get_all', []);
     own.close();
     expect(calls[0]?.path).to.equal('/jsonrpc?a=b');
@@ -126,9 +128,20 @@ describe('the RPC client', () => {
   }
 
   const broken: [what: string, httpStatus: number, text: string, said: RegExp][] = [
-    ['text that is no JSON', 200, 'hello', /JSON/],
-    ['a page of an HTTP server', 404, `<html>${'not here '.repeat(1000)}</html>`, /: HTTP 404: <html>.{1,500}$/],
-    ['an error of the server', 500, 'internal error\n', /: HTTP 500: internal error$/],
+    ['text that is no JSON', 200, 'hello\nyou', /: the answer is not of JSON-RPC: hello you$/],
+    ['JSON that is no object', 200, 'null', /: the answer is not of JSON-RPC: null$/],
+    ['empty', 200, '', /: the answer is empty$/],
+    ['a web page', 200, '\n<!DOCTYPE html>\n<html></html>\n', /: HTTP 200: it answers with a web page$/],
+    [
+      'a web page that says that there is none',
+      404,
+      '<html>\nnot here</html>',
+      /: HTTP 404: it answers with a web page$/,
+    ],
+    ['a web page of a proxy', 502, `<html>${'\nBad Gateway'.repeat(1000)}`, /: HTTP 502: it answers with a web page$/],
+    ['an error of the server', 500, 'internal\nerror\n', /: HTTP 500: internal error$/],
+    ['a long error of the server', 500, 'x'.repeat(100_000), /: HTTP 500: x{500}$/],
+    ['an empty error of the server', 503, '', /: HTTP 503$/],
   ];
   for (const [what, httpStatus, text, said] of broken) {
     it(`names method and URL when the answer is ${what}`, async () => {
@@ -149,6 +162,19 @@ describe('the RPC client', () => {
       expect(code).to.equal('INTERNAL_ERROR');
       expect(params.join()).to.match(new RegExp(`^state at ${url}: `));
     }
+  });
+
+  it('names where it is sent instead', async () => {
+    status = 301;
+    answer = () => '<html>moved</html>';
+    location = 'https://127.0.0.1/jsonrpc';
+    expect((await failureOf(client.call('state', []))).params.join()).to.equal(
+      `state at ${url}: HTTP 301: it leads to https://127.0.0.1/jsonrpc`,
+    );
+  });
+
+  it('refuses a URL of another scheme than it speaks', () => {
+    expect(() => createRpcClient(url.replace('http', 'https'))).to.throw('https:// is not spoken; allowed: http://');
   });
 
   it('names method and URL when nobody is there', async () => {
