@@ -3,17 +3,19 @@
  * xenferryd, the daemon of one host: the composition root. Reads the configuration, opens log, store and back end, puts the
  * layers together, opens the port, and ends as ending.ts says. SIGHUP rereads the configuration.
  */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { createSimulator } from './backend/simulator.js';
 import { type Config, ConfigError, type LoadedConfig, readConfig } from './base/config.js';
 import { optionsHelp, readCommandLine } from './base/config-command-line.js';
 import { isEveryAddress } from './base/config-keys.js';
+import { namedProblems } from './base/config-named.js';
 import { checkConfig, describeChange, reloadConfig } from './base/config-report.js';
 import { messageOf } from './base/errors.js';
 import { compileInForeground } from './base/exit-hang.js';
 import { helperMark } from './base/helper-process.js';
 import { directoryKeyOf, takeLock } from './base/lock.js';
 import { createLog, type RootLog } from './base/log.js';
+import { writeTextFile } from './base/named-file.js';
 import { writeOutput } from './base/output.js';
 import { openStore } from './base/store.js';
 import { backupDatabase } from './base/store-format.js';
@@ -46,6 +48,8 @@ async function main(argv: readonly string[]): Promise<void> {
     await backupDatabase(loaded.config.databasePath, commandLine.backupTo);
     return answer([`copied ${loaded.config.databasePath} to ${commandLine.backupTo}`]);
   }
+  const unusable = namedProblems(loaded);
+  if (unusable.length > 0) throw new ConfigError(unusable);
   mkdirSync(loaded.config.stateDir, { recursive: true, mode: 0o700 });
   const log = createLog({ destination: loaded.config.log, level: loaded.config.loglevel });
   for (const warning of loaded.warnings) log.warn(warning);
@@ -160,7 +164,7 @@ function warnOfListening(address: string, log: RootLog): void {
 
 /** The file goes with the process, however that ends, unless it is killed. */
 function keepPidfile(file: string): void {
-  writeFileSync(file, `${process.pid}\n`);
+  writeTextFile(file, `${process.pid}\n`);
   process.on('exit', () => rmSync(file, { force: true }));
 }
 

@@ -45,8 +45,9 @@ export interface Site {
 /**
  * A place for one daemon; `close` ends whatever of it still runs.
  * @param nodeArgs what Node is given before the program
+ * @param environment variables for the daemon beyond our own
  */
-export function openSite({ nodeArgs = [] as readonly string[] } = {}): Site {
+export function openSite({ nodeArgs = [] as readonly string[], environment = {} } = {}): Site {
   const directory = fs.mkdtempSync(path.join(tmpdir(), 'xenferry-daemon-'));
   const stateDir = path.join(directory, 'state');
   const configFile = path.join(directory, 'xenopsd.conf');
@@ -55,6 +56,12 @@ export function openSite({ nodeArgs = [] as readonly string[] } = {}): Site {
   const hypervisor = () => {
     const text = read(path.join(stateDir, 'hypervisor.pid'));
     return text === '' ? undefined : Number.parseInt(text, 10);
+  };
+  const launch = (args: readonly string[]): ChildProcess => {
+    const env = { ...process.env, ...environment };
+    const child = spawn(process.execPath, [...nodeArgs, program, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    children.push(child);
+    return child;
   };
   const site: Site = {
     ...{ directory, configFile, stateDir, hypervisor },
@@ -69,9 +76,9 @@ export function openSite({ nodeArgs = [] as readonly string[] } = {}): Site {
       const text = [...Object.entries(base).map(([key, value]) => `${key} = ${value}`), ...lines].join('\n');
       fs.writeFileSync(configFile, `${text}\n`);
     },
-    run: async (...args) => collect(launch(children, nodeArgs, args)),
+    run: async (...args) => collect(launch(args)),
     async start(...args) {
-      const child = launch(children, nodeArgs, ['--config', configFile, ...args]);
+      const child = launch(['--config', configFile, ...args]);
       const ended = collect(child);
       const said = once(child.stdout as NodeJS.EventEmitter, 'data').then(([chunk]) => String(chunk));
       const first = await Promise.race([said, ended]);
@@ -103,12 +110,6 @@ export function openSite({ nodeArgs = [] as readonly string[] } = {}): Site {
   };
   site.configure();
   return site;
-}
-
-function launch(children: ChildProcess[], nodeArgs: readonly string[], args: readonly string[]): ChildProcess {
-  const child = spawn(process.execPath, [...nodeArgs, program, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-  children.push(child);
-  return child;
 }
 
 async function collect(child: ChildProcess): Promise<Ended> {

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { XapiError } from '../base/errors.js';
 import { markVariable } from '../base/helper-process.js';
 import { alreadyRunsStatus, socketPathLimit } from '../base/hypervisor-protocol.js';
+import { openLogFile } from '../base/named-file.js';
 import { connectHypervisor, type HypervisorClient, type RequestTimeouts } from './hypervisor-client.js';
 
 export interface HypervisorInit {
@@ -63,7 +64,7 @@ function start({ stateDir, memoryBytes, memoryDirs }: HypervisorInit, socketPath
   fs.mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   const state = path.resolve(stateDir);
   const directories = (memoryDirs ?? []).flatMap((directory) => ['--memory-dir', path.resolve(directory)]);
-  const log = fs.openSync(logPathOf(state), 'a', 0o600);
+  const log = openLogFile(logPathOf(state), 0o600);
   const argv = ['--socket', socketPath, '--state', state, '--memory', String(memoryBytes), '--log', logPathOf(state)];
   // It is no helper of a daemon, whoever started this one.
   const { [markVariable]: _mark, ...env } = process.env;

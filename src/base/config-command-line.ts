@@ -2,6 +2,9 @@
 import { configKeyNames, configKeys, isConfigKey, nearestKey } from './config-keys.js';
 import { bool } from './config-values.js';
 
+/** What Node reads in the place of bytes that are not UTF-8. */
+const replacementCharacter = '\uFFFD';
+
 /** What the daemon's command line asks for. */
 export interface CommandLine {
   /** The configuration file, `--config`. */
@@ -16,8 +19,13 @@ export interface CommandLine {
   readonly args: readonly string[];
 }
 
-/** Take the options that are no keys out of a command line, which comes without the program's own name. */
+/**
+ * Take the options that are no keys out of a command line, which comes without the program's own name.
+ * @throws an Error where it is not UTF-8: it would name something else
+ */
 export function readCommandLine(argv: readonly string[]): CommandLine {
+  const [unreadable] = argv.filter((arg) => arg.includes(replacementCharacter));
+  if (unreadable !== undefined) throw new Error(`command line: ${unreadable}: has bytes that are not UTF-8`);
   const flags = new Set<string>();
   const args: string[] = [];
   const own: { file?: string; backupTo?: string } = {};

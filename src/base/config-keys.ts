@@ -182,7 +182,7 @@ export const configKeys = {
     type: logDestination,
     default: 'stderr',
     atStart: true,
-    doc: 'Where the log goes: stderr, or the path of a file, which SIGHUP opens anew.',
+    doc: 'Where the log goes: stderr; the path of a file, which SIGHUP opens anew; or syslog:NAME, the log of the system, to which the program logger brings it under that name.',
   }),
   loglevel: key({
     type: choice(['error', 'warn', 'info', 'debug'], { warning: 'warn' }),

@@ -10,6 +10,7 @@ import {
   readConfig,
 } from './config.js';
 import { configKeyNames, configKeys, type KeySpec, propertyOf } from './config-keys.js';
+import { namedProblems } from './config-named.js';
 
 /**
  * What `--check-config` prints: every key with its effective value and where that comes from, then warnings, then errors.
@@ -22,8 +23,8 @@ export function checkConfig(init: ConfigInit): { lines: string[]; exitCode: numb
     (key) => `${key} = ${quoted(formatValue(key, loaded.config))}  # ${formatOrigin(loaded.origins[key])}`,
   );
   const warnings = loaded.warnings.map((warning) => `warning: ${warning}`);
-  const errors = problems.map((problem) => `error: ${problem}`);
-  return { lines: [...values, ...warnings, ...errors], exitCode: problems.length > 0 ? 1 : 0 };
+  const errors = [...problems, ...namedProblems(loaded)].map((problem) => `error: ${problem}`);
+  return { lines: [...values, ...warnings, ...errors], exitCode: errors.length > 0 ? 1 : 0 };
 }
 
 /** As a file needs it: in quotes with a `#`, a backslash, a quote at its beginning, or space around it; escaped, if it has both quotes. */

@@ -141,11 +141,19 @@ export const path: ValueType<string> = valueType('a path', (text, directory) =>
   text.includes('\0') ? undefined : text && resolve(directory, text),
 );
 
-/** `stderr` or a path, made absolute. Names of other kinds of log, which have a colon, are refused. */
-export const logDestination: ValueType<string> = valueType('stderr or the path of a file', (text, directory) => {
-  if (text === '' || /^[a-z]+:/i.test(text)) return undefined;
-  return text.toLowerCase() === 'stderr' ? 'stderr' : path.parse(text, directory)?.value;
-});
+/**
+ * `stderr`; `syslog:` and a name for the log of the system; or a path, made absolute. Names of other kinds of log, which have a
+ * colon, are refused.
+ */
+export const logDestination: ValueType<string> = valueType(
+  'stderr, syslog: and a name such as syslog:xenopsd, or the path of a file',
+  (text, directory) => {
+    const [, tag] = /^syslog:([\w.-]{1,32})$/i.exec(text) ?? [];
+    if (tag !== undefined) return `syslog:${tag}`;
+    if (text === '' || /^[a-z]+:/i.test(text)) return undefined;
+    return text.toLowerCase() === 'stderr' ? 'stderr' : path.parse(text, directory)?.value;
+  },
+);
 
 /** A program: its name, to be found by PATH, or its path. */
 export const program: ValueType<string> = valueType('the name or the path of a program', (text, directory) => {

@@ -2,7 +2,8 @@
  * The configuration of a daemon: xenopsd.conf, the fragments in its `config-dir`, and the command line, the later over the
  * earlier. It is read as a whole or refused as a whole: every problem is reported at once.
  */
-import { accessSync, constants, readdirSync, readFileSync, statfsSync } from 'node:fs';
+import { isUtf8 } from 'node:buffer';
+import { accessSync, constants, readdirSync, statfsSync } from 'node:fs';
 import { homedir, hostname, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseOptions } from './config-command-line.js';
@@ -20,6 +21,7 @@ import {
   propertyOf,
 } from './config-keys.js';
 import { messageOf } from './errors.js';
+import { NotUtf8Error, readTextFile } from './named-file.js';
 
 export type { Config, ConfigKey, Environment } from './config-keys.js';
 
@@ -130,28 +132,40 @@ function gatherSettings(init: ConfigInit, environment: Environment): Gathered {
 function gatherFile(file: string, gathered: Gathered, configDir?: Origin): void {
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    text = readTextFile(file);
   } catch (error) {
-    gathered.problems.push(`${file}: cannot be read: ${messageOf(error)}`);
+    const at = error instanceof NotUtf8Error ? `${file}:${error.line}` : file;
+    gathered.problems.push(`${at}: cannot be read: ${messageOf(error)}`);
     return;
   }
   const { entries, problems } = parseConfigText(text);
-  for (const { line, message } of problems) gathered.problems.push(`${file}:${line}: ${message}`);
+  gathered.problems.push(...firstOf(problems, file, ({ line, message }) => `${file}:${line}: ${message}`));
+  const unknown = entries.filter(({ key }) => !isConfigKey(key));
+  gathered.warnings.push(...firstOf(unknown, file, ({ key, line }) => unknownKey(`${file}:${line}: ${key}`, key)));
   for (const { key, value, line } of entries) {
-    const at = `${file}:${line}: ${key}`;
-    if (!isConfigKey(key)) gathered.warnings.push(unknownKey(at, key));
-    else if (key === 'config-dir' && configDir)
-      gathered.warnings.push(`${at} has no effect in a file of the config-dir`);
+    if (!isConfigKey(key)) continue;
+    if (key === 'config-dir' && configDir)
+      gathered.warnings.push(`${file}:${line}: ${key} has no effect in a file of the config-dir`);
     else gathered.settings.push({ key, text: value, origin: { kind: 'file', file, line }, directory: dirname(file) });
   }
+}
+
+/** A file that is none of ours can have any number: so many are told each by itself. */
+const mostTold = 50;
+
+function firstOf<T>(all: readonly T[], file: string, tell: (each: T) => string): string[] {
+  const rest = all.length - mostTold;
+  return [...all.slice(0, mostTold).map(tell), ...(rest > 0 ? [`${file}: and ${rest} lines more like these`] : [])];
 }
 
 function listFragments(named: Setting | undefined, gathered: Gathered): string[] {
   if (!named?.text) return [];
   const directory = resolve(named.directory, named.text);
   try {
-    const names = readdirSync(directory).filter((name) => name.endsWith('.conf') && !name.startsWith('.'));
-    return names.sort().map((name) => join(directory, name));
+    const names = readdirSync(directory, 'buffer').filter((name) => /^[^.].*\.conf$/s.test(name.toString('latin1')));
+    const [unreadable] = names.filter((name) => !isUtf8(name));
+    if (unreadable !== undefined) throw new Error(`the name ${unreadable} has bytes that are not UTF-8`);
+    return names.map((name) => join(directory, name.toString())).sort();
   } catch (error) {
     // One that is not there yet has no fragments; of any other they would be lost.
     const isAbsent = (error as NodeJS.ErrnoException).code === 'ENOENT';

@@ -2,12 +2,14 @@
  * The log: one line a record, `time level message key=value ...`. A value with spaces is quoted; an error is shown with its
  * stack and its causes. What is secret never reaches the log: fields so named and session ids in URLs are shown as `***`.
  */
-import { closeSync, openSync, writeSync } from 'node:fs';
-import { Writable } from 'node:stream';
 import winston from 'winston';
+import { openOutput } from './log-output.js';
 
 export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof logLevels)[number];
+
+/** As syslog(3) counts them. */
+const severities: Readonly<Record<LogLevel, number>> = { error: 3, warn: 4, info: 6, debug: 7 };
 
 export type LogFields = Readonly<Record<string, unknown>>;
 
@@ -26,7 +28,7 @@ export interface Log {
 /** The log that the daemon owns. */
 export interface RootLog extends Log {
   setLevel(level: LogLevel): void;
-  /** Open the file anew by its name, after it was renamed; nothing for stderr. @throws Error when that fails; the old file stays */
+  /** Open the file anew by its name, after it was renamed; nothing for another destination. @throws Error when that fails; the old file stays */
   reopen(): void;
   /** Resolves when everything that was logged is written; later records are dropped. */
   close(): Promise<void>;
@@ -64,15 +66,18 @@ export const nullLog: Log = logTo({ enabled: () => false, write: () => undefined
 
 /**
  * Open the log.
- * @param init.destination `stderr`, or the path of a file, which is made if need be and appended to
+ * @param init.destination see openOutput in log-output
  * @throws Error when the file cannot be opened
  */
 export function createLog(init: { readonly destination: string; readonly level: LogLevel }): RootLog {
-  const output = init.destination === 'stderr' ? standardError() : appendingFile(init.destination);
+  const output = openOutput(init.destination);
   const logger = winston.createLogger({
     level: init.level,
     levels: Object.fromEntries(logLevels.map((level, index) => [level, index])),
-    format: winston.format.printf((info) => formatRecord(info.record as LogRecord, new Date())),
+    format: winston.format.printf((info) => {
+      const record = info.record as LogRecord;
+      return output.prefix(severities[record.level]) + formatRecord(record, new Date());
+    }),
     transports: [new winston.transports.Stream({ stream: output.stream, eol: '\n' })],
   });
   let closed = false;
@@ -93,50 +98,6 @@ export function createLog(init: { readonly destination: string; readonly level: 
       await output.close();
     },
   };
-}
-
-interface Output {
-  readonly stream: Writable;
-  reopen(): void;
-  close(): Promise<void>;
-}
-
-/** A reader of the standard error that is slow must not stop the daemon, nor one that went away end it. */
-function standardError(): Output {
-  const ignore = () => undefined;
-  process.stderr.on('error', ignore);
-  const stream = new Writable({
-    write(chunk, _encoding, done) {
-      process.stderr.write(chunk);
-      done();
-    },
-  });
-  const close = async () => {
-    await new Promise((written) => process.stderr.write('', written));
-    process.stderr.off('error', ignore);
-  };
-  return { stream, reopen: () => undefined, close };
-}
-
-/** Writes are synchronous, so that a record that was logged is there whatever happens next. */
-function appendingFile(path: string): Output {
-  let descriptor = openSync(path, 'a', 0o640);
-  const stream = new Writable({
-    write(chunk: Buffer, _encoding, done) {
-      try {
-        writeSync(descriptor, chunk);
-      } catch {
-        // A full disk must not stop the daemon, and there is nowhere to tell of it.
-      }
-      done();
-    },
-  });
-  const reopen = () => {
-    const next = openSync(path, 'a', 0o640);
-    closeSync(descriptor);
-    descriptor = next;
-  };
-  return { stream, reopen, close: async () => closeSync(descriptor) };
 }
 
 /** A record as its line, without the end of the line. */

@@ -1,6 +1,6 @@
 /** The command line of xe: what names the server, what the command is, and its name=value parameters. */
-import { readFileSync } from 'node:fs';
 import { messageOf } from '../base/errors.js';
+import { readTextFile } from '../base/named-file.js';
 import { serverForms } from '../base/server-address.js';
 import { type Credentials, serverUrl } from './xapi-client.js';
 
@@ -167,14 +167,11 @@ export function credentialsOf(connection: Connection): Credentials {
 function readPasswordFile(path: string): { username?: string; password?: string } {
   let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    text = readTextFile(path);
   } catch (error) {
     throw new Error(`cannot read the password file ${path}: ${messageOf(error)}`, { cause: error });
   }
-  const lines = text
-    .replace(/^\ufeff/, '')
-    .replace(/(\r?\n)+$/, '')
-    .split(/\r?\n/);
+  const lines = text.replace(/(\r?\n)+$/, '').split(/\r?\n/);
   if (lines.length > 2) {
     throw new Error(
       `the password file ${path} has ${lines.length} lines; allowed: a password, or a user and a password`,

@@ -6,9 +6,10 @@
  * again only when its key `coordinator` is changed.
  */
 import { randomUUID } from 'node:crypto';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
+import { readTextFile } from '../base/named-file.js';
 import type { Store } from '../base/store.js';
 import { newSecret, type Secrets } from './secrets.js';
 
@@ -109,7 +110,7 @@ export async function hostUuid(store: Store): Promise<string> {
  */
 export async function poolSecret(path: string, make: boolean): Promise<string> {
   try {
-    const secret = (await readFile(path, 'utf8')).trim();
+    const secret = readTextFile(path).trim();
     if (secret.length < 16) throw new Error('it must hold at least 16 characters');
     return secret;
   } catch (error) {
@@ -125,8 +126,9 @@ export async function poolSecret(path: string, make: boolean): Promise<string> {
 /** Hosts that are configured later read the file, so it follows, where it has this pool's secret and can be written. */
 async function renewFile(path: string, old: string, secret: string, log: Log): Promise<void> {
   try {
-    if ((await readFile(path, 'utf8')).trim() !== old) return;
-    await writeFile(`${path}.new`, `${secret}\n`, { mode: 0o600 });
+    if (readTextFile(path).trim() !== old) return;
+    await rm(`${path}.new`, { force: true });
+    await writeFile(`${path}.new`, `${secret}\n`, { mode: 0o600, flag: 'wx' });
     await rename(`${path}.new`, path);
   } catch (error) {
     log.warn(`pool-secret-file ${path} keeps the old secret: ${messageOf(error)}`);

@@ -1,5 +1,6 @@
 /** The hypervisor's log: lines appended to a file, for it outlives whoever holds the other end of its standard streams. */
 import fs from 'node:fs';
+import { openLogFile } from '../base/named-file.js';
 
 export interface Log {
   /** Append a line with the time; what cannot be written is lost. */
@@ -10,7 +11,7 @@ export interface Log {
 
 /** @throws when the file cannot be opened */
 export function openLog(path: string): Log {
-  let fd = fs.openSync(path, 'a');
+  let fd = openLogFile(path, 0o666);
   return {
     write: (line) => {
       try {
@@ -20,7 +21,7 @@ export function openLog(path: string): Log {
       }
     },
     reopen: () => {
-      const next = fs.openSync(path, 'a');
+      const next = openLogFile(path, 0o666);
       fs.closeSync(fd);
       fd = next;
     },

@@ -3,13 +3,14 @@
  * of the state directory that its owner alone can read until it is changed.
  */
 import { randomBytes } from 'node:crypto';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pLimit from 'p-limit';
 import type { Ref, Role } from '../../idl/index.js';
 import type { SessionIdentity, Sessions } from '../base/dispatch-deps.js';
-import { invalidValue, XapiError } from '../base/errors.js';
+import { invalidValue, messageOf, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
+import { readTextFile } from '../base/named-file.js';
 import type { Table } from '../base/store.js';
 import type { Database } from './database.js';
 import { hashPassword, type PasswordHash, passwordMatches } from './password.js';
@@ -160,7 +161,7 @@ function passwordFile(deps: SessionDeps): string {
 async function provideRootPassword(deps: SessionDeps): Promise<void> {
   if (deps.passwords.get(superuser) !== undefined) return;
   const file = passwordFile(deps);
-  let password = (await readFile(file, 'utf8').catch(() => '')).trim();
+  let password = passwordIn(file);
   if (password === '') {
     password = randomBytes(18).toString('base64url');
     await rm(file, { force: true });
@@ -168,4 +169,14 @@ async function provideRootPassword(deps: SessionDeps): Promise<void> {
   }
   await deps.passwords.put(superuser, await hashPassword(password));
   deps.log.info(`the password of ${superuser} is in ${file}, until it is changed`);
+}
+
+/** Empty where there is no file. */
+function passwordIn(file: string): string {
+  try {
+    return readTextFile(file).trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw new Error(`the first password of ${superuser}, ${file}: ${messageOf(error)}`, { cause: error });
+  }
 }

@@ -4,7 +4,6 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { ConfigError, type ConfigInit, type Environment, readConfig, thisMachine } from '../../src/base/config.js';
-import { optionsHelp, readCommandLine } from '../../src/base/config-command-line.js';
 import { parseConfigText } from '../../src/base/config-file.js';
 import { configKeyNames, configKeys } from '../../src/base/config-keys.js';
 import { checkConfig, describeChange, diffConfig, reloadConfig } from '../../src/base/config-report.js';
@@ -202,6 +201,26 @@ describe('the configuration', () => {
     expect(problemsOf()[0]).to.contain(`${file}: cannot be read: ENOENT`);
   });
 
+  it('refuses bytes that are not UTF-8, with file and line, and never takes another path for them', () => {
+    writeFileSync(file, 'port = 81\n# caf\xe9\npidfile = /p\xff\n', 'latin1');
+    expect(problemsOf()).to.deep.equal([`${file}:2: cannot be read: line 2 has bytes that are not UTF-8`]);
+    write('config-dir = d');
+    write('port = 82', 'd/a.conf');
+    writeFileSync(Buffer.from(`${directory}/d/\xff.conf`, 'latin1'), 'port = 83');
+    expect(problemsOf()[0]).to.match(/config-dir = .*: cannot be read: the name .*\.conf has bytes that are not UTF-8/);
+    write('pidfile = /p\u00e9 # caf\u00e9');
+    expect(read().config.pidfile).to.equal('/p\u00e9');
+  });
+
+  it('names the first of many lines that are wrong, and counts the rest', () => {
+    write('word\n'.repeat(1000) + 'unknown = 1\n'.repeat(1000));
+    const { lines } = checkConfig(init());
+    const told = (kind: string) => lines.filter((line) => line.startsWith(kind));
+    expect(told('error: ')).to.have.length(51);
+    expect(told('error: ').at(-1)).to.equal(`error: ${file}: and 950 lines more like these`);
+    expect(told('warning: ').at(-1)).to.equal(`warning: ${file}: and 950 lines more like these`);
+  });
+
   it('warns of an unknown key, with the nearest known one as a hint', () => {
     write('worker-pool-sizes = 3\nMigration-Compressor = xenguest\nentirely-else = 1');
     const { warnings } = read();
@@ -303,28 +322,6 @@ describe('the configuration', () => {
     it('of the same files changes nothing', () => {
       write('port = 81');
       expect(diffConfig(read(), read())).to.deep.equal([]);
-    });
-  });
-
-  describe('the command line', () => {
-    for (const [argv, expected] of [
-      [[], {}],
-      [['--config', 'x', '--port', '1'], { file: 'x', args: ['--port', '1'] }],
-      [['--config=x', '--check-config'], { file: 'x', checkConfig: true }],
-      [['--help'], { help: true }],
-      [['--backup-database', 'x', '--port=1'], { backupTo: 'x', args: ['--port=1'] }],
-      [['--backup-database=x', '--config'], { backupTo: 'x', args: ['--config'] }],
-    ] as const) {
-      it(`is understood: ${argv.join(' ') || '(nothing)'}`, () => {
-        const given = { checkConfig: false, help: false, version: false, args: [], ...expected };
-        expect(readCommandLine(argv)).to.deep.equal(given);
-      });
-    }
-
-    it('has help for every key', () => {
-      const help = optionsHelp().join('\n');
-      for (const key of configKeyNames) expect(help).to.contain(`--${key} VALUE`);
-      expect(help).not.to.contain('undefined');
     });
   });
 

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -79,6 +80,20 @@ describe('the command line of xe', () => {
       expect(() => credentialsOf({ server: 'h', passwordfile: join(dir, 'none') })).to.throw(
         /cannot read the password file/,
       );
+      writeFileSync(file, 'me\ns\xe9cret\n', 'latin1');
+      expect(() => credentialsOf({ server: 'h', passwordfile: file })).to.throw(
+        `cannot read the password file ${file}: line 2 has bytes that are not UTF-8`,
+      );
+      execFileSync('mkfifo', [`${file}.fifo`]);
+      for (const [path, kind] of [
+        [`${file}.fifo`, 'a FIFO'],
+        ['/dev/zero', 'a device'],
+        [dir, 'a directory'],
+      ] as const) {
+        expect(() => credentialsOf({ server: 'h', passwordfile: path })).to.throw(
+          `is ${kind}; allowed is a regular file`,
+        );
+      }
     } finally {
       rmSync(dir, { recursive: true });
     }

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -53,7 +54,10 @@ describe('the identity of a host', () => {
     const bad: [what: string, prepare: () => void, said: RegExp][] = [
       ['is too short', () => fs.writeFileSync(file(), 'fifteen letters\n'), /it must hold at least 16 characters/],
       ['is empty', () => fs.writeFileSync(file(), ''), /it must hold at least 16 characters/],
-      ['is a directory', () => fs.mkdirSync(file()), /EISDIR/],
+      ['is a directory', () => fs.mkdirSync(file()), /is a directory; allowed is a regular file/],
+      ['is a FIFO', () => execFileSync('mkfifo', [file()]), /is a FIFO; allowed is a regular file/],
+      ['is no text', () => fs.writeFileSync(file(), 'sixteen letters\xff.', 'latin1'), /line 1 has bytes that are not/],
+      ['never ends', () => fs.symlinkSync('/dev/zero', file()), /is a device; allowed is a regular file/],
     ];
     for (const [what, prepare, said] of bad) {
       it(`is refused, and kept, when its file ${what}`, async () => {

@@ -1,0 +1,142 @@
+/** Where the lines of the log go: the standard error, a file, or the log of the system. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, writeSync } from 'node:fs';
+import { Writable } from 'node:stream';
+import { openLogFile } from './named-file.js';
+
+export interface LogOutput {
+  /** Takes whole lines, and never fails. */
+  readonly stream: Writable;
+  /** What goes before a line; by severity as syslog(3) counts it, nothing but for the log of the system. */
+  prefix(severity: number): string;
+  /** Open it anew, after it was renamed. @throws Error when that fails; the old one stays */
+  reopen(): void;
+  /** Resolves when everything is written. */
+  close(): Promise<void>;
+}
+
+/** What a destination in the log of the system begins with; the name under which the lines stand there follows. */
+export const syslogScheme = 'syslog:';
+
+/**
+ * @param destination `stderr`; `syslog:NAME`; or the path of a file, which is made if need be and appended to
+ * @throws Error when the file cannot be opened
+ */
+export function openOutput(destination: string): LogOutput {
+  if (destination === 'stderr') return standardError();
+  if (destination.startsWith(syslogScheme)) return systemLog(destination.slice(syslogScheme.length));
+  return appendingFile(destination);
+}
+
+/** A reader of the standard error that is slow must not stop the daemon, nor one that went away end it. */
+function standardError(): LogOutput {
+  const ignore = () => undefined;
+  process.stderr.on('error', ignore);
+  const stream = new Writable({
+    write(chunk, _encoding, done) {
+      process.stderr.write(chunk);
+      done();
+    },
+  });
+  const close = async () => {
+    await new Promise((written) => process.stderr.write('', written));
+    process.stderr.off('error', ignore);
+  };
+  return { stream, prefix: () => '', reopen: () => undefined, close };
+}
+
+/** Writes are synchronous, so that a record that was logged is there whatever happens next. */
+function appendingFile(path: string): LogOutput {
+  const mode = 0o640;
+  let descriptor = openLogFile(path, mode);
+  const stream = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      try {
+        writeSync(descriptor, chunk);
+      } catch {
+        // A full disk must not stop the daemon, and there is nowhere to tell of it.
+      }
+      done();
+    },
+  });
+  const reopen = () => {
+    const next = openLogFile(path, mode);
+    closeSync(descriptor);
+    descriptor = next;
+  };
+  return { stream, prefix: () => '', reopen, close: async () => closeSync(descriptor) };
+}
+
+/** The facility `daemon` of syslog(3), as the prefix of a line has it. */
+const daemonFacility = 3 << 3;
+/** So long a logger that has just started may take to find that there is no log. */
+const provingMs = 1_000;
+/** So long it is left alone when there is none. */
+const pauseMs = 5_000;
+/** So many bytes may wait for a log that takes none. */
+const mostWaiting = 2 ** 20;
+
+/**
+ * The log of the system, by the program logger(1): Node has no datagrams of Unix sockets. What the system's log does not take, as it is not
+ * there or stalls, goes to the standard error.
+ */
+function systemLog(tag: string): LogOutput {
+  const instead = standardError();
+  let logger: ChildProcess | undefined;
+  let closing = false;
+  let startedAt = Number.NEGATIVE_INFINITY;
+  /** What went to a logger that may turn out to have nowhere to put it. */
+  let unproven: Buffer[] = [];
+  const tell = (line: Buffer | string) => instead.stream.write(String(line).replace(/^<\d+>/, ''));
+  const lose = (lost: ChildProcess, why: string): void => {
+    if (logger !== lost) return;
+    logger = undefined;
+    tell(`xenferryd: the log of the system cannot be written: logger ${why}; lines go here until it can\n`);
+    for (const line of unproven.splice(0)) tell(line);
+  };
+  const start = (): void => {
+    startedAt = performance.now();
+    unproven = [];
+    // In a session of its own, so that it outlives a Ctrl-C and takes the last lines. The end of its input ends it.
+    const started = spawn('logger', ['--tag', tag, `--id=${process.pid}`, '--prio-prefix', ...loggerLimits], {
+      ...{ detached: true, stdio: ['pipe', 'ignore', 'inherit'] },
+    });
+    logger = started;
+    started.unref();
+    (started.stdin as unknown as { unref(): void } | null)?.unref();
+    started.stdin?.on('error', () => undefined);
+    started.on('error', (error) => lose(started, error.message));
+    started.on('exit', (status, signal) => {
+      if (!closing || status !== 0) lose(started, `ended with ${signal ?? `status ${status}`}`);
+    });
+  };
+  const put = (line: Buffer): void => {
+    if (logger === undefined && performance.now() - startedAt >= pauseMs) start();
+    const input = logger?.stdin;
+    if (!input || input.writableLength > mostWaiting) return void tell(line);
+    if (performance.now() - startedAt < provingMs) unproven.push(line);
+    else unproven = [];
+    input.write(line);
+  };
+  const stream = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      put(chunk);
+      done();
+    },
+  });
+  const close = async () => {
+    closing = true;
+    if (logger !== undefined) {
+      const exit = once(logger, 'exit').catch(() => undefined);
+      logger.ref();
+      logger.stdin?.end();
+      await exit;
+    }
+    await instead.close();
+  };
+  return { stream, prefix: (severity) => `<${daemonFacility + severity}>`, reopen: () => undefined, close };
+}
+
+/** A line may be long, as a stack is; one that cannot be delivered ends the logger. */
+const loggerLimits = ['--size', '8KiB', '--socket-errors=on'];
