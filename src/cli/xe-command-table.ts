@@ -8,6 +8,8 @@ import { poolCommands } from './commands/pool-commands.js';
 import { storageCommands } from './commands/storage-commands.js';
 import { vmCommands } from './commands/vm-commands.js';
 import { vmDeviceCommands } from './commands/vm-devices.js';
+import { vmDiagnosisCommands } from './commands/vm-diagnosis.js';
+import { vmDiskCommands } from './commands/vm-disks.js';
 import { vmMakingCommands } from './commands/vm-making.js';
 import { vmMemoryCommands } from './commands/vm-memory.js';
 import { vmMigrate } from './commands/vm-migrate.js';
@@ -24,6 +26,8 @@ export function commandTable(): ReadonlyMap<string, Command> {
     ...vmRemovalCommands,
     ...vmMemoryCommands,
     ...vmDeviceCommands,
+    ...vmDiskCommands,
+    ...vmDiagnosisCommands,
     vmMigrate,
     ...hostCommands,
     ...poolCommands,

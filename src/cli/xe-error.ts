@@ -1,8 +1,8 @@
 /** Errors as xe prints them. */
-import { classes, errors } from '../../idl/index.js';
+import { errors } from '../../idl/index.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import { usage } from './command-line.js';
-import type { Objects } from './xe-record.js';
+import { nameReferences, type Objects } from './xe-record.js';
 
 /** What the codes that users meet mean. */
 const descriptions: Readonly<Record<string, string>> = {
@@ -14,6 +14,8 @@ const descriptions: Readonly<Record<string, string>> = {
   DEVICE_ALREADY_EXISTS: 'The VM has a device of that number already.',
   FIELD_TYPE_ERROR: 'The value is not of the type that the field has.',
   HANDLE_INVALID: 'There is no such object, perhaps no more.',
+  HA_CONSTRAINT_VIOLATION_NETWORK_NOT_SHARED: 'The network is not on every host.',
+  HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED: 'The SR belongs to one host.',
   HOST_CANNOT_ATTACH_NETWORK: 'The host is not connected to the network.',
   HOST_DISABLED: 'The host is disabled.',
   HOST_HAS_RESIDENT_VMS: 'VMs run on the host.',
@@ -67,8 +69,11 @@ const descriptions: Readonly<Record<string, string>> = {
   VM_INCOMPATIBLE_WITH_THIS_HOST: 'The VM cannot run on the host.',
   VM_IS_TEMPLATE: 'The VM is a template.',
   VM_MIGRATE_FAILED: 'The migration failed.',
+  VM_NO_EMPTY_CD_VBD: 'The VM has no CD drive that is empty.',
   VM_NO_SUSPEND_SR: 'No SR is set for the memory of suspended VMs.',
   VM_OPERATIONS_BLOCKED: 'Operations on the VM are blocked.',
+  VM_REQUIRES_NETWORK: 'The host is not connected to a network of the VM.',
+  VM_REQUIRES_SR: 'The host is not connected to an SR that has a disk of the VM.',
 };
 
 /** What fields can be that a server refuses without saying so: the error has room for the field and the value alone. */
@@ -89,7 +94,7 @@ const parameterNames: Readonly<Record<string, readonly string[]>> = errors;
 
 /**
  * The lines that xe prints for an error: for one that the server answered, what its code means and `name: value` for each
- * parameter, an object with its uuid and name; for one of our own, `Error: ...`; for a mistake in how the command was written,
+ * parameter, objects with their uuid and name; for one of our own, `Error: ...`; for a mistake in how the command was written,
  * what it is and where to find help.
  * @param objects where a session is open, to look objects up
  */
@@ -100,25 +105,26 @@ export async function errorLines(error: unknown, objects?: Objects): Promise<str
     return misused ? [messageOf(error), help] : [`Error: ${messageOf(error)}`];
   }
   if (error.code === 'SESSION_AUTHENTICATION_FAILED') return ['Authentication failed', help];
-  const values = await Promise.all(error.params.map((param) => nameOf(param, objects)));
+  const { params } = objects === undefined ? error : await withNames(error, objects);
   if (!Object.hasOwn(parameterNames, error.code))
-    return [`Error code: ${error.code}`, `Error parameters: ${values.join(', ')}`];
+    return [`Error code: ${error.code}`, `Error parameters: ${params.join(', ')}`];
   const names = parameterNames[error.code] ?? [];
-  const count = Math.max(names.length, values.length);
-  const lines = Array.from({ length: count }, (_, i) => `${names[i] ?? '<extra>'}: ${values[i] ?? '<unknown>'}`);
+  const count = Math.max(names.length, params.length);
+  const lines = Array.from({ length: count }, (_, i) => `${names[i] ?? '<extra>'}: ${params[i] ?? '<unknown>'}`);
   const allowed = error.code === 'INVALID_VALUE' ? allowedValues[error.params[0] ?? ''] : undefined;
   if (allowed !== undefined) lines.push(`allowed: ${allowed}`);
   return [descriptions[error.code] ?? `The server refused: ${error.code}.`, ...lines];
 }
 
-/** A reference as the object's uuid and name, where it can be found; anything else as it is. */
-async function nameOf(param: string, objects: Objects | undefined): Promise<string> {
-  if (objects === undefined || !/^OpaqueRef:(?!NULL)/.test(param)) return param;
-  for (const [name, model] of Object.entries(classes)) {
-    if (!model.inDatabase || !(model.generic as readonly string[]).includes('get_all_records')) continue;
-    const record = (await objects.all(name).catch(() => undefined))?.get(param);
-    if (record === undefined) continue;
-    return typeof record.name_label === 'string' ? `${record.uuid} (${record.name_label})` : String(record.uuid);
-  }
-  return param;
+/** The same on one line, for what fails beside other things. */
+export async function errorLine(error: unknown, objects: Objects): Promise<string> {
+  if (!(error instanceof XapiError)) return messageOf(error);
+  const [meaning = '', ...values] = await errorLines(error, objects);
+  return `${meaning} ${values.join('; ')}`.trim();
+}
+
+/** An error whose parameters have names for references, as far as these objects are meant: another pool does not know ours. */
+export async function withNames(error: XapiError, objects: Objects): Promise<XapiError> {
+  const params = await Promise.all(error.params.map((param) => nameReferences(objects, param)));
+  return new XapiError(error.code, params, error);
 }

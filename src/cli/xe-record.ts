@@ -56,6 +56,23 @@ export async function objectsOf(objects: Objects, shown: XeClass): Promise<XeObj
   return [...records].map(([ref, record]) => ({ shown, ref, record }));
 }
 
+/** A text with the uuid and name of each object in the place of its reference, where the object can be found. */
+export async function nameReferences(objects: Objects, text: string): Promise<string> {
+  const refs = [...new Set(text.match(/OpaqueRef:(?!NULL\b)[\w-]+/g))];
+  const names = new Map(await Promise.all(refs.map(async (ref) => [ref, await nameOf(objects, ref)] as const)));
+  return text.replace(/OpaqueRef:[\w-]+/g, (ref) => (ref === nullRef ? 'none' : (names.get(ref) ?? ref)));
+}
+
+async function nameOf(objects: Objects, ref: string): Promise<string | undefined> {
+  for (const [name, model] of Object.entries(models)) {
+    if (!model.inDatabase || !model.generic.includes('get_all_records')) continue;
+    const record = (await objects.all(name).catch(() => undefined))?.get(ref);
+    if (record === undefined) continue;
+    return typeof record.name_label === 'string' ? `${record.uuid} (${record.name_label})` : String(record.uuid);
+  }
+  return undefined;
+}
+
 /** The written type of a field of the XenAPI, such as `set(ref:VIF)`. */
 export function typeOfField(className: string, field: string): string | undefined {
   return models[className]?.fields[field]?.type;
@@ -70,6 +87,7 @@ export function refClass(type: string): string {
 export async function showField(objects: Objects, object: XeObject, field: NamedField): Promise<Shown> {
   const none = { text: field.none ?? notInDatabase, set: [], map: [] };
   if (field.call !== undefined) return callResult(objects, object, field.call, none);
+  if (field.assert !== undefined) return assertion(objects, object, field.assert);
   if (field.everyHost !== undefined) return everyHost(objects, field.everyHost);
   return follow(objects, object, field, none);
 }
@@ -82,6 +100,16 @@ async function callResult(objects: Objects, object: XeObject, message: string, n
   } catch (error) {
     if (error instanceof XapiError) return none;
     throw error;
+  }
+}
+
+async function assertion(objects: Objects, { ref }: XeObject, message: string): Promise<Shown> {
+  try {
+    await objects.session.call(message, ref);
+    return { text: 'true' };
+  } catch (error) {
+    if (!(error instanceof XapiError)) throw error;
+    return { text: `false (error: ${await nameReferences(objects, error.message)})` };
   }
 }
 

@@ -1,7 +1,7 @@
 /** Commands on objects that the command line selects: VMs and hosts by any of their fields, others by their uuid. */
-import { messageOf, XapiError } from '../base/errors.js';
 import { boolParam, paramNamed } from './command-line.js';
 import type { Command, Context } from './xe-command.js';
+import { errorLine } from './xe-error.js';
 import { type XeClass, xeClasses } from './xe-fields.js';
 import { filterObjects, filtersAmong } from './xe-filter.js';
 import { nullRef, type Objects, objectsOf, type XapiRecord, type XeObject } from './xe-record.js';
@@ -43,7 +43,7 @@ function onSelected(kind: 'VMs' | 'hosts', shown: XeClass, init: Selecting): Com
     async run(context) {
       const own = [...required, ...optional].map((param) => param.replace(/:$/, ''));
       const objects = await selected(context, kind, shown, own, init);
-      const answers = await forEach(objects, (object) => init.run(context, object));
+      const answers = await forEach(context, objects, (object) => init.run(context, object));
       if (init.prints) context.printer.list(answers.map(String));
     },
   };
@@ -76,7 +76,11 @@ async function selected(
 }
 
 /** @throws what the only one failed with; else an Error that names each of several that failed, when all have been tried */
-async function forEach(objects: readonly XeObject[], work: (object: XeObject) => Promise<unknown>): Promise<unknown[]> {
+async function forEach(
+  context: Context,
+  objects: readonly XeObject[],
+  work: (object: XeObject) => Promise<unknown>,
+): Promise<unknown[]> {
   const answers: unknown[] = [];
   const failures: string[] = [];
   for (const object of objects) {
@@ -84,8 +88,8 @@ async function forEach(objects: readonly XeObject[], work: (object: XeObject) =>
       answers.push(await work(object));
     } catch (error) {
       if (objects.length === 1) throw error;
-      const text = error instanceof XapiError ? [error.code, ...error.params].join(' ') : messageOf(error);
-      failures.push(`operation failed on ${object.record.uuid}: ${text}`);
+      const { uuid, name_label: name } = object.record;
+      failures.push(`operation failed on ${uuid} (${name}): ${await errorLine(error, context.objects)}`);
     }
   }
   if (failures.length > 0) throw new Error(failures.join('\n'));

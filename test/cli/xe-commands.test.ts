@@ -53,7 +53,8 @@ describe('commands of xe', () => {
     for (const [args, [method, ...params]] of rows) {
       it(args.join(' '), async () => {
         await start({ ...endedTask({}), [method]: () => 'OpaqueRef:t9' });
-        expect(await xe(args)).to.deep.equal({ status: 0, out: '', err: '' });
+        const out = args[0] === 'vm-migrate' ? 'web migrated to two\n' : '';
+        expect(await xe(args)).to.deep.equal({ status: 0, out, err: '' });
         expect(server.calls[0]).to.deep.equal({ method, params });
       });
     }
@@ -66,6 +67,36 @@ describe('commands of xe', () => {
       expect(server.calls.at(-1)).to.deep.equal({ method: 'task.destroy', params: ['OpaqueRef:t9'] });
       expect(states).to.deep.equal([]);
     });
+
+    const figures = {
+      compressor_used: 'stream',
+      fallback: 'xenguest: the destination does not know it',
+      seconds: '1.034',
+      guest_bytes: '268435456',
+      wire_bytes: '108108185',
+      ratio: '2.483',
+      downtime_ms: '58.25',
+    };
+    const whole =
+      'web migrated to two: compressor stream, 1.03 s, 103.1 MiB sent for 256.0 MiB, ratio 2.48, downtime 58 ms, ' +
+      'xenguest: the destination does not know it\n';
+    const { compressor_used: compressor, downtime_ms: downtime } = figures;
+    const ends: [what: string, more: string[], figures: Record<string, string>, out: string][] = [
+      ['whole', [], figures, whole],
+      [
+        'as far as the server measures it',
+        [],
+        { compressor_used: compressor, downtime_ms: downtime },
+        'web migrated to two: compressor stream, downtime 58 ms\n',
+      ],
+      ['not at all where only values are asked for', ['--minimal'], figures, '\n'],
+    ];
+    for (const [what, more, noted, out] of ends) {
+      it(`and says in one line how a migration went: ${what}`, async () => {
+        await start({ ...endedTask({ other_config: noted }), 'Async.VM.pool_migrate': () => 'OpaqueRef:t9' });
+        expect(await xe(['vm-migrate', 'vm=web', 'host=two', ...more])).to.deep.equal({ status: 0, out, err: '' });
+      });
+    }
 
     it('only when they are named without doubt', async () => {
       await start({ 'VM.pause': () => '' });
@@ -89,7 +120,7 @@ describe('commands of xe', () => {
       expect(await xe(['vm-pause', 'vm=db', '--multiple'])).to.deep.equal({
         status: 1,
         out: '',
-        err: 'Error: operation failed on vm-2: VM_BAD_POWER_STATE OpaqueRef:v2 running halted\n',
+        err: 'Error: operation failed on vm-2 (db): The VM is not in the power state that this needs. vm: vm-2 (db); expected: running; actual: halted\n',
       });
     });
   });
@@ -114,7 +145,7 @@ describe('commands of xe', () => {
       const there = [`remote-master=${remote.url}`, 'remote-username=root', `remote-password=${secret}`];
       const { status, out, err } = await xe(['vm-migrate', 'vm=web', ...there, 'vif:vif-1=rnet', 'compress=true']);
       expect({ status, err }).to.deep.equal({ status: 0, err: '' });
-      expect(out).to.equal('Migrating to host far over network lines\n');
+      expect(out).to.equal('Migrating to host far over network lines\nweb migrated to far\n');
       const options = { compress: 'true' };
       expect(remote.calls).to.deep.equal([
         { method: 'host.migrate_receive', params: ['OpaqueRef:r1', 'OpaqueRef:rn', options] },
@@ -123,6 +154,34 @@ describe('commands of xe', () => {
         method: 'Async.VM.migrate_send',
         params: ['OpaqueRef:v1', { xenops: 'there' }, true, {}, { 'OpaqueRef:f1': 'OpaqueRef:rn' }, options, {}],
       });
+    });
+
+    it('with the formats that disks are to have there', async () => {
+      const there = [`remote-master=${remote.url}`, 'remote-username=root', `remote-password=${secret}`];
+      expect((await xe(['vm-migrate', 'vm=web', ...there, 'image-format:vdi-1=qcow2'])).err).to.equal('');
+      expect(server.calls[0]?.params.slice(-2)).to.deep.equal([{}, { 'OpaqueRef:d1': 'qcow2' }]);
+    });
+
+    it('and names what its errors are about, there and here', async () => {
+      const there = [`remote-master=${remote.url}`, 'remote-username=root', `remote-password=${secret}`];
+      const failed = endedTask({
+        status: 'failure',
+        error_info: [
+          'VM_MIGRATE_FAILED',
+          'OpaqueRef:v1',
+          'OpaqueRef:h1',
+          'OpaqueRef:r1',
+          'no way to OpaqueRef:rn from OpaqueRef:n1; OpaqueRef:NULL',
+        ],
+      });
+      await server.close();
+      await start({ ...failed, 'Async.VM.migrate_send': () => 'OpaqueRef:t9' });
+      const { status, err } = await xe(['vm-migrate', 'vm=web', ...there]);
+      expect(status).to.equal(1);
+      expect(err).to.equal(
+        'The migration failed.\nvm: vm-1 (web)\nsource: host-1 (one)\ndestination: rhost (far)\n' +
+          'msg: no way to rnet (lines) from net-1 (wires); none\n',
+      );
     });
 
     it('only with the server, the user and the password', async () => {

@@ -314,7 +314,7 @@ describe('what xe lists of VMs and hosts', () => {
 
   it('what keeps a host from being emptied', async () => {
     expect(await out('host-get-vms-which-prevent-evacuation uuid=host-1')).to.equal(
-      'uuid ( RO)          : vm-1\n    name-label ( RW): web\n        reason ( RO): VM_LACKS_FEATURE,OpaqueRef:v1\n\n\n',
+      'uuid ( RO)          : vm-1\n    name-label ( RW): web\n        reason ( RO): VM_LACKS_FEATURE,vm-1 (web)\n\n\n',
     );
   });
 

@@ -5,7 +5,8 @@ import { nullRef } from '../xe-record.js';
 import { onUuid, refParam, sending, uuidOf } from '../xe-selection.js';
 import { parseCount, parseValue } from '../xe-value.js';
 
-const noQuality = { qos_algorithm_type: '', qos_algorithm_params: {} };
+/** What a device has that limits nothing. */
+export const noQuality = { qos_algorithm_type: '', qos_algorithm_params: {} };
 
 const createVbd: Command = {
   name: 'vbd-create',
@@ -13,7 +14,7 @@ const createVbd: Command = {
   optional: ['vdi-uuid', 'bootable', 'type', 'mode', 'unpluggable'],
   help:
     "Connect a VDI to a VM as a device that its 'allowed-VBD-devices' names, and print the VBD's uuid; type= is Disk, CD or Floppy, " +
-    'mode= is RO or RW, and a CD needs no VDI.',
+    'mode= is RO or RW (a CD is RO), and a CD needs no VDI.',
   common: true,
   async run(context) {
     const { session, params, printer } = context;
@@ -27,7 +28,12 @@ const createVbd: Command = {
       device: '',
       userdevice: paramNamed(params, 'device'),
       bootable: boolParam(params, 'bootable'),
-      mode: await parseValue(session, 'mode', 'enum:vbd_mode', paramNamed(params, 'mode') ?? 'RW'),
+      mode: await parseValue(
+        session,
+        'mode',
+        'enum:vbd_mode',
+        paramNamed(params, 'mode') ?? (type === 'CD' ? 'RO' : 'RW'),
+      ),
       type,
       unpluggable: boolParam(params, 'unpluggable', true),
       empty: vdi === nullRef,

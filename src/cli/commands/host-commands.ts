@@ -3,6 +3,7 @@ import { boolParam, keyedParams, paramNamed } from '../command-line.js';
 import { longCall } from '../long-call.js';
 import type { Command } from '../xe-command.js';
 import { xeClasses } from '../xe-fields.js';
+import { nameReferences } from '../xe-record.js';
 import { onHosts, onUuid, refParam } from '../xe-selection.js';
 import { columnsOf, labelOf, listedRow } from '../xe-table.js';
 import { parseCount } from '../xe-value.js';
@@ -57,7 +58,8 @@ const preventEvacuation = onUuid({
     for (const [vm, reason] of Object.entries(reasons)) {
       const record = vms.get(vm) ?? {};
       const row = await listedRow(objects, { shown, ref: vm, record }, columns);
-      printer.table([[...row, [labelOf({ name: 'reason', kind: 'RO' }), reason.join(',')]]]);
+      const why = await nameReferences(objects, reason.join(','));
+      printer.table([[...row, [labelOf({ name: 'reason', kind: 'RO' }), why]]]);
     }
   },
 });

@@ -1,14 +1,18 @@
 /** xe vm-migrate: to a host of the pool, or to another pool. */
+
+import { XapiError } from '../../base/errors.js';
 import { keyedParams, type Params, paramNamed, parseBool } from '../command-line.js';
-import { longCall } from '../long-call.js';
+import { longTask } from '../long-call.js';
+import type { TaskRecord } from '../task.js';
 import { login, serverUrl, type XapiSession } from '../xapi-client.js';
 import type { Context } from '../xe-command.js';
+import { withNames } from '../xe-error.js';
 import { xeClasses } from '../xe-fields.js';
 import { createObjects, type Objects, objectsOf, type XapiRecord, type XeObject } from '../xe-record.js';
 import { objectNamed, onVms } from '../xe-selection.js';
 
 const remote = ['remote-master', 'remote-username', 'remote-password', 'remote-network'];
-const maps = ['vif', 'vdi', 'vgpu'];
+const maps = ['vif', 'vdi', 'vgpu', 'image-format'];
 
 export const vmMigrate = onVms({
   name: 'vm-migrate',
@@ -19,7 +23,8 @@ export const vmMigrate = onVms({
   ],
   help:
     'Migrate the selected VMs to the host that host= names by uuid or name-label. With remote-master=, remote-username= and ' +
-    'remote-password= they go to that pool, vif:<VIF uuid>=<network uuid> and the like saying what is connected to what there. ' +
+    'remote-password= they go to that pool, vif:<VIF uuid>=<network uuid> and the like saying what is connected to what there, ' +
+    'image-format:<VDI uuid>=<format> in which format a disk is kept. ' +
     'compress= says whether the memory is compressed on its way; without it, the pool decides.',
   common: true,
   run: (context, vm) => (isRemote(context.params) ? migrateToPool(context, vm) : migrateInPool(context, vm)),
@@ -49,35 +54,69 @@ function hostParam(params: Params): string | undefined {
   return paramNamed(params, 'host') ?? paramNamed(params, 'host-uuid') ?? paramNamed(params, 'host-name');
 }
 
-async function migrateInPool(context: Context, { ref }: XeObject): Promise<void> {
+async function migrateInPool(context: Context, vm: XeObject): Promise<void> {
   const name = hostParam(context.params);
   if (name === undefined) throw new Error('No destination is given: host= names one');
   const host = await objectNamed(context.objects, xeClasses.host, name);
-  await longCall(context, 'VM.pool_migrate', ref, host.ref, optionsOf(context.params));
+  const end = await longTask(context, 'VM.pool_migrate', vm.ref, host.ref, optionsOf(context.params));
+  context.printer.message(summary(vm, host, end.figures));
 }
 
 /** The uuid of a copy is printed. */
-async function migrateToPool(context: Context, { ref }: XeObject): Promise<void> {
-  const { params, printer } = context;
-  const [server, username, password] = remote.map((name) => paramNamed(params, name));
+async function migrateToPool(context: Context, vm: XeObject): Promise<void> {
+  const [server, username, password] = remote.map((name) => paramNamed(context.params, name));
   if (server === undefined || username === undefined || password === undefined) {
     throw new Error('A migration to another pool needs remote-master, remote-username and remote-password');
   }
-  const options = optionsOf(params);
+  const options = optionsOf(context.params);
   const there = await login({ url: serverUrl(server), username, password }, 'xe');
+  const remoteObjects = createObjects(there);
   try {
-    const remoteObjects = createObjects(there);
-    const host = await remoteHost(remoteObjects, hostParam(params));
-    const network = await remoteNetwork(remoteObjects, host.ref, paramNamed(params, 'remote-network'));
-    printer.message(`Migrating to host ${host.record.name_label} over network ${network.record.name_label}`);
-    const { vif, vdi, vgpu } = await mapsOf(context.session, there, params);
-    const destination = await there.call('host.migrate_receive', host.ref, network.ref, options);
-    const live = options.live !== 'false';
-    const moved = await longCall(context, 'VM.migrate_send', ref, destination, live, vdi, vif, options, vgpu);
-    if (options.copy === 'true') printer.list([await there.call('VM.get_uuid', moved)]);
+    await send(context, vm, remoteObjects, options);
+  } catch (error) {
+    throw error instanceof XapiError ? await withNames(error, remoteObjects) : error;
   } finally {
     await there.logout();
   }
+}
+
+async function send(context: Context, vm: XeObject, remoteObjects: Objects, options: Record<string, string>) {
+  const { params, printer, session: here } = context;
+  const { session: there } = remoteObjects;
+  const host = await remoteHost(remoteObjects, hostParam(params));
+  const network = await remoteNetwork(remoteObjects, host.ref, paramNamed(params, 'remote-network'));
+  printer.message(`Migrating to host ${host.record.name_label} over network ${network.record.name_label}`);
+  const { vif, vdi, vgpu } = await mapsOf(here, there, params);
+  const formats = await formatsOf(here, params);
+  const destination = await there.call('host.migrate_receive', host.ref, network.ref, options);
+  const live = options.live !== 'false';
+  // Servers that know no formats of disks have no parameter for them.
+  const more = Object.keys(formats).length === 0 ? [] : [formats];
+  const end = await longTask(context, 'VM.migrate_send', vm.ref, destination, live, vdi, vif, options, vgpu, ...more);
+  printer.message(summary(vm, host, end.figures));
+  if (options.copy === 'true') printer.list([await there.call('VM.get_uuid', end.result)]);
+}
+
+/** What happened, on one line: what a server that measures it has put into the task. */
+function summary({ record: vm }: XeObject, { record: host }: Found, figures: TaskRecord['other_config']): string {
+  const {
+    compressor_used: compressor,
+    seconds,
+    guest_bytes: guest,
+    wire_bytes: wire,
+    ratio,
+    downtime_ms: downtime,
+  } = figures;
+  const mebibytes = (bytes: string) => `${(Number(bytes) / 2 ** 20).toFixed(1)} MiB`;
+  const parts = [
+    compressor === undefined ? [] : [`compressor ${compressor}`],
+    seconds === undefined ? [] : [`${Number(seconds).toFixed(2)} s`],
+    guest === undefined || wire === undefined ? [] : [`${mebibytes(wire)} sent for ${mebibytes(guest)}`],
+    ratio === undefined ? [] : [`ratio ${Number(ratio).toFixed(2)}`],
+    downtime === undefined ? [] : [`downtime ${Math.round(Number(downtime))} ms`],
+    figures.fallback === undefined ? [] : [figures.fallback],
+  ].flat();
+  return `${vm.name_label} migrated to ${host.name_label}${parts.length > 0 ? `: ${parts.join(', ')}` : ''}`;
 }
 
 interface Found {
@@ -125,4 +164,13 @@ async function mapsOf(here: XapiSession, there: XapiSession, params: Params) {
     vdi: await mapOf('vdi', 'VDI', 'SR'),
     vgpu: await mapOf('vgpu', 'VGPU', 'GPU_group'),
   };
+}
+
+/** `image-format:` parameters as a map from references. */
+async function formatsOf(here: XapiSession, params: Params): Promise<Record<string, string>> {
+  const formats: Record<string, string> = {};
+  for (const [uuid, format] of keyedParams(params, 'image-format')) {
+    formats[await here.call<string>('VDI.get_by_uuid', uuid)] = format;
+  }
+  return formats;
 }

@@ -109,7 +109,7 @@ export const vbd: XeClass = {
     type: 'RW',
     unpluggable: 'RW',
     'currently-attached': 'RO',
-    attachable: { kind: 'RO', none: '<unknown>', expensive: true },
+    attachable: { kind: 'RO', assert: 'VBD.assert_attachable', expensive: true },
     'storage-lock': 'RO',
     'status-code': 'RO',
     'status-detail': 'RO',
