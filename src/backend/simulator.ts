@@ -9,7 +9,14 @@
 import fs from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { XapiError } from '../base/errors.js';
-import type { DomainHandle, DomainInfo, DomainSpec, HypervisorOp, HypervisorOps } from '../base/hypervisor-protocol.js';
+import type {
+  DomainHandle,
+  DomainInfo,
+  DomainSpec,
+  GuestEnd,
+  HypervisorOp,
+  HypervisorOps,
+} from '../base/hypervisor-protocol.js';
 import type { Backend } from './backend.js';
 import type { CallOptions, HypervisorClient } from './hypervisor-client.js';
 import { attachOrStart, type HypervisorInit, socketPathOf } from './hypervisor-program.js';
@@ -17,6 +24,8 @@ import { attachOrStart, type HypervisorInit, socketPathOf } from './hypervisor-p
 export interface Simulator extends Backend {
   /** Whether every page is what the guest's seed and counts say it must be. */
   verify(handle: DomainHandle): Promise<HypervisorOps['verify']['result']>;
+  /** Let the guest of a running domain end by itself. */
+  endGuest(handle: DomainHandle, how: GuestEnd): Promise<void>;
   /** End the hypervisor and its domains with it; returns when the process is gone. For whoever owns the whole host. */
   quit(): Promise<void>;
 }
@@ -82,6 +91,7 @@ export async function createSimulator({
     armDigest: (handle) => call('arm_digest', { handle }),
     digest: async (handle) => (await call('digest', { handle })).digest,
     verify: (handle) => call('verify', { handle }),
+    endGuest: (handle, how) => call('end_guest', { handle, how }),
     processId: async () => (await link.client()).pid,
     emuEnvironment: () => ({ XENFERRY_HYPERVISOR: socketPathOf(init.stateDir) }),
     onDomainChange: (listener) => void listeners.push(listener),

@@ -27,6 +27,10 @@ export function sameDomain(a: DomainHandle, b: DomainHandle): boolean {
 /** `building`: being filled, by boot or by a restore; never ran. */
 export type DomainState = 'building' | 'paused' | 'running' | 'shutdown';
 
+/** How a guest has ended by itself. */
+export const guestEnds = ['poweroff', 'reboot', 'crash'] as const;
+export type GuestEnd = (typeof guestEnds)[number];
+
 /** What memory is filled with, as shares that add up to 1, laid out in extents of 64 KiB. */
 export interface MemoryProfile {
   readonly zero: number;
@@ -62,6 +66,8 @@ export interface DomainInfo {
   readonly uuid: string;
   readonly name: string;
   readonly state: DomainState;
+  /** Where the state is `shutdown`: what the guest wants. */
+  readonly ended?: GuestEnd;
   /** Whether it was ever unpaused here; never goes back to false. */
   readonly everRan: boolean;
   readonly memoryBytes: number;
@@ -116,6 +122,8 @@ export interface HypervisorOps {
   pause: Op<OnDomain, void>;
   /** Idempotent by token. Refused for a domain in doubt. */
   unpause: Op<OnDomain & { token: string }, void>;
+  /** What the guest of a running domain does by itself: it powers off, wants a reboot, or crashes. */
+  end_guest: Op<OnDomain & { how: GuestEnd }, void>;
   destroy: Op<OnDomain, void>;
   /** Atomic: a domain that ever ran stays. */
   destroy_unless_ran: Op<OnDomain, { destroyed: boolean }>;

@@ -49,6 +49,7 @@ export function createHost(deps: HostDeps): HostService {
     } else if (change.state !== 'building' && !isPassing(change.uuid)) {
       events.emit({ kind: 'domain', uuid: change.uuid, state: change.state, handle: change.handle });
       if (change.state === 'running') outdate(change.uuid, change.handle);
+      if (change.state === 'shutdown') migrations.guestEnded(change.uuid, change.ended ?? 'crash');
     }
   });
   const run = (operation: Operation) =>
@@ -61,10 +62,11 @@ export function createHost(deps: HostDeps): HostService {
   const visible = (domains: readonly DomainInfo[]): HostState['domains'] => {
     const built = domains.filter(({ state }) => state !== 'building');
     const own = new Set(built.map(({ uuid }) => uuid));
-    return built.flatMap(({ uuid, state, handle, inDoubt }) => {
+    return built.flatMap(({ uuid, state, handle, ended, inDoubt }) => {
       const shown = isPassing(uuid) ? (migrations.vmOf(handle) ?? deps.destination.vmOf(handle)) : uuid;
       if (shown === undefined || (shown !== uuid && own.has(shown))) return [];
-      return [{ uuid: shown, state, domid: handle.domid, ...(inDoubt === undefined ? {} : { inDoubt }) }];
+      const told = { ...(ended === undefined ? {} : { ended }), ...(inDoubt === undefined ? {} : { inDoubt }) };
+      return [{ uuid: shown, state, domid: handle.domid, ...told }];
     });
   };
   const cpu = describeCpu();

@@ -1,7 +1,7 @@
 /** The migrations that leave this host: queued in their VM's lane, followed, cancelled, remembered by their journal rows. */
 import { setTimeout } from 'node:timers/promises';
 import { toXapiError, XapiError } from '../base/errors.js';
-import { type DomainHandle, sameDomain } from '../base/hypervisor-protocol.js';
+import { type DomainHandle, type GuestEnd, sameDomain } from '../base/hypervisor-protocol.js';
 import { persist } from '../base/retry.js';
 import type { Permission, Phase, RunsWhere, SourceState } from '../migrate/protocol.js';
 import { sameSecret } from '../migrate/rendezvous.js';
@@ -26,6 +26,8 @@ import type { HostEvents } from './events.js';
 export interface Migrations {
   migrate(request: MigrateRequest): Promise<void>;
   cancel(migrationId: string): Promise<void>;
+  /** The guest of a VM has ended by itself: a migration of it that has not passed its commit point ends with it. */
+  guestEnded(uuid: string, how: GuestEnd): void;
   /** How it ended; undefined while it runs. One that this host does not know of never began, so it is a failure. */
   outcome(migrationId: string): Promise<MigrationOutcome | undefined>;
   /** What the destination of a migration asks that took the VM and was interrupted. @throws SESSION_INVALID for a wrong token */
@@ -57,6 +59,7 @@ export interface MigrationsDeps {
 }
 
 interface UnderWay {
+  readonly uuid: string;
   readonly stop: AbortController;
   readonly ended: Promise<void>;
   committed: boolean;
@@ -79,6 +82,9 @@ const shares = {
   run: 0.98,
   'clean-up': 0.99,
 } as const;
+
+/** What a migration fails with whose guest has ended. */
+const endErrors = { poweroff: 'VM_HALTED', reboot: 'VM_REBOOTED', crash: 'VM_CRASHED' } as const;
 
 export function createMigrations(deps: MigrationsDeps): Migrations {
   const underWay = new Map<string, UnderWay>();
@@ -148,7 +154,7 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
         end(migrationId, outcome);
         tie(migrationId);
       });
-    const entry: UnderWay = { stop, committed: false, ended: ending };
+    const entry: UnderWay = { uuid: request.uuid, stop, committed: false, ended: ending };
     underWay.set(migrationId, entry);
   }
 
@@ -161,6 +167,12 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
       ]);
     }
     entry.stop.abort(new XapiError('TASK_CANCELLED', [migrationId]));
+  }
+
+  function guestEnded(uuid: string, how: GuestEnd): void {
+    for (const entry of underWay.values()) {
+      if (entry.uuid === uuid && !entry.committed) entry.stop.abort(new XapiError(endErrors[how], [uuid]));
+    }
   }
 
   function sourceRows(): SourceRow<SourceState>[] {
@@ -209,6 +221,7 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
   return {
     migrate,
     cancel,
+    guestEnded,
     async outcome(migrationId) {
       const known = outcomeOf(migrationId);
       if (known !== undefined || underWay.has(migrationId) || rowOf(migrationId) !== undefined) return known;

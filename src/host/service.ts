@@ -5,7 +5,7 @@
  * A host knows no database of the pool: what it needs comes in the call, and what happens on it goes out as events.
  */
 import type { CopyFigures } from '../base/emu-protocol.js';
-import type { DomainHandle, DomainSpec, DomainState } from '../base/hypervisor-protocol.js';
+import type { DomainHandle, DomainSpec, DomainState, GuestEnd } from '../base/hypervisor-protocol.js';
 import type { ReceiveReply, VmMetadata } from '../migrate/metadata.js';
 import type { RunsWhere } from '../migrate/protocol.js';
 import type { CompressionReport, MigrateRequest, MigrationOutcome } from '../migrate/request.js';
@@ -59,6 +59,8 @@ export interface HostState {
     readonly uuid: string;
     readonly state: DomainState;
     readonly domid: number;
+    /** Where the state is `shutdown`: how the guest has ended. Absent from an earlier version. */
+    readonly ended?: GuestEnd | undefined;
     /** Why it is in doubt: it is paused then, and refuses to run. */
     readonly inDoubt?: string | undefined;
   }[];

@@ -1,6 +1,7 @@
 /** What a host says of itself, checked where it comes in: what the coordinator builds its rows and its reckoning on. */
 import { z } from 'zod';
 import { XapiError } from '../base/errors.js';
+import { guestEnds } from '../base/hypervisor-protocol.js';
 import type { HostState } from './service.js';
 
 const bytes = z.number().int().min(0);
@@ -32,6 +33,7 @@ const schema = z.object({
         uuid: z.string(),
         state: z.enum(['building', 'paused', 'running', 'shutdown']),
         domid: z.number().int(),
+        ended: z.enum(guestEnds).optional(),
         inDoubt: z.string().max(4096).optional(),
       }),
     )

@@ -1,7 +1,7 @@
 /** What each request may carry: its arguments are checked here before anything is done with them. */
 import { z } from 'zod';
 import { XapiError } from '../base/errors.js';
-import { type HypervisorOp, type HypervisorOps, pageSize } from '../base/hypervisor-protocol.js';
+import { guestEnds, type HypervisorOp, type HypervisorOps, pageSize } from '../base/hypervisor-protocol.js';
 
 const text = z.string().min(1).max(1000);
 const count = z.int().nonnegative();
@@ -42,6 +42,7 @@ const schemas: { [O in HypervisorOp]: z.ZodType<HypervisorOps[O]['args']> } = {
   list: none,
   pause: onDomain,
   unpause: z.object({ handle, token: text }),
+  end_guest: z.object({ handle, how: z.enum(guestEnds) }),
   destroy: onDomain,
   destroy_unless_ran: onDomain,
   rename: z.object({ handle, uuid: text }),

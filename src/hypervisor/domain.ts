@@ -1,12 +1,19 @@
 /**
  * One domain: its states, and what may be done in which.
  *
- *   building --build | built--> paused --unpause--> running --pause--> paused;  running --a write fails--> shutdown
+ *   building --build | built--> paused --unpause--> running --pause--> paused;  running --the guest ends--> shutdown
  *
  * A domain in doubt never runs. `everRan` never goes back to false.
  */
 import { XapiError } from '../base/errors.js';
-import type { DomainHandle, DomainInfo, DomainSpec, DomainState, Verification } from '../base/hypervisor-protocol.js';
+import type {
+  DomainHandle,
+  DomainInfo,
+  DomainSpec,
+  DomainState,
+  GuestEnd,
+  Verification,
+} from '../base/hypervisor-protocol.js';
 import { pageSize } from '../base/hypervisor-protocol.js';
 import { createContent } from './content.js';
 import { type Context, decodeContext, encodeContext } from './context.js';
@@ -32,6 +39,8 @@ export interface Domain {
   built(): Promise<void>;
   pause(): void;
   unpause(token: string): void;
+  /** The guest ends by itself. */
+  endGuest(how: GuestEnd): void;
   /** Give it a share of the CPU, more than 0 and at most 1, until the open session of log-dirty ends. */
   throttle(session: number, share: number): void;
   rename(uuid: string): void;
@@ -69,6 +78,7 @@ export function createDomain({ handle, spec, file, material, changed, log }: Dom
   let state: DomainState = 'building';
   let cpuShare = 1;
   let everRan = false;
+  let ended: GuestEnd | undefined;
   let inDoubt: string | undefined;
   let digest: Digest | undefined;
   /** The context's bytes while the domain stands still: to make them takes some of a migration's downtime. */
@@ -89,6 +99,7 @@ export function createDomain({ handle, spec, file, material, changed, log }: Dom
     ticked: vgpus.ticked,
     failed: (error) => {
       log(`domain ${handle.domid} (${uuid}) crashed: ${error}`);
+      ended = 'crash';
       enter('shutdown');
     },
   });
@@ -125,6 +136,7 @@ export function createDomain({ handle, spec, file, material, changed, log }: Dom
     info: () => ({
       ...{ handle, uuid, name: spec.name, state, everRan, memoryBytes: spec.memoryBytes, vcpus: spec.vcpus },
       ...{ vgpus: spec.vgpus, ticks: context.ticks, pagesWritten: context.pagesWritten },
+      ...(ended === undefined ? {} : { ended }),
       ...(inDoubt === undefined ? {} : { inDoubt }),
       ...(cpuShare === 1 ? {} : { cpuShare }),
     }),
@@ -159,6 +171,12 @@ export function createDomain({ handle, spec, file, material, changed, log }: Dom
       encoded = undefined;
       vcpu.start();
       enter('running');
+    },
+    endGuest: (how) => {
+      assertIn(['running'], 'end_guest');
+      vcpu.stop();
+      ended = how;
+      enter('shutdown');
     },
     throttle: (session, share) => {
       logDirty.assertOpen(session);

@@ -45,6 +45,7 @@ export function createOperations(domains: Domains): Operations {
     list: () => ({ result: domains.list() }),
     pause: ({ handle }) => ({ result: find(handle).pause() }),
     unpause: ({ handle, token }) => ({ result: find(handle).unpause(token) }),
+    end_guest: ({ handle, how }) => ({ result: find(handle).endGuest(how) }),
     destroy: ({ handle }) => ({ result: domains.destroy(handle) }),
     destroy_unless_ran: ({ handle }) => ({ result: { destroyed: domains.destroyUnlessRan(handle) } }),
     rename: ({ handle, uuid }) => ({ result: domains.rename(handle, uuid) }),

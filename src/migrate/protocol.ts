@@ -29,6 +29,8 @@
  * suspended: the source aborts the helper as after any failure of the copy, and the guest is at full speed as soon as the
  * helper is gone.
  *
+ * A guest that ends by itself at the source, as long as it runs there, ends the migration as a cancel does.
+ *
  * A synchronisation point is a handshake (wire/handshake): Success, or an Error with a text. 2-restored and 4 are the same
  * bytes, so 2-restored is sent only if VM.receive's reply announced it and the control channel's head asked for it. Each side
  * listens all the time: an Error ends the migration at once, and a Success before its time is an error too, as no side

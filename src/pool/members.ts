@@ -7,13 +7,14 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Ref } from '../../idl/index.js';
 import { within } from '../base/deadline.js';
 import { messageOf, XapiError } from '../base/errors.js';
+import type { GuestEnd } from '../base/hypervisor-protocol.js';
 import type { Table } from '../base/store.js';
 import { nullRef } from '../base/value.js';
 import { isProgress } from '../host/events.js';
 import type { HostEvent, HostService, HostState } from '../host/service.js';
 import type { Database } from './database.js';
 import { markNotLive, putHost, putMetrics } from './host-rows.js';
-import { type Findings, type ResidenceDeps, reconcile, settle } from './residence.js';
+import { type Findings, howEnded, type ResidenceDeps, reconcile, settle } from './residence.js';
 
 export interface Member {
   /** http URL of the host's port. */
@@ -30,6 +31,8 @@ export interface MembersDeps extends ResidenceDeps {
   readonly onEvent: (event: HostEvent) => void;
   /** Called when a host answers for the first time, and again whenever it was lost in between. */
   readonly onConnected: (host: Ref<'host'>, service: HostService) => Promise<void>;
+  /** The guest of a VM on a host has ended by itself: bring about what its record says. */
+  readonly onGuestEnd: (vm: Ref<'VM'>, how: GuestEnd, service: HostService) => Promise<void>;
   /** A host has started: make what it needs, before it is followed. */
   readonly onJoined: (host: Ref<'host'>, service: HostService) => Promise<void>;
   /** Milliseconds to wait after so many failures in a row. */
@@ -46,7 +49,7 @@ export interface Members {
   url(host: Ref<'host'>): string;
   /** The host's state now. @throws HOST_OFFLINE [host] where it does not answer */
   state(host: Ref<'host'>): Promise<HostState>;
-  /** Bring a VM's record, which the caller holds, to its domain on a host. @throws HOST_OFFLINE */
+  /** Bring a VM's record, which the caller holds, to its domain on a host, where a guest that has ended is seen to. @throws HOST_OFFLINE */
   settle(vm: Ref<'VM'>, host: Ref<'host'>): Promise<void>;
   /** Ask a host anew that is shown as not live. @returns whether it answers, or has come back meanwhile */
   revive(host: Ref<'host'>): Promise<boolean>;
@@ -128,7 +131,11 @@ export function createMembers(deps: MembersDeps): Members {
     url: (host) => find(host).url,
     state,
     async settle(vm, host) {
-      const now = await state(host);
+      const first = await state(host);
+      const uuid = db.find('VM', vm)?.uuid;
+      const ended = first.domains.find((domain) => domain.uuid === uuid && domain.state === 'shutdown');
+      if (ended !== undefined) await deps.onGuestEnd(vm, howEnded(ended), find(host).service);
+      const now = ended === undefined ? first : await state(host);
       if (db.find('VM', vm) !== undefined) settle(deps, vm, host, now);
     },
     async revive(host) {
@@ -288,9 +295,8 @@ async function act(deps: MembersDeps, state: HostState, service: HostService, fo
       deps.log.warn(`VM ${uuid}: its source is not told that it was settled`, { error });
     });
   }
-  for (const uuid of found.ended) {
-    deps.log.info(`the guest of VM ${uuid} has shut down`);
-    await service.shutdown(uuid, false).catch((error: unknown) => deps.log.warn(`VM ${uuid} lingers`, { error }));
+  for (const [vm, how] of found.ended) {
+    await deps.onGuestEnd(vm, how, service).catch((error: unknown) => deps.log.warn(`VM ${vm} lingers`, { error }));
   }
 }
 

@@ -72,8 +72,10 @@ export function failureOf(
   { status, error }: Exclude<MigrationOutcome, { status: 'success' }>,
 ): XapiError {
   const cause = error.params.at(-1);
-  if (error.code !== 'VM_MIGRATE_FAILED' || cause === undefined) return errorOf(error);
   const { uuid } = row.request;
+  // Hosts know the VM by its uuid.
+  const params = error.params.map((param) => (param === uuid ? row.vm : param));
+  if (error.code !== 'VM_MIGRATE_FAILED' || cause === undefined) return errorOf({ ...error, params });
   const advice =
     status === 'in-doubt'
       ? `VM ${uuid} is in doubt, and is settled when the hosts hear each other; where one is gone for good: ${settlingCommand(uuid)}`

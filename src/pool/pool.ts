@@ -26,6 +26,7 @@ import { assertNotDeparting, withoutDeparting } from './departing-vm.js';
 import { createEvents } from './event.js';
 import { createEventQueue } from './event-queue.js';
 import { genericAccess } from './generic-access.js';
+import { endGuest } from './guest-end.js';
 import type { HandlerDeps } from './handler-deps.js';
 import { followHostOperations } from './host-operations.js';
 import { provideLocalStorage } from './local-storage.js';
@@ -117,6 +118,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
       await vmMigrate.catchUp(host, service);
       await vmReceive.catchUp(host);
     },
+    onGuestEnd: (vm, how, service) => endGuest(common, vm, how, service),
     onJoined: (host, service) => provideLocalStorage(common, host, service.storage),
     ...(deps.retryAfter === undefined ? {} : { retryAfter: deps.retryAfter }),
   });

@@ -3,6 +3,7 @@
  * says nothing. Events are only the reason to look: what counts is the host's state, read after them.
  */
 import type { Ref } from '../../idl/index.js';
+import type { GuestEnd } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
 import type { HostState } from '../host/service.js';
 import type { Database, RecordView } from './database.js';
@@ -25,8 +26,8 @@ export interface Findings {
   readonly stale: boolean;
   /** Uuids of domains that are not to run here, as their VM is elsewhere or was given up here; and why. */
   readonly doubles: readonly (readonly [uuid: string, reason: string])[];
-  /** Uuids of domains whose guest has shut down by itself. */
-  readonly ended: readonly string[];
+  /** VMs whose guest has ended by itself, and how. */
+  readonly ended: readonly (readonly [vm: Ref<'VM'>, how: GuestEnd])[];
   /** Uuids of VMs that were settled while this host, the source of their migration, was away: it asks for an outcome still. */
   readonly settled: readonly string[];
 }
@@ -41,7 +42,7 @@ export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostSta
   const { db } = deps;
   const domains = new Map(state.domains.map((domain) => [domain.uuid, domain]));
   const doubles: [uuid: string, reason: string][] = [];
-  const ended: string[] = [];
+  const ended: [vm: Ref<'VM'>, how: GuestEnd][] = [];
   const settled: string[] = [];
   let stale = false;
   const known = state.domains.flatMap(({ uuid }) => db.findByUuid('VM', uuid) ?? []);
@@ -55,7 +56,7 @@ export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostSta
     if (way !== undefined) followMigration(deps, ref, host, state, domain, way);
     else if (Object.keys(vm.current_operations).length > 0) continue;
     else if (db.modified('VM', ref) > readAt) stale = true;
-    else if (domain?.state === 'shutdown') ended.push(vm.uuid);
+    else if (domain?.state === 'shutdown') ended.push([ref, howEnded(domain)]);
     else if (!here && (isLeftBehind(db, ref, state.uuid) || (domain !== undefined && !isAtRest(vm)))) {
       if (domain === undefined && state.leaving?.includes(vm.uuid)) settled.push(vm.uuid);
       else if (abandoned(deps, ref, host, state, domain)) doubles.push([vm.uuid, whyNotHere(db, vm)]);
@@ -97,6 +98,11 @@ function whyNotHere(db: Database, { uuid, resident_on }: RecordView<'VM'>): stri
 
 function isAtRest({ power_state }: RecordView<'VM'>): boolean {
   return power_state === 'Halted' || power_state === 'Suspended';
+}
+
+/** A host of an earlier version does not say it. */
+export function howEnded({ ended }: Domain): GuestEnd {
+  return ended ?? 'poweroff';
 }
 
 /** Bring one VM's record to its domain, or its suspend image, on the host where it is meant to be. */

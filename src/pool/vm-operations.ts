@@ -17,6 +17,8 @@ export interface VmRule {
   readonly inDoubt?: true;
 }
 
+/** Those that a forced end cuts short. */
+export const migrations: readonly VmOperation[] = ['pool_migrate', 'migrate_send'];
 const copies: readonly VmOperation[] = ['clone', 'copy'];
 const all: readonly PowerState[] = ['Halted', 'Paused', 'Running', 'Suspended'];
 
@@ -30,16 +32,16 @@ export const vmRules: Readonly<Partial<Record<VmOperation, VmRule>>> = {
   unpause: { states: ['Paused'] },
   clean_shutdown: { states: ['Running'] },
   clean_reboot: { states: ['Running'] },
-  hard_shutdown: { states: ['Paused', 'Suspended', 'Running'] },
+  hard_shutdown: { states: ['Paused', 'Suspended', 'Running'], beside: migrations },
   shutdown: { states: ['Paused', 'Suspended', 'Running'], unlisted: true },
-  hard_reboot: { states: ['Paused', 'Running'] },
+  hard_reboot: { states: ['Paused', 'Running'], beside: migrations },
   suspend: { states: ['Running'] },
   resume: { states: ['Suspended'] },
   resume_on: { states: ['Suspended'] },
   pool_migrate: { states: ['Running'] },
   migrate_send: { states: ['Running', 'Paused'] },
   destroy: { states: ['Halted', 'Suspended'], templates: 'own' },
-  power_state_reset: { states: all, beside: ['pool_migrate', 'migrate_send'], unlisted: true, inDoubt: true },
+  power_state_reset: { states: all, beside: migrations, unlisted: true, inDoubt: true },
   make_into_template: { states: ['Halted'] },
   changing_dynamic_range: { states: ['Halted', 'Running'], templates: 'too' },
   changing_static_range: { states: ['Halted'], templates: 'too' },

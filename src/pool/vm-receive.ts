@@ -110,9 +110,8 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
       for (const { id, vm } of open) {
         const { uuid } = db.get('VM', vm);
         const domain = domains.find((each) => each.uuid === uuid);
-        // One that is paused may be about to run, or have come to be so.
-        const isHere =
-          domain?.state === 'running' || (domain?.state === 'paused' && arriving?.includes(uuid) === false);
+        // One that does not run may be about to, or have come to be so.
+        const isHere = domain?.state === 'running' || (domain !== undefined && arriving?.includes(uuid) === false);
         if (!isHere) continue;
         await members.settle(vm, host);
         await taken(id, vm);

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { XapiError } from '../../src/base/errors.js';
-import type { DomainSpec, DomainState } from '../../src/base/hypervisor-protocol.js';
+import type { DomainSpec, DomainState, GuestEnd } from '../../src/base/hypervisor-protocol.js';
 import type { MachineDescription } from '../../src/host/machine.js';
 import type {
   HostEvent,
@@ -44,6 +44,8 @@ export interface FakeHost {
   /** What the next calls of `migrate` or `receive` throw. */
   refuse: XapiError | undefined;
   domain(uuid: string, state: DomainState | undefined, inDoubt?: string): void;
+  /** The guest of a domain ends by itself. */
+  endGuest(uuid: string, how: GuestEnd): void;
   emit(event: HostEvent): void;
   /** End a migration, as `outcome` tells it from then on. */
   end(migrationId: string, outcome: MigrationOutcome): void;
@@ -59,7 +61,10 @@ const machine: MachineDescription = {
 
 export function fakeHost(name: string, uuid: string, port: number): FakeHost {
   const dir = mkdtempSync(join(tmpdir(), 'xenferry-fake-host-'));
-  const domains = new Map<string, { state: DomainState; domid: number; inDoubt?: string | undefined }>();
+  const domains = new Map<
+    string,
+    { state: DomainState; domid: number; ended?: GuestEnd; inDoubt?: string | undefined }
+  >();
   const suspended = new Set<string>();
   const events: HostEvent[] = [];
   const outcomes = new Map<string, MigrationOutcome>();
@@ -209,6 +214,15 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     memoryFree: 8 * gib,
     refuse: undefined,
     domain,
+    endGuest(vm, how) {
+      domains.set(vm, { state: 'shutdown', domid: domains.get(vm)?.domid ?? 0, ended: how });
+      emit({
+        kind: 'domain',
+        uuid: vm,
+        state: 'shutdown',
+        handle: { instance: uuid, domid: domains.get(vm)?.domid ?? 0 },
+      });
+    },
     emit,
     end(migrationId, outcome) {
       outcomes.set(migrationId, outcome);

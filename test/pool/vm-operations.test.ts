@@ -83,8 +83,12 @@ describe('allowed_operations of a VM', () => {
       const before = allowed(vm);
       for (const running of enums.vm_operations) {
         f.pool.db.putInMap('VM', vm, 'current_operations', 'task', running);
-        const copies = running === 'clone' || running === 'copy' ? ['clone', 'copy'] : [];
-        expect(allowed(vm), running).to.have.members(before.filter((operation) => copies.includes(operation)));
+        const beside = /^(clone|copy)$/.test(running)
+          ? ['clone', 'copy']
+          : /^(pool_migrate|migrate_send)$/.test(running)
+            ? ['hard_shutdown', 'hard_reboot']
+            : [];
+        expect(allowed(vm), running).to.have.members(before.filter((operation) => beside.includes(operation)));
         f.pool.db.removeFromMap('VM', vm, 'current_operations', 'task');
       }
       expect(allowed(vm)).to.deep.equal(before);

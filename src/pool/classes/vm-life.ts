@@ -4,6 +4,7 @@ import { XapiError } from '../../base/errors.js';
 import type { CallContext, ClassHandlers } from '../../base/handlers.js';
 import { nullRef } from '../../base/value.js';
 import { type VmOperation, withVm } from '../allowed-operations.js';
+import { cutShort } from '../cut-short.js';
 import { vbdRefusal } from '../device-operations.js';
 import { assertCanTake, assertReachesDevices, chooseHost, hostOf } from '../forward.js';
 import type { HandlerDeps } from '../handler-deps.js';
@@ -62,7 +63,10 @@ export function vmLifeHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, Lif
         await resumeOn(deps, vm, host, paused);
       }),
     clean_shutdown: (context, vm) => hold(context, vm, 'clean_shutdown', () => shutDown(deps, vm, true)),
-    hard_shutdown: (context, vm) => hold(context, vm, 'hard_shutdown', () => shutDown(deps, vm, false)),
+    hard_shutdown: (context, vm) =>
+      hold(context, vm, 'hard_shutdown', async () => {
+        if ((await cutShort(deps, vm, 'hard_shutdown')) !== 'Halted') await shutDown(deps, vm, false);
+      }),
     shutdown: (context, vm) =>
       hold(context, vm, 'shutdown', async () => {
         if (db.get('VM', vm).power_state !== 'Running') return shutDown(deps, vm, false);
@@ -72,7 +76,11 @@ export function vmLifeHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, Lif
         });
       }),
     clean_reboot: (context, vm) => hold(context, vm, 'clean_reboot', () => reboot(deps, vm, true)),
-    hard_reboot: (context, vm) => hold(context, vm, 'hard_reboot', () => reboot(deps, vm, false)),
+    hard_reboot: (context, vm) =>
+      hold(context, vm, 'hard_reboot', async () => {
+        const halted = (await cutShort(deps, vm, 'hard_reboot')) === 'Halted';
+        await (halted ? startOn(deps, vm, await chooseHost(deps, vm), false) : reboot(deps, vm, false));
+      }),
     power_state_reset(context, vm) {
       if (db.get('VM', vm).is_control_domain) throw new XapiError('CANNOT_RESET_CONTROL_DOMAIN', [vm]);
       return hold(context, vm, 'power_state_reset', () => resetPowerState(deps, vm));
