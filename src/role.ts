@@ -13,9 +13,9 @@ import type { Log } from './base/log.js';
 import type { Store } from './base/store.js';
 import type { HostEngine } from './host/engine.js';
 import type { Identity } from './host/identity.js';
-import { xenopsPath } from './host/peers.js';
 import { connectHost, controlMember, joinCoordinator } from './host/remote.js';
 import { createPool, forgetPool } from './pool/pool.js';
+import { xenopsPath } from './wire/channel.js';
 import type { FrontDeps } from './wire/front.js';
 
 export interface RoleInit {
@@ -143,6 +143,7 @@ async function coordinate(init: RoleInit, change: () => void): Promise<OpenRole>
     destination,
     source,
     secrets,
+    hostUuid: identity.uuid,
     // Two hosts that join each other would leave nobody to be the coordinator.
     join: async (state, again) => {
       if (leaving) throw new XapiError('OPERATION_NOT_ALLOWED', ['this host is joining another pool itself']);
@@ -164,6 +165,7 @@ async function serve(init: RoleInit, change: () => void): Promise<OpenRole> {
     destination,
     source,
     secrets,
+    hostUuid: identity.uuid,
     control: {
       takeSecrets: identity.takeSecrets,
       async leave() {

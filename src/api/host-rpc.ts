@@ -1,13 +1,13 @@
 /**
  * The host-level calls, which hosts make on each other and the coordinator on its members: JSON-RPC on a path of their own.
- * The first parameter is the pool's secret, or the migration_id with its token behind it. A result is JSON in a string, as these
- * calls have no types in the XenAPI's data model.
+ * The first parameter is the pool's secret, for VM.receive what proves that the caller has it, or the migration_id with its
+ * token behind it. A result is JSON in a string, as these calls have no types in the XenAPI's data model.
  */
 import { XapiError } from '../base/errors.js';
 import type { Type } from '../base/value.js';
 import type { Migrations } from '../host/migrations.js';
 import type { MemberControl } from '../host/remote.js';
-import type { Secrets } from '../host/secrets.js';
+import { receiveProof, type Secrets } from '../host/secrets.js';
 import type { HostService, HostState } from '../host/service.js';
 import { checkHostState } from '../host/state.js';
 import type { MigrationDestination } from '../migrate/destination.js';
@@ -22,6 +22,8 @@ export interface HostRpcDeps {
   readonly destination: MigrationDestination;
   readonly source: Pick<Migrations, 'mayRun'>;
   readonly secrets: Secrets;
+  /** This host's. */
+  readonly hostUuid: string;
   /** A member reports itself; on the coordinator alone. */
   readonly join?: (state: HostState, again: boolean) => Promise<unknown>;
   /** What the coordinator asks of this host as a member; on a member alone. */
@@ -36,7 +38,8 @@ const text: Type = { kind: 'string' };
 const longestPoll = 3600;
 
 /** @returns what answers the host-level calls */
-export function createHostRpc({ service, destination, source, secrets, join, control }: HostRpcDeps): Dispatch {
+export function createHostRpc(deps: HostRpcDeps): Dispatch {
+  const { service, destination, source, secrets, hostUuid, join, control } = deps;
   const withSecret: Readonly<Record<string, Call>> = {
     state: service.state,
     start: (spec: unknown, paused: unknown) => service.start(checkDomain(spec), paused === true),
@@ -68,14 +71,20 @@ export function createHostRpc({ service, destination, source, secrets, join, con
           takeSecrets: (taken: unknown) => control.takeSecrets(checkSecrets(taken)),
           leave: control.leave,
         }),
-    'VM.receive': async (migrationId: string, metadata: unknown) =>
-      encodeReply(await service.receive({ migrationId, metadata: decodeMetadata(String(metadata)) })),
   };
+  const receive = async (migrationId: string, metadata: string) =>
+    encodeReply(await service.receive({ migrationId, metadata: decodeMetadata(metadata) }));
   const withToken: Readonly<Record<string, Call>> = {
     settle: destination.settle,
     acknowledge: destination.acknowledge,
     digest: destination.digest,
     mayRun: source.mayRun,
+  };
+  /** @throws SESSION_AUTHENTICATION_FAILED for what none of the pool's secrets comes to */
+  const assertKnown = (shown: unknown, expected: (secret: string) => string[]): void => {
+    const known = secrets().flatMap(expected);
+    if (typeof shown === 'string' && known.some((each) => sameSecret(shown, each))) return;
+    throw new XapiError('SESSION_AUTHENTICATION_FAILED', ['host', 'this is not the secret of the pool']);
   };
   return async ({ name, params }) => {
     const answer = async (call: Call, args: readonly unknown[]) => ({
@@ -84,11 +93,16 @@ export function createHostRpc({ service, destination, source, secrets, join, con
     });
     if (Object.hasOwn(withToken, name))
       return answer(withToken[name] as Call, [params[0] ?? '', params[1] ?? ''].map(String));
+    if (name === 'VM.receive') {
+      const [proof, ...asked] = params;
+      const [id = '', metadata = ''] = asked.map(String);
+      // A source of an earlier version shows the secret itself.
+      assertKnown(proof, (secret) => [receiveProof(secret, hostUuid, id, metadata), secret]);
+      return answer(receive as Call, [id, metadata]);
+    }
     if (!Object.hasOwn(withSecret, name)) throw new XapiError('MESSAGE_METHOD_UNKNOWN', [name]);
     const [shown, ...args] = params;
-    if (typeof shown !== 'string' || !secrets().some((secret) => sameSecret(shown, secret))) {
-      throw new XapiError('SESSION_AUTHENTICATION_FAILED', ['host', 'this is not the secret of the pool']);
-    }
+    assertKnown(shown, (secret) => [secret]);
     return answer(withSecret[name] as Call, args);
   };
 }

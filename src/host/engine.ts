@@ -17,6 +17,7 @@ import {
 } from '../migrate/destination.js';
 import type { DestinationState, SourceState } from '../migrate/protocol.js';
 import { createRendezvous, type Rendezvous } from '../migrate/rendezvous.js';
+import { xenopsPath } from '../wire/channel.js';
 import { findZstd, type ZstdCommand } from '../wire/zstd-pipe.js';
 import type { ImageLimits } from '../xenops/image.js';
 import { openJournal } from '../xenops/journal.js';
@@ -28,7 +29,7 @@ import { createHostEvents } from './events.js';
 import { createFaultRules } from './fault-rules.js';
 import { createHost } from './host.js';
 import { createMigrations, type Migrations } from './migrations.js';
-import { createPeers, xenopsPath } from './peers.js';
+import { createPeers } from './peers.js';
 import type { Secrets } from './secrets.js';
 import type { HostService } from './service.js';
 import { createHostStorage } from './storage.js';

@@ -4,11 +4,9 @@ import { checkReply } from '../migrate/agreement.js';
 import { decodeReply, encodeMetadata } from '../migrate/metadata.js';
 import type { Permission, Settlement } from '../migrate/protocol.js';
 import type { Peers } from '../migrate/settle.js';
+import { xenopsPath } from '../wire/channel.js';
 import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
-import { type Secrets, withSecret } from './secrets.js';
-
-/** The path of a host's own RPC, below which its migration channels are. */
-export const xenopsPath = '/services/xenops';
+import { receiveProof, type Secrets, withSecret } from './secrets.js';
 
 /** What a peer says of a migration is short. */
 const answerLimit = 1 << 20;
@@ -36,9 +34,10 @@ export function createPeers(secrets: Secrets, log: Log, timeoutMs: () => number)
         at: destination.kind === 'pool' ? destination.url : destination.master,
       });
       if (destination.kind === 'pool') {
-        const url = `${destination.url}${xenopsPath}`;
+        const url = destination.xenops ?? `${destination.url}${xenopsPath}`;
+        const proof = (secret: string) => receiveProof(secret, destination.hostUuid, migrationId, text);
         const reply = await ask(url, (host) =>
-          withSecret(secrets, (secret) => host.json('VM.receive', [secret, migrationId, text], timeoutMs())),
+          withSecret(secrets, (secret) => host.json('VM.receive', [proof(secret), migrationId, text], timeoutMs())),
         );
         return checkReply(decodeReply(reply), destination.url, metadata.domain);
       }

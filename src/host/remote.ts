@@ -1,6 +1,6 @@
 /** A host of the pool as its coordinator reaches it: HostService over RPC, authenticated by the pool's secret. */
+import { xenopsPath } from '../wire/channel.js';
 import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
-import { xenopsPath } from './peers.js';
 import { type Secrets, withSecret } from './secrets.js';
 import type { HostService, HostState } from './service.js';
 import { checkHostState } from './state.js';

@@ -1,5 +1,5 @@
 /** The secret by which the hosts of a pool know each other. While it is being changed there are several. */
-import { randomBytes } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import { XapiError } from '../base/errors.js';
 
 /** The newest first; the others count until every host of the pool has the newest. */
@@ -7,6 +7,19 @@ export type Secrets = () => readonly string[];
 
 export function newSecret(): string {
   return randomBytes(32).toString('hex');
+}
+
+/**
+ * What shows, in place of the secret itself, that a host of the pool calls VM.receive: a caller may have said by which way the
+ * call goes, and whoever is there learns nothing that opens another call.
+ * @param host the uuid of the host that is called
+ * @param metadata as text, as it is sent
+ * @returns an HMAC-SHA-256 in hexadecimal
+ */
+export function receiveProof(secret: string, host: string, migrationId: string, metadata: string): string {
+  return createHmac('sha256', secret)
+    .update(JSON.stringify(['VM.receive', host, migrationId, metadata]))
+    .digest('hex');
 }
 
 /** Call another host with the newest secret, and with an older one where it does not know that yet. */

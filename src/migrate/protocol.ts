@@ -57,6 +57,10 @@
  * the source by force meanwhile. What either side has left to do after a failure is in source-loose-ends.ts and
  * destination-loose-ends.ts; that it never runs two copies, nor loses the only one, is argued in docs/safety.md.
  *
+ * The caller may have said by which way the destination is reached (Destination's `xenops`): then every channel and call goes
+ * there, but for VM.receive across pools, which goes to the other pool's coordinator. A call that finds nobody there goes to
+ * the address in VM.receive's reply.
+ *
  * Temporary uuids are the VM's uuid with the last group replaced (xapi): at the destination until the rename, and for the old
  * copy at the source from point 2. They are a function of the VM's uuid, so they cannot tell two attempts apart: the
  * migration_id does, in VM.receive, in a cookie on every channel and in every journal row.

@@ -7,10 +7,15 @@ import { metadataSchema, migrationId, parse, uuid, type VmMetadata } from './met
 
 /** How a source reaches the destination's `VM.receive`. */
 export type Destination =
-  /** A host of this pool, at its own RPC, with the pool's secret. */
-  | { readonly kind: 'pool'; readonly hostUuid: string; readonly url: string }
+  /** A host of this pool, at its own RPC, with a proof that the source has the pool's secret. */
+  | (Way & { readonly kind: 'pool'; readonly hostUuid: string; readonly url: string })
   /** Another pool, at its coordinator, with the session that its host.migrate_receive made. */
-  | { readonly kind: 'foreign'; readonly hostRef: string; readonly master: string; readonly session: string };
+  | (Way & { readonly kind: 'foreign'; readonly hostRef: string; readonly master: string; readonly session: string });
+
+interface Way {
+  /** The URL by which the destination's xenops path is reached, as the caller has it; where the destination says, if absent. */
+  readonly xenops?: string | undefined;
+}
 
 export interface MigrateRequest {
   /** Random; the key of the migration on every host. */
@@ -37,14 +42,15 @@ export function migrateFailed({ uuid, source, destination }: MigrateRequest, why
   return new XapiError('VM_MIGRATE_FAILED', [uuid, source, where, why], cause);
 }
 
+const way = { xenops: z.url({ protocol: /^http$/ }).optional() };
 const requestSchema = z.object({
   migrationId,
   task: z.string(),
   uuid,
   source: z.string(),
   destination: z.discriminatedUnion('kind', [
-    z.object({ kind: z.literal('pool'), hostUuid: z.string(), url: z.url() }),
-    z.object({ kind: z.literal('foreign'), hostRef: z.string(), master: z.url(), session: z.string() }),
+    z.object({ ...way, kind: z.literal('pool'), hostUuid: z.string(), url: z.url() }),
+    z.object({ ...way, kind: z.literal('foreign'), hostRef: z.string(), master: z.url(), session: z.string() }),
   ]),
   metadata: metadataSchema,
   compress: z.boolean(),

@@ -7,7 +7,7 @@
  * arrived. `mayRun` goes the other way: a destination that took the VM and was interrupted before it ran asks the source.
  */
 import { setTimeout } from 'node:timers/promises';
-import { messageOf } from '../base/errors.js';
+import { messageOf, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { ReceiveReply, VmMetadata } from './metadata.js';
 import { shorten } from './peer-word.js';
@@ -36,8 +36,29 @@ export interface Peer {
 /** What a source needs to know of an attempt to settle it. */
 export interface Agreed {
   readonly migrationId: string;
+  /** The URL below which the migration goes: the caller's, or the destination's own. */
   readonly xenopsUrl: string;
+  /** The destination's own, where the caller's is another. */
+  readonly direct?: string | undefined;
   readonly token: string;
+}
+
+/**
+ * Ask the destination by the way that the migration took, and where nobody is there who answers, at its own address.
+ * @throws what the destination answers, or that it does not
+ */
+export async function askDestination<T>(
+  peers: Pick<Peers, 'at'>,
+  { xenopsUrl, direct }: Agreed,
+  ask: (peer: Peer) => Promise<T>,
+): Promise<T> {
+  try {
+    return await ask(peers.at(xenopsUrl));
+  } catch (error) {
+    const isAnswer = error instanceof XapiError && error.code !== 'INTERNAL_ERROR';
+    if (direct === undefined || isAnswer) throw error;
+    return ask(peers.at(direct));
+  }
 }
 
 const firstPauseMs = 200;
@@ -69,10 +90,12 @@ export async function settleWithin(
 /** Settle a migration with one call; `unknown` where that has no clear answer. Never throws. */
 export async function settleOnce(peers: Peers, agreed: Agreed, log: Log): Promise<Settlement> {
   try {
-    const settlement: unknown = await peers.at(agreed.xenopsUrl).settle(agreed.migrationId, agreed.token);
-    // The VM is resumed or destroyed by this word: nothing else is taken for an outcome.
-    if (settlement === 'taken' || settlement === 'refused') return settlement;
-    log.warn(`settle: the destination answers ${shorten(JSON.stringify(settlement))}`);
+    return await askDestination(peers, agreed, async (destination) => {
+      const settlement: unknown = await destination.settle(agreed.migrationId, agreed.token);
+      // The VM is resumed or destroyed by this word: nothing else is taken for an outcome.
+      if (settlement === 'taken' || settlement === 'refused') return settlement;
+      throw new Error(`the destination answers ${shorten(JSON.stringify(settlement))}`);
+    });
   } catch (error) {
     log.warn(`settle: ${messageOf(error)}`);
   }

@@ -165,9 +165,12 @@ export function rowOf(attempt: Attempt): SourceRow<SourceState> {
   return attempt.row;
 }
 
-/** What VM.receive's reply comes to. */
+/** What VM.receive's reply comes to, and by which way the destination is reached. */
 export function agreedFrom({ request }: Attempt, { control, token }: ReceiveReply): Agreed {
-  return { migrationId: request.migrationId, xenopsUrl: control.replace(/\/migrate\/vm\/[^/]*$/, ''), token };
+  const { migrationId, destination } = request;
+  const direct = control.replace(/\/migrate\/vm\/[^/]*$/, '');
+  const { xenops = direct } = destination;
+  return { migrationId, xenopsUrl: xenops, ...(xenops === direct ? {} : { direct }), token };
 }
 
 /** @throws INTERNAL_ERROR before VM.receive has answered */

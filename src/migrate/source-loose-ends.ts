@@ -21,7 +21,7 @@ import {
   migrateFailed,
   toWireError,
 } from './request.js';
-import { type Agreed, settleOnce } from './settle.js';
+import { type Agreed, askDestination, settleOnce } from './settle.js';
 import type { SourceDeps } from './source-attempt.js';
 
 export interface LooseEnds {
@@ -115,19 +115,21 @@ async function cleanUp(deps: SourceDeps, row: Row): Promise<void> {
   if (now !== undefined) await deps.journal.put({ ...now, tied: true });
 }
 
-async function tell(deps: SourceDeps, row: Row, { xenopsUrl, migrationId, token }: Agreed): Promise<void> {
-  const peer = deps.peers.at(xenopsUrl);
+async function tell(deps: SourceDeps, row: Row, agreed: Agreed): Promise<void> {
+  const { migrationId, token } = agreed;
   // An attempt that was asked for twice has another token there, and nothing that this one could settle.
   const forgotten = (error: unknown) => {
     if (error instanceof XapiError && error.code === 'SESSION_INVALID') return;
     throw error;
   };
   if (row.state === 'failed') {
-    const settlement: unknown = await peer.settle(migrationId, token).catch(forgotten);
+    const settlement: unknown = await askDestination(deps.peers, agreed, (peer) =>
+      peer.settle(migrationId, token),
+    ).catch(forgotten);
     // Only where an operator has settled it against what the destination turns out to have done.
     if (settlement === 'taken') deps.log.error('the destination has taken a VM that goes on here', { vm: row.uuid });
   }
-  await peer.acknowledge(migrationId, token).catch(forgotten);
+  await askDestination(deps.peers, agreed, (peer) => peer.acknowledge(migrationId, token)).catch(forgotten);
 }
 
 /** Undo points 2 and the suspend, whichever came about: its name back, and running if it ran. Idempotent. */

@@ -4,7 +4,7 @@ import { messageOf, XapiError } from '../base/errors.js';
 import { sendError } from '../wire/handshake.js';
 import type { Settlement } from './protocol.js';
 import { type MigrationOutcome, type MigrationReport, toWireError } from './request.js';
-import { settleWithin } from './settle.js';
+import { askDestination, settleWithin } from './settle.js';
 import {
   type Attempt,
   agreedFrom,
@@ -65,8 +65,8 @@ async function finish(attempt: Attempt, known: MigrationReport): Promise<Migrati
     await write(attempt, { ...rowOf(attempt), state: 'done', outcome });
     await reach(attempt, 'clean-up');
     await deps.backend.destroy(rowOf(attempt).handle);
-    const { xenopsUrl, migrationId, token } = agreedOf(rowOf(attempt));
-    await deps.peers.at(xenopsUrl).acknowledge(migrationId, token);
+    const agreed = agreedOf(rowOf(attempt));
+    await askDestination(deps.peers, agreed, (peer) => peer.acknowledge(agreed.migrationId, agreed.token));
     await write(attempt, { ...rowOf(attempt), tied: true });
   } catch (error) {
     log.warn(`clean-up goes on later: ${messageOf(error)}`);
@@ -79,9 +79,10 @@ async function digests(attempt: Attempt): Promise<Pick<MigrationReport, 'digests
   if (!attempt.settings.digest) return {};
   const { backend, peers } = attempt.deps;
   const row = rowOf(attempt);
-  const { xenopsUrl, migrationId, token } = agreedOf(row);
+  const agreed = agreedOf(row);
   try {
-    const both = Promise.all([backend.digest(row.handle), peers.at(xenopsUrl).digest(migrationId, token)]);
+    const theirs = askDestination(peers, agreed, (peer) => peer.digest(agreed.migrationId, agreed.token));
+    const both = Promise.all([backend.digest(row.handle), theirs]);
     const [source, destination] = await untilAborted(both, attempt.hooks.closing);
     if (source !== destination) attempt.log.error('what arrived is not what was sent', { source, destination });
     return { digests: { source, destination } };
@@ -151,10 +152,10 @@ async function tellRefusal(attempt: Attempt): Promise<void> {
       attempt.row = { ...rowOf(attempt), agreed };
       if (now !== undefined) await deps.journal.put({ ...now, agreed, tied: undefined });
     }
-    const { xenopsUrl, migrationId, token } = agreedOf(rowOf(attempt));
-    const peer = deps.peers.at(xenopsUrl);
-    await peer.settle(migrationId, token);
-    await peer.acknowledge(migrationId, token);
+    const agreed = agreedOf(rowOf(attempt));
+    const { migrationId, token } = agreed;
+    await askDestination(deps.peers, agreed, (peer) => peer.settle(migrationId, token));
+    await askDestination(deps.peers, agreed, (peer) => peer.acknowledge(migrationId, token));
   };
   await within(telling(), refuseMs, 'no answer').catch((error: unknown) => {
     attempt.log.debug(`the destination is told later: ${messageOf(error)}`);

@@ -7,7 +7,7 @@
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { untilAborted, within } from '../base/deadline.js';
 import { messageOf, XapiError } from '../base/errors.js';
-import { type ChannelKind, openChannel } from '../wire/channel.js';
+import { type ChannelKind, channelUrl, openChannel } from '../wire/channel.js';
 import { PeerError, sendSuccess } from '../wire/handshake.js';
 import { type RawSocket, socketInode } from '../wire/raw-socket.js';
 import { type SaveResult, saveImage } from '../xenops/image.js';
@@ -15,11 +15,12 @@ import { compressionPlan } from './compressor.js';
 import { convergenceFlags, withAdvice } from './convergence.js';
 import type { ReceiveReply, VmMetadata } from './metadata.js';
 import { hear } from './peer-word.js';
-import { oldCopyUuid, type SynchronisationPoint } from './protocol.js';
+import { oldCopyUuid, type SynchronisationPoint, temporaryUuid } from './protocol.js';
 import type { CompressionReport, MigrateRequest, MigrationOutcome, MigrationReport } from './request.js';
 import {
   type Attempt,
   agreedFrom,
+  agreedOf,
   askInTurn,
   awaitPoint,
   type Decision,
@@ -150,15 +151,17 @@ async function connect(attempt: Attempt, reply: ReceiveReply, decision: Decision
   const { settings, request } = attempt;
   enter(attempt, 'connect');
   const memoryBytes = String(request.metadata.domain.memoryBytes);
-  const open = async (kind: ChannelKind, url: string, more: Record<string, string> = {}) => {
+  const { xenopsUrl, token } = agreedOf(rowOf(attempt));
+  const open = async (kind: ChannelKind, more: Record<string, string> = {}, device?: string) => {
     const cookies = { ...decision.cookies, ...more };
+    const url = channelUrl(xenopsUrl, kind, temporaryUuid(request.uuid), device);
     const socket = await ofDestination(attempt, () =>
-      keepChannel(attempt, openChannel(url, reply.token, cookies, settings.stepTimeoutMs, settings.keepAliveMs)),
+      keepChannel(attempt, openChannel(url, token, cookies, settings.stepTimeoutMs, settings.keepAliveMs)),
     );
     return keepChannel(attempt, attempt.deps.faults.channel(kind, placeOf(attempt), socket));
   };
   await reach(attempt, 'connect');
-  const control = await open('vm', reply.control, {
+  const control = await open('vm', {
     memory_limit: memoryBytes,
     memory_total_source: memoryBytes,
     ...(reply.restoredAck ? { restored_ack: '1' } : {}),
@@ -166,9 +169,7 @@ async function connect(attempt: Attempt, reply: ReceiveReply, decision: Decision
   attempt.control = control;
   const vgpu = new Map<string, RawSocket>();
   for (const device of request.metadata.domain.vgpus) {
-    const url = reply.vgpu[device];
-    if (url === undefined) throw new XapiError('INTERNAL_ERROR', [`VM.receive gave no URL for vGPU ${device}`]);
-    const channel = await open('vgpu', url, { vgpu_migration: device });
+    const channel = await open('vgpu', { vgpu_migration: device }, device);
     vgpu.set(device, channel);
     await recv(attempt, '1-vgpu', channel);
     await reach(attempt, '1-vgpu ACK');
@@ -176,7 +177,7 @@ async function connect(attempt: Attempt, reply: ReceiveReply, decision: Decision
   }
   await recv(attempt, '1', control);
   await reach(attempt, '1');
-  const memory = await open('mem', reply.memory);
+  const memory = await open('mem');
   await recv(attempt, '1-mem', memory);
   await reach(attempt, '1-mem ACK');
   await send(attempt, '1-mem ACK', control);

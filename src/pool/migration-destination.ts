@@ -35,23 +35,41 @@ export function urlOn(db: Database, members: Members, host: Ref<'host'>, network
   return `http://${isIPv6(address) ? `[${address}]` : address}${port === '' ? '' : `:${port}`}`;
 }
 
-/** A host of this pool. @param url at which its port is reached, on the network that the migration is to take */
-export function poolDestination(db: Database, host: Ref<'host'>, url: string): Destination {
-  return { kind: 'pool', hostUuid: db.get('host', host).uuid, url };
+/** A host of this pool. @param xenops by which its xenops path is to be reached; as the host itself says, where absent */
+export function poolDestination(db: Database, members: Members, host: Ref<'host'>, xenops?: string): Destination {
+  const way = xenops === undefined ? {} : { xenops };
+  return { kind: 'pool', hostUuid: db.get('host', host).uuid, url: members.url(host), ...way };
 }
 
 /** The destination map of VM.migrate_send. @throws INVALID_VALUE for what is missing or names no server */
-export function readDestination(dest: Strings): { host: Ref<'host'>; foreign: ForeignDestination } {
+export function readDestination(dest: Strings): {
+  host: Ref<'host'>;
+  foreign: ForeignDestination & { readonly xenops: string };
+} {
   for (const key of needed) {
     if ((dest[key] ?? '') === '') {
       throw invalidValue(`dest:${key}`, '', 'what host.migrate_receive gives');
     }
   }
-  const { host = '', session_id: session = '', master = '' } = dest;
+  const { host = '', session_id: session = '', master = '', xenops = '' } = dest;
   return {
     host: host as Ref<'host'>,
-    foreign: { kind: 'foreign', hostRef: host, master: coordinatorOrigin(master), session },
+    foreign: { kind: 'foreign', hostRef: host, master: coordinatorOrigin(master), session, xenops: xenopsOf(xenops) },
   };
+}
+
+/**
+ * The URL below which the calls and channels of a migration go. The session behind it says nothing: each has the token of the
+ * migration.
+ */
+function xenopsOf(xenops: string): string {
+  try {
+    if (!/^http:/i.test(xenops)) throw new Error('not an http URL');
+    const origin = serverOrigin(xenops, configKeys.port.default);
+    return `${origin}${new URL(xenops).pathname.replace(/\/+$/, '')}`;
+  } catch {
+    throw invalidValue('dest:xenops', xenops, 'http://address:port/services/xenops, as host.migrate_receive gives');
+  }
 }
 
 /** The session of the other pool is sent there. */

@@ -3,6 +3,7 @@ import type { Ref } from '../../idl/index.js';
 import { invalidValue, XapiError } from '../base/errors.js';
 import type { Destination, VmMetadata } from '../host/service.js';
 import { encodeMetadata } from '../migrate/metadata.js';
+import { xenopsPath } from '../wire/channel.js';
 import { bodyLimit } from '../wire/rpc-client.js';
 import { badPowerState } from './allowed-operations.js';
 import type { Database, RecordView } from './database.js';
@@ -42,8 +43,12 @@ export async function planPoolMigrate(
   assertNoCopy(deps.db, vm, options);
   await assertCanTake(deps, host, vm);
   const network = options.network as Ref<'network'> | undefined;
-  const url = network === undefined ? deps.members.url(host) : urlOn(deps.db, deps.members, host, network);
-  return { destination: poolDestination(deps.db, host, url), host, metadata: () => localMetadata(deps.db, vm) };
+  const way = network === undefined ? undefined : `${urlOn(deps.db, deps.members, host, network)}${xenopsPath}`;
+  return {
+    destination: poolDestination(deps.db, deps.members, host, way),
+    host,
+    metadata: () => localMetadata(deps.db, vm),
+  };
 }
 
 /** Plan VM.migrate_send, within the pool or to another. @throws what stands in the way */
@@ -65,7 +70,7 @@ export async function planMigrateSend(deps: ForwardDeps, vm: Ref<'VM'>, call: Se
     ]);
   }
   await assertCanTake(deps, host, vm);
-  const destination = poolDestination(db, host, deps.members.url(host));
+  const destination = poolDestination(db, deps.members, host, foreign.xenops);
   return { destination, host, metadata: () => localMetadata(db, vm) };
 }
 

@@ -39,6 +39,9 @@ const headEnd = Buffer.from('\r\n\r\n');
 const channelPath =
   /^(?:\/[^?]*)?\/migrate\/(vm|mem|vgpu)\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.([0-9]{1,4}))?$/i;
 
+/** The path of a host's own RPC, below which its migration channels are. */
+export const xenopsPath = '/services/xenops';
+
 /** The path of a channel below a host's xenops URL. */
 export function channelUrl(xenops: string, kind: ChannelKind, uuid: string, device?: string): string {
   return `${xenops}/migrate/${kind}/${uuid}${device === undefined ? '' : `.${device}`}`;

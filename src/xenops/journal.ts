@@ -18,7 +18,12 @@ export interface SourceRow<State extends string = string> {
   /** What was asked: where the destination is reached. */
   readonly request: unknown;
   /** What VM.receive agreed on: where the attempt is settled, and what authenticates that. */
-  readonly agreed?: { readonly migrationId: string; readonly xenopsUrl: string; readonly token: string };
+  readonly agreed?: {
+    readonly migrationId: string;
+    readonly xenopsUrl: string;
+    readonly direct?: string | undefined;
+    readonly token: string;
+  };
   /** What it did, as far as it is known at the commit point. */
   readonly report?: unknown;
   /** How it ended, for a coordinator that asks later. */

@@ -91,7 +91,7 @@ describe('the host-level calls', function () {
   it('take the member that joins, on a coordinator', async () => {
     const joined: unknown[] = [];
     const rpc = createHostRpc({
-      ...{ ...host.engine, secrets: () => [secret] },
+      ...{ ...host.engine, secrets: () => [secret], hostUuid: host.uuid },
       join: async (state) => joined.push(state.uuid),
     } satisfies HostRpcDeps);
     const state: HostState = await host.engine.service.state();

@@ -26,6 +26,7 @@ describe('The host-level calls', () => {
     destination,
     source: {} as HostRpcDeps['source'],
     secrets: () => [secret, 'an older one'],
+    hostUuid: 'this host',
     join: take('join'),
     control,
   });

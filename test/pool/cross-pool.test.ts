@@ -7,6 +7,16 @@ import type { Fixture } from './fixture.js';
 import { ownVms } from './own-vms.js';
 import { openTwoPools, type TwoPools } from './two-pools.js';
 
+const path = '/services/xenops';
+const wrongXenops = [
+  '127.0.0.1:8003',
+  `https://127.0.0.1:8003${path}`,
+  `http://a:b@127.0.0.1:8003${path}`,
+  `http://127.0.0.1:0${path}`,
+  `http://127.0.0.1:65536${path}`,
+  `http://${path}`,
+];
+
 describe('a migration to another pool', () => {
   let pools: TwoPools;
   let here: Fixture;
@@ -64,6 +74,7 @@ describe('a migration to another pool', () => {
       kind: 'foreign',
       hostRef: there.hostA,
       master: 'http://127.0.0.1:8003',
+      xenops: 'http://127.0.0.1:8003/services/xenops',
     });
     const reply = await receive(request);
     const arriving = reply.vm as Ref<'VM'>;
@@ -289,6 +300,9 @@ describe('a migration to another pool', () => {
       expect(await both(map, { ...dest, master })).to.deep.equal(['INVALID_VALUE', 'dest:master', master]);
     }
     expect((await both(map, { host: dest.host! }))[1]).to.equal('dest:xenops');
+    for (const xenops of wrongXenops) {
+      expect(await both(map, { ...dest, xenops })).to.deep.equal(['INVALID_VALUE', 'dest:xenops', xenops]);
+    }
     expect((await both(map, { ...dest, host: here.hostA }))[0]).to.equal('OPERATION_NOT_ALLOWED');
     const SR = db.all('SR')[0]![0];
     db.create('VBD', { VM: vm, VDI: db.create('VDI', { SR }), type: 'Disk' });

@@ -279,10 +279,14 @@ describe('VM.pool_migrate', () => {
   }
 
   it('takes the network that it is told', async () => {
-    const network = f.pool.db.all('network')[0]![0];
+    const { db } = f.pool;
+    const network = db.all('network')[0]![0];
+    const [pif] = db.get('host', hostB).PIFs as [Ref<'PIF'>];
+    db.update('PIF', pif, { IP: '192.0.2.2' });
     const { call } = begin({ network });
     const request = await asked(f.a);
-    expect(request.destination).to.deep.include({ url: 'http://127.0.0.1:8002' });
+    const xenops = 'http://192.0.2.2:8002/services/xenops';
+    expect(request.destination).to.deep.include({ url: 'http://127.0.0.1:8002', xenops });
     take(request);
     await call;
   });

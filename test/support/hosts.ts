@@ -16,9 +16,9 @@ import type { DomainSpec } from '../../src/base/hypervisor-protocol.js';
 import type { Log } from '../../src/base/log.js';
 import { openStore } from '../../src/base/store.js';
 import { type HostEngine, type HostEngineInit, openHostEngine } from '../../src/host/engine.js';
-import { xenopsPath } from '../../src/host/peers.js';
 import type { MigrateRequest, MigrationOutcome } from '../../src/migrate/request.js';
 import type { ChannelHead } from '../../src/wire/channel.js';
+import { xenopsPath } from '../../src/wire/channel.js';
 import { createFront } from '../../src/wire/front.js';
 import { type CapturedLog, captureLog } from './log.js';
 
@@ -75,7 +75,7 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
     ...(init.announce === undefined ? {} : { announce: init.announce }),
   });
   await engine.recover();
-  const rpc = createHostRpc({ ...engine, secrets: () => [secret] });
+  const rpc = createHostRpc({ ...engine, secrets: () => [secret], hostUuid: uuid });
   const front = createFront({
     log,
     keepAliveMs: () => loaded.config.keepaliveTime * 1000,

@@ -2,6 +2,7 @@
 import { XapiError } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
 import { LocalDate, nullRef } from '../../base/value.js';
+import { xenopsPath } from '../../wire/channel.js';
 import { forgetLost } from '../ejection.js';
 import { assertCanEvacuate, evacuate, preventers } from '../evacuate.js';
 import type { HandlerDeps } from '../handler-deps.js';
@@ -55,7 +56,7 @@ export function hostHandlers(deps: HandlerDeps): ClassHandlers<'host'> {
       return {
         SM: `${url}/services/SM?session_id=${session}`,
         host,
-        xenops: `${url}/services/xenops?session_id=${session}`,
+        xenops: `${url}${xenopsPath}?session_id=${session}`,
         session_id: session,
         master: new URL(members.url(thisHost())).origin,
       };
