@@ -3,7 +3,8 @@
  * xenferryd, the daemon of one host: the composition root. Reads the configuration, opens log, store and back end, puts the
  * layers together, opens the port, and ends as ending.ts says. SIGHUP rereads the configuration.
  */
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmdirSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { createSimulator } from './backend/simulator.js';
 import { type Config, ConfigError, type LoadedConfig, readConfig } from './base/config.js';
 import { optionsHelp, readCommandLine } from './base/config-command-line.js';
@@ -15,7 +16,7 @@ import { compileInForeground } from './base/exit-hang.js';
 import { helperMark } from './base/helper-process.js';
 import { directoryKeyOf, takeLock } from './base/lock.js';
 import { createLog, type RootLog } from './base/log.js';
-import { writeTextFile } from './base/named-file.js';
+import { readTextFile, writeTextFile } from './base/named-file.js';
 import { writeOutput } from './base/output.js';
 import { openStore } from './base/store.js';
 import { backupDatabase } from './base/store-format.js';
@@ -50,7 +51,7 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   const unusable = namedProblems(loaded);
   if (unusable.length > 0) throw new ConfigError(unusable);
-  mkdirSync(loaded.config.stateDir, { recursive: true, mode: 0o700 });
+  const made = mkdirSync(loaded.config.stateDir, { recursive: true, mode: 0o700 });
   const log = createLog({ destination: loaded.config.log, level: loaded.config.loglevel });
   for (const warning of loaded.warnings) log.warn(warning);
   let starting: Promise<Daemon> | undefined;
@@ -68,9 +69,15 @@ async function main(argv: readonly string[]): Promise<void> {
     loaded = reload(loaded, () => reloadConfig(loaded, commandLine), log);
     starting?.then((daemon) => daemon.reload()).catch((error: unknown) => log.error('reload', { err: error }));
   });
-  starting = start(() => loaded, log);
+  starting = start(() => loaded, log).catch((error: unknown) => {
+    if (made !== undefined) removeEmpty(loaded.config.stateDir, made);
+    throw error;
+  });
   const daemon = await starting;
-  log.info(`listening on ${daemon.url}`, { version: ownVersion(), pid: process.pid });
+  // One line is enough where both go to the terminal.
+  if (loaded.config.log !== 'stderr') {
+    log.info(`listening on ${daemon.url}`, { version: ownVersion(), pid: process.pid });
+  }
   await print([`xenferryd listening on ${daemon.url}`]);
 }
 
@@ -101,8 +108,10 @@ async function start(loaded: () => LoadedConfig, log: RootLog): Promise<Daemon> 
   if (!(await takeLock('daemon', directoryKeyOf(stateDir)))) {
     throw new Error(`another xenferryd runs with the state directory ${stateDir}`);
   }
+  const door = await openDoor(config, log);
   if (pidfile !== '') keepPidfile(pidfile);
   if (!isLoopback(listenAddress)) warnOfListening(listenAddress, log);
+  const url = `http://${address.includes(':') ? `[${address}]` : address}:${door.port}`;
   const store = openStore(config().databasePath);
   const identity = await openIdentity({ store, coordinator, secretFile: config().poolSecretFile, log });
   const backend = await createSimulator({
@@ -111,44 +120,79 @@ async function start(loaded: () => LoadedConfig, log: RootLog): Promise<Daemon> 
     memoryDirs: [config().memoryDir, stateDir],
     timeoutMs: () => config().backendTimeout * 1000,
   });
-  let url = '';
-  const engine = await openHostEngine({
-    uuid: identity.uuid,
-    name: hostName,
-    url: () => url,
-    config,
-    compressorWarning: () => loaded().valueWarnings['migration-compressor'],
-    store,
-    backend,
-    secrets: identity.secrets,
-    log,
-  });
-  await engine.recover();
+  try {
+    const engine = await openHostEngine({
+      uuid: identity.uuid,
+      name: hostName,
+      url: () => url,
+      config,
+      compressorWarning: () => loaded().valueWarnings['migration-compressor'],
+      store,
+      backend,
+      secrets: identity.secrets,
+      log,
+    });
+    await engine.recover();
+    const role = await takeRole({ config, log, store, engine, identity, port: door.port, version: ownVersion() });
+    door.serve({ onRequest: role.onRequest, onChannel: engine.rendezvous.deliver });
+    return {
+      url,
+      reload: engine.reload,
+      async close() {
+        await engine.close();
+        await role.close();
+        await door.close();
+        await backend.close();
+        await store.close();
+      },
+    };
+  } catch (error) {
+    if (backend.hasStartedIt) await backend.quit();
+    throw error;
+  }
+}
 
-  let onRequest: FrontDeps['onRequest'] = (_request, response) => void response.writeHead(503).end();
+type Served = Pick<FrontDeps, 'onRequest' | 'onChannel'>;
+
+/** The port, and what is behind it once that is known. */
+interface Door {
+  readonly port: number;
+  serve(served: Served): void;
+  close(): Promise<void>;
+}
+
+/**
+ * Take the port before anything is started that would be left behind without it. Who connects waits until the host is whole: a
+ * peer that is refused would take it for dead, and one that is heard before the journal was read would be told what is not so.
+ */
+async function openDoor(config: () => Config, log: RootLog): Promise<Door> {
+  let begin: (served: Served) => void = () => undefined;
+  let served: Served | undefined;
+  const ready = new Promise<void>((resolve) => {
+    begin = (given) => {
+      served = given;
+      resolve();
+    };
+  });
   const front = createFront({
     log,
+    ready,
     keepAliveMs: () => config().keepaliveTime * 1000,
-    onRequest: (request, response) => onRequest(request, response),
-    onChannel: engine.rendezvous.deliver,
+    onRequest: (request, response) => served?.onRequest(request, response),
+    onChannel: (head, socket) => served?.onChannel(head, socket),
   });
-  const port = await front.listen(config().port, listenAddress);
-  url = `http://${address.includes(':') ? `[${address}]` : address}:${port}`;
+  const port = await front.listen(config().port, config().listenAddress);
+  return { port, serve: begin, close: front.close };
+}
 
-  const role = await takeRole({ config, log, store, engine, identity, port, version: ownVersion() });
-  onRequest = role.onRequest;
-
-  return {
-    url,
-    reload: engine.reload,
-    async close() {
-      await engine.close();
-      await role.close();
-      await front.close();
-      await backend.close();
-      await store.close();
-    },
-  };
+/** Remove a directory and those that it is in, up to one of them, as long as they are empty. */
+function removeEmpty(directory: string, last: string): void {
+  try {
+    rmdirSync(directory);
+    if (directory !== last) removeEmpty(dirname(directory), last);
+  } catch {
+    // There is something in it.
+  }
 }
 
 function isLoopback(address: string): boolean {
@@ -162,10 +206,17 @@ function warnOfListening(address: string, log: RootLog): void {
   );
 }
 
-/** The file goes with the process, however that ends, unless it is killed. */
+/** The file goes with the process, however that ends, unless it is killed, or another daemon has the file by then. */
 function keepPidfile(file: string): void {
-  writeTextFile(file, `${process.pid}\n`);
-  process.on('exit', () => rmSync(file, { force: true }));
+  const text = `${process.pid}\n`;
+  writeTextFile(file, text);
+  process.on('exit', () => {
+    try {
+      if (readTextFile(file) === text) rmSync(file);
+    } catch {
+      // It is gone, or no file of ours.
+    }
+  });
 }
 
 /** Print the last that this program has to say. */

@@ -122,14 +122,72 @@ describe('the daemon', function () {
     });
   }
 
-  it('does not start on a port that is taken, and says so', async () => {
-    const server = net.createServer();
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const { port } = server.address() as net.AddressInfo;
-    const { status, stderr } = await site.run('--config', site.configFile, `--port=${port}`);
-    server.close();
-    expect(status).to.equal(1);
-    expect(stderr).to.contain(`EADDRINUSE: address already in use 127.0.0.1:${port}`);
+  const refused: [what: string, options: (taken: number) => string[], said: RegExp][] = [
+    ['a port that is taken', (taken) => [`--port=${taken}`], /EADDRINUSE: address already in use 127\.0\.0\.1:\d+/],
+    ['an address that is not here', () => ['--listen-address=192.0.2.1'], /EADDRNOTAVAIL: .* 192\.0\.2\.1/],
+  ];
+  for (const [what, options, said] of refused) {
+    it(`does not start on ${what}, says so, and leaves nothing behind`, async () => {
+      const server = net.createServer();
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      const pidfile = path.join(site.directory, 'pid');
+      fs.writeFileSync(pidfile, 'of another daemon\n');
+      const { port } = server.address() as net.AddressInfo;
+      const args = ['--config', site.configFile, `--pidfile=${pidfile}`, ...options(port)];
+      const { status, stderr } = await site.run(...args);
+      server.close();
+      expect(status).to.equal(1);
+      expect(stderr).to.match(said);
+      expect(fs.readdirSync(site.directory).sort()).to.deep.equal(['log', 'pid', 'xenopsd.conf']);
+      expect(fs.readFileSync(pidfile, 'utf8')).to.equal('of another daemon\n');
+    });
+  }
+
+  it('ends the hypervisor that it has started where it cannot start itself, and no other', async () => {
+    const first = await site.start();
+    const hypervisor = site.hypervisor() as number;
+    await first.end('SIGTERM');
+    // What the first start has made is there, but for the password, which is asked for last.
+    const fail = async (at: Site) => {
+      fs.rmSync(path.join(at.stateDir, 'db'), { recursive: true, force: true });
+      fs.rmSync(path.join(at.stateDir, 'root-password'), { force: true });
+      fs.mkdirSync(path.join(at.stateDir, 'root-password'), { recursive: true });
+      const { status, stderr } = await at.run('--config', at.configFile);
+      expect(status).to.equal(1);
+      expect(stderr).to.match(/root-password is a directory/);
+    };
+    await fail(site);
+    expect(site.hypervisor()).to.equal(hypervisor);
+    expect(processExists(hypervisor)).to.equal(true);
+    const fresh = another();
+    await fail(fresh);
+    expect(fs.existsSync(path.join(fresh.stateDir, 'hypervisor.log'))).to.equal(true);
+    expect(fresh.hypervisor()).to.equal(undefined);
+  });
+
+  for (const [what, prepare, said] of [
+    ['is not there', (at: string) => at, /ENOENT/],
+    ['is a file', (at: string) => fs.writeFileSync(at, ''), /is no directory/],
+    ['cannot be written', (at: string) => fs.symlinkSync('/proc/sys', at), /EROFS|EACCES/],
+  ] as const) {
+    it(`does not start with a memory-dir that ${what}, which --check-config says too`, async () => {
+      const memory = path.join(site.directory, 'memory');
+      prepare(memory);
+      const options = ['--config', site.configFile, `--memory-dir=${memory}`];
+      const { status, stderr } = await site.run(...options);
+      expect(status).to.equal(1);
+      expect(stderr).to.contain(`xenferryd: command line: memory-dir = ${memory}: `).and.to.match(said);
+      expect(fs.existsSync(site.stateDir)).to.equal(false);
+      const checked = await site.run(...options, '--check-config');
+      expect(checked.status).to.equal(1);
+      expect(checked.stdout).to.contain(`error: command line: memory-dir = ${memory}: `);
+    });
+  }
+
+  it('says where it listens in one line, where its log goes to the terminal too', async () => {
+    const daemon = await site.start('--log=stderr');
+    const { stdout, stderr } = await daemon.end('SIGTERM');
+    expect(`${stdout}${stderr}`.match(/listening on/g)).to.have.length(1);
   });
 
   it('makes a password and a secret for its owner alone at its first start, says where it listens, and keeps both', async () => {

@@ -33,20 +33,27 @@ export function socketPathOf(stateDir: string): string {
   throw new XapiError('INVALID_VALUE', ['state directory', why]);
 }
 
+/** The connection to a hypervisor, and whether it was started for it. */
+export interface Attached {
+  readonly client: HypervisorClient;
+  readonly started: boolean;
+}
+
 /**
  * Attach as the daemon, starting the hypervisor where none listens. It gets a process group of its own and its output goes to
  * hypervisor.log in the state directory, so that it outlives this process.
  * @throws INTERNAL_ERROR when it cannot be started
  */
-export async function attachOrStart(init: HypervisorInit): Promise<HypervisorClient> {
+export async function attachOrStart(init: HypervisorInit): Promise<Attached> {
   const socketPath = socketPathOf(init.stateDir);
   const deadline = performance.now() + startDeadlineMs;
   let child: ChildProcess | undefined;
   for (;;) {
     try {
       const client = await connectHypervisor(socketPath, 'daemon', init.timeouts);
-      if (child?.pid !== client.pid) await discard(child);
-      return client;
+      const started = child?.pid === client.pid;
+      if (!started) await discard(child);
+      return { client, started };
     } catch (error) {
       if (!isNobodyThere(error) || performance.now() > deadline) {
         await discard(child);

@@ -24,8 +24,13 @@ import { attachOrStart, type HypervisorInit, socketPathOf } from './hypervisor-p
 export interface Simulator extends Backend {
   /** Whether every page is what the guest's seed and counts say it must be. */
   verify(handle: DomainHandle): Promise<HypervisorOps['verify']['result']>;
+<<<<<<< HEAD
   /** Let the guest of a running domain end by itself. */
   endGuest(handle: DomainHandle, how: GuestEnd): Promise<void>;
+=======
+  /** Whether this back end has started its hypervisor, at first, and so knows of each domain in it. */
+  readonly hasStartedIt: boolean;
+>>>>>>> 3a27622 (main: Take the port first, and leave nothing behind where the daemon cannot start)
   /** End the hypervisor and its domains with it; returns when the process is gone. For whoever owns the whole host. */
   quit(): Promise<void>;
 }
@@ -71,6 +76,7 @@ export async function createSimulator({
   await link.client();
   return {
     name: 'simulator',
+    hasStartedIt: link.startedFirst(),
     memory: async () => {
       const { total, used, reserved } = await call('memory', {});
       return { total, free: total - used - reserved };
@@ -109,6 +115,8 @@ export async function createSimulator({
 interface Link {
   /** The attached client; attaches anew after a loss. */
   client(): Promise<HypervisorClient>;
+  /** Whether the first that was attached to had to be started. */
+  startedFirst(): boolean;
   /** The connection's end is no loss from now on. */
   expectEnd(): void;
   close(): Promise<void>;
@@ -119,6 +127,7 @@ function createLink(init: HypervisorInit, announce: (change: Change) => void): L
   const known = new Map<string, string>();
   let current: Promise<HypervisorClient> | undefined;
   let ending = false;
+  let startedFirst: boolean | undefined;
 
   const forget = (key: string): void => {
     const uuid = known.get(key);
@@ -130,7 +139,8 @@ function createLink(init: HypervisorInit, announce: (change: Change) => void): L
     announce(domain);
   };
   const attach = async (): Promise<HypervisorClient> => {
-    const client = await attachOrStart(init);
+    const { client, started } = await attachOrStart(init);
+    startedFirst ??= started;
     client.onNotification((notification) => {
       if (notification.event === 'destroyed') forget(keyOf(notification.handle));
       else learn(notification.domain);
@@ -168,6 +178,7 @@ function createLink(init: HypervisorInit, announce: (change: Change) => void): L
     });
   return {
     client,
+    startedFirst: () => startedFirst === true,
     expectEnd: () => {
       ending = true;
     },

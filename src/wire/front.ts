@@ -12,6 +12,8 @@ import { adoptRaw, type RawSocket } from './raw-socket.js';
 
 export interface FrontDeps {
   readonly log: Log;
+  /** Connections wait for this, and nothing of them is read; for nothing where absent. */
+  readonly ready?: Promise<unknown>;
   /** See connectRaw in raw-socket; asked for each connection. */
   readonly keepAliveMs?: () => number;
   readonly onRequest: (request: http.IncomingMessage, response: http.ServerResponse) => void;
@@ -58,7 +60,7 @@ export function createFront(deps: FrontDeps): Front {
   });
   // It never listens by itself, but only from then on does it watch over slow requests and know its connections.
   web.emit('listening');
-  const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true }, (accepted) => {
+  const take = (accepted: net.Socket): void => {
     const { raw, release } = adoptRaw(accepted, deps.keepAliveMs?.());
     const toWeb = (read: Buffer) => {
       const ordinary = release(read);
@@ -73,6 +75,12 @@ export function createFront(deps: FrontDeps): Front {
         raw.destroy();
       })
       .finally(() => headless.leave(raw));
+  };
+  const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true }, async (accepted) => {
+    headless.enter(accepted);
+    await deps.ready;
+    headless.leave(accepted);
+    if (!accepted.destroyed) take(accepted);
   });
   server.maxConnections = limits.connections;
   server.on('drop', () => deps.log.debug(`connection refused: there are ${limits.connections} already`));

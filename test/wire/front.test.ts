@@ -279,6 +279,52 @@ describe('the front of the port', () => {
     await nothingOpenSince(before);
   });
 
+  it('lets those that connect wait until it is ready, channels too, and closes those that wait with itself', async () => {
+    let begin = () => undefined as unknown;
+    const served: string[] = [];
+    const other = createFront({
+      log: log.log,
+      ready: new Promise<void>((resolve) => {
+        begin = resolve;
+      }),
+      onRequest: (request, response) => {
+        served.push(request.url ?? '');
+        response.end();
+      },
+      onChannel: (head, socket) => {
+        served.push(head.uuid);
+        socket.destroy();
+      },
+    });
+    const at = { port: await other.listen(0, '127.0.0.1'), host: '127.0.0.1' };
+    const asked = [0, 1].map(() => fetch(`http://127.0.0.1:${at.port}/asked`));
+    const channel = connections.keep(net.connect(at));
+    channel.end(`PUT /services/xenops/migrate/vm/${uuid} HTTP/1.1\r\nhost: x\r\n\r\n`);
+    const gone = connections.keep(net.connect(at));
+    await once(gone, 'connect');
+    gone.resetAndDestroy();
+    // The system has taken all of them: a later one would be told of otherwise.
+    await once(connections.keep(net.connect(at)), 'connect');
+    expect(served).to.deep.equal([]);
+    begin();
+    expect((await Promise.all(asked)).map(({ status }) => status)).to.deep.equal([200, 200]);
+    await once(channel.resume(), 'close');
+    expect(served.sort()).to.deep.equal(['/asked', '/asked', uuid]);
+    await other.close();
+
+    const never = createFront({
+      log: log.log,
+      ready: new Promise<void>(() => undefined),
+      onRequest: () => undefined,
+      onChannel: () => undefined,
+    });
+    const waiting = connections.keep(net.connect(await never.listen(0, '127.0.0.1'), '127.0.0.1'));
+    waiting.on('error', () => undefined);
+    await once(waiting, 'connect');
+    await never.close();
+    await once(waiting.resume(), 'close');
+  });
+
   it('says why it cannot listen', async () => {
     const other = createFront({ log: log.log, onRequest: () => undefined, onChannel: () => undefined });
     expect(await messageOfFailure(other.listen(port, '127.0.0.1'))).to.contain(`EADDRINUSE: address already in use`);
