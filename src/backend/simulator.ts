@@ -24,13 +24,10 @@ import { attachOrStart, type HypervisorInit, socketPathOf } from './hypervisor-p
 export interface Simulator extends Backend {
   /** Whether every page is what the guest's seed and counts say it must be. */
   verify(handle: DomainHandle): Promise<HypervisorOps['verify']['result']>;
-<<<<<<< HEAD
   /** Let the guest of a running domain end by itself. */
   endGuest(handle: DomainHandle, how: GuestEnd): Promise<void>;
-=======
   /** Whether this back end has started its hypervisor, at first, and so knows of each domain in it. */
   readonly hasStartedIt: boolean;
->>>>>>> 3a27622 (main: Take the port first, and leave nothing behind where the daemon cannot start)
   /** End the hypervisor and its domains with it; returns when the process is gone. For whoever owns the whole host. */
   quit(): Promise<void>;
 }
