@@ -11,6 +11,7 @@ import type { DispatchDeps } from './base/dispatch-deps.js';
 import { messageOf, XapiError } from './base/errors.js';
 import type { Log } from './base/log.js';
 import type { Store } from './base/store.js';
+import { dumpStore } from './base/store-dump.js';
 import type { HostEngine } from './host/engine.js';
 import type { Identity } from './host/identity.js';
 import { connectHost, controlMember, joinCoordinator } from './host/remote.js';
@@ -41,6 +42,9 @@ interface OpenRole {
   readonly onRequest: FrontDeps['onRequest'];
   close(): Promise<void>;
 }
+
+/** Where the database is fetched, as at xapi. */
+const dumpPath = '/pool/xmldbdump';
 
 /** How long to wait between attempts to reach the coordinator, in milliseconds. */
 const joinPauseMs = 1_000;
@@ -150,7 +154,8 @@ async function coordinate(init: RoleInit, change: () => void): Promise<OpenRole>
       return pool.join(state, again);
     },
   });
-  return { onRequest: createHttpApi(pool.dispatch, { [xenopsPath]: rpc }), close: pool.close };
+  const dump = () => dumpStore(store, config().databasePath);
+  return { onRequest: createHttpApi(pool.dispatch, { [xenopsPath]: rpc }, { [dumpPath]: dump }), close: pool.close };
 }
 
 /** A member has no database: it serves its coordinator, and tells clients where that is. */

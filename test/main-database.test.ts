@@ -2,6 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
 import { login, type XapiSession } from '../src/cli/xapi-client.js';
+import { xeAt } from './cli/xe-harness.js';
 import { type Daemon, openSite, type Site } from './daemon.js';
 
 describe('the database of a daemon', function () {
@@ -95,5 +96,42 @@ describe('the database of a daemon', function () {
       .to.include('kept')
       .and.not.to.include('after the backup');
     expect(await again.call('host.get_all')).to.have.length(1);
+  });
+
+  it('is fetched by xe into a new file, and good again from that', async () => {
+    const first = await site.start();
+    const session = await enter(first);
+    await createNetwork(session, 'kept');
+    const file = path.join(site.directory, 'dump');
+    const xe = (name: string) =>
+      xeAt(first, ['pool-dump-database', `file-name=${name}`], {
+        XE_PASSWORD_FILE: path.join(site.stateDir, 'root-password'),
+        XE_PASSWORD: '',
+      });
+    expect(await xe(file)).to.deep.equal({ status: 0, out: '', err: '' });
+    expect(fs.statSync(file).mode & 0o777).to.equal(0o600);
+    const refused: [name: string, why: RegExp][] = [
+      [file, /^Error: \S+ cannot be written: EEXIST[^\n]*\n$/],
+      [path.join(site.directory, 'none', 'dump'), /^Error: \S+ cannot be written: ENOENT[^\n]*\n$/],
+    ];
+    const dumped = fs.readFileSync(file);
+    for (const [name, why] of refused) {
+      const { status, err } = await xe(name);
+      expect({ status, err }).to.satisfy(() => status === 1 && why.test(err), err);
+    }
+    expect(fs.readFileSync(file).equals(dumped)).to.equal(true);
+    expect(fs.readdirSync(site.stateDir).filter((name) => name.startsWith('db'))).to.deep.equal(['db']);
+    await createNetwork(session, 'after the dump');
+    await first.end('SIGTERM');
+
+    const database = path.join(site.stateDir, 'db');
+    fs.rmSync(database, { recursive: true });
+    fs.mkdirSync(database, { mode: 0o700 });
+    fs.copyFileSync(file, path.join(database, 'data.mdb'));
+    const again = await enter(await site.start());
+    const names = Object.values(await again.call<Record<string, { name_label: string }>>('network.get_all_records'));
+    expect(names.map(({ name_label }) => name_label))
+      .to.include('kept')
+      .and.not.to.include('after the dump');
   });
 });

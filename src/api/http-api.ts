@@ -10,6 +10,7 @@ import type { CallOrigin } from '../base/handlers.js';
 import { bodyLimit } from '../wire/rpc-client.js';
 import type { AnswerBody } from './answer.js';
 import { createDispatch, type Dispatch } from './dispatch.js';
+import { answerDownload, type Download } from './download.js';
 import { createJsonRpc } from './jsonrpc.js';
 import { createXmlRpc } from './xmlrpc.js';
 
@@ -22,11 +23,13 @@ const greeting = 'This is xenferry, a XenAPI toolstack. POST JSON-RPC calls to /
 
 /**
  * @param others what answers JSON-RPC on further paths: the host-level calls
+ * @param downloads files by the path at which they are fetched
  * @returns what a node:http server calls for each request
  */
 export function createHttpApi(
   deps: DispatchDeps,
   others: Readonly<Record<string, Dispatch>> = {},
+  downloads: Readonly<Record<string, Download>> = {},
 ): (request: IncomingMessage, response: ServerResponse) => void {
   const dispatch = createDispatch(deps);
   const front: Front = {
@@ -35,6 +38,7 @@ export function createHttpApi(
       Object.entries({ '/jsonrpc': dispatch, ...others }).map(([path, each]) => [path, createJsonRpc(each)]),
     ),
     other: createXmlRpc(dispatch),
+    downloads: new Map(Object.entries(downloads)),
   };
   return (request, response) => {
     if (request.httpVersion === '1.0') response.shouldKeepAlive = false;
@@ -54,10 +58,16 @@ interface Front {
   readonly byPath: ReadonlyMap<string, AnswerBody>;
   /** On every other path: XML-RPC, whose own are `/` and `/RPC2`. */
   readonly other: AnswerBody;
+  readonly downloads: ReadonlyMap<string, Download>;
 }
 
 async function route(front: Front, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const { path } = targetOf(request);
+  const { path, query } = targetOf(request);
+  const download = request.method === 'GET' ? front.downloads.get(path) : undefined;
+  if (download !== undefined) {
+    const refusal = await answerDownload(front.deps, query, download, response);
+    return refusal === undefined ? undefined : refuse(response, refusal.status, refusal.text);
+  }
   switch (request.method) {
     case 'POST':
       return await answerCall(front.byPath.get(path) ?? front.other, request, response);
@@ -100,8 +110,7 @@ async function turnAway(
   const { path, query } = targetOf(request);
   const task = query.get('task_id');
   const maySpeak = deps.coordinatorAddress() === undefined && deps.sessions.use(query.get('session_id') ?? '');
-  if (task !== null && maySpeak)
-    deps.tasks.refuse(task, new XapiError('NOT_IMPLEMENTED', [`${request.method} ${path}`]));
+  if (task !== null && maySpeak) deps.tasks.end(task, new XapiError('NOT_IMPLEMENTED', [`${request.method} ${path}`]));
   await drain(request);
   refuse(response, status, text, allow === undefined ? {} : { allow });
 }

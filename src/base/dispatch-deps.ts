@@ -59,8 +59,11 @@ export interface OpenTask extends CallTask {
 export interface Tasks {
   /** @param label the full name of the call, with its prefix */
   create(label: string, session: Ref<'session'> | undefined): OpenTask;
-  /** End as failed a task that its caller made for what is not done; fine where there is none, or it has ended. */
-  refuse(ref: string, error: XapiError): void;
+  /**
+   * End a task that its caller made for what goes on beside calls; fine where there is none, or it has ended.
+   * @param error with which it failed; it has succeeded without one
+   */
+  end(ref: string, error?: XapiError): void;
 }
 
 export interface DispatchDeps {

@@ -35,7 +35,8 @@ export const currentFormat: StoreFormat = { number: 1, upgrades: {} };
 /** Its table name is empty, which no other table's is. */
 const formatKey = ['', 'format'];
 
-const dataFile = 'data.mdb';
+/** What a database keeps its rows in, in its directory. */
+export const dataFile = 'data.mdb';
 const lockFile = 'lock.mdb';
 
 /** It holds hashes of passwords, and secrets: nobody but its owner reads it, whatever the directory allows. */

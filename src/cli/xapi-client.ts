@@ -33,7 +33,7 @@ export interface Patience {
   readonly silenceMs: number;
 }
 
-const usualPatience: Patience = { connectMs: 10_000, silenceMs: 120_000 };
+export const usualPatience: Patience = { connectMs: 10_000, silenceMs: 120_000 };
 
 /** How long the end of a session may take, in milliseconds: the server ends those that nobody uses. */
 const logoutMs = 10_000;

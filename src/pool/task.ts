@@ -122,10 +122,12 @@ export function createTasks({ db, thisHost, now, elapsed }: TaskDeps): TaskServi
 
   return {
     create: (label) => open(make({ name_label: label })),
-    refuse(ref, { code, params }) {
+    end(ref, error) {
       const task = ref as TaskRef;
       if (!driven.has(task) || db.find('task', task)?.status !== 'pending') return;
-      db.update('task', task, { progress: 1, finished: now(), error_info: [code, ...params], status: 'failure' });
+      const failure = error === undefined ? {} : { error_info: [error.code, ...error.params] };
+      const status = error === undefined ? 'success' : 'failure';
+      db.update('task', task, { progress: 1, finished: now(), ...failure, status });
       ended(task);
     },
     reopen: (ref, label) => open(make({ name_label: label }, ref)),

@@ -6,6 +6,7 @@ import http from 'node:http';
 import jayson from 'jayson/promise/index.js';
 import { within } from '../base/deadline.js';
 import { isErrorCode, messageOf, XapiError } from '../base/errors.js';
+import { limitConnecting, limitSilence } from './patience.js';
 
 /** The longest body of a call that a server of ours reads, in bytes. */
 export const bodyLimit = 300 * 1024;
@@ -110,22 +111,6 @@ export function createRpcClient(url: string, init: RpcClientInit = {}): RpcClien
     },
     close: () => agent.destroy(),
   };
-}
-
-function limitConnecting(request: http.ClientRequest, ms: number): void {
-  request.once('socket', (socket) => {
-    if (!socket.connecting) return;
-    const timer = setTimeout(() => request.destroy(new Error(`no connection within ${ms / 1000} s`)), ms);
-    const stop = () => clearTimeout(timer);
-    socket.once('connect', stop);
-    request.once('close', stop);
-  });
-}
-
-function limitSilence(request: http.ClientRequest, ms: number): void {
-  // The library ends a request of which time runs out, without a reason: ours comes first.
-  request.prependListener('timeout', () => request.emit('error', new Error(`nothing was heard for ${ms / 1000} s`)));
-  request.setTimeout(ms);
 }
 
 /** How much of an answer is looked at and quoted to say why it is none, in characters. */

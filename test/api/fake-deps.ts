@@ -49,7 +49,7 @@ export function fakeDeps(init: FakeInit = {}): FakeDeps {
     sessions: { use: (ref) => (Object.hasOwn(sessions, ref) ? sessions[ref] : undefined) },
     tasks: {
       create: (label, session) => fakeTask(taskLog, label, session),
-      refuse: (ref, error) => void taskLog.push(`refuse ${ref}: ${error.message}`),
+      end: (ref, error) => void taskLog.push(`end ${ref}: ${error?.message ?? 'done'}`),
     },
     handlers: (init.handlers ?? {}) as unknown as Handlers,
     log,

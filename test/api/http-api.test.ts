@@ -92,8 +92,8 @@ describe('the API over HTTP', () => {
     await other.send('GET', `/export?task_id=OpaqueRef:v&session_id=${rootSession}`);
     await other.close();
     expect(deps.taskLog).to.deep.equal([
-      'refuse OpaqueRef:t: NOT_IMPLEMENTED PUT /import',
-      'refuse OpaqueRef:v: NOT_IMPLEMENTED GET /export',
+      'end OpaqueRef:t: NOT_IMPLEMENTED PUT /import',
+      'end OpaqueRef:v: NOT_IMPLEMENTED GET /export',
     ]);
   });
 

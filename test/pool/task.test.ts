@@ -122,13 +122,16 @@ describe('task', () => {
     const mine = tasks.createForCaller('import', '');
     const own = tasks.create('VM.start', undefined);
     const error = new XapiError('NOT_IMPLEMENTED', ['PUT /import']);
-    for (const ref of [mine, own.ref, 'OpaqueRef:none']) tasks.refuse(ref, error);
+    for (const ref of [mine, own.ref, 'OpaqueRef:none']) tasks.end(ref, error);
     expect(f.pool.db.get('task', mine)).to.deep.include({
       ...{ status: 'failure', progress: 1, error_info: ['NOT_IMPLEMENTED', 'PUT /import'] },
     });
     expect(f.pool.db.get('task', own.ref).status).to.equal('pending');
-    tasks.refuse(mine, new XapiError('NOT_IMPLEMENTED', ['again']));
+    tasks.end(mine, new XapiError('NOT_IMPLEMENTED', ['again']));
     expect(f.pool.db.get('task', mine).error_info).to.include('PUT /import');
+    const done = tasks.createForCaller('export', '');
+    tasks.end(done);
+    expect(f.pool.db.get('task', done)).to.deep.include({ status: 'success', progress: 1, error_info: [] });
   });
 
   for (const hours of [-25, 25]) {

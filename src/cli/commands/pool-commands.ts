@@ -1,5 +1,6 @@
 /** The pool: who belongs to it, and what all of it shares. */
 import { boolParam, paramNamed } from '../command-line.js';
+import { download } from '../download.js';
 import type { Command, Context } from '../xe-command.js';
 import type { XapiRecord } from '../xe-record.js';
 import { refParam } from '../xe-selection.js';
@@ -57,12 +58,23 @@ const designate: Command = {
     context.session.call('pool.designate_new_master', await refParam(context, 'host-uuid', 'host')),
 };
 
+const dumpDatabase: Command = {
+  name: 'pool-dump-database',
+  required: ['file-name'],
+  optional: [],
+  help:
+    'Fetch the database of the pool, as it is now, into the new file file-name=. It holds the hash of the password and may hold the ' +
+    "pool's secret; docs/operations.md tells how it is restored.",
+  run: ({ session, params }) => download(session, '/pool/xmldbdump', paramNamed(params, 'file-name') as string),
+};
+
 const rotate = 'Replace the secret with which the hosts of the pool know each other.';
 
 export const poolCommands: readonly Command[] = [
   join,
   eject,
   designate,
+  dumpDatabase,
   ofPool(
     'pool-sync-database',
     'pool.sync_database',
