@@ -32,6 +32,8 @@ type HostRef = Ref<'host'>;
 interface Inquiry {
   readonly answering: readonly HostRef[];
   readonly silent: readonly HostRef[];
+  /** Hosts that answer and may yet take the VM. */
+  readonly arriving: readonly HostRef[];
   readonly copies: readonly Copy[];
   readonly departures: readonly Departure[];
   readonly arrivals: readonly Arrival[];
@@ -45,7 +47,8 @@ interface Copy {
 /**
  * Settle a VM, which the caller holds, by force.
  * @throws DOMAIN_EXISTS [vm, domid] where nothing is in doubt and a host that answers has its domain,
- *   OTHER_OPERATION_IN_PROGRESS [class, vm, operation, task] for a migration whose hosts answer and that is not in doubt
+ *   OTHER_OPERATION_IN_PROGRESS [class, vm, operation, task] for a migration whose host here answers and that is not in doubt; one
+ *   from another pool is named by its id
  */
 export async function resetPowerState(deps: PowerResetDeps, vm: VmRef): Promise<void> {
   const { db } = deps;
@@ -98,6 +101,7 @@ async function inquire({ db, members, table }: PowerResetDeps, vm: VmRef): Promi
   return {
     answering: hosts.filter((_, index) => states[index] !== undefined),
     silent: hosts.filter((_, index) => states[index] === undefined),
+    arriving: hosts.filter((_, index) => states[index]?.arriving?.includes(uuid)),
     copies: hosts.flatMap((host, index) => {
       const domain = states[index]?.domains.find((each) => each.uuid === uuid);
       return domain === undefined ? [] : [{ host, domain }];
@@ -107,13 +111,17 @@ async function inquire({ db, members, table }: PowerResetDeps, vm: VmRef): Promi
   };
 }
 
-/** What can still end by itself is not cut short: its task can be cancelled. */
+/** What can still end by itself is not cut short: its task can be cancelled, which of one from another pool is there. */
 function assertNotUnderWay(vm: VmRef, inquiry: Inquiry): void {
   const inDoubt = (host: HostRef) =>
     inquiry.copies.some((copy) => copy.host === host && copy.domain.inDoubt !== undefined);
   for (const { source, inDoubt: told, operation, task } of inquiry.departures) {
     if (told || inDoubt(source) || !inquiry.answering.includes(source)) continue;
     throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', vm, operation, task]);
+  }
+  for (const { host, id } of inquiry.arrivals) {
+    if (inDoubt(host) || !inquiry.arriving.includes(host)) continue;
+    throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', vm, 'migrate_send', id]);
   }
 }
 
