@@ -41,6 +41,7 @@ export const message = {
       async: true,
     },
     destroy_all: {
+      doc: 'Remove every message, or those that filters pick: before and after a time, of a priority.',
       params: [{ name: 'filters', type: 'map(string,string)' }],
       result: 'void',
       roles: 'pool-operator',

@@ -82,6 +82,7 @@ export function createHost(deps: HostDeps): HostService {
         memoryTotal: memory.total,
         memoryFree: memory.free,
         cpus: availableParallelism(),
+        clock: Date.now(),
         machine: { cpu, interface: describeInterface(new URL(deps.url()).hostname.replace(/^\[|\]$/g, '')) },
         domains: visible(domains),
         leaving: migrations.leaving(),

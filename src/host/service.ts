@@ -53,6 +53,8 @@ export interface HostState {
   readonly memoryTotal: number;
   readonly memoryFree: number;
   readonly cpus: number;
+  /** What its clock shows, in milliseconds since 1970. Absent from a host of an earlier version. */
+  readonly clock?: number | undefined;
   /** Absent from a host of an earlier version. */
   readonly machine?: MachineDescription | undefined;
   readonly domains: readonly {

@@ -13,6 +13,7 @@ const schema = z.object({
   memoryTotal: bytes,
   memoryFree: z.number().int(),
   cpus: z.number().int().positive(),
+  clock: z.number().optional(),
   machine: z
     .object({
       cpu: z.object({

@@ -5,6 +5,7 @@
 import type { Ref } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
 import type { Database, RecordView } from './database.js';
+import { type MessageDeps, tellInstead, withdraw } from './message.js';
 
 /** The key of other_config that says why a VM is in doubt: nobody knows yet on which of two hosts it will run. */
 export const inDoubtKey = 'xenferry:in-doubt';
@@ -16,21 +17,13 @@ export const leftBehindKey = 'xenferry:left-behind';
 const inDoubtMessage = 'VM_MIGRATION_IN_DOUBT';
 const leftBehindMessage = 'VM_COPY_LEFT_BEHIND';
 
-/** xapi's priority of what an operator must see to. */
-const priority = 2;
-
-export interface DoubtMarks {
-  readonly db: Database;
-  readonly now: () => Date;
-}
-
 /** How an operator settles a doubt about a VM. */
 export function settlingCommand(uuid: string): string {
   return `xe vm-reset-powerstate uuid=${uuid} --force`;
 }
 
 /** Mark a VM as in doubt, or say why anew. */
-export function markInDoubt(deps: DoubtMarks, vm: Ref<'VM'>, reason: string): void {
+export function markInDoubt(deps: MessageDeps, vm: Ref<'VM'>, reason: string): void {
   const { db } = deps;
   const { uuid, name_label, other_config } = db.get('VM', vm);
   if (other_config[inDoubtKey] === reason) return;
@@ -40,11 +33,11 @@ export function markInDoubt(deps: DoubtMarks, vm: Ref<'VM'>, reason: string): vo
     'It stays paused until the hosts of the migration can speak with each other again, which settles it without you.',
     `If one of them is gone for good, settle it: ${settlingCommand(uuid)}`,
   ];
-  raise(deps, inDoubtMessage, uuid, body.join(' '));
+  tellInstead(deps, inDoubtMessage, 'VM', uuid, body.join(' '));
 }
 
 /** The VM is in doubt no more; fine where it was not. */
-export function clearDoubt(deps: DoubtMarks, vm: Ref<'VM'>): void {
+export function clearDoubt(deps: MessageDeps, vm: Ref<'VM'>): void {
   const { uuid, other_config } = deps.db.get('VM', vm);
   if (other_config[inDoubtKey] === undefined) return;
   deps.db.removeFromMap('VM', vm, 'other_config', inDoubtKey);
@@ -63,13 +56,13 @@ export function putLeftBehind(db: Database, vm: Ref<'VM'>, hostUuid: string): vo
 }
 
 /** Such a copy was found. */
-export function tellLeftBehind(deps: DoubtMarks, vm: Ref<'VM'>, hostName: string): void {
+export function tellLeftBehind(deps: MessageDeps, vm: Ref<'VM'>, hostName: string): void {
   const { uuid, name_label } = deps.db.get('VM', vm);
   const body = [
     `Host ${hostName} has a copy of VM ${uuid} (${name_label}) that must not run, as the VM was given up there, or runs elsewhere.`,
     `It is paused there, in doubt. To destroy it: ${settlingCommand(uuid)}`,
   ];
-  raise(deps, leftBehindMessage, uuid, body.join(' '));
+  tellInstead(deps, leftBehindMessage, 'VM', uuid, body.join(' '));
 }
 
 /** The host has no such copy any more; fine where it had none. */
@@ -123,17 +116,4 @@ function leftBehind(db: Database, vm: Ref<'VM'>): string[] {
 function putHosts(db: Database, vm: Ref<'VM'>, hosts: readonly string[]): void {
   if (hosts.length === 0) db.removeFromMap('VM', vm, 'other_config', leftBehindKey);
   else db.putInMap('VM', vm, 'other_config', leftBehindKey, hosts.join(' '));
-}
-
-/** One message of a name for each VM; what it said before is of no use any more. */
-function raise({ db, now }: DoubtMarks, name: string, obj_uuid: string, body: string): void {
-  if (db.all('message').some(([, row]) => row.name === name && row.obj_uuid === obj_uuid && row.body === body)) return;
-  withdraw(db, name, obj_uuid);
-  db.create('message', { name, priority, cls: 'VM', obj_uuid, body, timestamp: now() });
-}
-
-function withdraw(db: Database, name: string, uuid: string): void {
-  for (const [ref, row] of db.all('message')) {
-    if (row.name === name && row.obj_uuid === uuid) db.destroy('message', ref);
-  }
 }

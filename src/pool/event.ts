@@ -130,7 +130,7 @@ export function eventOf(change: Change): EventChange {
   } as EventChange;
 }
 
-/** Two numbers of 20 digits, so that tokens sort as strings; the first counts messages, of which there are none. */
+/** Two numbers of 20 digits, so that tokens sort as strings; the first counts messages in xapi, which are rows like others here. */
 function encodeToken(generation: number): string {
   return `${'0'.repeat(20)},${String(generation).padStart(20, '0')}`;
 }

@@ -3,39 +3,56 @@ import type { Ref } from '../../idl/index.js';
 import type { GuestEnd } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
 import type { HostService } from '../host/service.js';
-import type { Database, RecordView } from './database.js';
+import type { RecordView } from './database.js';
+import { clearDoubt } from './doubt.js';
+import { hostNamed, type MessageDeps, type MessageName, tellOfVm } from './message.js';
 import { vmDomain } from './migration-plan.js';
-import { setBooted } from './power.js';
+import { setBooted, setHalted } from './power.js';
 
-export interface GuestEndDeps {
-  readonly db: Database;
+export interface GuestEndDeps extends MessageDeps {
   readonly log: Log;
-  readonly now: () => Date;
 }
+
+/** What is told of the ends that leave a VM halted. */
+const told = {
+  poweroff: ['VM_SHUTDOWN', 'was shut down by its guest'],
+  reboot: ['VM_SHUTDOWN', 'was to be rebooted by its guest, and is halted'],
+  crash: ['VM_CRASHED', 'has crashed'],
+} as const satisfies Record<GuestEnd, readonly [MessageName, what: string]>;
 
 /**
  * The domain is gone after it, or another one. A VM that cannot begin anew is halted, and so is one that has crashed.
  * @throws where the host cannot end the domain
  */
 export async function endGuest(
-  { db, log, now }: GuestEndDeps,
+  deps: GuestEndDeps,
   vm: Ref<'VM'>,
   how: GuestEnd,
+  host: Ref<'host'>,
   service: HostService,
 ): Promise<void> {
+  const { db, log, now } = deps;
   const record = db.get('VM', vm);
   const { uuid } = record;
-  const restarts = actionAfter(record, how) === 'restart';
+  const where = `on ${hostNamed(db, host)}`;
+  const isHere = () => db.find('VM', vm)?.resident_on === host;
+  const restarts = isHere() && actionAfter(record, how) === 'restart';
   log.info(`the guest of VM ${uuid} has ended: ${how}`, { restarts });
   try {
     if (restarts) {
       await service.reboot(vmDomain(db, record), false);
-      return setBooted(db, vm, now());
+      setBooted(db, vm, now());
+      return tellOfVm(deps, 'VM_REBOOTED', vm, `was rebooted by its guest ${where}`);
     }
   } catch (error) {
     log.warn(`VM ${uuid} cannot begin anew`, { error });
   }
   await service.shutdown(uuid, false);
+  if (!isHere()) return;
+  setHalted(db, vm, now());
+  clearDoubt(deps, vm);
+  const [name, what] = told[how];
+  tellOfVm(deps, name, vm, `${what} ${where}`);
 }
 
 function actionAfter(vm: RecordView<'VM'>, how: GuestEnd): 'destroy' | 'restart' {

@@ -4,6 +4,7 @@ import type { HostState } from '../host/service.js';
 import { putControlDomain } from './control-domain.js';
 import type { Database } from './database.js';
 import { cpuInfo, putCpus, putInterface } from './host-devices.js';
+import { tellOfHost } from './message.js';
 import { putPoolCpus } from './pool-cpus.js';
 
 /** The key of other_config of a host that was disabled for longer than its daemon runs. */
@@ -24,6 +25,7 @@ export async function putHost(db: Database, state: HostState, version: string, n
     cpu_info: cpuInfo(state),
     software_version: softwareVersion(state, version),
   };
+  tellOfFeatures(db, host, said.cpu_info.flags, now);
   db.update('host', host, { ...said, enabled });
   putMetrics(db, host, state, now);
   putCpus(db, host, state);
@@ -31,6 +33,20 @@ export async function putHost(db: Database, state: HostState, version: string, n
   putControlDomain(db, host, state, now);
   await putInterface(db, host, state, now);
   return host;
+}
+
+/** Tell of features of the CPUs that have come or gone since the host's daemon last started; VMs may not go everywhere any more. */
+function tellOfFeatures(db: Database, host: Ref<'host'>, flags: string | undefined, time: Date): void {
+  const [before, after] = [db.get('host', host).cpu_info.flags, flags].map((text) => (text ?? '').split(' '));
+  const missing = (from: readonly string[] = [], of: readonly string[] = []) =>
+    from.filter((flag) => !of.includes(flag));
+  const [gone, come] = [missing(before, after), missing(after, before)];
+  if (before?.join() === '') return;
+  const deps = { db, now: () => time };
+  if (gone.length > 0)
+    tellOfHost(deps, 'HOST_CPU_FEATURES_DOWN', host, `has lost features of its CPUs: ${gone.join(' ')}`);
+  else if (come.length > 0)
+    tellOfHost(deps, 'HOST_CPU_FEATURES_UP', host, `has new features of its CPUs: ${come.join(' ')}`);
 }
 
 /** The host answers: it is live, and has so much memory. */

@@ -5,10 +5,10 @@ import { messageOf, toXapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { HostStorage } from '../host/storage.js';
 import type { Database } from './database.js';
+import { type MessageDeps, tellOfHost } from './message.js';
 import { fileType } from './storage-operations.js';
 
-export interface LocalStorageDeps {
-  readonly db: Database;
+export interface LocalStorageDeps extends MessageDeps {
   readonly log: Log;
 }
 
@@ -72,8 +72,9 @@ async function createLocal(db: Database, host: Ref<'host'>, storage: HostStorage
 }
 
 /** An SR whose directory is gone is attached no more; of a host that does not answer nothing is known. */
-async function look({ db, log }: LocalStorageDeps, pbd: Ref<'PBD'>, storage: HostStorage): Promise<void> {
-  const { SR, currently_attached } = db.get('PBD', pbd);
+async function look(deps: LocalStorageDeps, pbd: Ref<'PBD'>, storage: HostStorage): Promise<void> {
+  const { db, log } = deps;
+  const { SR, host, currently_attached } = db.get('PBD', pbd);
   if (!currently_attached) return;
   const { uuid, name_label } = db.get('SR', SR);
   try {
@@ -83,5 +84,6 @@ async function look({ db, log }: LocalStorageDeps, pbd: Ref<'PBD'>, storage: Hos
     if (toXapiError(error).code !== 'SR_BACKEND_FAILURE') throw error;
     log.warn(`SR ${name_label} (${uuid}) is not there: ${messageOf(error)}`);
     db.update('PBD', pbd, { currently_attached: false });
+    tellOfHost(deps, 'PBD_PLUG_FAILED_ON_SERVER_START', host, `does not have its SR ${name_label} (${uuid}) any more`);
   }
 }

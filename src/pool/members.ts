@@ -27,12 +27,14 @@ export interface MembersDeps extends ResidenceDeps {
   readonly connect: (url: string) => HostService;
   /** Members by their hosts' uuids. */
   readonly table: Table<Member>;
+  /** Called with what each host says of itself, as it comes. */
+  readonly onState: (host: Ref<'host'>, state: HostState) => void;
   /** Called with every event that is not about a domain. */
   readonly onEvent: (event: HostEvent) => void;
   /** Called when a host answers for the first time, and again whenever it was lost in between. */
   readonly onConnected: (host: Ref<'host'>, service: HostService) => Promise<void>;
   /** The guest of a VM on a host has ended by itself: bring about what its record says. */
-  readonly onGuestEnd: (vm: Ref<'VM'>, how: GuestEnd, service: HostService) => Promise<void>;
+  readonly onGuestEnd: (vm: Ref<'VM'>, how: GuestEnd, host: Ref<'host'>, service: HostService) => Promise<void>;
   /** A host has started: make what it needs, before it is followed. */
   readonly onJoined: (host: Ref<'host'>, service: HostService) => Promise<void>;
   /** Milliseconds to wait after so many failures in a row. */
@@ -134,7 +136,7 @@ export function createMembers(deps: MembersDeps): Members {
       const first = await state(host);
       const uuid = db.find('VM', vm)?.uuid;
       const ended = first.domains.find((domain) => domain.uuid === uuid && domain.state === 'shutdown');
-      if (ended !== undefined) await deps.onGuestEnd(vm, howEnded(ended), find(host).service);
+      if (ended !== undefined) await deps.onGuestEnd(vm, howEnded(ended), host, find(host).service);
       const now = ended === undefined ? first : await state(host);
       if (db.find('VM', vm) !== undefined) settle(deps, vm, host, now);
     },
@@ -275,14 +277,21 @@ async function look(deps: MembersDeps, host: Ref<'host'>, service: HostService):
     const readAt = deps.db.generation();
     const state = await readState(deps.db, host, service);
     putMetrics(deps.db, host, state, deps.now());
+    deps.onState(host, state);
     const found = reconcile(deps, host, state, readAt);
-    await act(deps, state, service, found);
+    await act(deps, host, state, service, found);
     if (!found.stale) return;
     await pause(10, undefined, { ref: false });
   }
 }
 
-async function act(deps: MembersDeps, state: HostState, service: HostService, found: Findings): Promise<void> {
+async function act(
+  deps: MembersDeps,
+  host: Ref<'host'>,
+  state: HostState,
+  service: HostService,
+  found: Findings,
+): Promise<void> {
   for (const [uuid, reason] of found.doubles) {
     deps.log.error(`VM ${uuid} is on host ${state.name} where it is not meant to be: it is paused there, in doubt`, {
       reason,
@@ -296,7 +305,9 @@ async function act(deps: MembersDeps, state: HostState, service: HostService, fo
     });
   }
   for (const [vm, how] of found.ended) {
-    await deps.onGuestEnd(vm, how, service).catch((error: unknown) => deps.log.warn(`VM ${vm} lingers`, { error }));
+    await deps
+      .onGuestEnd(vm, how, host, service)
+      .catch((error: unknown) => deps.log.warn(`VM ${vm} lingers`, { error }));
   }
 }
 

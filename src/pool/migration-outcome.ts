@@ -7,6 +7,7 @@ import type { Log } from '../base/log.js';
 import type { CompressionReport, CopyFigures, MigrationOutcome, MigrationReport, WireError } from '../host/service.js';
 import { clearDoubt, markInDoubt, settlingCommand } from './doubt.js';
 import type { ForwardDeps } from './forward.js';
+import { hostNamed, tellOfVm } from './message.js';
 import type { Departure, MigrationTable } from './migration-table.js';
 import { removeVm, setHalted, setResident } from './power.js';
 
@@ -124,7 +125,15 @@ async function arrive(deps: OutcomeDeps, row: Departure): Promise<void> {
   const { resident_on, domid } = deps.db.get('VM', row.vm);
   const known = resident_on === row.destination && row.destination !== row.source ? domid : -1;
   setResident(deps.db, row.vm, { host: row.destination, powerState, domid: known }, deps.now());
+  tellOfMigration(deps, row);
   await settle(deps, row, row.destination);
+}
+
+/** Tell that a VM has migrated within the pool. */
+export function tellOfMigration(deps: OutcomeDeps, { vm, source, destination }: Departure): void {
+  if (destination === undefined) return;
+  const way = `from ${hostNamed(deps.db, source)} to ${hostNamed(deps.db, destination)}`;
+  tellOfVm(deps, 'VM_MIGRATED', vm, `has migrated ${way}`);
 }
 
 /**

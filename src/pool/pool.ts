@@ -21,6 +21,7 @@ import { vdiHandlers } from './classes/vdi.js';
 import { vgpuHandlers } from './classes/vgpu.js';
 import { vifHandlers } from './classes/vif.js';
 import { vmHandlers } from './classes/vm.js';
+import { createClockWatch } from './clock-skew.js';
 import { clearRows, type Database, openDatabase } from './database.js';
 import { assertNotDeparting, withoutDeparting } from './departing-vm.js';
 import { createEvents } from './event.js';
@@ -107,6 +108,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
       vmMigrate.arrived(vm);
       vmReceive.arrived(vm);
     },
+    onState: createClockWatch(common),
     onEvent(event: HostEvent) {
       if (table.tell(event)) return;
       report(vmMigrate.lateEvent(event));
@@ -118,7 +120,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
       await vmMigrate.catchUp(host, service);
       await vmReceive.catchUp(host);
     },
-    onGuestEnd: (vm, how, service) => endGuest(common, vm, how, service),
+    onGuestEnd: (vm, how, host, service) => endGuest(common, vm, how, host, service),
     onJoined: (host, service) => provideLocalStorage(common, host, service.storage),
     ...(deps.retryAfter === undefined ? {} : { retryAfter: deps.retryAfter }),
   });

@@ -8,6 +8,7 @@ import type { Log } from '../base/log.js';
 import type { HostState } from '../host/service.js';
 import type { Database, RecordView } from './database.js';
 import { clearDoubt, clearLeftBehind, isLeftBehind, markInDoubt, putLeftBehind, tellLeftBehind } from './doubt.js';
+import { hostNamed, tellOfVm } from './message.js';
 import type { Way } from './migration-table.js';
 import { setHalted, setResident, setSuspended } from './power.js';
 
@@ -149,5 +150,8 @@ function followMigration(
 function lost(deps: ResidenceDeps, ref: Ref<'VM'>, vm: RecordView<'VM'>, host: Ref<'host'>, state: HostState): void {
   settle(deps, ref, host, state);
   const became = deps.db.get('VM', ref).power_state.toLowerCase();
+  const where = hostNamed(deps.db, host);
+  if (became === 'suspended') tellOfVm(deps, 'VM_SUSPENDED', ref, `was suspended on ${where}`);
+  else tellOfVm(deps, 'VM_CRASHED', ref, `is gone from ${where} without having been shut down`);
   deps.log.warn(`the domain of VM ${vm.uuid} is gone from host ${state.name}: the VM is ${became}`);
 }

@@ -24,6 +24,7 @@ import {
   figuresOf,
   type OutcomeDeps,
   showReport,
+  tellOfMigration,
 } from './migration-outcome.js';
 import { type MigrationPlan, planMigrateSend, planPoolMigrate, type SendCall } from './migration-plan.js';
 import type { Departure, Waiter } from './migration-table.js';
@@ -106,6 +107,7 @@ export function createVmMigrate(deps: VmMigrateDeps): VmMigrate {
       const row = table.departures().find((each) => each.vm === vm && each.inDoubt);
       if (row === undefined) return;
       clearDoubt(deps, vm);
+      tellOfMigration(deps, row);
       table.remove(row.id).catch((error: unknown) => deps.log.error(`migration ${row.id} is not forgotten`, { error }));
     },
   };

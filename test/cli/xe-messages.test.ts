@@ -15,6 +15,11 @@ const rows: [args: string, calls: Call[], out?: string][] = [
   ['vm-resume uuid=vm-2 on=two --force', [['Async.VM.resume_on', made, 'OpaqueRef:h2', false, true]]],
   ['vm-reboot vm=web', [['Async.VM.clean_reboot', 'OpaqueRef:v1']]],
   ['vm-reboot vm=web force=true', [['Async.VM.hard_reboot', 'OpaqueRef:v1']]],
+  ['message-destroy-all', [['message.destroy_all', {}]]],
+  [
+    'message-destroy-all priority=5 before=20260101T00:00:00Z',
+    [['message.destroy_all', { before: '20260101T00:00:00Z', priority: '5' }]],
+  ],
   ['vm-reset-powerstate vm=web --force', [['VM.power_state_reset', 'OpaqueRef:v1']]],
   ['vm-clone vm=template new-name-label=new', [['Async.VM.clone', 'OpaqueRef:t1', 'new']], 'vm-2\n'],
   [
@@ -214,6 +219,7 @@ const refused: [args: string, message: string][] = [
   ],
   ['sr-create name-label=n type=file', 'A local SR belongs to one host of the pool: host-uuid= names it'],
   ['vbd-create vm-uuid=vm-1 device=0', 'A disk needs vdi-uuid=; only a CD or floppy drive can be empty'],
+  ['message-destroy', 'No message is named: give uuid= or uuids='],
   ['message-create name=n priority=1 body=b', 'Nothing is named: give vm-uuid=, host-uuid=, sr-uuid= or pool-uuid='],
   ['event-wait class=cat', "There is no class 'cat'"],
 ];

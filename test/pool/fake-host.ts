@@ -35,6 +35,8 @@ export interface FakeHost {
   readonly arriving: string[];
   /** VMs that it has sent, of which it knows no outcome. */
   readonly leaving: string[];
+  /** What its clock shows, in milliseconds since 1970. */
+  clock: () => number;
   /** How often it was asked for its state. */
   looks: number;
   reachable: boolean;
@@ -209,6 +211,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     machine,
     arriving: [],
     leaving: [],
+    clock: () => Date.now(),
     looks: 0,
     reachable: true,
     memoryFree: 8 * gib,
@@ -235,6 +238,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       memoryTotal: 16 * gib,
       memoryFree: host.memoryFree,
       cpus: 4,
+      clock: host.clock(),
       machine,
       domains: [...domains].map(([vm, domain]) => ({ uuid: vm, ...domain })),
       arriving: [...host.arriving],

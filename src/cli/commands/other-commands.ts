@@ -1,7 +1,7 @@
 /** Tasks, messages, and the own password. */
 import { paramNamed } from '../command-line.js';
 import type { Command } from '../xe-command.js';
-import { onUuid, sending } from '../xe-selection.js';
+import { onUuid } from '../xe-selection.js';
 import { parseCount } from '../xe-value.js';
 
 const cancelTask = onUuid({
@@ -38,6 +38,35 @@ const createMessage: Command = {
   },
 };
 
+const destroyMessages: Command = {
+  name: 'message-destroy',
+  required: [],
+  optional: ['uuid', 'uuids'],
+  help: 'Remove the message with uuid=, or those with uuids=, which commas join.',
+  async run({ session, params }) {
+    const [uuid, uuids] = ['uuid', 'uuids'].map((name) => paramNamed(params, name));
+    const named = [...(uuid === undefined ? [] : [uuid]), ...(uuids?.split(',') ?? [])];
+    if (named.length === 0) throw new Error('No message is named: give uuid= or uuids=');
+    const messages: string[] = [];
+    for (const each of named) messages.push(await session.call<string>('message.get_by_uuid', each));
+    await session.call('message.destroy_many', messages);
+  },
+};
+
+const destroyAllMessages: Command = {
+  name: 'message-destroy-all',
+  required: [],
+  optional: ['before', 'after', 'priority'],
+  help: 'Remove every message, or those before= or after= a time, as 2026-11-23T10:00:00Z, or of a priority=.',
+  async run({ session, params }) {
+    const filters = ['before', 'after', 'priority'].flatMap((name) => {
+      const value = paramNamed(params, name);
+      return value === undefined ? [] : [[name, value]];
+    });
+    await session.call('message.destroy_all', Object.fromEntries(filters));
+  },
+};
+
 const changePassword: Command = {
   name: 'user-password-change',
   required: ['new'],
@@ -50,6 +79,7 @@ const changePassword: Command = {
 export const otherCommands: readonly Command[] = [
   cancelTask,
   createMessage,
-  sending('message-destroy', 'message.destroy', 'Remove a message.'),
+  destroyMessages,
+  destroyAllMessages,
   changePassword,
 ];

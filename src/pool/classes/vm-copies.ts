@@ -2,6 +2,7 @@
 import type { ClassHandlers } from '../../base/handlers.js';
 import { assertAllowed, withVm } from '../allowed-operations.js';
 import type { HandlerDeps } from '../handler-deps.js';
+import { tellOfVm } from '../message.js';
 import { makeDisks } from '../provision.js';
 import { duplicateVm } from '../vm-clone.js';
 import { createVm } from '../vm-create.js';
@@ -17,7 +18,11 @@ export function vmCopyHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, Cop
       await db.saved();
       return ref;
     },
-    clone: ({ task }, vm, name) => withVm(db, vm, 'clone', task.ref, () => duplicateVm(deps, task, vm, name, 'beside')),
+    async clone({ task }, vm, name) {
+      const clone = await withVm(db, vm, 'clone', task.ref, () => duplicateVm(deps, task, vm, name, 'beside'));
+      tellOfVm(deps, 'VM_CLONED', vm, `was cloned as ${name} (${db.get('VM', clone).uuid})`);
+      return clone;
+    },
     copy: ({ task }, vm, name, sr) => withVm(db, vm, 'copy', task.ref, () => duplicateVm(deps, task, vm, name, { sr })),
     async provision({ task }, vm) {
       await withVm(db, vm, 'provision', task.ref, async () => {

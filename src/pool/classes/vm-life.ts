@@ -8,6 +8,7 @@ import { cutShort } from '../cut-short.js';
 import { vbdRefusal } from '../device-operations.js';
 import { assertCanTake, assertReachesDevices, chooseHost, hostOf } from '../forward.js';
 import type { HandlerDeps } from '../handler-deps.js';
+import { hostNamed, type MessageName, tellOfVm } from '../message.js';
 import { vmDomain } from '../migration-plan.js';
 import { removeVm, setBooted, setHalted } from '../power.js';
 import { resetPowerState } from '../power-reset.js';
@@ -32,6 +33,22 @@ type LifeMessage =
   | 'power_state_reset'
   | 'destroy';
 
+/** What is told of an operation that was done. */
+const told: Partial<Record<VmOperation, readonly [MessageName, what: string]>> = {
+  start: ['VM_STARTED', 'was started'],
+  start_on: ['VM_STARTED', 'was started'],
+  pause: ['VM_PAUSED', 'was paused'],
+  unpause: ['VM_UNPAUSED', 'goes on after a pause'],
+  suspend: ['VM_SUSPENDED', 'was suspended'],
+  resume: ['VM_RESUMED', 'was resumed'],
+  resume_on: ['VM_RESUMED', 'was resumed'],
+  clean_shutdown: ['VM_SHUTDOWN', 'was shut down'],
+  hard_shutdown: ['VM_SHUTDOWN', 'was shut down by force'],
+  shutdown: ['VM_SHUTDOWN', 'was shut down'],
+  clean_reboot: ['VM_REBOOTED', 'was rebooted'],
+  hard_reboot: ['VM_REBOOTED', 'was rebooted by force'],
+};
+
 export function vmLifeHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, LifeMessage> {
   const { db } = deps;
   /** Hold a VM for an operation; what it did is durable when it is answered. */
@@ -42,6 +59,7 @@ export function vmLifeHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, Lif
     run: () => Promise<void>,
   ): Promise<void> => {
     await withVm(db, vm, operation, task.ref, run);
+    tellOf(deps, vm, operation);
     await db.saved();
   };
   return {
@@ -91,6 +109,13 @@ export function vmLifeHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, Lif
         removeVm(db, vm);
       }),
   };
+}
+
+function tellOf(deps: HandlerDeps, vm: VmRef, operation: VmOperation): void {
+  const [name, what] = told[operation] ?? [];
+  const host = deps.db.find('VM', vm)?.resident_on ?? nullRef;
+  if (name !== undefined)
+    tellOfVm(deps, name, vm, host === nullRef ? `${what}` : `${what} on ${hostNamed(deps.db, host)}`);
 }
 
 /** Start a VM that the caller holds. */
