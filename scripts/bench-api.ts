@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { nullLog } from '../src/base/log.js';
 import { openStore } from '../src/base/store.js';
 import { type Database, openDatabase } from '../src/pool/database.js';
 import { type Client, openClient, startDaemon, startEcho } from './bench-servers.js';
@@ -151,7 +152,7 @@ async function measureIn(
 /** A database with so many halted VMs, each with an interface, as a daemon would have written it. */
 async function fill(path: string, vms: number): Promise<void> {
   const store = openStore(path);
-  const db: Database = await openDatabase(store);
+  const db: Database = await openDatabase(store, nullLog);
   const network = db.create('network', { name_label: 'bench', bridge: 'xapi0' });
   for (let i = 0; i < vms; i++) {
     const VM = db.create('VM', {

@@ -1,9 +1,10 @@
 /**
  * How the daemon ends: in order on the first SIGTERM or SIGINT, within a bounded time; at once on the second; at once, too, on an
- * error that nobody has caught, after which nothing that it knows can be trusted. What is not done by then is in the journal,
+ * error that nobody has caught, after which nothing that it knows can be trusted, and where its database has failed. What is not done by then is in the journal,
  * and the next start does it.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from './base/errors.js';
 import type { RootLog } from './base/log.js';
 
 export interface EndingInit {
@@ -23,6 +24,8 @@ export interface Ending {
   onSignal(signal: string): void;
   /** Ends the daemon with status 1, and its stack in the log. */
   onUncaught(error: unknown): void;
+  /** The same where the database has failed, after which nothing can be made durable. */
+  onStoreFailed(error: unknown): void;
 }
 
 /** So long the last lines of the log may take to be written. */
@@ -33,6 +36,14 @@ export function createEnding({ log, close, timeoutMs, killHelpers, exit }: Endin
   const leave = async (status: number): Promise<void> => {
     await Promise.race([log.close(), delay(lastLinesMs)]);
     exit(status);
+  };
+  const fail = (what: string, error: unknown): void => {
+    isEnding = true;
+    log.error(`${what}: the daemon ends`, { err: error });
+    // The log may be on a disk that cannot be written.
+    process.stderr.write(`xenferryd: ${what}: ${messageOf(error)}\n`);
+    killHelpers();
+    void leave(1);
   };
   const stop = async (): Promise<number> => {
     const limitMs = timeoutMs();
@@ -62,11 +73,7 @@ export function createEnding({ log, close, timeoutMs, killHelpers, exit }: Endin
       isEnding = true;
       void stop().then(leave);
     },
-    onUncaught(error) {
-      isEnding = true;
-      log.error('an error that nobody has caught: the daemon ends', { err: error });
-      killHelpers();
-      void leave(1);
-    },
+    onUncaught: (error) => fail('an error that nobody has caught', error),
+    onStoreFailed: (error) => fail('the database cannot be written any more', error),
   };
 }

@@ -11,7 +11,7 @@ import { optionsHelp, readCommandLine } from './base/config-command-line.js';
 import { isEveryAddress } from './base/config-keys.js';
 import { namedProblems } from './base/config-named.js';
 import { checkConfig, describeChange, reloadConfig } from './base/config-report.js';
-import { messageOf } from './base/errors.js';
+import { messageOf, XapiError } from './base/errors.js';
 import { compileInForeground } from './base/exit-hang.js';
 import { helperMark } from './base/helper-process.js';
 import { directoryKeyOf, takeLock } from './base/lock.js';
@@ -19,7 +19,7 @@ import { createLog, type RootLog } from './base/log.js';
 import { readTextFile, writeTextFile } from './base/named-file.js';
 import { writeOutput } from './base/output.js';
 import { openStore } from './base/store.js';
-import { backupDatabase } from './base/store-format.js';
+import { backupDatabase, currentFormat } from './base/store-format.js';
 import { ownVersion } from './base/version.js';
 import { createEnding } from './ending.js';
 import { openHostEngine } from './host/engine.js';
@@ -69,7 +69,7 @@ async function main(argv: readonly string[]): Promise<void> {
     loaded = reload(loaded, () => reloadConfig(loaded, commandLine), log);
     starting?.then((daemon) => daemon.reload()).catch((error: unknown) => log.error('reload', { err: error }));
   });
-  starting = start(() => loaded, log).catch((error: unknown) => {
+  starting = start(() => loaded, log, ending.onStoreFailed).catch((error: unknown) => {
     if (made !== undefined) removeEmpty(loaded.config.stateDir, made);
     throw error;
   });
@@ -102,7 +102,11 @@ function reload(current: LoadedConfig, read: () => ReturnType<typeof reloadConfi
   }
 }
 
-async function start(loaded: () => LoadedConfig, log: RootLog): Promise<Daemon> {
+async function start(
+  loaded: () => LoadedConfig,
+  log: RootLog,
+  onStoreFailed: (error: unknown) => void,
+): Promise<Daemon> {
   const config = (): Config => loaded().config;
   const { stateDir, listenAddress, address, coordinator, hostName, pidfile } = config();
   if (!(await takeLock('daemon', directoryKeyOf(stateDir)))) {
@@ -112,7 +116,7 @@ async function start(loaded: () => LoadedConfig, log: RootLog): Promise<Daemon> 
   if (pidfile !== '') keepPidfile(pidfile);
   if (!isLoopback(listenAddress)) warnOfListening(listenAddress, log);
   const url = `http://${address.includes(':') ? `[${address}]` : address}:${door.port}`;
-  const store = openStore(config().databasePath);
+  const store = openStore(config().databasePath, currentFormat, onStoreFailed);
   const identity = await openIdentity({ store, coordinator, secretFile: config().poolSecretFile, log });
   const backend = await createSimulator({
     stateDir,
@@ -233,4 +237,10 @@ function fail(message: string): never {
   process.exit(1);
 }
 
-main(process.argv.slice(2)).catch((error: unknown) => fail(messageOf(error)));
+/** What the parameters of a XenAPI error have no room for is said as well. */
+function explained(error: unknown): string {
+  const cause = error instanceof XapiError && typeof error.cause === 'string' ? `: ${error.cause}` : '';
+  return messageOf(error) + cause;
+}
+
+main(process.argv.slice(2)).catch((error: unknown) => fail(explained(error)));

@@ -42,14 +42,21 @@ export interface Site {
   close(): Promise<void>;
 }
 
-/**
- * A place for one daemon; `close` ends whatever of it still runs.
- * @param nodeArgs what Node is given before the program
- * @param environment variables for the daemon beyond our own
- */
-export function openSite({ nodeArgs = [] as readonly string[], environment = {} } = {}): Site {
+export interface SiteInit {
+  /** What Node is given before the program. */
+  readonly nodeArgs?: readonly string[];
+  /** Variables for the daemon beyond our own. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** What the daemon is started with. */
+  readonly prefix?: () => readonly string[];
+  /** Where its state directory is made; beside the configuration where absent. */
+  readonly stateParent?: string;
+}
+
+/** A place for one daemon; `close` ends whatever of it still runs. */
+export function openSite({ nodeArgs = [], environment = {}, prefix = () => [], stateParent }: SiteInit = {}): Site {
   const directory = fs.mkdtempSync(path.join(tmpdir(), 'xenferry-daemon-'));
-  const stateDir = path.join(directory, 'state');
+  const stateDir = path.join(stateParent ?? directory, 'state');
   const configFile = path.join(directory, 'xenopsd.conf');
   const logFile = path.join(directory, 'log');
   const children: ChildProcess[] = [];
@@ -59,7 +66,8 @@ export function openSite({ nodeArgs = [] as readonly string[], environment = {} 
   };
   const launch = (args: readonly string[]): ChildProcess => {
     const env = { ...process.env, ...environment };
-    const child = spawn(process.execPath, [...nodeArgs, program, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const [command = '', ...rest] = [...prefix(), process.execPath, ...nodeArgs, program, ...args];
+    const child = spawn(command, rest, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     children.push(child);
     return child;
   };

@@ -56,11 +56,16 @@ describe('the end of the daemon', () => {
     expect(log.messages('error')).to.deep.equal(['stopped, not in order']);
   });
 
-  it('comes with status 1, and the stack in the log, on an error that nobody has caught', async () => {
-    const { status, killed, log } = await endBy(({ onUncaught }) => onUncaught(new Error('a mistake')));
-    expect({ status, killed }).to.deep.equal({ status: 1, killed: 1 });
-    expect(log.messages('error')).to.deep.equal(['an error that nobody has caught: the daemon ends']);
-  });
+  for (const [how, act, said] of [
+    ['on an error that nobody has caught', 'onUncaught', 'an error that nobody has caught'],
+    ['where the database has failed', 'onStoreFailed', 'the database cannot be written any more'],
+  ] as const) {
+    it(`comes with status 1, and the stack in the log, ${how}`, async () => {
+      const { status, killed, log } = await endBy((ending) => ending[act](new Error('a mistake')));
+      expect({ status, killed }).to.deep.equal({ status: 1, killed: 1 });
+      expect(log.messages('error')).to.deep.equal([`${said}: the daemon ends`]);
+    });
+  }
 });
 
 describe('a daemon that is to end', function () {

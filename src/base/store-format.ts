@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { open, type RootDatabase } from 'lmdb';
 import { messageOf, XapiError } from './errors.js';
+import { assertRoomToBegin, type Extent, keepRoom, provideLockFile, type Room } from './store-room.js';
 
 /** A key is the name of a table and the id of a row. */
 export type StoreDatabase = RootDatabase<unknown, string[]>;
@@ -42,25 +43,36 @@ const lockFile = 'lock.mdb';
 /** It holds hashes of passwords, and secrets: nobody but its owner reads it, whatever the directory allows. */
 const ownersAlone = 0o600;
 
+export interface OpenDatabase {
+  readonly database: StoreDatabase;
+  /** Without room that was taken from it nothing may be written to the database. */
+  readonly room: Room;
+}
+
 /**
  * Open a database, which is made if need be, and bring it to the format.
  * @throws XapiError INTERNAL_ERROR, with the path and what to do, for a damaged database, one whose format is not known, and one
- *   that cannot be opened
+ *   that cannot be opened; OUT_OF_SPACE [path] where its disk is full
  */
-export function openInFormat(path: string, format: StoreFormat): StoreDatabase {
+export function openInFormat(path: string, format: StoreFormat): OpenDatabase {
   makeDirectory(path);
+  assertAccessible(path);
+  provideFiles(path);
   const found = examine(path);
   if (found !== undefined) assertKnown(path, found, format);
   if (found !== undefined && found < format.number) keepCopy(path, found);
   const database = openDatabase(path);
-  if (found === format.number) return database;
+  const room = keepRoom(path, join(path, dataFile), () => database.getStats() as Extent);
+  if (found === format.number) return { database, room };
   try {
+    room.takeForAll();
     database.transactionSync(() => {
       for (let from = found ?? format.number; from < format.number; from++) format.upgrades[from]?.(rowsOf(database));
       database.putSync(formatKey, format.number);
     });
-    return database;
+    return { database, room };
   } catch (error) {
+    if (error instanceof XapiError && error.code === 'OUT_OF_SPACE') throw error;
     const what = `cannot be brought from format ${found} to ${format.number}: ${messageOf(error)}.`;
     throw unusable(path, what, 'It is as it was: run the version that wrote it.', error);
   }
@@ -72,7 +84,10 @@ export function openInFormat(path: string, format: StoreFormat): StoreDatabase {
  * @throws XapiError INTERNAL_ERROR that says what cannot be read or written, and why
  */
 export async function backupDatabase(path: string, to: string): Promise<void> {
-  if (examine(path) === undefined) throw unusable(path, 'is not there.', 'Set the database-path of the daemon.');
+  assertAccessible(path);
+  if (dataSize(path) === undefined) throw unusable(path, 'is not there.', 'Set the database-path of the daemon.');
+  provideFiles(path);
+  examine(path);
   const database = open<unknown, string[]>({ path, noSubdir: false, readOnly: true });
   try {
     await copyDatabase(database, to);
@@ -105,6 +120,16 @@ function openDatabase(path: string): StoreDatabase {
   }
 }
 
+/** What LMDB would otherwise make itself, and end the process where the disk has no room for it. */
+function provideFiles(path: string): void {
+  try {
+    provideLockFile(path, lockFile);
+    if (dataSize(path) === undefined) assertRoomToBegin(path);
+  } catch (error) {
+    throw error instanceof XapiError ? error : cannotOpen(path, error);
+  }
+}
+
 function makeDirectory(path: string): void {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
@@ -133,7 +158,6 @@ function assertAccessible(path: string): void {
  * @returns its format; undefined where there is no database
  */
 function examine(path: string): number | undefined {
-  assertAccessible(path);
   const bytes = dataSize(path);
   if (bytes === undefined) return undefined;
   const program = fileURLToPath(new URL('./store-examiner.js', import.meta.url));

@@ -48,6 +48,7 @@ const descriptions: Readonly<Record<string, string>> = {
   NO_HOSTS_AVAILABLE: 'No host can take the VM.',
   OPERATION_NOT_ALLOWED: 'The operation is not allowed now.',
   OTHER_OPERATION_IN_PROGRESS: 'Another operation on the object is under way.',
+  OUT_OF_SPACE: 'The disk of the database is full. Make space, and try again.',
   PBD_EXISTS: 'The SR is connected to the host already.',
   PIF_HAS_NO_NETWORK_CONFIGURATION: 'The interface has no IP configuration.',
   RBAC_PERMISSION_DENIED: 'The role of this session does not allow it.',

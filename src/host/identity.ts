@@ -119,18 +119,29 @@ export async function poolSecret(path: string, make: boolean): Promise<string> {
     }
   }
   const secret = newSecret();
-  await writeFile(path, `${secret}\n`, { mode: 0o600, flag: 'wx' });
+  await replaceFile(path, secret);
   return secret;
+}
+
+/** Write the file as a whole or, as where its disk is full, not at all. */
+async function replaceFile(path: string, secret: string): Promise<void> {
+  const fresh = `${path}.new`;
+  try {
+    await rm(fresh, { force: true });
+    await writeFile(fresh, `${secret}\n`, { mode: 0o600, flag: 'wx' });
+    await rename(fresh, path);
+  } catch (error) {
+    await rm(fresh, { force: true }).catch(() => undefined);
+    throw new Error(`pool-secret-file ${path}: ${messageOf(error)}`, { cause: error });
+  }
 }
 
 /** Hosts that are configured later read the file, so it follows, where it has this pool's secret and can be written. */
 async function renewFile(path: string, old: string, secret: string, log: Log): Promise<void> {
   try {
     if (readTextFile(path).trim() !== old) return;
-    await rm(`${path}.new`, { force: true });
-    await writeFile(`${path}.new`, `${secret}\n`, { mode: 0o600, flag: 'wx' });
-    await rename(`${path}.new`, path);
+    await replaceFile(path, secret);
   } catch (error) {
-    log.warn(`pool-secret-file ${path} keeps the old secret: ${messageOf(error)}`);
+    log.warn(`the old secret stays in its file: ${messageOf(error)}`);
   }
 }

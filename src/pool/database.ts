@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { type ClassName, classes, type RecordOf, type Ref } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
 import type { Store } from '../base/store.js';
 import { recordWithDefaults } from '../base/value.js';
 import { type Change, type ChangeListener, createRows, type Fields, type Row, type Rows } from './rows.js';
@@ -58,12 +59,12 @@ export interface Database {
   changes(since: number, wanted: (cls: ClassName) => boolean): Change[];
   /** Called at once with each row that is added, changed or removed. @returns stops it */
   onChange(listener: ChangeListener): () => void;
-  /** Resolves when everything written so far is in the store. @throws INTERNAL_ERROR where the store failed */
+  /** Resolves when everything written so far is in the store. @throws OUT_OF_SPACE [path]; INTERNAL_ERROR where the store failed */
   saved(): Promise<void>;
 }
 
 /** Load the database from the store; an empty store gives an empty one. */
-export async function openDatabase(store: Store): Promise<Database> {
+export async function openDatabase(store: Store, log: Log): Promise<Database> {
   const generations = await reserveGenerations(store);
   const rows = createRows(generations.first);
   const defaults = makeDefaults();
@@ -75,7 +76,7 @@ export async function openDatabase(store: Store): Promise<Database> {
     );
   }
   rows.relate();
-  const saved = saveChanges(store, rows, generations, isDurable);
+  const saved = saveChanges(store, rows, generations, isDurable, log);
   return database(rows, defaults, saved);
 }
 

@@ -81,7 +81,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
   const { store, log } = deps;
   const now = deps.now ?? (() => new Date());
   const closed = new AbortController();
-  const db = await openDatabase(store);
+  const db = await openDatabase(store, log);
   const own = await deps.own.state();
   const thisHost = await seed(db, own, deps.version, now());
   const elapsed = deps.elapsed ?? (() => performance.now());

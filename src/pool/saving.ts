@@ -1,9 +1,13 @@
 /** Writing rows through to the store: what one turn of the event loop changes is one batch, batches go one after another. */
 import type { ClassName, Ref } from '../../idl/index.js';
 import { messageOf, XapiError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
 import type { Store } from '../base/store.js';
 import { relationsTo } from './relations.js';
 import type { Row, Rows } from './rows.js';
+
+/** How long what the disk had no room for waits until it is written again, in milliseconds. */
+const againMs = 1_000;
 
 /** Generations that are taken from the store at a time, so that none is ever given out twice, whatever happens. */
 const reserve = 1 << 20;
@@ -32,17 +36,19 @@ export async function reserveGenerations(store: Store): Promise<Generations> {
 }
 
 /**
- * Write each changed row of the classes that are to be kept.
- * @returns waits until everything changed so far is written. @throws INTERNAL_ERROR where the store failed
+ * Write each changed row of the classes that are to be kept. What the disk has no room for is written when it has.
+ * @returns waits until everything changed so far is written. @throws OUT_OF_SPACE [path]; INTERNAL_ERROR where the store failed
  */
 export function saveChanges(
   store: Store,
   rows: Rows,
   generations: Generations,
   kept: (cls: ClassName) => boolean,
+  log: Log,
 ): () => Promise<void> {
   const dirty = new Map<string, { readonly cls: ClassName; readonly ref: Ref }>();
   let running: Promise<void> | undefined;
+  let isFull = false;
 
   const writeBatch = async (): Promise<void> => {
     const batch = [...dirty.values()];
@@ -54,8 +60,19 @@ export function saveChanges(
       );
     } catch (error) {
       for (const row of batch) dirty.set(row.ref, row);
+      if (error instanceof XapiError && error.code === 'OUT_OF_SPACE') {
+        waitForSpace(error);
+        throw error;
+      }
       throw new XapiError('INTERNAL_ERROR', [`the database cannot be written: ${messageOf(error)}`], error);
     }
+    if (isFull) log.info('the database is written again');
+    isFull = false;
+  };
+  const waitForSpace = (error: XapiError): void => {
+    if (!isFull) log.error(`what changes is refused until there is space: ${messageOf(error)}`, { err: error });
+    isFull = true;
+    setTimeout(() => flush().catch(() => undefined), againMs).unref();
   };
   const write = async (): Promise<void> => {
     try {

@@ -2,10 +2,12 @@
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { open, type RootDatabase, type Transaction } from 'lmdb';
 import { connectHypervisor, type HypervisorClient } from '../../src/backend/hypervisor-client.js';
 import { socketPathOf } from '../../src/backend/hypervisor-program.js';
 import { type LocalHost, startHost } from '../../src/cli/local-host.js';
+import { fillUp } from '../support/full-disk.js';
 import { hostMark, lives, type ProcessKind, processesOf, signal, until } from './processes.js';
 
 export interface FaultHostInit {
@@ -46,7 +48,7 @@ export interface FaultHost {
    * disk would not be noticed, as what is written fits into what was freed.
    */
   pinDatabase(): void;
-  /** Leave no byte free on its disk, or give them back. */
+  /** Leave no byte free on its disk, and no room in its database, or give them back. */
   fillDisk(full: boolean): void;
   /** How long its log is. */
   logged(): number;
@@ -67,6 +69,8 @@ const timeouts = {
   'migration-digest': 'true',
   loglevel: 'debug',
 };
+
+const databaseFiller = fileURLToPath(new URL('./database-filler.js', import.meta.url));
 
 /** Start a host. */
 export async function startFaultHost(init: FaultHostInit): Promise<FaultHost> {
@@ -152,7 +156,11 @@ export async function startFaultHost(init: FaultHostInit): Promise<FaultHost> {
       pinned = { database, transaction: database.useReadTransaction() };
     },
     fillDisk(full) {
-      if (full) return fill(filler);
+      if (full) {
+        fillUp(filler);
+        execFileSync(process.execPath, [databaseFiller, path.join(directory, 'db')]);
+        return;
+      }
       fs.rmSync(filler, { force: true });
       unpin();
     },
@@ -168,19 +176,6 @@ export async function startFaultHost(init: FaultHostInit): Promise<FaultHost> {
     },
   };
   return host;
-}
-
-/** Bytes until there is room for none. */
-function fill(file: string): void {
-  const fd = fs.openSync(file, 'w');
-  const block = Buffer.alloc(1 << 16);
-  try {
-    for (;;) fs.writeSync(fd, block);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
-  } finally {
-    fs.closeSync(fd);
-  }
 }
 
 function names(directory: string): string[] {

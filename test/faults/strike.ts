@@ -60,12 +60,7 @@ export async function strike(target: Target, act: Act): Promise<Mend> {
       return takeMemory(target);
     case 'disk':
       target[act.of].fillDisk(true);
-      return once(async () => {
-        target[act.of].fillDisk(false);
-        // As docs/operations.md says: after a write has failed LMDB's binding may take the process with it, later.
-        await target[act.of].kill();
-        await target[act.of].restart();
-      });
+      return once(async () => target[act.of].fillDisk(false));
     case 'zstd missing':
       return reconfigure(target, target[act.of], { zstd: '/nonexistent/zstd' });
     case 'old emu-manager':

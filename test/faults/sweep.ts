@@ -165,9 +165,9 @@ function judge({ status, error, told }: Ended): string[] {
   ];
 }
 
-/** A coordinator that cannot write what it changed does not answer as if it had. LMDB calls a short write an I/O error. */
+/** A coordinator that cannot write what it changed does not answer as if it had. */
 function namesFullDisk(error: readonly string[]): boolean {
-  return /the database.* (No space left on device|Input\/output error)/s.test(error.join(' '));
+  return error.includes('OUT_OF_SPACE');
 }
 
 function inLine({ source, destination }: Target, { status, error }: Ended): string {

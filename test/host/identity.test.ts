@@ -69,6 +69,17 @@ describe('the identity of a host', () => {
       });
     }
 
+    it('is not left half made where the disk is full', async () => {
+      const module = new URL('../../src/host/identity.js', import.meta.url).href;
+      const script = `(await import('${module}')).poolSecret('${file()}', true).catch((e) => console.log(e.message))`;
+      const args = ['--fsize=0', process.execPath, '--input-type=module', '--eval', script];
+      const said = execFileSync('prlimit', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+      // Standard output is a pipe, which the limit leaves alone.
+      expect(said).to.match(/^pool-secret-file .*pool-secret: EFBIG/);
+      expect(fs.readdirSync(directory)).to.deep.equal([]);
+      expect(await poolSecret(file(), true)).to.match(/^[0-9a-f]{64}$/);
+    });
+
     it('is not made in a directory that is not there', async () => {
       expect(await messageOfFailure(poolSecret(path.join(directory, 'nowhere', 'secret'), true))).to.contain('nowhere');
     });

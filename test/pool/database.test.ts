@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Ref } from '../../idl/index.js';
 import { toXapiError } from '../../src/base/errors.js';
+import { nullLog } from '../../src/base/log.js';
 import { openStore, type Store } from '../../src/base/store.js';
 import { type Database, openDatabase } from '../../src/pool/database.js';
 
@@ -17,7 +18,7 @@ describe('database', () => {
   beforeEach(async () => {
     dir = mkdtempSync(join(tmpdir(), 'xenferry-database-'));
     store = openStore(dir);
-    db = await openDatabase(store);
+    db = await openDatabase(store, nullLog);
   });
   afterEach(async () => {
     await db.saved();
@@ -28,7 +29,7 @@ describe('database', () => {
     await db.saved();
     await store.close();
     store = openStore(dir);
-    db = await openDatabase(store);
+    db = await openDatabase(store, nullLog);
   };
   const failure = (call: () => unknown): string[] => {
     try {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import type { EventChange, Ref } from '../../idl/index.js';
 import { toXapiError } from '../../src/base/errors.js';
+import { nullLog } from '../../src/base/log.js';
 import { openStore, type Store } from '../../src/base/store.js';
 import { type Database, openDatabase } from '../../src/pool/database.js';
 import { createEventQueue, type EventQueue } from '../../src/pool/event-queue.js';
@@ -22,7 +23,7 @@ describe('event queue', () => {
   beforeEach(async () => {
     dir = mkdtempSync(join(tmpdir(), 'xenferry-queue-'));
     store = openStore(dir);
-    db = await openDatabase(store);
+    db = await openDatabase(store, nullLog);
     queue = createEventQueue(db);
   });
   afterEach(async () => {

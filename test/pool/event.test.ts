@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { classes, type EventBatch } from '../../idl/index.js';
 import { toXapiError } from '../../src/base/errors.js';
+import { nullLog } from '../../src/base/log.js';
 import { openStore, type Store } from '../../src/base/store.js';
 import { type Database, openDatabase } from '../../src/pool/database.js';
 import { createEvents, type Events } from '../../src/pool/event.js';
@@ -19,7 +20,7 @@ describe('event', () => {
   before(async () => {
     dir = mkdtempSync(join(tmpdir(), 'xenferry-event-'));
     store = openStore(dir);
-    db = await openDatabase(store);
+    db = await openDatabase(store, nullLog);
     events = createEvents(db);
   });
   after(async () => {
@@ -111,7 +112,7 @@ describe('event', () => {
     await db.saved();
     await store.close();
     store = openStore(dir);
-    db = await openDatabase(store);
+    db = await openDatabase(store, nullLog);
     events = createEvents(db);
     const all = db.all('network').map(([ref]) => ref);
     const batch = await from(['network'], token);

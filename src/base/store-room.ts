@@ -1,0 +1,191 @@
+/**
+ * Room on the disk for what is written next. The database's file is kept longer than what is in it, with zeros at its end that the
+ * disk has taken already, so that a commit writes only where there is room: a full disk is met here, where nothing comes of it but
+ * a refusal.
+ *
+ * Within the library it must not be met. Where a write fails LMDB's binding (3.5.6, mdb_page_flush) makes a message of up to 126
+ * bytes in a block of 100, which breaks the heap; and what is mapped beyond what the disk has taken ends the process with SIGBUS.
+ */
+import { closeSync, fstatSync, ftruncateSync, openSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { messageOf, XapiError } from './errors.js';
+
+/** So much more is taken from the disk than a write needs, so that not every write asks for more, in bytes. */
+const ahead = 2 << 20;
+
+/** LMDB's pages, in bytes. */
+const pageBytes = 4096;
+
+/** What is in a database, as its library counts it. */
+export interface Extent {
+  readonly lastPageNumber: number;
+  /** Pages from the root to a row. */
+  readonly treeDepth: number;
+}
+
+/** What a write changes. */
+export interface WriteSize {
+  readonly puts: number;
+  readonly removes: number;
+  /** What the keys and rows that are put have at the most, encoded. */
+  readonly bytes: number;
+}
+
+export interface Room {
+  /**
+   * Have room for a write that is to begin now. The turns come in the order of the calls.
+   * @returns to be called when it has ended, however
+   * @throws XapiError OUT_OF_SPACE [path]; an Error of the file system where it is another one
+   */
+  take(size: WriteSize): Promise<() => void>;
+  /** Have room to write every row anew, while nothing else writes. @throws XapiError OUT_OF_SPACE [path] */
+  takeForAll(): void;
+  close(): void;
+}
+
+/** @param path the directory of the database; @param file its data */
+export function keepRoom(path: string, file: string, extent: () => Extent): Room {
+  const fd = openSync(file, 'r+');
+  let length = fstatSync(fd).size;
+  /** What was there at the last look, which costs more than a write does. */
+  let seen = extent();
+  /** What was not promised at that time, nor since. */
+  let left = 0;
+  /** To writes under way. */
+  let promised = 0;
+  let turn: Promise<unknown> = Promise.resolve();
+  /** Called when no write is under way. */
+  let whenQuiet: (() => void) | undefined;
+
+  const look = (): void => {
+    seen = extent();
+    left = length - bytesOf(seen) - promised;
+  };
+  const lengthen = (to: number): void => {
+    const zeros = Buffer.alloc(Math.min(to - length, ahead));
+    const before = length;
+    try {
+      while (length < to) length += writeSync(fd, zeros, 0, Math.min(to - length, zeros.length), length);
+    } catch (error) {
+      length = before;
+      ftruncateSync(fd, length);
+      throw error;
+    }
+  };
+  const quiet = (): Promise<void> =>
+    new Promise((resolve) => {
+      if (promised === 0) resolve();
+      else whenQuiet = resolve;
+    });
+  /** Only while nothing writes, so that no zero ever comes where a page does. */
+  const grow = (bytes: number): void => {
+    look();
+    if (bytes <= left) return;
+    const end = bytesOf(seen) + bytes;
+    try {
+      lengthen(end + ahead);
+    } catch {
+      try {
+        lengthen(end);
+      } catch (error) {
+        throw noRoom(path, bytes, error);
+      }
+    }
+    look();
+  };
+  const grant = async (size: WriteSize): Promise<() => void> => {
+    // The tree may have grown by a level since the last look.
+    const bytes = bytesAtMost(size, length / pageBytes, seen.treeDepth + 1);
+    if (bytes > left) look();
+    if (bytes > left) {
+      await quiet();
+      grow(bytes);
+    }
+    left -= bytes;
+    promised += bytes;
+    return () => {
+      promised -= bytes;
+      if (promised > 0) return;
+      whenQuiet?.();
+      whenQuiet = undefined;
+    };
+  };
+  return {
+    take(size) {
+      const granted = turn.then(() => grant(size));
+      turn = granted.catch(() => undefined);
+      return granted;
+    },
+    takeForAll: () => grow(4 * bytesOf(seen) + ahead),
+    close: () => closeSync(fd),
+  };
+}
+
+function bytesOf({ lastPageNumber }: Extent): number {
+  return (lastPageNumber + 1) * pageBytes;
+}
+
+/**
+ * What a write can add to the file at the most. Each page on the way to a row is copied once, and may be split; a row that is longer
+ * than half a page has pages of its own; and the pages that become free are listed.
+ * @param pages that the database has, or more
+ * @param depth pages from the root to a row, or more
+ */
+function bytesAtMost({ puts, removes, bytes }: WriteSize, pages: number, depth: number): number {
+  const touched = Math.min((puts + removes) * (depth + 1), pages);
+  const splits = Math.min(3 * puts, 3 * touched + Math.ceil((4 * bytes) / pageBytes));
+  const own = Math.ceil(bytes / pageBytes) + Math.min(puts, Math.ceil((2 * bytes) / pageBytes));
+  const freed = 16 + Math.ceil(pages / 256);
+  return (touched + splits + own + depth + freed) * pageBytes;
+}
+
+/** The lock file of LMDB, in bytes: what it has for 126 readers, in whole pages. */
+const lockBytes = 3 * pageBytes;
+
+/**
+ * Make the lock file, which every process that opens the database maps, where there is none, with bytes that the disk has taken.
+ * @throws XapiError OUT_OF_SPACE [path]
+ */
+export function provideLockFile(path: string, file: string): void {
+  write(path, join(path, file), lockBytes, (error) => error.code === 'EEXIST');
+}
+
+/** Find out whether there is room for a database that is to be made. @throws XapiError OUT_OF_SPACE [path] */
+export function assertRoomToBegin(path: string): void {
+  const file = join(path, 'room');
+  rmSync(file, { force: true });
+  try {
+    write(path, file, 2 * ahead);
+  } finally {
+    rmSync(file, { force: true });
+  }
+}
+
+/** A file of zeros, whole or not at all. */
+function write(
+  path: string,
+  file: string,
+  bytes: number,
+  isFine: (error: NodeJS.ErrnoException) => boolean = () => false,
+): void {
+  let fd: number | undefined;
+  try {
+    fd = openSync(file, 'wx', 0o600);
+    for (let written = 0; written < bytes; ) written += writeSync(fd, Buffer.alloc(bytes - written));
+  } catch (error) {
+    if (fd === undefined && isFine(error as NodeJS.ErrnoException)) return;
+    if (fd !== undefined) rmSync(file);
+    throw noRoom(path, bytes, error);
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
+}
+
+/** The disk, the user's share of it, and the process's limit of a file's length. */
+const full: readonly unknown[] = ['ENOSPC', 'EDQUOT', 'EFBIG'];
+
+/** A full disk as a XenAPI error; another error is left as it is. */
+function noRoom(path: string, bytes: number, error: unknown): unknown {
+  if (!full.includes((error as NodeJS.ErrnoException).code)) return error;
+  return new XapiError('OUT_OF_SPACE', [path], `up to ${bytes >> 10} KiB are needed: ${messageOf(error)}`);
+}
