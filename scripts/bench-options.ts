@@ -1,5 +1,6 @@
 /** The command line of the benchmark. */
 import { parseArgs } from 'node:util';
+import { parseSize } from '../src/cli/xe-value.js';
 
 export const links = ['1gbit', '100mbit'] as const;
 export type Link = (typeof links)[number];
@@ -29,7 +30,7 @@ export const help = `Usage: npm run --silent bench -- [OPTION]...
 Measures whole migrations between two daemons beside bare pipelines of the same bytes, in turns, and then the XenAPI.
 
   --rounds N       how often each case is run; 5
-  --memory MIB     memory of the VM; 2048
+  --memory SIZE    memory of the VM; 2GiB
   --cases A,B,...  these alone: pipe, cat, none, stream, xenguest-auto, xenguest:LEVEL,
                    qemu-none, qemu-zstd, scale
   --only WHAT      migrations or api
@@ -44,7 +45,7 @@ or where a goal of the XenAPI was not met; figures of migrations do not change i
 
 const MiB = 2 ** 20;
 /** A page table of a few pages shows nothing; the most is what a file on a tmpfs may well be. */
-const memoryLimits = { least: 4, most: 1024 * 1024 };
+const memoryLimits = { least: 4 * MiB, most: 2 ** 40 };
 
 /**
  * @returns undefined where help is wanted
@@ -60,7 +61,7 @@ export function parseOptions(args: readonly string[]): BenchOptions | undefined 
       link: { type: 'string' },
       peer: { type: 'string' },
       rounds: { type: 'string', default: '5' },
-      memory: { type: 'string', default: '2048' },
+      memory: { type: 'string', default: '2GiB' },
       cases: { type: 'string' },
       only: { type: 'string' },
       help: { type: 'boolean', default: false },
@@ -76,7 +77,7 @@ export function parseOptions(args: readonly string[]): BenchOptions | undefined 
   return {
     ...{ json, qemu, scale },
     rounds: wholeNumber('rounds', values.rounds, 1, 1000),
-    memory: wholeNumber('memory', values.memory, memoryLimits.least, memoryLimits.most) * MiB,
+    memory: memoryOf(values.memory),
     migrations: only !== 'api',
     api: only !== 'migrations' && cases === undefined && link === undefined,
     ...(link === undefined ? {} : { link }),
@@ -91,6 +92,12 @@ function oneOf<T extends string>(name: string, allowed: readonly T[], value: str
     throw new Error(`--${name} is ${allowed.join(' or ')}, not '${value}'`);
   }
   return found;
+}
+
+function memoryOf(text: string): number {
+  const bytes = parseSize('memory', text);
+  if (bytes >= memoryLimits.least && bytes <= memoryLimits.most && bytes % MiB === 0) return bytes;
+  throw new Error(`--memory is a size of whole MiB from 4MiB to 1TiB, not '${text}'`);
 }
 
 function wholeNumber(name: string, text: string, least: number, most: number): number {

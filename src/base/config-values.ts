@@ -5,6 +5,7 @@
 import { resolve } from 'node:path';
 import { type CompressionLevel, compressionLevelAllowed, parseCompressionLevel } from './emu-protocol.js';
 import { serverOrigin } from './server-address.js';
+import { bytesOf, sizeForms } from './size.js';
 
 /** A value that was read, and a warning where it was taken to mean something else than it says. */
 export interface ParsedValue<T> {
@@ -65,16 +66,12 @@ export const duration: ValueType<number> = valueType(
   },
 );
 
-const bytesIn: Readonly<Record<string, number>> = { kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30, tib: 2 ** 40 };
-
-/** A size in bytes, written with a binary unit: `512MiB`, `4GiB`, `1.5 TiB`. */
+/** A size in bytes; see base/size. */
 export const size: ValueType<number> = valueType(
-  'a size with KiB, MiB, GiB or TiB, such as 512MiB or 4GiB, at least 1MiB',
+  `${sizeForms}, such as 512MiB or 4GiB, at least 1MiB`,
   (text) => {
-    const match = /^(\d+(?:\.\d+)?) ?(kib|mib|gib|tib)$/i.exec(text);
-    if (!match) return undefined;
-    const value = Math.floor(Number(match[1]) * (bytesIn[match[2]?.toLowerCase() ?? ''] ?? Number.NaN));
-    return value >= 2 ** 20 && Number.isSafeInteger(value) ? value : undefined;
+    const value = bytesOf(text);
+    return value !== undefined && value >= 2 ** 20 && Number.isSafeInteger(value) ? value : undefined;
   },
   formatSize,
 );
@@ -83,7 +80,7 @@ export const size: ValueType<number> = valueType(
 function formatSize(bytes: number): string {
   if (bytes % 2 ** 30 === 0) return `${bytes / 2 ** 30}GiB`;
   if (bytes % 2 ** 20 === 0) return `${bytes / 2 ** 20}MiB`;
-  return `${bytes / 2 ** 10}KiB`;
+  return bytes % 2 ** 10 === 0 ? `${bytes / 2 ** 10}KiB` : String(bytes);
 }
 
 const booleans: Readonly<Record<string, boolean>> = {

@@ -1,11 +1,11 @@
 /** One host of a local pool: a daemon of its own, and the hypervisor that the daemon starts. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { configOf, endHypervisor, endSeconds, pidfileOf } from './local-processes.js';
 
 /** What a host is made from. */
 export interface HostInit {
@@ -48,9 +48,8 @@ export interface LocalHost {
 
 const daemonProgram = fileURLToPath(new URL('../main.js', import.meta.url));
 
-/** How long a daemon may take to listen, and a process to end, in seconds. */
+/** How long a daemon may take to listen, in seconds. */
 const startSeconds = 30;
-const endSeconds = 15;
 
 /**
  * Write a host's configuration, start its daemon and wait until it serves.
@@ -58,7 +57,7 @@ const endSeconds = 15;
  * @throws an Error with what the daemon last said, when it ends or does not serve in time
  */
 export async function startHost(init: HostInit, signal: AbortSignal): Promise<LocalHost> {
-  const config = join(init.directory, 'xenopsd.conf');
+  const config = configOf(init.directory);
   await mkdir(join(init.directory, 'xenopsd.conf.d'), { recursive: true, mode: 0o700 });
   await writeFile(config, configText(init));
   signal.throwIfAborted();
@@ -96,6 +95,7 @@ function configText({ name, directory, port, coordinator, place, secretFile, con
     'host-name': name,
     ...(coordinator === undefined ? {} : { coordinator }),
     'pool-secret-file': secretFile,
+    pidfile: pidfileOf(directory),
     log: join(directory, 'xenferryd.log'),
     ...config,
   };
@@ -132,29 +132,4 @@ async function end(daemon: ChildProcess): Promise<void> {
   const late = setTimeout(() => daemon.kill('SIGKILL'), endSeconds * 1000);
   await gone;
   clearTimeout(late);
-}
-
-/** The hypervisor outlives its daemon; its process id is in the state directory, and SIGTERM ends it with its domains. */
-async function endHypervisor(directory: string): Promise<void> {
-  const text = await readFile(join(directory, 'hypervisor.pid'), 'utf8').catch(() => '');
-  const pid = Number.parseInt(text, 10);
-  if (Number.isNaN(pid)) return;
-  const limit = performance.now() + endSeconds * 1000;
-  for (tell(pid, 'SIGTERM'); await runs(pid); await sleep(20)) {
-    if (performance.now() > limit) tell(pid, 'SIGKILL');
-  }
-}
-
-function tell(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch {
-    // It is gone.
-  }
-}
-
-/** A process that has ended but whose end nobody has taken note of still has an entry, with the state Z. */
-async function runs(pid: number): Promise<boolean> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-  return /\) [^ZX]/.test(stat.slice(stat.lastIndexOf(')')));
 }

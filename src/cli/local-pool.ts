@@ -8,7 +8,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { untilAborted } from '../base/deadline.js';
+import { messageOf } from '../base/errors.js';
 import { type LocalHost, type NetworkPlace, startHost } from './local-host.js';
+import type { LocalRegistry } from './local-registry.js';
 import { createVm } from './local-vm.js';
 import { type Credentials, login, type XapiSession } from './xapi-client.js';
 
@@ -27,6 +29,8 @@ export interface LocalPoolOptions {
   readonly dirtyRate?: number;
   /** An empty directory for the state of all hosts, which is left in place. One of our own, removed at the end, unless given. */
   readonly state?: string;
+  /** Where the run is noted as long as it lasts; nowhere unless given. */
+  readonly registry?: LocalRegistry;
   /** Further keys for the xenopsd.conf of every host. */
   readonly config?: Readonly<Record<string, string>>;
   /** Where the hosts of each pool are, as far as the network goes; on the loopback address unless given. */
@@ -66,17 +70,26 @@ export async function startLocalPool(options: LocalPoolOptions): Promise<LocalPo
   const state = await stateDirectory(options.state);
   const started: LocalHost[] = [];
   const signal = options.signal ?? new AbortController().signal;
+  const temporary = options.state === undefined;
   const stop = async () => {
     await Promise.all(started.map((host) => host.stop()));
-    if (options.state === undefined) await rm(state, { recursive: true, force: true });
+    if (temporary) await rm(state, { recursive: true, force: true });
+    await options.registry?.forget(state);
+  };
+  const note = async (coordinators: string[]) => {
+    await options.registry?.note({ directory: state, temporary, coordinators }).catch((error: unknown) => {
+      options.warn?.(`this run cannot be listed: ${messageOf(error)}`);
+    });
   };
   try {
+    await note([]);
     const ports = await portsFor(options.port ?? 0, count * options.hosts);
     const pools: LocalPool[] = [];
     for (let i = 0; i < count; i++) {
       const range = ports.slice(i * options.hosts, (i + 1) * options.hosts);
       pools.push(await startPool({ options, state, number: i + 1, ports: range, started, signal }));
     }
+    await note(pools.map(({ credentials }) => credentials.url));
     return { pools, stop };
   } catch (error) {
     await stop();

@@ -1,94 +1,14 @@
 #!/usr/bin/env node
 /** The program xenferry-pool: whole pools on this machine, for tests and demonstrations. */
-import { parseArgs } from 'node:util';
+import { resolve } from 'node:path';
 import { messageOf } from '../base/errors.js';
 import { compileInForeground } from '../base/exit-hang.js';
 import { writeOutput } from '../base/output.js';
 import { ownVersion } from '../base/version.js';
-import { type LocalPool, type LocalPoolOptions, startLocalPool } from './local-pool.js';
-import { parseSize } from './xe-value.js';
-
-const help = `Usage:
-  xenferry-pool up --hosts N --vms M [options]
-
-Starts pools on this machine: a daemon a host, each on its own port, and running VMs. They end, with all that they made,
-at Ctrl-C, at SIGTERM, or with --until-eof.
-
-  --hosts N           hosts of each pool; 2
-  --vms M             VMs of each pool, spread over its hosts; 1
-  --memory SIZE       memory of each VM; 64MiB
-  --pools P           pools; 1
-  --port PORT         port of the first host, the others have the next ones; 0, the default, takes free ports
-  --dirty-rate PAGES  pages that each guest writes a second
-  --fault-injection   let fault rules break migrations on purpose
-  --state DIR         an empty directory for the hosts' state, which is left in place; a temporary one without it
-  --json              print one line of JSON and nothing else
-  --until-eof         end when standard input is closed
-`;
-
-interface Request {
-  readonly options: LocalPoolOptions;
-  readonly json: boolean;
-  readonly untilEof: boolean;
-}
-
-/** @throws an Error that names the option and what is allowed */
-function parse(args: readonly string[]): Request | 'help' | 'version' {
-  const { values, positionals } = parseArgs({
-    args: [...args],
-    allowPositionals: true,
-    options: {
-      hosts: { type: 'string', default: '2' },
-      vms: { type: 'string', default: '1' },
-      memory: { type: 'string', default: '64MiB' },
-      pools: { type: 'string', default: '1' },
-      port: { type: 'string', default: '0' },
-      'dirty-rate': { type: 'string' },
-      'fault-injection': { type: 'boolean', default: false },
-      state: { type: 'string' },
-      json: { type: 'boolean', default: false },
-      'until-eof': { type: 'boolean', default: false },
-      help: { type: 'boolean', short: 'h', default: false },
-      version: { type: 'boolean', default: false },
-    },
-  });
-  if (values.help || positionals[0] === 'help') return 'help';
-  if (values.version) return 'version';
-  if (positionals.length !== 1 || positionals[0] !== 'up')
-    throw new Error('the command is up; see xenferry-pool --help');
-  const rate = values['dirty-rate'];
-  const [hosts, pools, port] = [
-    whole('hosts', values.hosts, 1, 64),
-    whole('pools', values.pools, 1, 16),
-    whole('port', values.port, 0, 65535),
-  ];
-  if (port + hosts * pools - 1 > 65535) throw new Error(`--port ${port} leaves no port for every host`);
-  const options = {
-    hosts,
-    vms: whole('vms', values.vms, 0, 1000),
-    memory: memoryOf(values.memory),
-    pools,
-    port,
-    ...(rate === undefined ? {} : { dirtyRate: whole('dirty-rate', rate, 0, 10_000_000) }),
-    ...(values['fault-injection'] ? { config: { 'fault-injection': 'true' } } : {}),
-    ...(values.state === undefined ? {} : { state: values.state }),
-  };
-  return { options, json: values.json, untilEof: values['until-eof'] };
-}
-
-function whole(name: string, text: string, least: number, most: number): number {
-  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (!(value >= least && value <= most)) {
-    throw new Error(`--${name} is a whole number from ${least} to ${most}, not '${text}'`);
-  }
-  return value;
-}
-
-function memoryOf(text: string): number {
-  const bytes = parseSize('memory', text);
-  if (bytes === 0 || bytes % 4096 !== 0) throw new Error(`--memory is a multiple of 4 KiB, not '${text}'`);
-  return bytes;
-}
+import { ask } from './ask.js';
+import { type LocalPool, startLocalPool } from './local-pool.js';
+import { endRun, type ListedRun, type LocalRegistry, openRegistry, registryDirectory } from './local-registry.js';
+import { type PoolCommand, parsePoolCommand, poolHelp } from './pool-options.js';
 
 function asJson(pools: readonly LocalPool[]): string {
   const shown = pools.map(({ credentials: { url, username, password }, hosts, vms }) => ({
@@ -123,10 +43,27 @@ function onEnd(untilEof: boolean, end: () => void): void {
 }
 
 async function main(args: readonly string[]): Promise<number> {
-  const request = parse(args);
-  if (request === 'help') return writeOutput('xenferry-pool', help);
-  if (request === 'version') return writeOutput('xenferry-pool', `xenferry-pool ${ownVersion()}\n`);
-  const { options, json, untilEof } = request;
+  const command = parsePoolCommand(args);
+  const registry = openRegistry(registryDirectory(process.env));
+  switch (command.kind) {
+    case 'help':
+      return writeOutput('xenferry-pool', poolHelp);
+    case 'version':
+      return writeOutput('xenferry-pool', `xenferry-pool ${ownVersion()}\n`);
+    case 'list':
+      return list(registry, command.json);
+    case 'down':
+      return down(registry, command.names);
+    case 'up':
+      await removeLeftovers(registry, !command.json && !command.untilEof);
+      return up(registry, command);
+  }
+}
+
+async function up(
+  registry: LocalRegistry,
+  { options, json, untilEof }: Extract<PoolCommand, { kind: 'up' }>,
+): Promise<number> {
   const ending = new AbortController();
   const ended = new Promise<void>((resolve) => {
     onEnd(untilEof, () => {
@@ -134,8 +71,7 @@ async function main(args: readonly string[]): Promise<number> {
       resolve();
     });
   });
-  const warn = (text: string) => void process.stderr.write(`xenferry-pool: ${text}\n`);
-  const { pools, stop } = await startLocalPool({ ...options, warn, signal: ending.signal });
+  const { pools, stop } = await startLocalPool({ ...options, registry, warn, signal: ending.signal });
   process.stdout.write(json ? `${asJson(pools)}\n` : asText(pools, untilEof));
   // Even with every daemon gone, we stay until we are told to end.
   const idle = setInterval(() => undefined, 2 ** 30);
@@ -144,6 +80,52 @@ async function main(args: readonly string[]): Promise<number> {
   if (!json) process.stdout.write('Ending...\n');
   await stop();
   return 0;
+}
+
+async function list(registry: LocalRegistry, json: boolean): Promise<number> {
+  const runs = await registry.list();
+  const lines = runs.map(({ name, state, hosts, coordinators, directory }) => {
+    const what = state === 'left' ? 'left by a run that was killed' : state === 'runs' ? 'runs' : 'runs elsewhere';
+    return [name, what, `hosts: ${hosts.length}`, ...coordinators, directory].join('  ');
+  });
+  const shown = runs.map(({ name, state, hosts, coordinators, directory }) => {
+    return { name, state, hosts: hosts.length, coordinators, directory };
+  });
+  return writeOutput('xenferry-pool', `${json ? JSON.stringify(shown) : lines.join('\n') || 'no pools'}\n`);
+}
+
+/** @throws an Error for a name that there is not, before anything is ended */
+async function down(registry: LocalRegistry, names: readonly string[]): Promise<number> {
+  const runs = await registry.list();
+  const isNamed = (run: ListedRun, name: string) => run.name === name || run.directory === resolve(name);
+  const unknown = names.find((name) => !runs.some((run) => isNamed(run, name)));
+  if (unknown !== undefined) {
+    const there = runs.map(({ name }) => name).join(', ');
+    throw new Error(`there is no ${unknown}; ${there === '' ? 'there are no pools' : `there are: ${there}`}`);
+  }
+  const named = names.length === 0 ? runs : runs.filter((run) => names.some((name) => isNamed(run, name)));
+  for (const run of named) {
+    await endRun(registry, run);
+    process.stdout.write(`ended ${run.name}\n`);
+  }
+  return named.length === 0 ? writeOutput('xenferry-pool', 'no pools\n') : 0;
+}
+
+/** Offer to remove what runs that were killed have left; where nobody can answer, say how. */
+async function removeLeftovers(registry: LocalRegistry, mayAsk: boolean): Promise<void> {
+  const left = (await registry.list()).filter(({ state }) => state === 'left');
+  for (const run of left) {
+    const what = `${run.name}, which a run that was killed has left (processes: ${run.processes}, ${run.directory})`;
+    if (!mayAsk || !process.stdin.isTTY || !process.stderr.isTTY) {
+      warn(`there is ${what}; to remove it: xenferry-pool down ${run.name}`);
+      continue;
+    }
+    if (/^y(es)?$/i.test((await ask(`There is ${what}. Remove it? [y/N] `)).trim())) await endRun(registry, run);
+  }
+}
+
+function warn(text: string): void {
+  process.stderr.write(`xenferry-pool: ${text}\n`);
 }
 
 compileInForeground();

@@ -1,34 +1,20 @@
 /** From a text on the command line to a value of the XenAPI. */
 import { enums } from '../../idl/index.js';
+import { bytesOf, sizeForms } from '../base/size.js';
 import { parseBool } from './command-line.js';
 import type { XapiSession } from './xapi-client.js';
 import { labels } from './xe-fields/labels.js';
 import { nullRef } from './xe-record.js';
 
-/** How many bits a unit shifts by; `kb` and `kib` are `k`, and so on. */
-const units: Readonly<Record<string, bigint>> = {
-  '': 0n,
-  b: 0n,
-  bytes: 0n,
-  k: 10n,
-  m: 20n,
-  g: 30n,
-  t: 40n,
-};
-
 /**
- * A size with an optional unit: bytes, KiB, MiB, GiB or TiB, in any case, and without `iB` or `i` too.
+ * A size; see base/size.
  * @param name of the parameter, for messages
  * @returns bytes
  * @throws an Error that names the parameter and what is allowed
  */
 export function parseSize(name: string, text: string): number {
-  const match = /^(\d+)\s*([a-z]*)$/i.exec(text.trim());
-  const unit = units[match?.[2]?.toLowerCase().replace(/^([kmgt])i?b$/, '$1') ?? '?'];
-  if (match === null || unit === undefined) {
-    throw wrong(name, 'a size in bytes, or with the unit KiB, MiB, GiB or TiB', text);
-  }
-  const bytes = Number(BigInt(match[1] as string) << unit);
+  const bytes = bytesOf(text);
+  if (bytes === undefined) throw wrong(name, sizeForms, text);
   if (!Number.isSafeInteger(bytes)) throw wrong(name, 'a size of less than 8 PiB', text);
   return bytes;
 }

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { execa } from 'execa';
+import { isAlive } from '../support/processes.js';
 
 const program = fileURLToPath(new URL('../../src/cli/pool.js', import.meta.url));
 const demo = fileURLToPath(new URL('../../scripts/demo.js', import.meta.url));
@@ -24,11 +25,6 @@ interface Printed {
   }[];
 }
 
-/** Neither gone nor waiting for its parent to take note. */
-function isAlive(pid: number): boolean {
-  return existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-}
-
 /** Empty for one that is gone, waits for its parent to take note, or is none. */
 function commandLineOf(pid: string): string {
   try {
@@ -41,7 +37,11 @@ function commandLineOf(pid: string): string {
 describe('xenferry-pool', function () {
   this.timeout(60_000);
 
-  const up = (...args: string[]) => execa(process.execPath, [program, 'up', ...args], { stdin: 'pipe', reject: false });
+  const notes = mkdtempSync(join(tmpdir(), 'pool-notes-'));
+  after(() => rmSync(notes, { recursive: true }));
+  const env = { XDG_STATE_HOME: notes };
+  const up = (...args: string[]) =>
+    execa(process.execPath, [program, 'up', ...args], { stdin: 'pipe', reject: false, env });
   const firstOutput = (child: ReturnType<typeof up>) =>
     new Promise<string>((resolve) => child.stdout?.once('data', (data) => resolve(String(data))));
 
@@ -70,8 +70,11 @@ describe('xenferry-pool', function () {
     const directory = mkdtempSync(join(tmpdir(), 'pool-test-'));
     const processes = () => readdirSync('/proc').filter((pid) => commandLineOf(pid).includes(directory));
     try {
-      const env = { TMPDIR: directory };
-      const child = execa(process.execPath, [program, 'up', '--hosts', '1', '--vms', '0'], { env, reject: false });
+      const inDirectory = { ...env, TMPDIR: directory };
+      const child = execa(process.execPath, [program, 'up', '--hosts', '1', '--vms', '0'], {
+        env: inDirectory,
+        reject: false,
+      });
       // The hypervisor has been started, and does not say so yet.
       while (!String(readdirSync(directory, { recursive: true })).includes('hypervisor.log')) await sleep(5);
       child.kill('SIGTERM');
@@ -126,10 +129,12 @@ describe('xenferry-pool', function () {
     }
   });
 
-  const wrongSize = "Failed to parse parameter 'memory': expecting a size of less than 8 PiB, not '9999999999GiB'";
+  const noSize = "Failed to parse parameter 'memory': expecting a size";
+  const wrongSize = `${noSize} of less than 8 PiB, not '9999999999GiB'`;
   const wrong: [args: string[], message: string][] = [
     [['--hosts', '0'], "--hosts is a whole number from 1 to 64, not '0'"],
-    [['--memory', '5000'], "--memory is a multiple of 4 KiB, not '5000'"],
+    [['--memory', '0'], "--memory is more than nothing, not '0'"],
+    [['--memory', '2GiB', '--memory', 'much'], `${noSize} in bytes, or with the unit KiB, MiB, GiB or TiB, not 'much'`],
     [['--memory', '9999999999GiB'], wrongSize],
     [['--port', '65535'], '--port 65535 leaves no port for every host'],
     [['--port', 'http'], "--port is a whole number from 0 to 65535, not 'http'"],

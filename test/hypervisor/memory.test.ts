@@ -1,8 +1,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
+import { ownIdentity } from '../../src/base/process-identity.js';
 import { type MemoryStore, type MemoryStoreInit, openMemoryStore } from '../../src/hypervisor/memory.js';
-import { ownIdentity } from '../../src/hypervisor/process-identity.js';
 import { makeDirectory, mebibyte } from './hypervisor-process.js';
 
 describe('the store of memory files', () => {

@@ -10,7 +10,7 @@ import {
   frameLimits,
   type HypervisorNotification,
 } from '../../src/base/hypervisor-protocol.js';
-import { ownIdentity } from '../../src/hypervisor/process-identity.js';
+import { ownIdentity } from '../../src/base/process-identity.js';
 import {
   boot,
   eventually,

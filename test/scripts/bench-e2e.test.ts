@@ -16,7 +16,7 @@ describe('the benchmark', function () {
   this.timeout(120_000);
 
   it('migrates between two daemons and prints one object a case', async () => {
-    const args = ['--cases', 'none,cat', '--memory', '16', '--rounds', '1', '--json'];
+    const args = ['--cases', 'none,cat', '--memory', '16MiB', '--rounds', '1', '--json'];
     const { stdout, stderr, exitCode } = await run(args);
     expect(exitCode).to.equal(0);
     const [none, cat, ...more] = stdout.split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
@@ -40,7 +40,7 @@ describe('the benchmark', function () {
   });
 
   it('puts the hosts into network namespaces where the machine allows it', async () => {
-    const args = ['--cases', 'cat', '--memory', '4', '--rounds', '1', '--json', '--link', '1gbit'];
+    const args = ['--cases', 'cat', '--memory', '4MiB', '--rounds', '1', '--json', '--link', '1gbit'];
     const { stdout, stderr, exitCode, pid } = await run(args);
     if (exitCode === 0) {
       expect(JSON.parse(stdout)).to.include({ case: 'cat', wire_bytes: 4 * 2 ** 20 });
@@ -60,7 +60,7 @@ describe('the benchmark', function () {
 
   const wrong: readonly [args: string, message: string][] = [
     ['--cases none,speed', "bench: there is no case 'speed'; there are pipe, cat, none, stream,"],
-    ['--memory 1048576 --cases none', 'bench: guests: 1 of 1048576 MiB and what goes beside need 2097152 MiB, and '],
+    ['--memory 1TiB --cases none', 'bench: guests: 1 of 1048576 MiB and what goes beside need 2097152 MiB, and '],
     ['--rounds many', "bench: --rounds is a whole number from 1 to 1000, not 'many'"],
   ];
   for (const [args, message] of wrong) {

@@ -10,7 +10,7 @@ const usual = {
 describe('options of the benchmark', () => {
   const rows: readonly [args: string, options: object][] = [
     ['', {}],
-    ['--json --rounds 3 --memory 16', { json: true, rounds: 3, memory: 16 * MiB }],
+    ['--json --rounds 3 --memory 16MiB', { json: true, rounds: 3, memory: 16 * MiB }],
     ['--cases none,pipe', { cases: ['none', 'pipe'], api: false }],
     ['--only migrations', { api: false }],
     ['--only api', { migrations: false }],
@@ -25,7 +25,8 @@ describe('options of the benchmark', () => {
 
   const wrong: readonly [args: string, message: string][] = [
     ['--rounds 0', "--rounds is a whole number from 1 to 1000, not '0'"],
-    ['--memory 1GiB', "--memory is a whole number from 4 to 1048576, not '1GiB'"],
+    ['--memory 2TiB', "--memory is a size of whole MiB from 4MiB to 1TiB, not '2TiB'"],
+    ['--memory 2048', "--memory is a size of whole MiB from 4MiB to 1TiB, not '2048'"],
     ['--link 10gbit', "--link is 1gbit or 100mbit, not '10gbit'"],
     ['--only bytes', "--only is migrations or api, not 'bytes'"],
     ['--only api --qemu', '--only api has nothing to do with'],
