@@ -15,6 +15,7 @@ import { availableParallelism } from 'node:os';
 import { formatFigures, formatStatistics } from '../base/emu-protocol.js';
 import { pageSize } from '../base/hypervisor-protocol.js';
 import * as libxc from '../wire/libxc-stream.js';
+import { openSendQueue } from '../wire/send-queue.js';
 import { writeVgpus } from '../wire/vgpu-codec.js';
 import type { RunArguments } from './argv.js';
 import { createCompressedSender } from './compressed-sender.js';
@@ -25,7 +26,6 @@ import type { Sink } from './descriptor.js';
 import type { Domain } from './domain.js';
 import { createPlainSender } from './page-sender.js';
 import { sendLive, sendSuspended } from './rounds.js';
-import { openSendQueue } from './send-queue.js';
 import { consolePfn, storePfn } from './special-pages.js';
 
 /** More would be more memory, and no network asks for them. */
@@ -70,7 +70,7 @@ async function sendMemory(args: RunArguments, { control, domain }: SaveDeps, sin
   const { path, pages } = domain.memory;
   const memoryFd = fs.openSync(path, 'r');
   const { compressionLevel: level } = args;
-  const queued = args.link === undefined ? () => 0 : openSendQueue(args.link);
+  const queued = openSendQueue(args.link);
   const sender = args.compress
     ? createCompressedSender({ memoryFd, sink, queued, level, threads: Math.min(availableParallelism(), mostThreads) })
     : createPlainSender(memoryFd, sink);

@@ -30,6 +30,7 @@ import {
 } from '../wire/suspend-image.js';
 import { CodecError, openCompressor, openDecompressor, type ZstdCommand, type ZstdPipe } from '../wire/zstd-pipe.js';
 import { type Direction, watchProgress } from './progress-watch.js';
+import { openSendQueues, type SendQueues, untilTaken } from './send-queues.js';
 
 export interface ImageChannels {
   readonly memory: RawStream;
@@ -101,10 +102,11 @@ interface Stream {
   readonly pipe?: ZstdPipe;
 }
 
-/** Save a domain into the channels, and close them: our copies here, theirs by the exit of who holds them. */
+/** Save a domain into the channels until the peer has everything, and close them: our copies here, theirs by the exit of who holds them. */
 export async function saveImage(init: SaveInit): Promise<SaveResult> {
+  const queues = openSendQueues(init.channels.memory, init.channels.vgpu);
   const { memory, vgpu, streams } = await openStreams(init, openCompressor);
-  const watched = { limitMs: init.limits.progressTimeoutMs, direction: 'written' } as const;
+  const watched = { limitMs: init.limits.progressTimeoutMs, direction: 'written', queues } as const;
   return withStreams(init, streams, watched, async (attempt) => {
     const headers = { memory: 0, vgpu: 0 };
     let copy: CopyFigures | undefined;
@@ -136,7 +138,8 @@ export async function saveImage(init: SaveInit): Promise<SaveResult> {
     init.onEnd?.();
     for (const stream of streams) await write(stream, encodeHeader('end'));
     for (const stream of streams) stream.plain.destroy();
-    const known = report(saved, headers, await codecResults(init, streams));
+    const taken = untilTaken(queues, codecResults(streams), { timeoutMs: init.endTimeoutMs, signal: attempt.signal });
+    const known = report(saved, headers, await taken);
     return copy === undefined ? known : { ...known, copy };
   });
 }
@@ -168,7 +171,7 @@ function total(parts: readonly (number | undefined)[]): number | undefined {
 export async function restoreImage(init: ImageInit): Promise<void> {
   const { memory, vgpu, streams } = await openStreams(init, openDecompressor);
   const { progressTimeoutMs, suspendTimeoutMs } = init.limits;
-  const watched = { limitMs: progressTimeoutMs + suspendTimeoutMs, direction: 'read' } as const;
+  const watched = { limitMs: progressTimeoutMs + suspendTimeoutMs, direction: 'read', queues: new Map() } as const;
   await withStreams(init, streams, watched, async (attempt) => {
     // A read here of a descriptor that blocks would hold up the daemon: each is made so only when it is its helper's turn.
     await runEmuRestore({
@@ -188,7 +191,7 @@ export async function restoreImage(init: ImageInit): Promise<void> {
     for (const stream of streams) stream.plain.setBlocking(false);
     for (const stream of streams) await readToEnd(stream.plain, init.endTimeoutMs);
     for (const stream of streams) stream.plain.destroy();
-    await codecResults(init, streams);
+    await within(codecResults(streams), init.endTimeoutMs, 'no end of the codec');
   });
 }
 
@@ -196,9 +199,8 @@ async function begin({ onBegin }: ImageInit, { own }: Running): Promise<void> {
   if (onBegin !== undefined) await own(onBegin);
 }
 
-function codecResults(init: ImageInit, streams: readonly Stream[]) {
-  const all = Promise.all(streams.map(({ pipe }) => pipe?.done));
-  return within(all, init.endTimeoutMs, 'no end of the codec');
+function codecResults(streams: readonly Stream[]) {
+  return Promise.all(streams.map(({ pipe }) => pipe?.done));
 }
 
 async function expectHeader(from: RawStream, type: HeaderType, timeoutMs?: number): Promise<ImageHeader> {
@@ -277,7 +279,7 @@ interface Running {
 async function withStreams<T>(
   init: ImageInit,
   streams: readonly Stream[],
-  watched: { readonly limitMs: number; readonly direction: Direction },
+  watched: { readonly limitMs: number; readonly direction: Direction; readonly queues: SendQueues },
   work: (running: Running) => Promise<T>,
 ): Promise<T> {
   const stop = new AbortController();
@@ -305,6 +307,7 @@ async function withStreams<T>(
     pids: () => (codecs.length > 0 ? codecs : emus),
     // A codec holds much back: what goes into it moves the copy on as well.
     directions: codecs.length > 0 ? ['read', 'written'] : [watched.direction],
+    queues: watched.queues,
     limitMs: watched.limitMs,
     onStall: fail,
   });

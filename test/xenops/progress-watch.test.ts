@@ -6,6 +6,7 @@ import { expect } from 'chai';
 import type { XapiError } from '../../src/base/errors.js';
 import { restoreImage, saveImage } from '../../src/xenops/image.js';
 import { type Direction, watchProgress } from '../../src/xenops/progress-watch.js';
+import type { SendQueues } from '../../src/xenops/send-queues.js';
 import { kill } from '../hypervisor/hypervisor-process.js';
 import { testLimits } from '../support/limits.js';
 import { messageOfFailure } from '../wire/connections.js';
@@ -29,7 +30,7 @@ describe('the watch over the progress of a copy', function () {
     }
   });
   /** Resolves with the stall. */
-  const watch = (child: Program, directions: readonly Direction[]) => {
+  const watch = (child: Program, directions: readonly Direction[], queues: SendQueues = new Map()) => {
     let stall: XapiError | undefined;
     let onStall: (error: XapiError) => void = () => undefined;
     const stalled = new Promise<XapiError>((resolve) => {
@@ -39,12 +40,12 @@ describe('the watch over the progress of a copy', function () {
       };
     });
     const pids = () => [child.pid as number];
-    return { ...watchProgress({ pids, directions, limitMs: 600, onStall }), stalled, stall: () => stall };
+    return { ...watchProgress({ pids, directions, queues, limitMs: 600, onStall }), stalled, stall: () => stall };
   };
   /** Give the program a line every now and then, for longer than it may stand still. */
   const feed = async (child: Program): Promise<void> => {
     for (let line = 0; line < 12; line += 1) {
-      child.stdin.write('a line\n');
+      child.stdin.write('a line that is longer than a wake-up\n');
       await delay(80);
     }
   };
@@ -68,6 +69,39 @@ describe('the watch over the progress of a copy', function () {
     const child = await start('exec cat > /dev/null');
     const { stalled } = watch(child, ['written']);
     await Promise.all([feed(child), stalled]);
+  });
+
+  it('does not count that a process wakes its own threads', async () => {
+    const wake = `setInterval(() => require('fs').stat('/', () => {}), 5)`;
+    const child = await start(`exec '${process.execPath}' -e "${wake}"`);
+    await watch(child, ['read', 'written']).stalled;
+  });
+
+  it('does not count what is written as long as the peer takes nothing', async () => {
+    const child = await start('while :; do echo a line of a log; sleep 0.02; done');
+    child.stdout.resume();
+    await watch(child, ['written'], new Map([['memory channel', () => 100_000]])).stalled;
+  });
+
+  it('counts that the peer takes something where nothing is written any more, and names who takes nothing', async () => {
+    const child = await start('exec sleep 60');
+    let bytes = 100_000;
+    const queues = new Map([
+      ['memory channel', () => 0],
+      ['channel of vGPU 1', () => bytes],
+    ]);
+    const { stalled, stall } = watch(child, ['written'], queues);
+    for (; bytes > 50_000; bytes -= 1_000) await delay(20);
+    expect(stall()).to.equal(undefined);
+    expect((await stalled).message).to.contain('no byte moved on the channel of vGPU 1 for 0.6 s');
+  });
+
+  it('counts that the queue is as long as before although much was written', async () => {
+    const child = await start(`while :; do head -c 100000 /dev/zero; sleep 0.05; done`);
+    child.stdout.resume();
+    const { stall } = watch(child, ['written'], new Map([['memory channel', () => 100_000]]));
+    await delay(1_200);
+    expect(stall()).to.equal(undefined);
   });
 
   it('finds out when the process is gone', async () => {

@@ -2,9 +2,10 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
-import { openSendQueue } from '../../src/emu-manager/send-queue.js';
 import { connectRaw, type RawSocket, socketInode } from '../../src/wire/raw-socket.js';
+import { openSendQueue } from '../../src/wire/send-queue.js';
 import { openSocketPair } from '../../src/wire/socket-pair.js';
+import { openConnections, readAll } from './connections.js';
 
 describe('the send queue of a socket', () => {
   it('has what the peer does not take, and is empty when it did', async () => {
@@ -30,6 +31,19 @@ describe('the send queue of a socket', () => {
       ours?.destroy();
       server.close();
     }
+  });
+
+  it('has it also when the socket is closed and the system sends on', async () => {
+    const connections = openConnections();
+    const { raw, peer } = await connections.connected();
+    const queue = openSendQueue(socketInode(raw.fd));
+    await raw.write(Buffer.alloc(600_000));
+    raw.destroy();
+    await raw.closed;
+    expect(queue()).to.be.greaterThan(100_000);
+    expect(await readAll(peer)).to.have.length(600_000);
+    while (queue() > 0) await setImmediate();
+    connections.close();
   });
 
   it('is empty for what is no TCP socket, and for one that is not there', async () => {

@@ -1,0 +1,53 @@
+import { setImmediate } from 'node:timers/promises';
+import { expect } from 'chai';
+import type { DomainSpec } from '../../src/base/hypervisor-protocol.js';
+import { type DeafProxy, openDeafProxy } from '../support/deaf-proxy.js';
+import { goesOn, migrate, openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
+
+describe('A migration to where no more bytes are taken', function () {
+  this.timeout(60_000);
+  const memoryBytes = 8 << 20;
+  let source: TestHost;
+  let destination: TestHost;
+  let proxy: DeafProxy;
+  let domain: DomainSpec;
+
+  before(async () => {
+    [source, destination] = await Promise.all([openTestHost(), openTestHost()]);
+    proxy = await openDeafProxy(destination.url);
+    destination.advertise(proxy.url);
+    domain = testDomain({
+      ...{ memoryBytes, profile: { zero: 0, program: 0, text: 0, random: 1 }, vgpus: ['0'] },
+      workload: { dirtyPagesPerSecond: 0, workingSet: 0 },
+    });
+    await source.engine.service.start(domain, false);
+  });
+  after(async () => {
+    await proxy.close();
+    await Promise.all([source.close(), destination.close()]);
+  });
+
+  const memory = 'memory channel';
+  const vgpu = 'channel of vGPU 0';
+  const stops: [channel: typeof memory | typeof vgpu, where: string, at: number][] = [
+    [memory, 'after the first KiB', 2 << 10],
+    [memory, 'in the middle', memoryBytes / 2],
+    [memory, 'before the last bytes', memoryBytes - 900_000],
+    [vgpu, 'after the first KiB', 2 << 10],
+  ];
+  for (const compressor of ['none', 'stream', 'xenguest'] as const) {
+    for (const [channel, where, at] of stops) {
+      it(`of the ${channel} ${where} (${compressor}) fails in time, and the VM runs on`, async () => {
+        proxy.deafen(channel === memory ? '/migrate/mem/' : '/migrate/vgpu/', at);
+        const compression = compressor === 'none' ? {} : { 'migration-compressor': compressor };
+        source.configure({ 'migration-progress-timeout': '1', ...compression });
+        const outcome = await migrate(source, requestTo(destination, domain, compressor !== 'none'));
+        expect(outcome.status).to.equal('failure');
+        const said = 'error' in outcome ? outcome.error.params.join(' ') : '';
+        expect(said).to.contain(`copy, source: no byte moved on the ${channel} for 1 s`);
+        while ((await destination.simulator.list()).length > 0) await setImmediate();
+        await goesOn(source, destination, domain);
+      });
+    }
+  }
+});
