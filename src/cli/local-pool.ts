@@ -25,6 +25,8 @@ export interface LocalPoolOptions {
   readonly pools?: number;
   /** The port of the first host; the others have the next ones. Any free ports unless given. */
   readonly port?: number;
+  /** Each host on a loopback address of its own, and all on one port. */
+  readonly loopbackPerHost?: boolean;
   /** Pages that each guest writes a second; what the daemon's simulator does by itself unless given. */
   readonly dirtyRate?: number;
   /** An empty directory for the state of all hosts, which is left in place. One of our own, removed at the end, unless given. */
@@ -83,11 +85,11 @@ export async function startLocalPool(options: LocalPoolOptions): Promise<LocalPo
   };
   try {
     await note([]);
-    const ports = await portsFor(options.port ?? 0, count * options.hosts);
+    const sites = await sitesFor(options, count * options.hosts);
     const pools: LocalPool[] = [];
     for (let i = 0; i < count; i++) {
-      const range = ports.slice(i * options.hosts, (i + 1) * options.hosts);
-      pools.push(await startPool({ options, state, number: i + 1, ports: range, started, signal }));
+      const range = sites.slice(i * options.hosts, (i + 1) * options.hosts);
+      pools.push(await startPool({ options, state, number: i + 1, sites: range, started, signal }));
     }
     await note(pools.map(({ credentials }) => credentials.url));
     return { pools, stop };
@@ -104,13 +106,55 @@ async function stateDirectory(given: string | undefined): Promise<string> {
   return resolve(given);
 }
 
-/** Ports that are free now; fixed ones from `first` on unless that is 0. */
-async function portsFor(first: number, count: number): Promise<number[]> {
-  if (first !== 0) return Array.from({ length: count }, (_, i) => first + i);
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
+/** Where a host listens, unless it is elsewhere on the network. */
+interface Site {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** One for each host. Ports are free now; fixed ones, from the first on, where that is given. */
+async function sitesFor({ port = 0, loopbackPerHost }: LocalPoolOptions, count: number): Promise<Site[]> {
+  const sites = Array.from({ length: count }, (_, i) =>
+    loopbackPerHost ? { address: ownLoopback(i), port } : { address: loopback, port: port === 0 ? 0 : port + i },
+  );
+  if (port !== 0) return sites;
+  return loopbackPerHost
+    ? onOnePort(sites)
+    : (await reserved(sites)).map((free) => ({ address: loopback, port: free }));
+}
+
+const loopback = '127.0.0.1';
+
+/** From 127.0.0.2 on: what else runs on this machine is often on the first. */
+function ownLoopback(index: number): string {
+  const number = index + 2;
+  return `127.0.${number >> 8}.${number & 255}`;
+}
+
+/** How often another port is tried where the one that was free at the first address is taken at another. */
+const portAttempts = 50;
+
+async function onOnePort(sites: readonly Site[]): Promise<Site[]> {
+  for (let attempt = 1; ; attempt++) {
+    const [port = 0] = await reserved(sites.slice(0, 1));
+    const same = sites.map(({ address }) => ({ address, port }));
+    try {
+      await reserved(same);
+      return same;
+    } catch (error) {
+      if (attempt === portAttempts) throw error;
+    }
+  }
+}
+
+/** Listen everywhere for a moment. @returns the ports, any that is free for 0. @throws where one is taken */
+async function reserved(sites: readonly Site[]): Promise<number[]> {
+  const servers = sites.map(({ address, port }) => createServer().listen(port, address));
+  const listening = await Promise.allSettled(servers.map((server) => once(server, 'listening')));
+  const ports = servers.map((server) => (server.address() as AddressInfo | null)?.port ?? 0);
+  const open = servers.filter((server) => server.listening);
+  await Promise.all(open.map((server) => once(server.close(), 'close')));
+  for (const one of listening) if (one.status === 'rejected') throw one.reason;
   return ports;
 }
 
@@ -119,7 +163,7 @@ interface PoolInit {
   readonly state: string;
   /** From 1 on. */
   readonly number: number;
-  readonly ports: readonly number[];
+  readonly sites: readonly Site[];
   /** Every host that runs, for whoever ends them. */
   readonly started: LocalHost[];
   readonly signal: AbortSignal;
@@ -130,7 +174,7 @@ async function startPool(init: PoolInit): Promise<LocalPool> {
   const secretFile = join(state, `pool${number}-secret`);
   await writeFile(secretFile, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600 });
   const coordinator = await startOne(init, secretFile, 0);
-  const rest = init.ports.slice(1).map((_, i) => startOne(init, secretFile, i + 1, coordinator.url));
+  const rest = init.sites.slice(1).map((_, i) => startOne(init, secretFile, i + 1, coordinator.url));
   const members = await allOrFirstError(rest);
   const password = (await readFile(join(coordinator.directory, 'root-password'), 'utf8')).trim();
   const credentials = { url: coordinator.url, username: 'root', password };
@@ -148,18 +192,19 @@ async function startPool(init: PoolInit): Promise<LocalPool> {
 }
 
 async function startOne(init: PoolInit, secretFile: string, index: number, coordinator?: string): Promise<LocalHost> {
-  const { options, state, number, ports, started, signal } = init;
-  const place = options.places?.[index];
+  const { options, state, number, sites, started, signal } = init;
+  const { address, port } = sites[index] as Site;
+  const place = options.places?.[index] ?? { address, enter: [] };
   const host = await startHost(
     {
       name: `${prefixOf(init)}host${index + 1}`,
       directory: join(state, `pool${number}-host${index + 1}`),
-      port: ports[index] as number,
+      port,
       secretFile,
       config: options.config ?? {},
       warn: options.warn ?? (() => undefined),
       ...(coordinator === undefined ? {} : { coordinator }),
-      ...(place === undefined ? {} : { place }),
+      place,
     },
     signal,
   );

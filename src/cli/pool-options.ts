@@ -30,6 +30,8 @@ was killed has left. \`list\` shows their names, and where they are.
   --memory SIZE       memory of each VM, in bytes or with KiB, MiB, GiB or TiB; 64MiB
   --pools P           pools; 1
   --port PORT         port of the first host, the others have the next ones; 0, the default, takes free ports
+  --loopback-per-host each host on an address of its own from 127.0.0.2 on, and all on one port, for clients that
+                      go by the address of a host alone
   --dirty-rate PAGES  pages that each guest writes a second
   --fault-injection   let fault rules break migrations on purpose
   --state DIR         an empty directory for the hosts' state, which is left in place; a temporary one without it
@@ -43,6 +45,7 @@ const upOptions = {
   memory: { type: 'string' },
   pools: { type: 'string' },
   port: { type: 'string' },
+  'loopback-per-host': { type: 'boolean' },
   'dirty-rate': { type: 'string' },
   'fault-injection': { type: 'boolean' },
   state: { type: 'string' },
@@ -81,13 +84,16 @@ function parseUp(values: Values<typeof upOptions> & { readonly json: boolean }):
     whole('pools', values.pools ?? '1', 1, 16),
     whole('port', values.port ?? '0', 0, 65535),
   ];
-  if (port + hosts * pools - 1 > 65535) throw new Error(`--port ${port} leaves no port for every host`);
+  const loopbackPerHost = values['loopback-per-host'] ?? false;
+  if (!loopbackPerHost && port + hosts * pools - 1 > 65535)
+    throw new Error(`--port ${port} leaves no port for every host`);
   const options = {
     hosts,
     vms: whole('vms', values.vms ?? '1', 0, 1000),
     memory: memoryOf(values.memory ?? '64MiB'),
     pools,
     port,
+    loopbackPerHost,
     ...(rate === undefined ? {} : { dirtyRate: whole('dirty-rate', rate, 0, 10_000_000) }),
     ...(values['fault-injection'] ? { config: { 'fault-injection': 'true' } } : {}),
     ...(values.state === undefined ? {} : { state: values.state }),
