@@ -14,23 +14,18 @@ const failureOf = (promise: Promise<unknown>) =>
     (error: unknown) => error as XapiError,
   );
 
-describe('the host-level calls', function () {
+describe('host-level calls that are refused', function () {
   this.timeout(30_000);
   let host: TestHost;
   let client: RpcClient;
-  beforeEach(async () => {
+  before(async () => {
     host = await openTestHost();
     client = createRpcClient(`${host.url}/services/xenops`);
   });
-  afterEach(async () => {
+  after(async () => {
     client.close();
     await host.close();
   });
-  const reserve = async () => {
-    const { migrationId, metadata } = requestTo(host, testDomain(), false);
-    const reply = await client.json<{ token: string }>('VM.receive', [secret, migrationId, encodeMetadata(metadata)]);
-    return { migrationId, token: reply.token };
-  };
 
   const secrets: [what: string, params: unknown[]][] = [
     ['no parameter', []],
@@ -80,6 +75,25 @@ describe('the host-level calls', function () {
       expect([failure.code, ...failure.params]).to.deep.equal(error);
     });
   }
+});
+
+describe('the host-level calls', function () {
+  this.timeout(30_000);
+  let host: TestHost;
+  let client: RpcClient;
+  beforeEach(async () => {
+    host = await openTestHost();
+    client = createRpcClient(`${host.url}/services/xenops`);
+  });
+  afterEach(async () => {
+    client.close();
+    await host.close();
+  });
+  const reserve = async () => {
+    const { migrationId, metadata } = requestTo(host, testDomain(), false);
+    const reply = await client.json<{ token: string }>('VM.receive', [secret, migrationId, encodeMetadata(metadata)]);
+    return { migrationId, token: reply.token };
+  };
 
   it('give their results as JSON in a string, null where there is none', async () => {
     const state = await client.call('state', [secret]);
