@@ -58,17 +58,23 @@ export async function objectsOf(objects: Objects, shown: XeClass): Promise<XeObj
 
 /** A text with the uuid and name of each object in the place of its reference, where the object can be found. */
 export async function nameReferences(objects: Objects, text: string): Promise<string> {
-  const refs = [...new Set(text.match(/OpaqueRef:(?!NULL\b)[\w-]+/g))];
-  const names = new Map(await Promise.all(refs.map(async (ref) => [ref, await nameOf(objects, ref)] as const)));
-  return text.replace(/OpaqueRef:[\w-]+/g, (ref) => (ref === nullRef ? 'none' : (names.get(ref) ?? ref)));
+  let named = text.replaceAll(nullRef, 'none');
+  for (const ref of new Set(text.match(/OpaqueRef:(?!NULL\b)[\w-]+/g))) {
+    const record = await find(objects, ref);
+    if (record === undefined) continue;
+    const { uuid, name_label: label } = record;
+    const name = typeof label === 'string' ? `${uuid} (${label})` : String(uuid);
+    // Where the server itself has put the name behind it, once is enough.
+    named = named.replaceAll(`${ref} (${label})`, name).replaceAll(ref, name);
+  }
+  return named;
 }
 
-async function nameOf(objects: Objects, ref: string): Promise<string | undefined> {
+async function find(objects: Objects, ref: string): Promise<XapiRecord | undefined> {
   for (const [name, model] of Object.entries(models)) {
     if (!model.inDatabase || !model.generic.includes('get_all_records')) continue;
     const record = (await objects.all(name).catch(() => undefined))?.get(ref);
-    if (record === undefined) continue;
-    return typeof record.name_label === 'string' ? `${record.uuid} (${record.name_label})` : String(record.uuid);
+    if (record !== undefined) return record;
   }
   return undefined;
 }

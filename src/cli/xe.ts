@@ -8,6 +8,8 @@ import { runXe } from './xe-run.js';
 
 compileInForeground();
 process.stdout.on('error', (error) => process.exit(outputFailed('xe', error)));
+// What is said there is lost; what is done is not.
+process.stderr.on('error', () => undefined);
 
 process.exitCode = await runXe(process.argv.slice(2), process.env, {
   out: (text) => void process.stdout.write(text),

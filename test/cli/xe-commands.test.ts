@@ -202,6 +202,11 @@ describe('commands of xe', () => {
         [['vm-migrat'], 'Unknown command: vm-migrat; did you mean vm-migrate?'],
         [['frobnicate'], 'Unknown command: frobnicate'],
         [['vm-param-get', 'uuid=vm-1'], 'Required parameter not found: param-name'],
+        [['vm-param-set', 'uuid=vm-1'], "Nothing is given to set: 'name=value', or 'map:key=value'"],
+        [
+          ['vm-param-add', 'uuid=vm-1', 'param-name=other-config'],
+          "Field 'other-config' is a map: give what to add as 'key=value'",
+        ],
         [['vm-list', '-z'], 'Syntax error: Unknown switch: -z'],
         [['vm-list', '-u'], 'Syntax error: -u needs a value'],
         [['uuid=1'], "Syntax error: the command is missing before 'uuid=1'"],

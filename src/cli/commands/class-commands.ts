@@ -1,5 +1,5 @@
 /** The commands that every class has: list, and param-list, -get, -set, -add, -remove and -clear. Made from its data alone. */
-import { boolParam, type Params, paramNamed } from '../command-line.js';
+import { boolParam, type Params, paramNamed, usageError } from '../command-line.js';
 import type { Command, Context } from '../xe-command.js';
 import { fieldOf, fieldsOf, type NamedField, type XeClass } from '../xe-fields.js';
 import { filterObjects, filtersAmong, isMap, isSet, selectorOf } from '../xe-filter.js';
@@ -33,7 +33,7 @@ export function classCommands(shown: XeClass): Command[] {
     commands.push(command(shown, 'set', [], settable, help, setParams));
   }
   if (fields.some(hasChangeableParts)) commands.push(...addAndRemove(shown));
-  if (fields.some(({ kind }) => kind !== 'RO')) {
+  if (fields.some((field) => field.kind === 'RW' || hasChangeableParts(field))) {
     const help = 'Empty a set or map, or clear a parameter.';
     commands.push(command(shown, 'clear', ['param-name'], [], help, clearParam));
   }
@@ -115,7 +115,9 @@ function namedParam({ params }: Context, { shown }: XeObject): NamedField {
 }
 
 async function setParams(context: Context, object: XeObject): Promise<void> {
-  for (const [name, value] of filtersAmong(context.params, ['uuid'])) await setParam(context, object, name, value);
+  const given = filtersAmong(context.params, ['uuid']);
+  if (given.length === 0) throw usageError("Nothing is given to set: 'name=value', or 'map:key=value'");
+  for (const [name, value] of given) await setParam(context, object, name, value);
 }
 
 async function setParam(context: Context, object: XeObject, name: string, value: string): Promise<void> {
@@ -196,9 +198,9 @@ async function addToParam(context: Context, object: XeObject): Promise<void> {
   const field = namedParam(context, object);
   assertHasParts(field);
   if (isMap(field)) {
-    for (const [key, value] of filtersAmong(params, ['uuid', 'param-name', 'param-key'])) {
-      await addPart(context, object, field, key, value);
-    }
+    const given = filtersAmong(params, ['uuid', 'param-name', 'param-key']);
+    if (given.length === 0) throw usageError(`Field '${field.name}' is a map: give what to add as 'key=value'`);
+    for (const [key, value] of given) await addPart(context, object, field, key, value);
     return;
   }
   const member = paramNamed(params, 'param-key');

@@ -80,6 +80,7 @@ export const poolCommands: readonly Command[] = [
     'pool.sync_database',
     'Make the database durable, and give every host what it needs of it.',
   ),
+  ofPool('pool-recover-slaves', 'pool.recover_slaves', 'Ask every host that does not answer once more, at once.'),
   ofPool('pool-secret-rotate', 'pool.rotate_secret', rotate),
   ofPool('pool-rotate-secret', 'pool.rotate_secret', `${rotate} The same as pool-secret-rotate.`),
 ];
