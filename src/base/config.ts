@@ -110,7 +110,12 @@ interface Gathered {
   readonly settings: Setting[];
   readonly problems: string[];
   readonly warnings: string[];
+  /** Characters of all files. */
+  size: number;
 }
+
+/** More than any configuration needs, in all its files: they are read again while the daemon serves. */
+const mostCharacters = 2 ** 20;
 
 function gatherSettings(init: ConfigInit, environment: Environment): Gathered {
   const options = parseOptions(init.args);
@@ -120,10 +125,17 @@ function gatherSettings(init: ConfigInit, environment: Environment): Gathered {
     origin: { kind: 'command-line' as const },
     directory: environment.directory,
   }));
-  const gathered: Gathered = { settings: [], problems: [], warnings: [] };
+  const gathered: Gathered = { settings: [], problems: [], warnings: [], size: 0 };
   if (init.file !== undefined) gatherFile(resolve(environment.directory, init.file), gathered);
   const named = [...gathered.settings, ...given].findLast(({ key }) => key === 'config-dir');
-  for (const fragment of listFragments(named, gathered)) gatherFile(fragment, gathered, named?.origin);
+  for (const fragment of listFragments(named, gathered)) {
+    gatherFile(fragment, gathered, named?.origin);
+    if (gathered.size <= mostCharacters) continue;
+    gathered.problems.push(
+      `${fragment}: with it the configuration has more than ${mostCharacters / 2 ** 10} KiB in all`,
+    );
+    break;
+  }
   gathered.settings.push(...given);
   gathered.problems.push(...options.problems);
   return gathered;
@@ -133,6 +145,7 @@ function gatherFile(file: string, gathered: Gathered, configDir?: Origin): void 
   let text: string;
   try {
     text = readTextFile(file);
+    gathered.size += text.length;
   } catch (error) {
     const at = error instanceof NotUtf8Error ? `${file}:${error.line}` : file;
     gathered.problems.push(`${at}: cannot be read: ${messageOf(error)}`);

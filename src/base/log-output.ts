@@ -70,10 +70,8 @@ function appendingFile(path: string): LogOutput {
 
 /** The facility `daemon` of syslog(3), as the prefix of a line has it. */
 const daemonFacility = 3 << 3;
-/** So long a logger that has just started may take to find that there is no log. */
-const provingMs = 1_000;
-/** So long it is left alone when there is none. */
-const pauseMs = 5_000;
+/** So long a logger may take to find that there is no log, and so long none is started anew then. */
+const provingMs = 5_000;
 /** So many bytes may wait for a log that takes none. */
 const mostWaiting = 2 ** 20;
 
@@ -88,12 +86,14 @@ function systemLog(tag: string): LogOutput {
   let startedAt = Number.NEGATIVE_INFINITY;
   /** What went to a logger that may turn out to have nowhere to put it. */
   let unproven: Buffer[] = [];
+  const isProving = () => performance.now() - startedAt < provingMs;
   const tell = (line: Buffer | string) => instead.stream.write(String(line).replace(/^<\d+>/, ''));
   const lose = (lost: ChildProcess, why: string): void => {
     if (logger !== lost) return;
     logger = undefined;
     tell(`xenferryd: the log of the system cannot be written: logger ${why}; lines go here until it can\n`);
-    for (const line of unproven.splice(0)) tell(line);
+    if (isProving()) for (const line of unproven) tell(line);
+    unproven = [];
   };
   const start = (): void => {
     startedAt = performance.now();
@@ -112,10 +112,10 @@ function systemLog(tag: string): LogOutput {
     });
   };
   const put = (line: Buffer): void => {
-    if (logger === undefined && performance.now() - startedAt >= pauseMs) start();
+    if (logger === undefined && !isProving()) start();
     const input = logger?.stdin;
     if (!input || input.writableLength > mostWaiting) return void tell(line);
-    if (performance.now() - startedAt < provingMs) unproven.push(line);
+    if (isProving()) unproven.push(line);
     else unproven = [];
     input.write(line);
   };

@@ -201,26 +201,6 @@ describe('the configuration', () => {
     expect(problemsOf()[0]).to.contain(`${file}: cannot be read: ENOENT`);
   });
 
-  it('refuses bytes that are not UTF-8, with file and line, and never takes another path for them', () => {
-    writeFileSync(file, 'port = 81\n# caf\xe9\npidfile = /p\xff\n', 'latin1');
-    expect(problemsOf()).to.deep.equal([`${file}:2: cannot be read: line 2 has bytes that are not UTF-8`]);
-    write('config-dir = d');
-    write('port = 82', 'd/a.conf');
-    writeFileSync(Buffer.from(`${directory}/d/\xff.conf`, 'latin1'), 'port = 83');
-    expect(problemsOf()[0]).to.match(/config-dir = .*: cannot be read: the name .*\.conf has bytes that are not UTF-8/);
-    write('pidfile = /p\u00e9 # caf\u00e9');
-    expect(read().config.pidfile).to.equal('/p\u00e9');
-  });
-
-  it('names the first of many lines that are wrong, and counts the rest', () => {
-    write('word\n'.repeat(1000) + 'unknown = 1\n'.repeat(1000));
-    const { lines } = checkConfig(init());
-    const told = (kind: string) => lines.filter((line) => line.startsWith(kind));
-    expect(told('error: ')).to.have.length(51);
-    expect(told('error: ').at(-1)).to.equal(`error: ${file}: and 950 lines more like these`);
-    expect(told('warning: ').at(-1)).to.equal(`warning: ${file}: and 950 lines more like these`);
-  });
-
   it('warns of an unknown key, with the nearest known one as a hint', () => {
     write('worker-pool-sizes = 3\nMigration-Compressor = xenguest\nentirely-else = 1');
     const { warnings } = read();
