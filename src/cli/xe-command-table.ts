@@ -1,6 +1,7 @@
 /** Every command of xe. To add one, add its entry to the file of its kind. */
 import { classCommands } from './commands/class-commands.js';
 import { deviceCommands } from './commands/device-commands.js';
+import { domainCommands } from './commands/domain-commands.js';
 import { eventWait } from './commands/event-wait.js';
 import { hostCommands } from './commands/host-commands.js';
 import { otherCommands } from './commands/other-commands.js';
@@ -30,6 +31,7 @@ export function commandTable(): ReadonlyMap<string, Command> {
     ...vmDiagnosisCommands,
     vmMigrate,
     ...hostCommands,
+    ...domainCommands,
     ...poolCommands,
     ...storageCommands,
     ...deviceCommands,

@@ -10,6 +10,7 @@ import { type Operation, vmOf } from '../xenops/operations.js';
 import { perform } from '../xenops/perform.js';
 import type { Queue } from '../xenops/queue.js';
 import type { Suspended } from '../xenops/suspended.js';
+import { createHostDomains } from './domains.js';
 import { createDoubts } from './doubt.js';
 import type { HostEvents } from './events.js';
 import type { FaultRules } from './fault-rules.js';
@@ -38,6 +39,7 @@ export interface HostDeps {
 export function createHost(deps: HostDeps): HostService {
   const { backend, events, migrations } = deps;
   const doubts = createDoubts(deps);
+  const domainsHere = createHostDomains({ ...deps, isPassing });
   const outdate = (uuid: string, handle: DomainHandle): void => {
     deps.suspended
       .outdate(uuid, handle)
@@ -110,6 +112,7 @@ export function createHost(deps: HostDeps): HostService {
     receive: deps.destination.receive,
     storage: deps.storage,
     async callPlugin(plugin, fn, args) {
+      if (plugin === 'domains') return domainsHere.call(fn, args);
       if (plugin !== 'fault') throw new XapiError('XENAPI_MISSING_PLUGIN', [plugin]);
       return deps.faults.call(fn, args);
     },

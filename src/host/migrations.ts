@@ -41,6 +41,8 @@ export interface Migrations {
   endEarlier(uuid: string): Promise<void>;
   /** The uuids of the VMs that may run elsewhere: past their commit point, and no outcome known. */
   leaving(): string[];
+  /** Whether a migration of the VM from here is queued, under way, in doubt, or has its VM's way back still to do. */
+  concern(uuid: string): boolean;
   /** The uuid of the VM whose copy a domain is, while a migration from here has not ended. */
   vmOf(handle: DomainHandle): string | undefined;
   /** Once, at the start: resume, settle or clean up what an earlier run of the daemon left behind. What needs others goes on in the background. */
@@ -85,6 +87,11 @@ const shares = {
 
 /** What a migration fails with whose guest has ended. */
 const endErrors = { poweroff: 'VM_HALTED', reboot: 'VM_REBOOTED', crash: 'VM_CRASHED' } as const;
+
+/** Whether the VM is not where the migration's end puts it yet. */
+function isOpen({ state, owed }: SourceRow<SourceState>): boolean {
+  return state !== 'done' && (state !== 'failed' || owed === true);
+}
 
 export function createMigrations(deps: MigrationsDeps): Migrations {
   const underWay = new Map<string, UnderWay>();
@@ -239,13 +246,10 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
     },
     endEarlier,
     leaving: () => sourceRows().flatMap(({ state, uuid }) => (state === 'going' ? [uuid] : [])),
-    vmOf(handle) {
-      const open = sourceRows().find(
-        ({ state, owed, ...row }) =>
-          state !== 'done' && (state !== 'failed' || owed === true) && sameDomain(row.handle, handle),
-      );
-      return open?.uuid;
-    },
+    concern: (uuid) =>
+      [...underWay.values()].some((entry) => entry.uuid === uuid) ||
+      sourceRows().some((row) => row.uuid === uuid && isOpen(row)),
+    vmOf: (handle) => sourceRows().find((row) => isOpen(row) && sameDomain(row.handle, handle))?.uuid,
     async forceSettlement(uuid, runs) {
       const row = sourceRows().find((each) => each.uuid === uuid && each.state === 'going');
       if (row === undefined) return false;

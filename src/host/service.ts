@@ -108,7 +108,7 @@ export interface HostService {
   /** The local SRs and their volumes. */
   readonly storage: HostStorage;
   /**
-   * A function of a plugin of the host; there is one, `fault`. @returns what it answers, as text
+   * A function of a plugin of the host: `fault`, or `domains`, which is the coordinator's alone. @returns what it answers, as text
    * @throws XENAPI_MISSING_PLUGIN, and what the function throws
    */
   callPlugin(plugin: string, fn: string, args: Readonly<Record<string, string>>): Promise<string>;

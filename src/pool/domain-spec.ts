@@ -42,6 +42,22 @@ export function domainSpec(vm: Readonly<VmFields>, vgpus: readonly string[]): Do
   };
 }
 
+/** The keys of other_config with which a VM's domain is made as this one is. */
+export function configOf({ profile, workload, seed }: DomainSpec): Record<string, string> {
+  const shares = Object.entries(profile).map(([name, share]) => `${name}=${decimal(share * 100)}`);
+  return {
+    [simulatorKeys.profile]: shares.join(','),
+    [simulatorKeys.rate]: decimal(workload.dirtyPagesPerSecond),
+    [simulatorKeys.workingSet]: decimal(workload.workingSet),
+    [simulatorKeys.seed]: String(seed),
+  };
+}
+
+/** A number without an exponent, and without the noise of its last bits. */
+function decimal(value: number): string {
+  return value.toFixed(9).replace(/\.?0+$/, '');
+}
+
 /** `zero=35,program=33,text=22,random=10`: percent, together 100; what is not named is 0. */
 function profileOf(text: string | undefined): MemoryProfile {
   if (text === undefined) return defaultProfile;

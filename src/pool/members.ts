@@ -14,7 +14,7 @@ import { isProgress } from '../host/events.js';
 import type { HostEvent, HostService, HostState } from '../host/service.js';
 import type { Database } from './database.js';
 import { markNotLive, putHost, putMetrics } from './host-rows.js';
-import { type Findings, howEnded, type ResidenceDeps, reconcile, settle } from './residence.js';
+import { type Findings, howEnded, type ResidenceDeps, reconcile, settle, settleStray } from './residence.js';
 
 export interface Member {
   /** http URL of the host's port. */
@@ -84,7 +84,7 @@ export function createMembers(deps: MembersDeps): Members {
     return member;
   };
   const follow = (host: Ref<'host'>, url: string, service: HostService): void =>
-    void watch(deps, host, reachAt(host, url, service));
+    void watch({ ...deps, state }, host, reachAt(host, url, service));
   const find = (host: Ref<'host'>): Followed => {
     db.get('host', host);
     const member = followed.get(host);
@@ -198,8 +198,10 @@ async function assertNoTwin(
   throw new XapiError('OPERATION_NOT_ALLOWED', [`${both}, ${remedy}`]);
 }
 
+type WatchDeps = MembersDeps & Pick<Members, 'state'>;
+
 /** Follow a host until it is let go of. */
-async function watch(deps: MembersDeps, host: Ref<'host'>, { service, stop, url }: Followed): Promise<void> {
+async function watch(deps: WatchDeps, host: Ref<'host'>, { service, stop, url }: Followed): Promise<void> {
   const { signal } = stop;
   const retryAfter = deps.retryAfter ?? ((failures) => Math.min(500 * 2 ** failures, longestPause));
   let failures = 0;
@@ -219,12 +221,12 @@ async function watch(deps: MembersDeps, host: Ref<'host'>, { service, stop, url 
   }
 }
 
-function metricsOf({ db }: MembersDeps, host: Ref<'host'>): Ref<'host_metrics'> {
+function metricsOf({ db }: WatchDeps, host: Ref<'host'>): Ref<'host_metrics'> {
   return db.find('host', host)?.metrics ?? (nullRef as Ref<'host_metrics'>);
 }
 
 /** A daemon that stops says so to those who wait for its events; who comes after that finds its machine without a daemon. */
-function tellOfLoss({ log }: MembersDeps, url: string, error: unknown): void {
+function tellOfLoss({ log }: WatchDeps, url: string, error: unknown): void {
   const cause = error instanceof XapiError ? (error.cause as { readonly code?: unknown } | undefined) : undefined;
   if (error instanceof XapiError && error.code === 'HOST_OFFLINE') log.info(`the daemon of the host at ${url} stops`);
   else if (cause?.code === 'ECONNREFUSED') log.info(`the daemon of the host at ${url} has stopped`);
@@ -232,7 +234,7 @@ function tellOfLoss({ log }: MembersDeps, url: string, error: unknown): void {
 }
 
 async function followEvents(
-  deps: MembersDeps,
+  deps: WatchDeps,
   host: Ref<'host'>,
   service: HostService,
   signal: AbortSignal,
@@ -267,12 +269,12 @@ function isAboutDomain(event: HostEvent): boolean {
   return event.kind === 'domain' || event.kind === 'domain-gone';
 }
 
-function tell(deps: MembersDeps, event: HostEvent): void {
+function tell(deps: WatchDeps, event: HostEvent): void {
   if (!isAboutDomain(event)) deps.onEvent(event);
 }
 
 /** Read the host's state and bring the records to it. */
-async function look(deps: MembersDeps, host: Ref<'host'>, service: HostService): Promise<void> {
+async function look(deps: WatchDeps, host: Ref<'host'>, service: HostService): Promise<void> {
   for (;;) {
     const readAt = deps.db.generation();
     const state = await readState(deps.db, host, service);
@@ -286,13 +288,18 @@ async function look(deps: MembersDeps, host: Ref<'host'>, service: HostService):
 }
 
 async function act(
-  deps: MembersDeps,
+  deps: WatchDeps,
   host: Ref<'host'>,
   state: HostState,
   service: HostService,
   found: Findings,
 ): Promise<void> {
-  for (const [uuid, reason] of found.doubles) {
+  const strays: (readonly [uuid: string, reason: string])[] = [];
+  for (const ref of found.strays) {
+    const stray = await lookAtStray(deps, ref, host, state);
+    if (stray !== undefined) strays.push(stray);
+  }
+  for (const [uuid, reason] of [...found.doubles, ...strays]) {
     deps.log.error(`VM ${uuid} is on host ${state.name} where it is not meant to be: it is paused there, in doubt`, {
       reason,
     });
@@ -309,6 +316,15 @@ async function act(
       .onGuestEnd(vm, how, host, service)
       .catch((error: unknown) => deps.log.warn(`VM ${vm} lingers`, { error }));
   }
+}
+
+/** Ask where the record has the VM. What changes meanwhile is looked at again. @returns as settleStray does */
+async function lookAtStray(deps: WatchDeps, ref: Ref<'VM'>, host: Ref<'host'>, state: HostState) {
+  const { db } = deps;
+  const modified = db.modified('VM', ref);
+  const there = await deps.state(db.get('VM', ref).resident_on).catch(() => undefined);
+  const isSame = db.find('VM', ref) !== undefined && db.modified('VM', ref) === modified;
+  return isSame ? settleStray(deps, ref, host, state, there) : undefined;
 }
 
 /** What the host answers, if it does so in time and before it is let go of. */

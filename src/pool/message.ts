@@ -30,6 +30,7 @@ const priorities = {
   // What xapi has nothing like.
   VM_MIGRATION_IN_DOUBT: 2,
   VM_COPY_LEFT_BEHIND: 2,
+  HOST_DOMAINS_UNKNOWN: 3,
 } as const;
 
 export type MessageName = keyof typeof priorities;
@@ -79,12 +80,25 @@ function named({ name_label, uuid }: { readonly name_label: string; readonly uui
   return `${name_label} (${uuid})`;
 }
 
-/** Tell what holds now of an object: one message of a name for each, as what it said before is of no use any more. */
-export function tellInstead(deps: MessageDeps, name: MessageName, cls: Subject, obj_uuid: string, body: string): void {
+/**
+ * Tell what holds now of an object: one message of a name for each, as what it said before is of no use any more.
+ * @returns whether that is new
+ */
+export function tellInstead(
+  deps: MessageDeps,
+  name: MessageName,
+  cls: Subject,
+  obj_uuid: string,
+  body: string,
+): boolean {
   const { db } = deps;
-  if (db.all('message').some(([, row]) => row.name === name && row.obj_uuid === obj_uuid && row.body === body)) return;
+  const isTold = db
+    .all('message')
+    .some(([, row]) => row.name === name && row.obj_uuid === obj_uuid && row.body === body);
+  if (isTold) return false;
   withdraw(db, name, obj_uuid);
   tell(deps, name, cls, obj_uuid, body);
+  return true;
 }
 
 /** What a message tells of an object holds no more; fine where there is none. */

@@ -41,6 +41,7 @@ import { createSessions } from './session.js';
 import { createVolumeGuard } from './storage.js';
 import { followStorageOperations } from './storage-operations.js';
 import { createTasks } from './task.js';
+import { createDomainWatch } from './unknown-domains.js';
 import { createVmMigrate } from './vm-migrate.js';
 import { createVmReceive } from './vm-receive.js';
 
@@ -108,7 +109,10 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
       vmMigrate.arrived(vm);
       vmReceive.arrived(vm);
     },
-    onState: createClockWatch(common),
+    onState(host, state) {
+      watchClock(host, state);
+      watchDomains(host, state);
+    },
     onEvent(event: HostEvent) {
       if (table.tell(event)) return;
       report(vmMigrate.lateEvent(event));
@@ -124,6 +128,8 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     onJoined: (host, service) => provideLocalStorage(common, host, service.storage),
     ...(deps.retryAfter === undefined ? {} : { retryAfter: deps.retryAfter }),
   });
+  const watchClock = createClockWatch(common);
+  const watchDomains = createDomainWatch({ ...common, members });
   const rotation = createSecretRotation({ ...common, members, membership: deps.membership });
   const vmMigrate = createVmMigrate({ ...common, members, table, tasks, closed: closed.signal });
   const vmReceive = createVmReceive({ ...common, members, table, sessions });

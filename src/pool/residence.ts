@@ -27,6 +27,8 @@ export interface Findings {
   readonly stale: boolean;
   /** Uuids of domains that are not to run here, as their VM is elsewhere or was given up here; and why. */
   readonly doubles: readonly (readonly [uuid: string, reason: string])[];
+  /** VMs that are here, and by their record on another host, which nobody has given up: only that one can say which of both is wrong. */
+  readonly strays: readonly Ref<'VM'>[];
   /** VMs whose guest has ended by itself, and how. */
   readonly ended: readonly (readonly [vm: Ref<'VM'>, how: GuestEnd])[];
   /** Uuids of VMs that were settled while this host, the source of their migration, was away: it asks for an outcome still. */
@@ -43,6 +45,7 @@ export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostSta
   const { db } = deps;
   const domains = new Map(state.domains.map((domain) => [domain.uuid, domain]));
   const doubles: [uuid: string, reason: string][] = [];
+  const strays: Ref<'VM'>[] = [];
   const ended: [vm: Ref<'VM'>, how: GuestEnd][] = [];
   const settled: string[] = [];
   let stale = false;
@@ -58,14 +61,43 @@ export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostSta
     else if (Object.keys(vm.current_operations).length > 0) continue;
     else if (db.modified('VM', ref) > readAt) stale = true;
     else if (domain?.state === 'shutdown') ended.push([ref, howEnded(domain)]);
-    else if (!here && (isLeftBehind(db, ref, state.uuid) || (domain !== undefined && !isAtRest(vm)))) {
+    else if (!here && domain !== undefined && !isAtRest(vm) && !isLeftBehind(db, ref, state.uuid)) strays.push(ref);
+    else if (!here && isLeftBehind(db, ref, state.uuid)) {
       if (domain === undefined && state.leaving?.includes(vm.uuid)) settled.push(vm.uuid);
       else if (abandoned(deps, ref, host, state, domain)) doubles.push([vm.uuid, whyNotHere(db, vm)]);
     } else if (domain === undefined && state.leaving?.includes(vm.uuid)) continue;
     else if (domain === undefined) lost(deps, ref, vm, host, state);
     else settle(deps, ref, host, state);
   }
-  return { stale, doubles, ended, settled };
+  return { stale, doubles, strays, ended, settled };
+}
+
+/**
+ * Bring the record of a stray to where it is, as the host where its record has it has nothing of it: the record is older than the hosts.
+ * @param there that host's state, undefined where it does not answer; what may come or have gone from there by a migration counts too
+ * @returns the VM's uuid, and why its copy here is not to run, where that is so and is yet to be told
+ */
+export function settleStray(
+  deps: ResidenceDeps,
+  ref: Ref<'VM'>,
+  host: Ref<'host'>,
+  state: HostState,
+  there: HostState | undefined,
+): readonly [uuid: string, reason: string] | undefined {
+  const vm = deps.db.get('VM', ref);
+  const domain = state.domains.find(({ uuid }) => uuid === vm.uuid);
+  const has = there === undefined || everythingOf(there).includes(vm.uuid);
+  if (has || domain?.inDoubt !== undefined) {
+    return abandoned(deps, ref, host, state, domain) ? [vm.uuid, whyNotHere(deps.db, vm)] : undefined;
+  }
+  deps.log.warn(`VM ${vm.uuid} is on host ${state.name}: its record was older than that`);
+  settle(deps, ref, host, state);
+  return undefined;
+}
+
+/** The uuids of all VMs of which a host has something, or may have it soon. */
+export function everythingOf({ domains, suspended = [], leaving = [], arriving = [] }: HostState): string[] {
+  return [...domains.map(({ uuid }) => uuid), ...suspended, ...leaving, ...arriving];
 }
 
 /**

@@ -62,9 +62,10 @@ const given = [
 
 /**
  * Make a halted VM's record and that of its metrics.
+ * @param uuid a new one where absent
  * @throws MEMORY_CONSTRAINT_VIOLATION_ORDER, INVALID_VALUE [field, value]
  */
-export function createVm(db: Database, args: Readonly<VM>, now: Date): Ref<'VM'> {
+export function createVm(db: Database, args: Readonly<VM>, now: Date, uuid = ''): Ref<'VM'> {
   assertMemoryLimits(args);
   assertNumbers(args);
   if (!args.is_a_template) domainSpec({ ...args, uuid: '' }, []);
@@ -74,6 +75,7 @@ export function createVm(db: Database, args: Readonly<VM>, now: Date): Ref<'VM'>
   const metrics = db.create('VM_metrics', { install_time: now, last_updated: now, state: ['halted'] });
   return db.create('VM', {
     ...fields,
+    uuid,
     other_config,
     domain_type,
     metrics,

@@ -46,6 +46,8 @@ export interface Suspended {
   outdate(uuid: string, running: DomainHandle): Promise<void>;
   /** The uuids of the VMs whose image is whole. */
   list(): string[];
+  /** What the VM of an image was made from; undefined where there is no such image. */
+  specOf(uuid: string): DomainSpec | undefined;
   /** Once, before anything else: end what an earlier run left half done. */
   recover(): Promise<void>;
   /** Give up what is under way, and wait for it. */
@@ -178,6 +180,7 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
       if (row?.state === 'whole' && !sameDomain(row.handle, running)) await discard(uuid);
     },
     list: () => [...rows.entries()].filter(([, { state }]) => state === 'whole').map(([uuid]) => uuid),
+    specOf: (uuid) => rows.get(uuid)?.spec,
     async recover() {
       for (const [, row] of [...rows.entries()]) {
         await recoverRow(row).catch((error: unknown) => {

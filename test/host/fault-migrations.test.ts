@@ -34,6 +34,27 @@ describe('a migration that a fault rule breaks', function () {
     while (openDescriptors().size > before.size) await delay(10);
   }
 
+  it('keeps a VM from being ended as unknown while it migrates, on both sides, and not after that', async () => {
+    await call('source', 'add', { step: 'copy', side: 'source', vm: domain.uuid, action: 'stall' });
+    const migration = migrate(hosts.source, requestTo(hosts.destination, domain, false));
+    while (!JSON.stringify(await call('source', 'list')).includes('"fired":1')) await delay(10);
+    const destroy = (side: Side, uuid: string) =>
+      hosts[side].engine.service.callPlugin('domains', 'destroy', { uuid }).then(
+        () => [],
+        (error: { params: string[] }) => error.params,
+      );
+    for (const side of ['source', 'destination'] as const) {
+      expect(await destroy(side, domain.uuid)).to.deep.equal([`domain ${domain.uuid} is left alone: it migrates`]);
+    }
+    const held = JSON.parse(await hosts.source.engine.service.callPlugin('domains', 'list', {}));
+    expect(held).to.have.deep.nested.property('[0].held', 'it migrates');
+    await call('source', 'clear');
+    expect((await migration).status).to.equal('success');
+    while ((await destroy('destination', domain.uuid)).length > 0) await delay(10);
+    expect(await hosts.destination.simulator.list()).to.deep.equal([]);
+    await hosts.source.engine.service.start(domain, false);
+  });
+
   const upTo = (names: readonly string[], last: string) => names.slice(0, names.indexOf(last) + 1);
   const beforeCommit: [Side, readonly string[]][] = [
     ['source', upTo(steps.source, 'going')],

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import { expect } from 'chai';
 import type { DomainInfo } from '../../src/base/hypervisor-protocol.js';
+import type { Found } from '../../src/host/domains.js';
 import { connectHost } from '../../src/host/remote.js';
 import type { HostEvent, HostService } from '../../src/host/service.js';
 import { oldCopyUuid, temporaryUuid } from '../../src/migrate/protocol.js';
@@ -111,6 +112,45 @@ for (const [way, reach] of ways) {
         expect((await failureOf(service.forceSettlement(uuid, 'here'))).code).to.equal('OPERATION_NOT_ALLOWED');
       });
     }
+
+    it('says what there is of VMs, and ends it for a pool that does not know them', async () => {
+      const [running, suspended, given] = [testDomain({ vgpus: ['0'] }), testDomain(), testDomain()];
+      const list = async () => JSON.parse(await service.callPlugin('domains', 'list', {})) as Found[];
+      const destroy = (uuid: string) => service.callPlugin('domains', 'destroy', { uuid });
+      for (const spec of [running, suspended, given]) await service.start(spec, false);
+      await service.suspend(suspended.uuid);
+      await service.doubt(given.uuid, 'given up');
+      const [image, ...domains] = await list();
+      expect(image).to.deep.equal({ uuid: suspended.uuid, state: 'suspended', spec: suspended });
+      expect(domains.map(({ domid: _domid, ...rest }) => rest)).to.have.deep.members([
+        { uuid: running.uuid, state: 'running', spec: running },
+        { uuid: given.uuid, state: 'paused', spec: given, inDoubt: 'given up' },
+      ]);
+      for (const { uuid } of await list()) await destroy(uuid);
+      await destroy(running.uuid);
+      expect(await list()).to.deep.equal([]);
+      expect((await service.state()).suspended).to.deep.equal([]);
+      for (const [fn, code] of [
+        ['adopt', 'XENAPI_PLUGIN_FAILURE'],
+        ['destroy', 'INVALID_VALUE'],
+      ] as const) {
+        expect((await failureOf(service.callPlugin('domains', fn, {}))).code).to.equal(code);
+      }
+    });
+
+    it('ends nothing that migrates', async () => {
+      const spec = testDomain();
+      const named = [temporaryUuid(spec.uuid), oldCopyUuid(spec.uuid)];
+      for (const uuid of [spec.uuid, ...named]) await service.start({ ...spec, uuid }, true);
+      await service.doubt(spec.uuid, 'migration 12 has no outcome');
+      for (const uuid of [spec.uuid, ...named]) {
+        const { code, params } = await failureOf(service.callPlugin('domains', 'destroy', { uuid }));
+        expect([code, params[0]]).to.deep.equal(['OPERATION_NOT_ALLOWED', params[0]]);
+        expect(params[0]).to.contain('left alone');
+      }
+      const list = JSON.parse(await service.callPlugin('domains', 'list', {})) as Found[];
+      expect(list.map(({ uuid, held }) => [uuid, held])).to.deep.equal([[spec.uuid, 'migration 12 has no outcome']]);
+    });
 
     it('does one thing with a VM at a time, in the order asked, and others meanwhile', async () => {
       const [one, other] = [testDomain(), testDomain()];

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { XapiError } from '../../src/base/errors.js';
 import type { DomainSpec, DomainState, GuestEnd } from '../../src/base/hypervisor-protocol.js';
+import type { Found } from '../../src/host/domains.js';
 import type { MachineDescription } from '../../src/host/machine.js';
 import type {
   HostEvent,
@@ -35,6 +36,10 @@ export interface FakeHost {
   readonly arriving: string[];
   /** VMs that it has sent, of which it knows no outcome. */
   readonly leaving: string[];
+  /** VMs that its plugin `domains` says to migrate. */
+  readonly held: string[];
+  /** What that plugin lists. */
+  found(): Found[];
   /** What its clock shows, in milliseconds since 1970. */
   clock: () => number;
   /** How often it was asked for its state. */
@@ -46,6 +51,8 @@ export interface FakeHost {
   /** What the next calls of `migrate` or `receive` throw. */
   refuse: XapiError | undefined;
   domain(uuid: string, state: DomainState | undefined, inDoubt?: string): void;
+  /** Its domain is gone, of which it says nothing. */
+  lose(uuid: string): void;
   /** The guest of a domain ends by itself. */
   endGuest(uuid: string, how: GuestEnd): void;
   emit(event: HostEvent): void;
@@ -179,7 +186,9 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     storage: createHostStorage(join(dir, 'sr')),
     async callPlugin(plugin, fn, args) {
       assertReachable();
-      return JSON.stringify({ plugin, fn, args });
+      if (plugin !== 'domains') return JSON.stringify({ plugin, fn, args });
+      if (fn === 'destroy') await service.shutdown(args.uuid ?? '', false);
+      return JSON.stringify(fn === 'list' ? host.found() : null);
     },
     async events(since, timeoutSeconds) {
       assertReachable();
@@ -211,12 +220,23 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     machine,
     arriving: [],
     leaving: [],
+    held: [],
+    found: () =>
+      [...domains, ...[...suspended].map((vm) => [vm, { state: 'suspended' as const, domid: undefined }] as const)].map(
+        ([vm, { state, domid, ...rest }]): Found => ({
+          ...{ uuid: vm, state: state as Found['state'], spec: foundSpec(vm) },
+          ...(domid === undefined ? {} : { domid }),
+          ...('inDoubt' in rest && rest.inDoubt !== undefined ? { inDoubt: rest.inDoubt } : {}),
+          ...(host.held.includes(vm) ? { held: 'it migrates' } : {}),
+        }),
+      ),
     clock: () => Date.now(),
     looks: 0,
     reachable: true,
     memoryFree: 8 * gib,
     refuse: undefined,
     domain,
+    lose: (vm) => void domains.delete(vm),
     endGuest(vm, how) {
       domains.set(vm, { state: 'shutdown', domid: domains.get(vm)?.domid ?? 0, ended: how });
       emit({
@@ -247,6 +267,15 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     }),
   };
   return host;
+}
+
+/** What a domain that a test has made by hand is said to be made of. */
+export function foundSpec(uuid: string): DomainSpec {
+  return {
+    ...{ uuid, name: 'found', memoryBytes: 3 * 2 ** 24, vcpus: 2, seed: 7, vgpus: ['0'] },
+    profile: { zero: 0.125, program: 0.3, text: 0.275, random: 0.3 },
+    workload: { dirtyPagesPerSecond: 0, workingSet: 1 / 3 },
+  };
 }
 
 export const report: MigrationReport = {

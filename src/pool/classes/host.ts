@@ -3,6 +3,7 @@ import { XapiError } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
 import { LocalDate, nullRef } from '../../base/value.js';
 import { xenopsPath } from '../../wire/channel.js';
+import { callDomainPlugin, domainPlugin } from '../domain-plugin.js';
 import { forgetLost } from '../ejection.js';
 import { assertCanEvacuate, evacuate, preventers } from '../evacuate.js';
 import type { HandlerDeps } from '../handler-deps.js';
@@ -36,6 +37,7 @@ export function hostHandlers(deps: HandlerDeps): ClassHandlers<'host'> {
     call_plugin(_context, host, plugin, fn, args) {
       db.get('host', host);
       if (!isLive(db, host)) throw new XapiError('HOST_OFFLINE', [host]);
+      if (plugin === domainPlugin) return callDomainPlugin(deps, host, fn, args);
       return members.service(host).callPlugin(plugin, fn, args);
     },
     compute_free_memory: async (_context, host) => (await members.state(host)).memoryFree,
