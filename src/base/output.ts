@@ -22,3 +22,21 @@ export function writeOutput(program: string, text: string): Promise<number> {
     process.stdout.write(text, (error) => resolve(error ? outputFailed(program, error) : 0));
   });
 }
+
+/**
+ * Let a program go on where its output cannot be written: what it does is worth more than what it says.
+ * @param program its name, for the message
+ * @returns what to call at its end, with the exit status that it would have: says what could not be written, and answers the status
+ */
+export function tolerateOutput(program: string): (status: number) => Promise<number> {
+  let failure: NodeJS.ErrnoException | undefined;
+  process.stdout.on('error', (error) => {
+    failure ??= error;
+  });
+  process.stderr.on('error', () => undefined);
+  return async (status) => {
+    // Files and pipes are written at once; the event of what failed comes a little later.
+    await new Promise((resolve) => setImmediate(resolve));
+    return failure === undefined ? status : Math.max(status, outputFailed(program, failure));
+  };
+}

@@ -1,17 +1,14 @@
 #!/usr/bin/env node
 /** The program xe: a command-line client of the XenAPI. */
 import { compileInForeground } from '../base/exit-hang.js';
-import { outputFailed } from '../base/output.js';
+import { tolerateOutput } from '../base/output.js';
 import { ask } from './ask.js';
 import { screenOf } from './progress.js';
 import { runXe } from './xe-run.js';
 
 compileInForeground();
-process.stdout.on('error', (error) => process.exit(outputFailed('xe', error)));
-// What is said there is lost; what is done is not.
-process.stderr.on('error', () => undefined);
-
-process.exitCode = await runXe(process.argv.slice(2), process.env, {
+const ended = tolerateOutput('xe');
+const status = await runXe(process.argv.slice(2), process.env, {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   screen: screenOf(process),
@@ -21,3 +18,4 @@ process.exitCode = await runXe(process.argv.slice(2), process.env, {
     return () => void process.off('SIGINT', listener);
   },
 });
+process.exitCode = await ended(status);
