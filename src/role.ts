@@ -147,6 +147,7 @@ async function coordinate(init: RoleInit, change: () => void): Promise<OpenRole>
     destination,
     source,
     secrets,
+    log,
     hostUuid: identity.uuid,
     // Two hosts that join each other would leave nobody to be the coordinator.
     join: async (state, again) => {
@@ -170,6 +171,7 @@ async function serve(init: RoleInit, change: () => void): Promise<OpenRole> {
     destination,
     source,
     secrets,
+    log,
     hostUuid: identity.uuid,
     control: {
       takeSecrets: identity.takeSecrets,

@@ -3,7 +3,9 @@
  * The first parameter is the pool's secret, for VM.receive what proves that the caller has it, or the migration_id with its
  * token behind it. A result is JSON in a string, as these calls have no types in the XenAPI's data model.
  */
-import { XapiError } from '../base/errors.js';
+import { invalidValue, XapiError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import { shownValue } from '../base/schema.js';
 import type { Type } from '../base/value.js';
 import type { Migrations } from '../host/migrations.js';
 import type { MemberControl } from '../host/remote.js';
@@ -24,6 +26,7 @@ export interface HostRpcDeps {
   readonly secrets: Secrets;
   /** This host's. */
   readonly hostUuid: string;
+  readonly log: Log;
   /** A member reports itself; on the coordinator alone. */
   readonly join?: (state: HostState, again: boolean) => Promise<unknown>;
   /** What the coordinator asks of this host as a member; on a member alone. */
@@ -39,7 +42,7 @@ const longestPoll = 3600;
 
 /** @returns what answers the host-level calls */
 export function createHostRpc(deps: HostRpcDeps): Dispatch {
-  const { service, destination, source, secrets, hostUuid, join, control } = deps;
+  const { service, destination, source, secrets, hostUuid, log, join, control } = deps;
   const withSecret: Readonly<Record<string, Call>> = {
     state: service.state,
     start: (spec: unknown, paused: unknown) => service.start(checkDomain(spec), paused === true),
@@ -86,7 +89,7 @@ export function createHostRpc(deps: HostRpcDeps): Dispatch {
     if (typeof shown === 'string' && known.some((each) => sameSecret(shown, each))) return;
     throw new XapiError('SESSION_AUTHENTICATION_FAILED', ['host', 'this is not the secret of the pool']);
   };
-  return async ({ name, params }) => {
+  const perform: Dispatch = async ({ name, params }) => {
     const answer = async (call: Call, args: readonly unknown[]) => ({
       type: text,
       value: JSON.stringify((await call(...(args as never[]))) ?? null),
@@ -105,31 +108,43 @@ export function createHostRpc(deps: HostRpcDeps): Dispatch {
     assertKnown(shown, (secret) => [secret]);
     return answer(withSecret[name] as Call, args);
   };
+  return async (call) => {
+    try {
+      return await perform(call);
+    } catch (error) {
+      // The caller hears the code and its parameters alone.
+      if (error instanceof XapiError && typeof error.cause === 'string') {
+        const { message, cause } = error;
+        log.info('call of another host failed', { call: call.name.slice(0, 100), error: message, reason: cause });
+      }
+      throw error;
+    }
+  };
 }
 
 function textOf(name: string, value: unknown): string {
   if (typeof value === 'string' && value !== '' && value.length <= 200) return value;
-  throw new XapiError('INVALID_VALUE', [name, 'allowed: a text of 1 to 200 characters']);
+  throw invalidValue(name, shownValue(value), 'a text of 1 to 200 characters');
 }
 
 function runsOf(value: unknown): RunsWhere {
   if (value === 'here' || value === 'elsewhere') return value;
-  throw new XapiError('INVALID_VALUE', ['runs', 'allowed: here, elsewhere']);
+  throw invalidValue('runs', shownValue(value), 'here, elsewhere');
 }
 
 function textsOf(name: string, value: unknown): Record<string, string> {
   const isMap = typeof value === 'object' && value !== null && !Array.isArray(value);
   if (isMap && Object.values(value).every((each) => typeof each === 'string')) return value as Record<string, string>;
-  throw new XapiError('INVALID_VALUE', [name, 'allowed: a map of texts']);
+  throw invalidValue(name, shownValue(value), 'a map of texts');
 }
 
 function numberOf(name: string, value: unknown, most: number): number {
   if (typeof value === 'number' && value >= 0 && value <= most) return value;
-  throw new XapiError('INVALID_VALUE', [name, `allowed: a number from 0 to ${most}`]);
+  throw invalidValue(name, shownValue(value), `a number from 0 to ${most}`);
 }
 
 function checkSecrets(value: unknown): string[] {
   const isSecret = (each: unknown) => typeof each === 'string' && each.length >= 16;
   if (Array.isArray(value) && value.length > 0 && value.every(isSecret)) return value;
-  throw new XapiError('INVALID_VALUE', ['secrets', 'allowed: a list of one or more texts of 16 characters or more']);
+  throw invalidValue('secrets', '***', 'a list of one or more texts of 16 characters or more');
 }

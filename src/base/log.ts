@@ -112,7 +112,8 @@ export function formatRecord(record: LogRecord, time: Date): string {
 
 const secretName = /(^|_|-)(password|passwd|session|session_?id|token|secret)$/i;
 
-function isSecretName(name: string): boolean {
+/** Whether what is so named never reaches the log, nor an error. */
+export function isSecretName(name: string): boolean {
   return secretName.test(name) || /(Password|Session|SessionId|Token|Secret)$/.test(name);
 }
 

@@ -75,7 +75,7 @@ const endStates: ReadonlySet<string> = new Set<SourceState | DestinationState>([
 export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> {
   const { backend, config, log, store } = init;
   const journal = openJournal(store);
-  const events = createHostEvents();
+  const events = createHostEvents(init.uuid);
   const rendezvous = createRendezvous(log);
   const peers = createPeers(init.secrets, log, () => config().peerTimeout * 1000);
   const faults = createFaultRules({

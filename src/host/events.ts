@@ -20,8 +20,11 @@ export function isProgress({ kind }: HostEvent): boolean {
   return kind === 'migration-progress' || kind === 'migration-figures';
 }
 
-/** The events of one run of the daemon; their numbers go on from those of earlier runs. */
-export function createHostEvents(): HostEvents {
+/**
+ * The events of one run of the daemon; their numbers go on from those of earlier runs.
+ * @param host its uuid
+ */
+export function createHostEvents(host: string): HostEvents {
   // Numbers go on across restarts of the daemon, as microseconds do.
   const first = Date.now() * 1000;
   const log: HostEvent[] = [];
@@ -42,7 +45,7 @@ export function createHostEvents(): HostEvents {
       if (!closed && timeoutMs > 0 && since < next() && newer(since).every(isProgress)) {
         await wait(waiting, Math.min(gatherMs, timeoutMs), (event) => !isProgress(event));
       }
-      if (closed) throw new XapiError('HOST_OFFLINE', ['the daemon of the host stops']);
+      if (closed) throw new XapiError('HOST_OFFLINE', [host], 'the daemon of the host stops');
       return { events: newer(since), next: next() };
     },
     close() {

@@ -1,5 +1,5 @@
 /** A fault rule as `host.call_plugin` gives it: a map of texts, checked as a whole. docs/faults.md has the table. */
-import { isErrorCode, XapiError, type XapiErrorCode } from '../base/errors.js';
+import { invalidValue, isErrorCode, type XapiErrorCode } from '../base/errors.js';
 import { type Side, type Step, steps } from '../migrate/protocol.js';
 import type { Damage, DamageKind } from '../wire/relay.js';
 import { type Channel, channels as channelKinds } from './fault-channels.js';
@@ -51,16 +51,17 @@ const ofAction: Readonly<Record<Action['action'], readonly string[]>> = {
 };
 const actions = Object.keys(ofAction) as Action['action'][];
 
-/** @throws INVALID_VALUE that names the argument, what was given, and what is allowed */
+/** @throws INVALID_VALUE [argument, what was given]; what is allowed is for the log */
 export function readRule(args: Arguments): FaultRule {
   const action = choice(args, 'action', actions);
   const allowed = [...ofEveryAction, ...ofAction[action]];
   for (const name of Object.keys(args)) {
-    if (!allowed.includes(name)) throw invalid(name, `the action ${action} has no such argument`, allowed.join(', '));
+    if (!allowed.includes(name))
+      throw invalidValue(name, args[name], `with the action ${action}: ${allowed.join(', ')}`);
   }
   const { vm } = args;
   if (vm !== undefined && !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(vm)) {
-    throw invalid('vm', vm, 'the uuid of a VM, in lower case');
+    throw invalidValue('vm', vm, 'the uuid of a VM, in lower case');
   }
   return {
     ...readStep(args),
@@ -93,7 +94,7 @@ function readAction(args: Arguments, action: Action['action']): Action {
 function readDamage(args: Arguments, allowed: readonly DamageKind[]): Damage {
   const how = choice(args, 'how', allowed);
   if (how === 'trailing' && args.after !== undefined) {
-    throw invalid('after', args.after, 'without how=trailing, which is behind the end, alone');
+    throw invalidValue('after', args.after, 'without how=trailing, which is behind the end, alone');
   }
   return { how, after: whole(args, 'after', 0) };
 }
@@ -105,11 +106,15 @@ function readStep(args: Arguments): { step: Step; side: Side } {
   const given = args.side === undefined ? undefined : choice(args, 'side', sides);
   const known = given === undefined ? [...new Set(sides.flatMap(namesOf))] : namesOf(given);
   if (!known.includes(step)) {
-    throw invalid('step', shown(args.step), `${known.join(', ')}${given === undefined ? '' : ` (at the ${given})`}`);
+    throw invalidValue(
+      'step',
+      shown(args.step),
+      `${known.join(', ')}${given === undefined ? '' : ` (at the ${given})`}`,
+    );
   }
   const side = given ?? having[0];
   if (side === undefined || (given === undefined && having.length > 1)) {
-    throw invalid('side', shown(args.side), `${sides.join(', ')}, as both have a step ${step}`);
+    throw invalidValue('side', shown(args.side), `${sides.join(', ')}, as both have a step ${step}`);
   }
   return { step: step as Step, side };
 }
@@ -120,11 +125,12 @@ function namesOf(side: Side): readonly string[] {
 
 function readError({ message, error, params }: Arguments): { error: XapiErrorCode; params: readonly string[] } {
   if (error === undefined) {
-    if (params !== undefined) throw invalid('params', params, 'together with error alone');
+    if (params !== undefined) throw invalidValue('params', params, 'together with error alone');
     return { error: 'INTERNAL_ERROR', params: [message ?? 'a fault rule says so'] };
   }
-  if (message !== undefined) throw invalid('message', message, 'without error alone; params has the texts of an error');
-  if (!isErrorCode(error)) throw invalid('error', error, "a code of the XenAPI's errors");
+  if (message !== undefined)
+    throw invalidValue('message', message, 'without error alone; params has the texts of an error');
+  if (!isErrorCode(error)) throw invalidValue('error', error, "a code of the XenAPI's errors");
   return { error, params: params === undefined ? [] : readTexts('params', params) };
 }
 
@@ -133,13 +139,13 @@ function readTexts(name: string, text: string): string[] {
     const value: unknown = JSON.parse(text);
     if (Array.isArray(value) && value.every((each) => typeof each === 'string')) return value;
   } catch {}
-  throw invalid(name, text, 'a list of texts, in JSON');
+  throw invalidValue(name, text, 'a list of texts, in JSON');
 }
 
 function choice<const T extends string>(args: Arguments, name: string, allowed: readonly T[], absent?: T): T {
   const value = args[name] ?? absent;
   const found = allowed.find((each) => each === value);
-  if (found === undefined) throw invalid(name, shown(value), allowed.join(', '));
+  if (found === undefined) throw invalidValue(name, shown(value), allowed.join(', '));
   return found;
 }
 
@@ -147,21 +153,18 @@ function number(args: Arguments, name: string, most: number, absent = 0): number
   const text = args[name];
   if (text === undefined) return absent;
   if (!/^\d{1,15}(\.\d{1,15})?$/.test(text) || Number(text) > most) {
-    throw invalid(name, text, `a number from 0 to ${most}`);
+    throw invalidValue(name, text, `a number from 0 to ${most}`);
   }
   return Number(text);
 }
 
 function whole(args: Arguments, name: string, absent: number): number {
   const text = args[name] ?? String(absent);
-  if (!/^\d{1,15}$/.test(text)) throw invalid(name, text, 'a whole number from 0');
+  if (!/^\d{1,15}$/.test(text)) throw invalidValue(name, text, 'a whole number from 0');
   return Number(text);
 }
 
+/** What is not given is shown as nothing. */
 function shown(value: string | undefined): string {
-  return value ?? 'nothing';
-}
-
-function invalid(name: string, given: string, allowed: string): XapiError {
-  return new XapiError('INVALID_VALUE', [name, `${given}; allowed: ${allowed}`]);
+  return value ?? '';
 }

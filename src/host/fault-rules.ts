@@ -3,7 +3,7 @@
  * nothing unless the configuration says `fault-injection = true`. docs/faults.md tells how to use them.
  */
 import { setTimeout } from 'node:timers/promises';
-import { XapiError } from '../base/errors.js';
+import { invalidValue, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { FaultPlace, Faults } from '../migrate/faults.js';
 import type { Step } from '../migrate/protocol.js';
@@ -97,7 +97,7 @@ export function createFaultRules(deps: FaultRulesDeps): FaultRules {
   };
   const clear = (id: string | undefined): number[] => {
     const cleared = [...entries.values()].filter((entry) => id === undefined || String(entry.id) === id);
-    if (id !== undefined && cleared.length === 0) throw new XapiError('INVALID_VALUE', ['id', `${id} is no rule`]);
+    if (id !== undefined && cleared.length === 0) throw invalidValue('id', id, 'the id of a rule');
     for (const entry of cleared) {
       entries.delete(entry.id);
       release(entry);
@@ -172,7 +172,7 @@ function assertNoOther(args: Readonly<Record<string, string>>, known: readonly s
   const other = Object.keys(args).find((name) => !known.includes(name));
   if (other === undefined) return;
   const allowed = known.length === 0 ? 'no arguments' : known.join(', ');
-  throw new XapiError('INVALID_VALUE', [other, `no such argument; allowed: ${allowed}`]);
+  throw invalidValue(other, args[other], allowed);
 }
 
 /** Wait so many seconds, or for good. @returns whether the time is over; else the wait was stopped */

@@ -239,7 +239,7 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
       const row = rowOf(migrationId);
       if (row === undefined) return 'unknown';
       if (row.agreed === undefined || !sameSecret(row.agreed.token, token)) {
-        throw new XapiError('SESSION_INVALID', ['migration token']);
+        throw new XapiError('SESSION_INVALID', [migrationId], 'that is not the token of the migration');
       }
       if (row.state === 'going' || row.state === 'done') return 'yes';
       return row.state === 'failed' ? 'no' : 'unknown';

@@ -1,7 +1,7 @@
 /** What a host says of itself, checked where it comes in: what the coordinator builds its rows and its reckoning on. */
 import { z } from 'zod';
-import { XapiError } from '../base/errors.js';
 import { guestEnds } from '../base/hypervisor-protocol.js';
+import { parse } from '../base/schema.js';
 import type { HostState } from './service.js';
 
 const bytes = z.number().int().min(0);
@@ -46,7 +46,6 @@ const schema = z.object({
 
 /** @throws INVALID_VALUE that names the part that is wrong and what is allowed */
 export function checkHostState(value: unknown): HostState {
-  const result = schema.safeParse(value);
-  if (result.success) return value as HostState;
-  throw new XapiError('INVALID_VALUE', ['host', z.prettifyError(result.error)]);
+  parse(schema, 'host', value);
+  return value as HostState;
 }

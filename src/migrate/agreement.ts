@@ -9,7 +9,8 @@
  * that is fallen back to.
  */
 import { isIP } from 'node:net';
-import { XapiError } from '../base/errors.js';
+import { invalidValue, type XapiError } from '../base/errors.js';
+import { shownValue } from '../base/schema.js';
 import { channelUrl } from '../wire/channel.js';
 import type { ReceiveReply } from './metadata.js';
 import { temporaryUuid } from './protocol.js';
@@ -19,7 +20,7 @@ import { temporaryUuid } from './protocol.js';
  * @param asked the URL at which it was called
  * @param domain the VM that it was called for
  * @returns the reply
- * @throws INVALID_VALUE that names the URL and what it has to be
+ * @throws INVALID_VALUE that names the URL; what it has to be is for the log
  */
 export function checkReply(
   reply: ReceiveReply,
@@ -52,7 +53,7 @@ function assertUrl(part: string, url: string, allowed: string, described = allow
 }
 
 function wrong(part: string, url: string, allowed: string): XapiError {
-  return new XapiError('INVALID_VALUE', [`VM.receive.${part}`, `${url.slice(0, 300)}; allowed: ${allowed}`]);
+  return invalidValue(`VM.receive.${part}`, shownValue(url), allowed);
 }
 
 /** Whether a URL's host is, by its look, the machine that opens it: loopback, link-local and unspecified addresses. */

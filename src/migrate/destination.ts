@@ -97,7 +97,9 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
   const rowOf = (id: string) => deps.journal.get('destination', id) as DestinationRow<DestinationState> | undefined;
   const authenticated = (id: string, token: string): DestinationRow<DestinationState> | undefined => {
     const row = rowOf(id);
-    if (row !== undefined && !sameSecret(row.token, token)) throw new XapiError('SESSION_INVALID', ['migration token']);
+    if (row !== undefined && !sameSecret(row.token, token)) {
+      throw new XapiError('SESSION_INVALID', [id], 'that is not the token of the migration');
+    }
     return row;
   };
 

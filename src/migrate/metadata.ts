@@ -1,7 +1,7 @@
 /** What the source tells the destination of a VM, checked where it comes in; and VM.receive's reply as a map of strings. */
 import { z } from 'zod';
-import { XapiError } from '../base/errors.js';
 import { pageSize } from '../base/hypervisor-protocol.js';
+import { parse, parseJson } from '../base/schema.js';
 
 const share = z.number().min(0).max(1);
 /** As it stands in records. */
@@ -85,7 +85,7 @@ export interface ReceiveReply {
 
 /** @throws VM_IMPORT-like INVALID_VALUE that names the part that is wrong and what is allowed */
 export function decodeMetadata(text: string): VmMetadata {
-  return checkMetadata(fromJson(text, 'metadata'));
+  return checkMetadata(parseJson('metadata', text));
 }
 
 /** The same of what was JSON. @throws INVALID_VALUE */
@@ -124,7 +124,7 @@ export function encodeReply(reply: ReceiveReply): Record<string, string> {
 /** @throws INVALID_VALUE for a reply that cannot be used */
 export function decodeReply(map: unknown): ReceiveReply {
   const reply = parse(replySchema, 'VM.receive', map);
-  const vgpu = parse(z.record(z.string(), channel), 'VM.receive.vgpu', fromJson(reply.vgpu, 'VM.receive.vgpu'));
+  const vgpu = parse(z.record(z.string(), channel), 'VM.receive.vgpu', parseJson('VM.receive.vgpu', reply.vgpu));
   return {
     control: reply.control,
     memory: reply.memory,
@@ -134,19 +134,4 @@ export function decodeReply(map: unknown): ReceiveReply {
     restoredAck: reply.restored_ack === '1',
     ...(reply.vm === undefined ? {} : { vm: reply.vm }),
   };
-}
-
-function fromJson(text: string, field: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new XapiError('INVALID_VALUE', [field, `not JSON: ${text.slice(0, 100)}`], error);
-  }
-}
-
-/** The value as the schema has it. @throws INVALID_VALUE [field, what is wrong] */
-export function parse<T>(schema: z.ZodType<T>, field: string, value: unknown): T {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  throw new XapiError('INVALID_VALUE', [field, z.prettifyError(result.error)]);
 }

@@ -2,8 +2,9 @@
 import { z } from 'zod';
 import type { ConvergenceStrategy, CopyFigures } from '../base/emu-protocol.js';
 import { XapiError } from '../base/errors.js';
+import { parse } from '../base/schema.js';
 import type { Compressor } from './compressor.js';
-import { metadataSchema, migrationId, parse, uuid, type VmMetadata } from './metadata.js';
+import { metadataSchema, migrationId, uuid, type VmMetadata } from './metadata.js';
 
 /** How a source reaches the destination's `VM.receive`. */
 export type Destination =

@@ -6,7 +6,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Ref } from '../../idl/index.js';
 import { within } from '../base/deadline.js';
-import { messageOf, XapiError } from '../base/errors.js';
+import { invalidValue, messageOf, XapiError } from '../base/errors.js';
 import type { GuestEnd } from '../base/hypervisor-protocol.js';
 import type { Table } from '../base/store.js';
 import { nullRef } from '../base/value.js';
@@ -110,10 +110,7 @@ export function createMembers(deps: MembersDeps): Members {
     async join(joining, again = false) {
       const before = db.findByUuid('host', joining.uuid);
       if (before === own.host) {
-        throw new XapiError('INVALID_VALUE', [
-          'host',
-          `${joining.uuid} is the coordinator itself; allowed: other hosts`,
-        ]);
+        throw invalidValue('host', joining.uuid, 'hosts other than the coordinator itself');
       }
       const known = before && followed.get(before);
       if (again && before !== undefined && known?.url === joining.url) return before;

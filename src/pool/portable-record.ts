@@ -1,7 +1,8 @@
 /** A VM's record as it travels to another pool: the fields that mean the same there, with its devices. */
 import { z } from 'zod';
 import { enums, type RecordOf, type Ref } from '../../idl/index.js';
-import { XapiError } from '../base/errors.js';
+import { invalidValue } from '../base/errors.js';
+import { parse } from '../base/schema.js';
 import { nullRef } from '../base/value.js';
 import type { Database } from './database.js';
 import { withoutDoubts } from './doubt.js';
@@ -105,9 +106,7 @@ function pick<T>(schema: z.ZodType<T>, row: unknown): T {
 
 /** @throws INVALID_VALUE that names what is wrong */
 export function checkRecords(records: unknown): PortableRecords {
-  const result = recordsSchema.safeParse(records);
-  if (result.success) return result.data;
-  throw new XapiError('INVALID_VALUE', ['metadata.records', z.prettifyError(result.error)]);
+  return parse(recordsSchema, 'metadata.records', records);
 }
 
 /**
@@ -121,7 +120,7 @@ export function importVm(
   networks: ReadonlyMap<string, Ref<'network'>>,
 ): Ref<'VM'> {
   for (const { uuid: vif } of records.vifs) {
-    if (!networks.has(vif)) throw new XapiError('INVALID_VALUE', ['metadata.vifs', `no network for VIF ${vif}`]);
+    if (!networks.has(vif)) throw invalidValue('metadata.vifs', vif, 'VIFs that have a network here');
   }
   const vm = db.create('VM', {
     ...(records.vm as Partial<RecordOf<'VM'>>),

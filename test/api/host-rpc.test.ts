@@ -6,6 +6,7 @@ import type { HostState } from '../../src/host/service.js';
 import { encodeMetadata } from '../../src/migrate/metadata.js';
 import { createRpcClient, type RpcClient } from '../../src/wire/rpc-client.js';
 import { openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
+import { captureLog } from '../support/log.js';
 
 const secret = 'the secret of the pool';
 const failureOf = (promise: Promise<unknown>) =>
@@ -58,15 +59,15 @@ describe('host-level calls that are refused', function () {
     ],
     [
       ['', 'add', {}],
-      ['INVALID_VALUE', 'plugin', 'allowed: a text of 1 to 200 characters'],
+      ['INVALID_VALUE', 'plugin', ''],
     ],
     [
       ['fault', 'add', { step: 1 }],
-      ['INVALID_VALUE', 'args', 'allowed: a map of texts'],
+      ['INVALID_VALUE', 'args', '{"step":1}'],
     ],
     [
       ['fault', 'add', null],
-      ['INVALID_VALUE', 'args', 'allowed: a map of texts'],
+      ['INVALID_VALUE', 'args', 'null'],
     ],
   ];
   for (const [params, error] of plugins) {
@@ -104,14 +105,29 @@ describe('the host-level calls', function () {
 
   it('take the member that joins, on a coordinator', async () => {
     const joined: unknown[] = [];
+    const captured = captureLog();
     const rpc = createHostRpc({
-      ...{ ...host.engine, secrets: () => [secret], hostUuid: host.uuid },
+      ...{ ...host.engine, secrets: () => [secret], hostUuid: host.uuid, log: captured.log },
       join: async (state) => joined.push(state.uuid),
     } satisfies HostRpcDeps);
     const state: HostState = await host.engine.service.state();
     const origin = { address: '127.0.0.1', userAgent: '', closed: new AbortController().signal };
-    await rpc({ name: 'join', params: [secret, state], validUtf8: true, origin });
+    const call = (name: string, ...params: unknown[]) =>
+      rpc({ name, params: [secret, ...params], validUtf8: true, origin });
+    await call('join', state);
     expect(joined).to.deep.equal([state.uuid]);
+    const wrong = [
+      [call('join', { ...state, domains: [{ state: 7 }] }), 'host.domains.0.uuid', ''],
+      [call('join', { ...state, cpus: 'two' }), 'host.cpus', 'two'],
+      [call('events', -1, 0), 'since', '-1'],
+    ] as const;
+    for (const [answer, ...params] of wrong) {
+      expect(await failureOf(answer)).to.deep.include({ code: 'INVALID_VALUE', params });
+    }
+    // What is wrong with it is for the operator of this host.
+    const reasons = captured.records.map(({ fields }) => fields.reason);
+    expect(reasons[1]).to.contain('expected number, received string');
+    expect(reasons[2]).to.equal('allowed: a number from 0 to 9007199254740991');
   });
 
   it('promise memory for a VM that is to come, under an id, and settle that for good with its token', async () => {

@@ -8,7 +8,7 @@ const names = (events: readonly HostEvent[]) => events.map((event) => ('uuid' in
 describe("a host's events", () => {
   let events: HostEvents;
   beforeEach(() => {
-    events = createHostEvents();
+    events = createHostEvents('host');
   });
   afterEach(() => events.close());
 
@@ -83,7 +83,7 @@ describe("a host's events", () => {
     events.emit(gone('before'));
     const { next } = await events.after(0, 0);
     await new Promise((resolve) => setTimeout(resolve, 2));
-    const later = createHostEvents();
+    const later = createHostEvents('host');
     later.emit(gone('after'));
     expect(names((await later.after(next, 0)).events)).to.deep.equal(['after']);
     later.close();
@@ -93,7 +93,8 @@ describe("a host's events", () => {
     const { next } = await events.after(0, 0);
     const waiting = events.after(next, 60).catch((error: unknown) => error);
     events.close();
-    expect(await waiting).to.have.property('code', 'HOST_OFFLINE');
-    expect(await events.after(0, 0).catch((error: unknown) => error)).to.have.property('code', 'HOST_OFFLINE');
+    const told = { code: 'HOST_OFFLINE', params: ['host'] };
+    expect(await waiting).to.deep.include(told);
+    expect(await events.after(0, 0).catch((error: unknown) => error)).to.deep.include(told);
   });
 });

@@ -19,7 +19,7 @@ const inWords = new Set([
   ...['RBAC_PERMISSION_DENIED', 'HOSTS_NOT_HOMOGENEOUS', 'SESSION_AUTHENTICATION_FAILED'],
 ]);
 /** Between hosts, helpers and daemons, which no client sees. */
-const inside = /^(hypervisor|backend|migrate|xenops|host|api\/host-rpc|pool\/members|pool\/portable-record)/;
+const inside = /^(hypervisor|backend|xenops)/;
 
 interface Raised {
   readonly at: string;

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { XapiError } from '../../src/base/errors.js';
 import { checkReply } from '../../src/migrate/agreement.js';
 import type { ReceiveReply } from '../../src/migrate/metadata.js';
+import { refusalOf } from '../support/refusal.js';
 
 const uuid = '01234567-89ab-cdef-0123-456789abcdef';
 const temporary = '01234567-89ab-cdef-0123-000000000001';
@@ -65,9 +65,9 @@ describe('What a destination agrees to', () => {
   ];
   for (const [what, reply, names] of rows) {
     it(`is refused with ${what}`, () => {
-      expect(() => check(reply))
-        .to.throw(XapiError, names)
-        .with.property('code', 'INVALID_VALUE');
+      const error = refusalOf(() => check(reply));
+      expect(error.code).to.equal('INVALID_VALUE');
+      expect(`${error.params.join(' ')}; ${error.cause}`).to.match(names);
     });
   }
 });

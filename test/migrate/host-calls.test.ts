@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import { createHostRpc, type HostRpcDeps } from '../../src/api/host-rpc.js';
 import { XapiError } from '../../src/base/errors.js';
 import type { CallOrigin } from '../../src/base/handlers.js';
+import { nullLog } from '../../src/base/log.js';
 import type { HostService, HostState } from '../../src/host/service.js';
 import type { MigrationDestination } from '../../src/migrate/destination.js';
 import { openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
@@ -27,6 +28,7 @@ describe('The host-level calls', () => {
     source: {} as HostRpcDeps['source'],
     secrets: () => [secret, 'an older one'],
     hostUuid: 'this host',
+    log: nullLog,
     join: take('join'),
     control,
   });

@@ -57,7 +57,7 @@ describe('A source that starts anew', function () {
   after(() => host.close());
   beforeEach(() => {
     journal = memoryJournal();
-    events = createHostEvents();
+    events = createHostEvents('host');
     acknowledged = [];
     mayUnpause = Promise.resolve();
     const peer = {

@@ -45,6 +45,11 @@ describe('members', () => {
     expect(f.pool.db.byUuid('host', uuidOf(2))).to.equal(hostB);
   });
 
+  it('does not take in itself', async () => {
+    const state = await f.a.service.state();
+    expect(await f.failure(() => f.pool.join(state))).to.deep.equal(['INVALID_VALUE', 'host', state.uuid]);
+  });
+
   it('shows a host that does not answer as not live, leaves its VMs alone, and takes it back', async () => {
     const hostB = await f.joinB();
     const vm = await f.createVm();

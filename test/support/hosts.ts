@@ -75,7 +75,7 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
     ...(init.announce === undefined ? {} : { announce: init.announce }),
   });
   await engine.recover();
-  const rpc = createHostRpc({ ...engine, secrets: () => [secret], hostUuid: uuid });
+  const rpc = createHostRpc({ ...engine, secrets: () => [secret], hostUuid: uuid, log });
   const front = createFront({
     log,
     keepAliveMs: () => loaded.config.keepaliveTime * 1000,

@@ -1,0 +1,38 @@
+/** Values that come in, as a zod schema has them. */
+import { z } from 'zod';
+import { invalidValue, XapiError } from './errors.js';
+import { isSecretName } from './log.js';
+
+/**
+ * The value as the schema has it.
+ * @param field what the value is called in an error
+ * @throws INVALID_VALUE that names the first part that is wrong, with what is there; what is wrong with all of them is for the log
+ */
+export function parse<T>(schema: z.ZodType<T>, field: string, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const path = result.error.issues[0]?.path ?? [];
+  let found = value;
+  for (const name of path) found = (found as Record<PropertyKey, unknown> | null | undefined)?.[name];
+  const shown = isSecretName(String(path.at(-1))) ? '***' : shownValue(found);
+  throw new XapiError('INVALID_VALUE', [[field, ...path].map(String).join('.'), shown], z.prettifyError(result.error));
+}
+
+/** The value of a text that is JSON. @throws INVALID_VALUE [field, its beginning] */
+export function parseJson(field: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw invalidValue(field, shownValue(text), 'JSON');
+  }
+}
+
+/** As an error shows it: short, a text as it is, anything else as JSON where it has one. */
+export function shownValue(value: unknown): string {
+  if (typeof value === 'string') return value.slice(0, 300);
+  try {
+    return (JSON.stringify(value) ?? '').slice(0, 300);
+  } catch {
+    return typeof value;
+  }
+}
