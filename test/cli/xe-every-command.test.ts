@@ -167,6 +167,17 @@ describe('every command of xe', function () {
       async () => [`host-uuid=${host1}`, 'plugin=none', 'fn=none'],
       /^The host has no such plugin\.\nname: none\n$/,
     ],
+    ['host-domain-list', nothing],
+    [
+      'host-domain-adopt',
+      async () => ['uuid=none'],
+      /^Error: No host has a domain none of which there is no record\n$/,
+    ],
+    [
+      'host-domain-destroy',
+      async () => ['uuid=none'],
+      /^Error: No host has a domain none of which there is no record\n$/,
+    ],
     [
       'pool-join',
       async () => ['master-address=127.0.0.1:1', 'master-username=root', 'master-password=x'],
