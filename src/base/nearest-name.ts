@@ -5,10 +5,16 @@ export function nearestName<Name extends string>(name: string, known: Iterable<N
   let best: Name | undefined;
   let least = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const each of known) {
-    const distance = editDistance(name.toLowerCase(), each);
+    const distance = editDistance(name.toLowerCase(), each.toLowerCase());
     if (distance < least) [best, least] = [each, distance];
   }
   return best;
+}
+
+/** For the end of a message about an unknown name: the one that may be meant, or nothing. */
+export function hint(name: string, known: Iterable<string>): string {
+  const near = nearestName(name, known);
+  return near === undefined ? '' : `; did you mean ${near}?`;
 }
 
 /** How many letters to put in, take out or replace to make one word of the other. */

@@ -21,6 +21,8 @@ type MutableConnection = { -readonly [K in keyof Connection]: Connection[K] };
 export interface CommandLine {
   /** Undefined where no command is given. */
   readonly command: string | undefined;
+  /** What stands behind it without a value: what `help` is asked about. */
+  readonly words: readonly string[];
   readonly params: Params;
   readonly connection: Connection;
 }
@@ -46,7 +48,7 @@ const connectionSwitches: Readonly<Record<string, keyof Connection>> = {
 };
 
 /**
- * Read a command line. `--x` is x=true; `-s -p -u -pw -pwf` take the next word; the rest is name=value. The words of
+ * Read a command line. `--x` is x=true; `-s -p -u -pw -pwf` take the next word; the rest is name=value, or words alone. The words of
  * XE_EXTRA_ARGS, with commas between them, are parameters too, which the command line overrides; XE_SERVER, XE_USER,
  * XE_PASSWORD and XE_PASSWORD_FILE stand in for what neither gives.
  * @param args the words after the program's name
@@ -57,7 +59,9 @@ export function parseCommandLine(args: readonly string[], env: Environment): Com
   const extra = takeConnection(extraArgs(env.XE_EXTRA_ARGS ?? ''), connection);
   const [command, ...rest] = takeConnection(args, connection);
   if (command?.includes('=')) throw usageError(`Syntax error: the command is missing before '${command}'`);
-  return { command, params: [...rest, ...extra].map(paramOf), connection };
+  const all = [...rest, ...extra];
+  const isWord = (word: string) => !word.startsWith('-') && !word.includes('=');
+  return { command, words: all.filter(isWord), params: all.filter((word) => !isWord(word)).map(paramOf), connection };
 }
 
 function environmentConnection(env: Environment): Connection {

@@ -32,6 +32,8 @@ export interface Command {
   readonly help: string;
   /** It works on the objects of this kind that its other parameters pick. */
   readonly selects?: 'VMs' | 'hosts';
+  /** Its parameters have names that only it knows: fields, or keys of a map. */
+  readonly open?: true;
   /** Shown in the short help. */
   readonly common?: true;
   run(context: Context): Promise<void>;

@@ -1,4 +1,5 @@
 /** Every class that xe shows. To add a class, add its data to a file of `xe-fields/`; its commands follow. */
+import { hint } from '../base/nearest-name.js';
 import * as access from './xe-fields/access.js';
 import * as cache from './xe-fields/cache.js';
 import * as cluster from './xe-fields/cluster.js';
@@ -53,8 +54,17 @@ export function fieldsOf(shown: XeClass): NamedField[] {
  */
 export function fieldOf(shown: XeClass, name: string): NamedField {
   const field = Object.hasOwn(shown.fields, name) ? shown.fields[name] : undefined;
-  if (field === undefined) throw new Error(`Unknown field '${name}' of class ${shown.command}`);
+  if (field === undefined) throw unknownField(shown, name);
   return namedField(name, field);
+}
+
+/**
+ * What is said of a field that there is not, with the one that may be meant.
+ * @param others what else could be
+ */
+export function unknownField(shown: XeClass, name: string, others: readonly string[] = []): Error {
+  const near = hint(name, [...others, ...Object.keys(shown.fields)]);
+  return new Error(`Unknown field '${name}' of class ${shown.command}${near}`);
 }
 
 function namedField(name: string, field: Kind | XeField): NamedField {

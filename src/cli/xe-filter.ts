@@ -1,20 +1,31 @@
 /** Filters on the command line of xe: which objects they pick, and which part of a field they name. */
 import type { Params } from './command-line.js';
-import { fieldOf, fieldsOf, type NamedField, type XeClass } from './xe-fields.js';
+import { fieldOf, fieldsOf, type NamedField, unknownField, type XeClass } from './xe-fields.js';
 import { type Objects, showField, type XeObject } from './xe-record.js';
 
 /** What every command takes; never a filter. */
-const everywhere = ['minimal', 'force', 'multiple', 'all', 'progress', 'trace', 'message-priority', 'params'];
+const everywhere = [
+  ...['minimal', 'force', 'multiple', 'all', 'progress', 'trace', 'message-priority', 'params'],
+  // What the xe of xapi takes for itself.
+  ...['debug', 'debugonfail', 'nossl'],
+];
 
 /**
  * The objects for which every filter holds: `field=value` compares what xe shows, `map:key=value` and `set:contains=value`
  * look inside (`map-key=value` is the older way to write it).
+ * @param others what could be meant by the name of a field that there is not
  * @throws an Error that names a field that the class does not have
  */
-export async function filterObjects(objects: Objects, shown: XeClass, of: readonly XeObject[], filters: Params) {
+export async function filterObjects(
+  objects: Objects,
+  shown: XeClass,
+  of: readonly XeObject[],
+  filters: Params,
+  others: readonly string[] = [],
+) {
   let left = of;
   for (const [name, value] of filters) {
-    const { field, part } = selectorOf(shown, name);
+    const { field, part } = selectorOf(shown, name, others);
     const keep = await Promise.all(left.map((object) => matches(objects, object, field, part, value)));
     left = left.filter((_, i) => keep[i]);
   }
@@ -25,7 +36,11 @@ export async function filterObjects(objects: Objects, shown: XeClass, of: readon
  * The field that a filter or a setting names, and the part within it: a map's key, or `contains` for a set.
  * @throws an Error that names what is wrong
  */
-export function selectorOf(shown: XeClass, name: string): { field: NamedField; part?: string } {
+export function selectorOf(
+  shown: XeClass,
+  name: string,
+  others: readonly string[] = [],
+): { field: NamedField; part?: string } {
   if (Object.hasOwn(shown.fields, name)) return { field: fieldOf(shown, name) };
   const colon = name.indexOf(':');
   if (colon >= 0) {
@@ -36,7 +51,7 @@ export function selectorOf(shown: XeClass, name: string): { field: NamedField; p
   const inside = fieldsOf(shown)
     .filter((field) => (isSet(field) || isMap(field)) && name.startsWith(`${field.name}-`))
     .sort((a, b) => Number(isMap(b)) - Number(isMap(a)) || b.name.length - a.name.length)[0];
-  if (inside === undefined) throw new Error(`Unknown field '${name}' of class ${shown.command}`);
+  if (inside === undefined) throw unknownField(shown, name, others);
   return { field: inside, part: name.slice(inside.name.length + 1) };
 }
 

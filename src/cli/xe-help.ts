@@ -1,5 +1,5 @@
 /** What `xe help` says. */
-import { nearestName } from '../base/nearest-name.js';
+import { hint } from '../base/nearest-name.js';
 import type { Params } from './command-line.js';
 import { boolParam } from './command-line.js';
 import { createPrinter } from './printer.js';
@@ -25,14 +25,18 @@ const aboutSelecting = {
   hosts: "Hosts are selected by host=<uuid or name-label>, or by any of their fields, such as 'enabled=false'.",
 };
 
-/** @param words what follows `help`; without any, the common commands are listed, all of them with --all */
-export function help(commands: ReadonlyMap<string, Command>, words: Params, write: (text: string) => void): void {
-  const minimal = boolParam(words, 'minimal');
+/** @param topics commands; without any, the common ones are listed, all of them with --all */
+export function help(
+  commands: ReadonlyMap<string, Command>,
+  topics: readonly string[],
+  params: Params,
+  write: (text: string) => void,
+): void {
+  const minimal = boolParam(params, 'minimal');
   const printer = createPrinter(write, minimal);
-  const topics = words.map(([name]) => name).filter((name) => !['minimal', 'all'].includes(name));
   for (const topic of topics) describeCommand(commands, topic, printer);
   if (topics.length === 0) {
-    const all = boolParam(words, 'all');
+    const all = boolParam(params, 'all');
     const names = [...commands.values()].filter(({ common }) => all || common).map(({ name }) => name);
     printer.message(usageText);
     if (!all) printer.message('To see all commands:\n  xe help --all\n');
@@ -63,8 +67,7 @@ function describeCommand(
 
 /** What is said of a command that there is not, with the one that may be meant. */
 export function unknownCommand(name: string, commands: ReadonlyMap<string, Command>): string {
-  const near = nearestName(name, commands.keys());
-  return `Unknown command: ${name}${near === undefined ? '' : `; did you mean ${near}?`}`;
+  return `Unknown command: ${name}${hint(name, commands.keys())}`;
 }
 
 /** Names with commas between them, on indented lines of at most 80 characters. */

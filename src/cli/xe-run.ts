@@ -1,5 +1,6 @@
 /** A run of xe, from its words to its exit status. */
 
+import { hint } from '../base/nearest-name.js';
 import { ownVersion } from '../base/version.js';
 import {
   boolParam,
@@ -15,6 +16,7 @@ import { login } from './xapi-client.js';
 import type { Command, Terminal } from './xe-command.js';
 import { commandTable } from './xe-command-table.js';
 import { errorLines } from './xe-error.js';
+import { filtersAmong } from './xe-filter.js';
 import { help, unknownCommand } from './xe-help.js';
 import { createObjects, type Objects } from './xe-record.js';
 
@@ -32,16 +34,16 @@ export async function runXe(args: readonly string[], env: Environment, terminal:
       return 0;
     }
     if (line.command === undefined || line.command === 'help') {
-      help(commands, line.params, line.command === undefined ? terminal.err : terminal.out);
+      help(commands, line.words, line.params, line.command === undefined ? terminal.err : terminal.out);
       return line.command === undefined ? 1 : 0;
     }
     const command = commands.get(line.command);
     if (command === undefined) throw usageError(unknownCommand(line.command, commands));
     if (boolParam(line.params, 'help')) {
-      help(commands, [[command.name, '']], terminal.out);
+      help(commands, [command.name], [], terminal.out);
       return 0;
     }
-    assertRequired(command, line);
+    assertParameters(command, line);
     return await runCommand(command, line, terminal);
   } catch (error) {
     return printError(error, terminal);
@@ -55,9 +57,21 @@ function asCommand(word: string, index: number, words: readonly string[]): strin
   return word === '--help' || (word === '-h' && words.length === 1) ? 'help' : word;
 }
 
-function assertRequired(command: Command, { params }: CommandLine): void {
-  const missing = command.required.find((name) => paramNamed(params, name) === undefined);
+/** @throws a usage error for what the command does not take, or lacks */
+function assertParameters(
+  { required, optional, selects, open }: Command,
+  { words: [word], params }: CommandLine,
+): void {
+  if (word !== undefined) {
+    const meant = selects === undefined ? '' : `; did you mean ${selects === 'VMs' ? 'vm' : 'host'}=${word}?`;
+    throw usageError(`Syntax error: '${word}' has no value: write name=value, or --name for name=true${meant}`);
+  }
+  const missing = required.find((name) => paramNamed(params, name) === undefined);
   if (missing !== undefined) throw usageError(`Required parameter not found: ${missing}`);
+  if (open || selects !== undefined) return;
+  const own = [...required, ...optional].map((name) => name.replace(/:.*/, ''));
+  const [unknown] = filtersAmong(params, own);
+  if (unknown !== undefined) throw usageError(`Unknown parameter: ${unknown[0]}${hint(unknown[0], own)}`);
 }
 
 async function runCommand(command: Command, { params, connection }: CommandLine, terminal: Terminal): Promise<number> {

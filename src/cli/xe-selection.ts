@@ -67,7 +67,8 @@ async function selected(
       !record.is_control_domain &&
       (named === undefined || isNamed(record, named)),
   );
-  const found = await filterObjects(objects, shown, candidates, filtersAmong(params, [shown.command, ...own]));
+  const names = [shown.command, ...own];
+  const found = await filterObjects(objects, shown, candidates, filtersAmong(params, names), names);
   if (found.length === 0) throw new Error(`No matching ${kind} found`);
   if (found.length === 1 || count === 'any') return found;
   if (count === 'one') throw new Error(`${found.length} ${kind} match, and this is done for one at a time`);

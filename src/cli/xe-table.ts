@@ -17,6 +17,7 @@ export function columnsOf(
   const visible = fieldsOf(shown).filter((field) => !field.hidden);
   const names = asked === undefined ? ifNotAsked : asked === 'all' ? 'all' : asked.split(',');
   if (names === 'all') return visible;
+  if (names.includes('')) throw new Error('params= takes names of fields with commas between them, or all');
   for (const name of names) fieldOf(shown, name);
   return visible.filter(({ name }) => names.includes(name));
 }

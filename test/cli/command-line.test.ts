@@ -8,12 +8,13 @@ import { serverUrl } from '../../src/cli/xapi-client.js';
 
 describe('the command line of xe', () => {
   const rows: [args: string[], env: Record<string, string>, read: CommandLine][] = [
-    [['vm-list'], {}, { command: 'vm-list', params: [], connection: {} }],
+    [['vm-list'], {}, { command: 'vm-list', words: [], params: [], connection: {} }],
     [
       ['-s', 'h', '-p', '81', '-u', 'me', '-pw', 'a=b', 'vm-list', 'name-label=x=y', '--minimal', '--live=false'],
       {},
       {
         command: 'vm-list',
+        words: [],
         params: [
           ['name-label', 'x=y'],
           ['minimal', 'true'],
@@ -25,17 +26,30 @@ describe('the command line of xe', () => {
     [
       ['vm-list', 'server=h', 'username=me'],
       { XE_SERVER: 'e', XE_USER: 'eve', XE_PASSWORD: 'p' },
-      { command: 'vm-list', params: [], connection: { server: 'h', username: 'me', password: 'p' } },
+      { command: 'vm-list', words: [], params: [], connection: { server: 'h', username: 'me', password: 'p' } },
     ],
     [
       ['vm-list', '-s', 'h'],
       { XE_EXTRA_ARGS: 'server=e,password=a\\,b,--debug', XE_SERVER: 'f' },
-      { command: 'vm-list', params: [['debug', 'true']], connection: { server: 'h', password: 'a,b' } },
+      { command: 'vm-list', words: [], params: [['debug', 'true']], connection: { server: 'h', password: 'a,b' } },
+    ],
+    [
+      ['help', 'vm-start', '--minimal', 'x='],
+      {},
+      {
+        command: 'help',
+        words: ['vm-start'],
+        params: [
+          ['minimal', 'true'],
+          ['x', ''],
+        ],
+        connection: {},
+      },
     ],
     [
       ['vm-list', '-pwf', '/f'],
       { XE_PASSWORD: 'p' },
-      { command: 'vm-list', params: [], connection: { passwordfile: '/f' } },
+      { command: 'vm-list', words: [], params: [], connection: { passwordfile: '/f' } },
     ],
   ];
   for (const [args, env, read] of rows) {

@@ -207,6 +207,17 @@ describe('commands of xe', () => {
           ['vm-param-add', 'uuid=vm-1', 'param-name=other-config'],
           "Field 'other-config' is a map: give what to add as 'key=value'",
         ],
+        [['vm-list', 'uuid'], "Syntax error: 'uuid' has no value: write name=value, or --name for name=true"],
+        [
+          ['vm-start', 'web'],
+          "Syntax error: 'web' has no value: write name=value, or --name for name=true; did you mean vm=web?",
+        ],
+        [['network-create', 'name-label=new', 'mtu=9000'], 'Unknown parameter: mtu; did you mean MTU?'],
+        [['vm-destroy', 'uuid=vm-2', 'colour=red'], 'Unknown parameter: colour'],
+        [
+          ['vdi-create', 'sr-uuid=sr-1', 'name-label=x', 'virtual-size=1', 'sm-confg:a=b'],
+          'Unknown parameter: sm-confg; did you mean sm-config?',
+        ],
         [['vm-list', '-z'], 'Syntax error: Unknown switch: -z'],
         [['vm-list', '-u'], 'Syntax error: -u needs a value'],
         [['uuid=1'], "Syntax error: the command is missing before 'uuid=1'"],

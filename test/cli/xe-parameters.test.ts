@@ -123,6 +123,9 @@ describe('parameters in xe', () => {
       ['uuid:x=1', "Error: Field 'uuid' is not a set or map\n"],
       ['tags:has=blue', "Error: A set is filtered by 'tags:contains=value'\n"],
       ['params=uuid,colour', "Error: Unknown field 'colour' of class vm\n"],
+      ['params=uuid,', 'Error: params= takes names of fields with commas between them, or all\n'],
+      ['params=', 'Error: params= takes names of fields with commas between them, or all\n'],
+      ['name-labl=web', "Error: Unknown field 'name-labl' of class vm; did you mean name-label?\n"],
     ];
     for (const [filter, message] of wrong) {
       it(`and refuses ${filter}`, async () =>

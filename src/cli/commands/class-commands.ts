@@ -19,6 +19,7 @@ export function classCommands(shown: XeClass): Command[] {
     name: `${shown.command}-list`,
     required: [],
     optional: ['params', ...names, ...sets],
+    open: true,
     help: "List the objects that the filters pick; filter on a map with 'map:key=value'.",
     ...(commonLists.includes(shown.command) ? { common: true } : {}),
     run: (context) => listObjects(context, shown),
@@ -73,6 +74,7 @@ function command(
     name: `${shown.command}-param-${verb}`,
     required: ['uuid', ...required],
     optional,
+    ...(verb === 'set' || verb === 'add' ? { open: true } : {}),
     help,
     run: async (context) => run(context, await objectByUuid(context, shown)),
   };

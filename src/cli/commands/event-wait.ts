@@ -13,6 +13,7 @@ export const eventWait: Command = {
   name: 'event-wait',
   required: ['class'],
   optional: [],
+  open: true,
   help:
     "Wait until an object of the class is as its fields are given, such as class=vm uuid=UUID power-state=halted; with 'field=/=value' " +
     'until the field has another value. It is an error when the object that uuid= or name-label= names goes before.',
