@@ -70,8 +70,8 @@ function assertParameters(
   if (missing !== undefined) throw usageError(`Required parameter not found: ${missing}`);
   if (open || selects !== undefined) return;
   const own = [...required, ...optional].map((name) => name.replace(/:.*/, ''));
-  const [unknown] = filtersAmong(params, own);
-  if (unknown !== undefined) throw usageError(`Unknown parameter: ${unknown[0]}${hint(unknown[0], own)}`);
+  const unknown = filtersAmong(params, own)[0]?.[0].replace(/:.*/s, '');
+  if (unknown !== undefined) throw usageError(`Unknown parameter: ${unknown}${hint(unknown, own)}`);
 }
 
 async function runCommand(command: Command, { params, connection }: CommandLine, terminal: Terminal): Promise<number> {
