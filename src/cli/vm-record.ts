@@ -21,6 +21,7 @@ export function vmRecord(init: VmRecordInit): Record<string, unknown> {
     affinity: 'OpaqueRef:NULL',
     memory_static_max: init.memory,
     memory_dynamic_max: init.memory,
+    memory_target: init.memory,
     memory_dynamic_min: least,
     memory_static_min: least,
     VCPUs_params: {},

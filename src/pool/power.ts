@@ -144,6 +144,7 @@ function leaveHost(db: Database, ref: Ref<'VM'>, power_state: 'Halted' | 'Suspen
     scheduled_to_be_resident_on: nullRef,
     domid: -1,
     domarch: '',
+    memory_target: 0,
   });
 }
 

@@ -22,6 +22,7 @@ const given = [
   'memory_dynamic_min',
   'memory_dynamic_max',
   'memory_static_max',
+  'memory_target',
   'VCPUs_params',
   'VCPUs_max',
   'VCPUs_at_startup',
@@ -80,7 +81,6 @@ export function createVm(db: Database, args: Readonly<VM>, now: Date, uuid = '')
     domain_type,
     metrics,
     domid: -1,
-    memory_target: args.memory_dynamic_max,
   });
 }
 

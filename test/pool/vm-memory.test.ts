@@ -47,6 +47,18 @@ describe("a VM's memory and virtual CPUs", () => {
     });
   }
 
+  it('has a target that is given, then what its guest has while there is one, and none after that', async () => {
+    const target = () => f.pool.db.get('VM', vm).memory_target / mebibyte;
+    vm = await f.createVm({ memory_target: 40 * mebibyte });
+    expect(target()).to.equal(40);
+    await handlers().start(f.context(), vm, false, false);
+    expect(target()).to.equal(1024);
+    await handlers().hard_shutdown(f.context(), vm);
+    expect(target()).to.equal(0);
+    await handlers().set_memory_dynamic_range(f.context(), vm, 8 * mebibyte, 16 * mebibyte);
+    expect(target()).to.equal(8);
+  });
+
   const order = ['MEMORY_CONSTRAINT_VIOLATION_ORDER'];
   const wrong: [what: string, call: (h: Handlers) => unknown, error: string[]][] = [
     ['less than the least', (h) => h.set_memory_static_min(f.context(), vm, 33 * mebibyte), order],
