@@ -162,7 +162,12 @@ export const host = {
       roles: 'pool-operator',
       async: true,
     },
-    list_methods: { params: [], result: 'set(string)', roles: 'read-only' },
+    list_methods: {
+      doc: 'Every message that is served.',
+      params: [],
+      result: 'set(string)',
+      roles: 'read-only',
+    },
     license_apply: {
       params: [
         { name: 'host', type: 'ref:host' },

@@ -860,6 +860,7 @@ export const VM = {
       async: true,
     },
     set_bios_strings: {
+      doc: 'Set the BIOS strings of a VM that has none.',
       params: [
         { name: 'self', type: 'ref:VM' },
         { name: 'value', type: 'map(string,string)' },
@@ -870,6 +871,7 @@ export const VM = {
       errors: ['INVALID_VALUE', 'VM_BIOS_STRINGS_ALREADY_SET'],
     },
     copy_bios_strings: {
+      doc: 'Give a VM that has no BIOS strings those of a host, on which it is to start from then on.',
       params: [
         { name: 'vm', type: 'ref:VM' },
         { name: 'host', type: 'ref:host' },

@@ -14,7 +14,7 @@ import { createHostDomains } from './domains.js';
 import { createDoubts } from './doubt.js';
 import type { HostEvents } from './events.js';
 import type { FaultRules } from './fault-rules.js';
-import { describeCpu, describeInterface } from './machine.js';
+import { describeBios, describeBootTime, describeCpu, describeInterface } from './machine.js';
 import type { Migrations } from './migrations.js';
 import type { HostService, HostState } from './service.js';
 import type { HostStorage } from './storage.js';
@@ -71,7 +71,8 @@ export function createHost(deps: HostDeps): HostService {
       return [{ uuid: shown, state, domid: handle.domid, ...told }];
     });
   };
-  const cpu = describeCpu();
+  const [cpu, bios, bootTime] = [describeCpu(), describeBios(), describeBootTime()];
+  const startedAt = Math.floor(Date.now() / 1000);
   return {
     async state() {
       // Before the domains are listed: what is not on its way any more is among them, or will never be.
@@ -85,7 +86,13 @@ export function createHost(deps: HostDeps): HostService {
         memoryFree: memory.free,
         cpus: availableParallelism(),
         clock: Date.now(),
-        machine: { cpu, interface: describeInterface(new URL(deps.url()).hostname.replace(/^\[|\]$/g, '')) },
+        startedAt,
+        machine: {
+          cpu,
+          bios,
+          bootTime,
+          interface: describeInterface(new URL(deps.url()).hostname.replace(/^\[|\]$/g, '')),
+        },
         domains: visible(domains),
         leaving: migrations.leaving(),
         arriving,

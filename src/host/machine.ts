@@ -1,6 +1,7 @@
 /** What a host says of the machine that it is on: its CPUs, and the interface that has its address. */
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
+import { type biosKeys, fixedBiosStrings, longestBiosString } from '../base/bios-strings.js';
 
 /** As the processor names itself; empty and 0 for what the system does not tell. */
 export interface CpuDescription {
@@ -24,6 +25,10 @@ export interface MachineDescription {
   readonly cpu: CpuDescription;
   /** Null where no interface but the loopback has the host's address. */
   readonly interface: InterfaceDescription | null;
+  /** As in BIOS strings; of what the system does not tell, nothing. Absent from a host of an earlier version. */
+  readonly bios?: Readonly<Record<string, string>> | undefined;
+  /** When the machine has started, in seconds since 1970. Absent where the system does not tell. */
+  readonly bootTime?: number | undefined;
 }
 
 /** The first CPU, from /proc/cpuinfo. With many of them the system takes milliseconds to tell: ask once. */
@@ -45,6 +50,36 @@ export function describeCpu(text = readOptional('/proc/cpuinfo')): CpuDescriptio
     stepping: said.get('stepping') ?? '',
     flags: said.get('flags') ?? said.get('Features') ?? '',
   };
+}
+
+const dmiFiles: Readonly<Partial<Record<(typeof biosKeys)[number], string>>> = {
+  'bios-vendor': 'bios_vendor',
+  'bios-version': 'bios_version',
+  'system-manufacturer': 'sys_vendor',
+  'system-product-name': 'product_name',
+  'system-version': 'product_version',
+  'system-serial-number': 'product_serial',
+  'baseboard-manufacturer': 'board_vendor',
+  'baseboard-product-name': 'board_name',
+  'baseboard-version': 'board_version',
+  'baseboard-serial-number': 'board_serial',
+};
+
+/** The machine's BIOS strings; those that the system does not tell, or not to this user, are empty. */
+export function describeBios(directory = '/sys/class/dmi/id'): Record<string, string> {
+  const read = (file: string): string =>
+    readOptional(`${directory}/${file}`)
+      .replaceAll(/[^\x20-\x7e]/g, '')
+      .trim()
+      .slice(0, longestBiosString);
+  const told = Object.entries(dmiFiles).map(([key, file]) => [key, read(file)]);
+  return { ...Object.fromEntries(told), ...fixedBiosStrings };
+}
+
+/** When the machine has started, in seconds since 1970, from /proc/stat; undefined where that does not say it. */
+export function describeBootTime(text = readOptional('/proc/stat')): number | undefined {
+  const [, seconds] = /^btime (\d{1,12})$/m.exec(text) ?? [];
+  return seconds === undefined ? undefined : Number(seconds);
 }
 
 /** The interface that has an address; null for the loopback, which is nobody's network, and for an unknown address. */

@@ -1,5 +1,6 @@
 /** What a host says of itself, checked where it comes in: what the coordinator builds its rows and its reckoning on. */
 import { z } from 'zod';
+import { longestBiosString } from '../base/bios-strings.js';
 import { guestEnds } from '../base/hypervisor-protocol.js';
 import { parse } from '../base/schema.js';
 import type { HostState } from './service.js';
@@ -14,6 +15,7 @@ const schema = z.object({
   memoryFree: z.number().int(),
   cpus: z.number().int().positive(),
   clock: z.number().optional(),
+  startedAt: z.number().optional(),
   machine: z
     .object({
       cpu: z.object({
@@ -26,6 +28,8 @@ const schema = z.object({
         flags: z.string(),
       }),
       interface: z.object({ device: z.string(), mac: z.string(), netmask: z.string() }).nullable(),
+      bios: z.record(z.string(), z.string().max(longestBiosString)).optional(),
+      bootTime: z.number().optional(),
     })
     .optional(),
   domains: z

@@ -1,5 +1,5 @@
 /** A host's rows: itself, its metrics and what it has; from what the host says of itself. */
-import { apiVersion, type Ref } from '../../idl/index.js';
+import { apiVersion, type RecordOf, type Ref } from '../../idl/index.js';
 import type { HostState } from '../host/service.js';
 import { putControlDomain } from './control-domain.js';
 import type { Database } from './database.js';
@@ -26,13 +26,26 @@ export async function putHost(db: Database, state: HostState, version: string, n
     software_version: softwareVersion(state, version),
   };
   tellOfFeatures(db, host, said.cpu_info.flags, now);
-  db.update('host', host, { ...said, enabled });
+  db.update('host', host, { ...said, enabled, ...bornOf(state) });
+  putTimes(db, host, state);
   putMetrics(db, host, state, now);
   putCpus(db, host, state);
   putPoolCpus(db);
   putControlDomain(db, host, state, now);
   await putInterface(db, host, state, now);
   return host;
+}
+
+/** What the host says of its machine's firmware; of an earlier version, nothing. */
+function bornOf({ machine }: HostState): Partial<RecordOf<'host'>> {
+  return machine?.bios === undefined ? {} : { bios_strings: machine.bios };
+}
+
+/** When machine and daemon have started, as clients look for it: seconds as OCaml prints a whole float. */
+function putTimes(db: Database, host: Ref<'host'>, { machine, startedAt }: HostState): void {
+  for (const [key, seconds] of Object.entries({ boot_time: machine?.bootTime, agent_start_time: startedAt })) {
+    if (seconds !== undefined) db.putInMap('host', host, 'other_config', key, `${seconds}.`);
+  }
 }
 
 /** Tell of features of the CPUs that have come or gone since the host's daemon last started; VMs may not go everywhere any more. */

@@ -65,10 +65,18 @@ function setGuest(db: Database, ref: Ref<'VM'>, now: Date): void {
   db.update('VM', ref, { guest_metrics: db.create('VM_guest_metrics', told) });
 }
 
+/** A VIF of a VM has come or gone, of which its guest tells, where there is one. */
+export function updateGuestNetworks(db: Database, ref: Ref<'VM'>, now: Date): void {
+  const { guest_metrics } = db.get('VM', ref);
+  if (db.find('VM_guest_metrics', guest_metrics) === undefined) return;
+  db.update('VM_guest_metrics', guest_metrics, { networks: guestNetworks(db, ref), last_updated: now });
+}
+
 /** The addresses that the simulated guest tells of its VIFs: link-local ones for each, made of the MAC address, as a guest without DHCP has. */
 function guestNetworks(db: Database, ref: Ref<'VM'>): Record<string, string> {
   const found = db.get('VM', ref).VIFs.flatMap((vif): [string, string][] => {
-    const { device, MAC } = db.get('VIF', vif);
+    const { device, MAC, currently_attached } = db.get('VIF', vif);
+    if (!currently_attached) return [];
     const bytes = MAC.split(':').map((byte) => Number.parseInt(byte, 16));
     if (bytes.length !== 6 || bytes.some(Number.isNaN)) return [];
     const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = bytes;

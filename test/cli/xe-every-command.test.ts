@@ -115,6 +115,7 @@ describe('every command of xe', function () {
     on('vm-pause', running),
     on('vm-unpause', () => after1('vm-pause', running())),
     on('vm-reset-powerstate', vm, '--force'),
+    ['vm-copy-bios-strings', async () => [`uuid=${await vm()}`, `host-uuid=${host1}`]],
     ['vm-create', async () => ['name-label=extra']],
     on('vm-clone', vm, 'new-name-label=extra'),
     on('vm-copy', vm, 'new-name-label=extra'),

@@ -54,6 +54,17 @@ const rows: [args: string, calls: Call[], out?: string][] = [
     ],
     'vm-2\n',
   ],
+  [
+    'vm-install template=template new-name-label=new copy-bios-strings-from=host-2',
+    [
+      ['Async.VM.clone', 'OpaqueRef:t1', 'new'],
+      ['VM.set_name_description', made, 'Installed by xe'],
+      ['Async.VM.copy_bios_strings', made, 'OpaqueRef:h2'],
+      ['Async.VM.provision', made],
+    ],
+    'vm-2\n',
+  ],
+  ['vm-copy-bios-strings uuid=vm-2 host-uuid=host-1', [['Async.VM.copy_bios_strings', made, 'OpaqueRef:h1']]],
   ['vm-destroy uuid=vm-2', [['VM.destroy', made]]],
   [
     'vm-uninstall uuid=vm-2 force=true',

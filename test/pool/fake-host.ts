@@ -66,6 +66,8 @@ export const gib = 2 ** 30;
 const machine: MachineDescription = {
   cpu: { vendor: 'v', modelname: 'm', speed: 2000, family: 6, model: 1, stepping: '2', flags: 'fpu sse' },
   interface: null,
+  bios: { 'bios-vendor': 'b', 'system-product-name': 'p', 'oem-1': 'Xen' },
+  bootTime: 1_600_000_000,
 };
 
 export function fakeHost(name: string, uuid: string, port: number): FakeHost {
@@ -259,6 +261,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       memoryFree: host.memoryFree,
       cpus: 4,
       clock: host.clock(),
+      startedAt: 1_700_000_000,
       machine,
       domains: [...domains].map(([vm, domain]) => ({ uuid: vm, ...domain })),
       arriving: [...host.arriving],

@@ -19,6 +19,7 @@ describe('members', () => {
       .to.include({ xenferry: '0.0.0' })
       .and.to.include.keys('product_version', 'platform_version');
     expect(host.cpu_info).to.include({ cpu_count: '4' });
+    expect(host.bios_strings).to.deep.equal({ 'bios-vendor': 'b', 'system-product-name': 'p', 'oem-1': 'Xen' });
     const [[, pool]] = db.all('pool') as [ReturnType<typeof db.all<'pool'>>[number]];
     expect(pool.master).to.equal(f.hostA);
     const pif = db.get('PIF', host.PIFs[0]!);
@@ -48,6 +49,18 @@ describe('members', () => {
   it('does not take in itself', async () => {
     const state = await f.a.service.state();
     expect(await f.failure(() => f.pool.join(state))).to.deep.equal(['INVALID_VALUE', 'host', state.uuid]);
+  });
+
+  it('shows when machine and daemon of a host have started, anew with each start', async () => {
+    const hostB = await f.joinB();
+    f.pool.db.putInMap('host', hostB, 'other_config', 'mine', 'kept');
+    const times = (host: typeof hostB) => f.pool.db.get('host', host).other_config;
+    const first = { boot_time: '1600000000.', agent_start_time: '1700000000.' };
+    expect(times(f.hostA)).to.deep.include(first);
+    expect(times(hostB)).to.deep.include(first);
+    const { machine, ...state } = f.b.state();
+    await f.pool.join({ ...state, startedAt: 1_700_000_009, machine: { ...machine!, bootTime: undefined } });
+    expect(times(hostB)).to.deep.equal({ ...first, agent_start_time: '1700000009.', mine: 'kept' });
   });
 
   it('shows a host that does not answer as not live, leaves its VMs alone, and takes it back', async () => {

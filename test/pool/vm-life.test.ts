@@ -51,11 +51,23 @@ describe('the life of a VM', () => {
     const args = { ...(recordWithDefaults('VIF') as RecordOf<'VIF'>), VM: vm, network, device: '3' };
     await f.pool.dispatch.handlers.VIF.create(f.context(), { ...args, MAC: '02:16:3e:0a:ff:07' });
     await handlers().start(f.context(), vm, false, false);
-    expect(f.pool.db.get('VM_guest_metrics', row().guest_metrics).networks).to.deep.equal({
+    const networks = () => f.pool.db.get('VM_guest_metrics', row().guest_metrics).networks;
+    const third = {
       '3/ip': '169.254.2.7',
       '3/ipv4/0': '169.254.2.7',
       '3/ipv6/0': 'fe80::16:3eff:fe0a:ff07',
-    });
+    };
+    expect(networks()).to.deep.equal(third);
+    const { VIF } = f.pool.dispatch.handlers;
+    const other = await VIF.create(f.context(), { ...args, device: '1', MAC: '02:16:3e:0a:00:09' });
+    expect(networks()).to.deep.equal(third);
+    await VIF.plug(f.context(), other);
+    expect(networks()).to.include({ ...third, '1/ip': '169.254.1.9' });
+    await VIF.unplug(f.context(), f.pool.db.get('VM', vm).VIFs.find((vif) => vif !== other)!);
+    expect(Object.keys(networks())).to.deep.equal(['1/ip', '1/ipv4/0', '1/ipv6/0']);
+    await handlers().suspend(f.context(), vm);
+    await handlers().resume(f.context(), vm, false, false);
+    expect(Object.keys(networks())).to.deep.equal(['1/ip', '1/ipv4/0', '1/ipv6/0']);
   });
 
   it('needs memory to go on', async () => {

@@ -3,7 +3,7 @@ import { boolParam, paramNamed } from '../command-line.js';
 import { longCall } from '../long-call.js';
 import type { Command } from '../xe-command.js';
 import { xeClasses } from '../xe-fields.js';
-import { objectNamed, onVms } from '../xe-selection.js';
+import { objectNamed, onVms, refParam } from '../xe-selection.js';
 
 const start = onVms({
   name: 'vm-start',
@@ -43,6 +43,15 @@ function forcible(name: string, gently: string, byForce: string, help: string): 
     run: (context, { ref }) => longCall(context, boolParam(context.params, 'force') ? byForce : gently, ref),
   });
 }
+
+const copyBiosStrings = onVms({
+  name: 'vm-copy-bios-strings',
+  required: ['host-uuid'],
+  help: 'Give the selected VMs, which have no BIOS strings, those of the host that host-uuid= names, where they start from then on.',
+  async run(context, { ref }) {
+    await longCall(context, 'VM.copy_bios_strings', ref, await refParam(context, 'host-uuid', 'host'));
+  },
+});
 
 const resetPowerState = onVms({
   name: 'vm-reset-powerstate',
@@ -85,4 +94,5 @@ export const vmCommands: readonly Command[] = [
   brief('vm-pause', 'VM.pause', 'Stop the virtual CPUs of the selected VMs; their memory stays.'),
   brief('vm-unpause', 'VM.unpause', 'Let the selected VMs, which are paused, run again.'),
   resetPowerState,
+  copyBiosStrings,
 ];

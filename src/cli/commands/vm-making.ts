@@ -65,21 +65,23 @@ const templateNames = ['template', 'template-uuid', 'template-name-label', 'temp
 const install: Command = {
   name: 'vm-install',
   required: newName,
-  optional: [...templateNames, 'sr-uuid', 'sr-name-label'],
+  optional: [...templateNames, 'sr-uuid', 'sr-name-label', 'copy-bios-strings-from'],
   help:
-    'Make a VM from the template that template= names by uuid or name-label, with the disks that the template describes, ' +
-    'and print its uuid.',
+    'Make a VM from the template that template= names by uuid or name-label, with the disks that the template describes and ' +
+    'the BIOS strings of the host copy-bios-strings-from=, if given, and print its uuid.',
   common: true,
   async run(context) {
     const { params, session, printer } = context;
     const template = await templateOf(context);
     const sr = await srOf(context);
+    const bios = await refParam(context, 'copy-bios-strings-from', 'host');
     const name = paramNamed(params, 'new-name-label');
     const make = sr === nullRef ? ['VM.clone', template, name] : ['VM.copy', template, name, sr];
     const vm = await longCall(context, ...(make as [string, ...unknown[]]));
     try {
       await session.call('VM.set_name_description', vm, 'Installed by xe');
       if (sr !== nullRef) await session.call('VM.set_suspend_SR', vm, sr);
+      if (bios !== nullRef) await longCall(context, 'VM.copy_bios_strings', vm, bios);
       await placeDisks(context, vm, sr);
       await longCall(context, 'VM.provision', vm);
     } catch (error) {

@@ -1,6 +1,7 @@
 /** host.*: what the coordinator answers of a host, or asks it. */
 import { XapiError } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
+import { surface } from '../../base/surface.js';
 import { LocalDate, nullRef } from '../../base/value.js';
 import { xenopsPath } from '../../wire/channel.js';
 import { callDomainPlugin, domainPlugin } from '../domain-plugin.js';
@@ -42,6 +43,8 @@ export function hostHandlers(deps: HandlerDeps): ClassHandlers<'host'> {
     },
     compute_free_memory: async (_context, host) => (await members.state(host)).memoryFree,
     compute_memory_overhead: (_context, host) => db.get('host', host).memory_overhead,
+    list_methods: () =>
+      [...surface.values()].filter(({ implemented, removed }) => implemented && !removed).map(({ name }) => name),
     get_management_interface: (_context, host) =>
       db.get('host', host).PIFs.find((pif) => db.get('PIF', pif).management) ?? nullRef,
     get_servertime(_context, host) {

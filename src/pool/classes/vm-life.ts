@@ -13,6 +13,7 @@ import { vmDomain } from '../migration-plan.js';
 import { removeVm, setBooted, setHalted } from '../power.js';
 import { resetPowerState } from '../power-reset.js';
 import { assertImageOn, discardImage, imageHost } from '../suspended-vm.js';
+import { provideBiosStrings } from '../vm-bios-strings.js';
 
 type VmRef = Ref<'VM'>;
 type HostRef = Ref<'host'>;
@@ -122,6 +123,7 @@ function tellOf(deps: HandlerDeps, vm: VmRef, operation: VmOperation): void {
 function startOn(deps: HandlerDeps, vm: VmRef, host: HostRef, paused: boolean): Promise<void> {
   const { db, members } = deps;
   assertDisksFree(deps, vm);
+  provideBiosStrings(db, vm);
   const spec = vmDomain(db, db.get('VM', vm));
   return bringUp(deps, vm, host, () => members.service(host).start(spec, paused));
 }

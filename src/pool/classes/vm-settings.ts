@@ -4,6 +4,7 @@ import { invalidValue } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
 import { assertAllowed, badPowerState } from '../allowed-operations.js';
 import type { HandlerDeps } from '../handler-deps.js';
+import { copyBiosStrings, setBiosStrings } from '../vm-bios-strings.js';
 
 type SettingMessage =
   | 'set_NVRAM'
@@ -12,7 +13,9 @@ type SettingMessage =
   | 'set_ha_restart_priority'
   | 'set_ha_always_run'
   | 'set_domain_type'
-  | 'set_has_vendor_device';
+  | 'set_has_vendor_device'
+  | 'set_bios_strings'
+  | 'copy_bios_strings';
 
 const restartPriorities = ['restart', 'best-effort', ''];
 
@@ -55,6 +58,8 @@ export function vmSettingHandlers({ db }: HandlerDeps): Pick<ClassHandlers<'VM'>
       db.update('VM', vm, { domain_type: 'hvm' });
       await db.saved();
     },
+    set_bios_strings: (_context, vm, value) => setBiosStrings(db, vm, value),
+    copy_bios_strings: (_context, vm, host) => copyBiosStrings(db, vm, host),
     async set_has_vendor_device(_context, vm, value) {
       assertHalted(vm);
       db.update('VM', vm, { has_vendor_device: value });
