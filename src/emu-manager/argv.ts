@@ -1,6 +1,6 @@
 /**
  * The command line of emu-manager, in the words of the real one, and arguments that the daemon passes only to a program that
- * supports them: `-compress_level`, `-compress_vgpu`, and those of convergence.
+ * supports them: `-compress_format`, `-compress_level`, `-compress_vgpu`, and those of convergence.
  */
 import {
   type CompressionLevel,
@@ -29,6 +29,8 @@ export interface RunArguments {
   readonly debugLog: boolean;
   /** Compress in the stream; a restore sees that from the stream. */
   readonly compress: boolean;
+  /** Put a checksum of the whole stream at its end: with `compress`, unless `-compress_format 2` says otherwise. */
+  readonly checksum: boolean;
   /** How hard: `auto`, or a level of zstd. */
   readonly compressionLevel: CompressionLevel;
   /** Compress the states of virtual GPUs as well: with `compress`, unless `-compress_vgpu false` says otherwise. */
@@ -60,10 +62,21 @@ const modes: Readonly<Record<string, 'save' | 'restore'>> = {
   restore: 'restore',
 };
 const switches = ['-live', '-debuglog', '-compress', '-compress_vgpu'];
+const compressFormats = ['2', '3'];
 const convergence = ['-max_downtime', '-max_rounds'];
 const numbers = ['-controlinfd', '-controloutfd', '-fd', '-domid', '-store_port', '-console_port', ...convergence];
 const needed = ['-controlinfd', '-controloutfd', '-fd', '-mode', '-domid'];
-const flags = ['-mode', '-dm', '-convergence', '-link', '-compress_level', '-supports', ...numbers, ...switches];
+const flags = [
+  '-mode',
+  '-dm',
+  '-convergence',
+  '-link',
+  '-compress_format',
+  '-compress_level',
+  '-supports',
+  ...numbers,
+  ...switches,
+];
 
 /**
  * @param argv what follows the program's name; of a repeated flag the last one counts, but each `-dm` does
@@ -104,6 +117,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
     consolePort: numberOf('-console_port'),
     debugLog: isOn('-debuglog'),
     compress: isOn('-compress'),
+    checksum: isOn('-compress') && values.get('-compress_format') !== '2',
     compressionLevel: parseCompressionLevel(values.get('-compress_level') ?? 'auto') ?? 'auto',
     compressVgpu: isOn('-compress') && values.get('-compress_vgpu') !== 'false',
     ...ruleOf(values),
@@ -125,6 +139,7 @@ function isAllowed(flag: string, value: string): boolean {
   if (flag === '-mode') return Object.hasOwn(modes, value);
   if (flag === '-link') return /^\d{1,20}$/.test(value);
   if (flag === '-convergence') return convergenceStrategies.some((word) => word === value);
+  if (flag === '-compress_format') return compressFormats.includes(value);
   if (flag === '-compress_level') return parseCompressionLevel(value) !== undefined;
   if (flag === '-dm') return value === 'qemu' || /^vgpu:\d{1,9}$/.test(value);
   return true;
@@ -136,6 +151,7 @@ function allowedValues(flag: string): string {
   if (flag === '-mode') return Object.keys(modes).join(', ');
   if (flag === '-link') return 'the inode of a socket';
   if (flag === '-convergence') return convergenceStrategies.join(', ');
+  if (flag === '-compress_format') return compressFormats.join(', ');
   if (flag === '-compress_level') return compressionLevelAllowed;
   return flag === '-dm' ? 'qemu, vgpu:<descriptor>' : 'a feature';
 }

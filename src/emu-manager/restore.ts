@@ -9,7 +9,8 @@
 import { availableParallelism } from 'node:os';
 import type { Emu } from '../base/emu-protocol.js';
 import { pageSize } from '../base/hypervisor-protocol.js';
-import { decodeHvmParams, hvmParams, type ReadExactly, readRecords, recordTypes } from '../wire/libxc-stream.js';
+import { readCheckedRecords } from '../wire/checked-stream.js';
+import { decodeHvmParams, hvmParams, type ReadExactly, recordTypes } from '../wire/libxc-stream.js';
 import { compressedPagesType, maxCompressedBody } from '../wire/page-codec.js';
 import { readVgpus } from '../wire/vgpu-codec.js';
 import type { RunArguments } from './argv.js';
@@ -76,7 +77,7 @@ async function restoreMemory(fd: number, { control, domain, source }: RestoreDep
   const read = bounded(createRingReader(source(fd), expanding), mostStreamBytes(domain.memory.pages));
   let context: Buffer | undefined;
   let params = new Map<bigint, bigint>();
-  for await (const { type, body } of readRecords(read, new Map([[compressedPagesType, maxCompressedBody]]))) {
+  for await (const { type, body } of readCheckedRecords(read, new Map([[compressedPagesType, maxCompressedBody]]))) {
     // Other records use the ring of buffers too.
     if (type !== compressedPagesType) await pages.end();
     if (type === recordTypes.hvmContext) context = Buffer.from(body);

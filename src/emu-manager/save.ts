@@ -4,7 +4,7 @@
  *   prepare:xenguest -> done
  *   rounds while the guest runs: all pages, then what it wrote meanwhile (rounds.ts, convergence.ts)
  *   suspend: -> done (the daemon has paused the domain)
- *   last round, CPU, END
+ *   last round, CPU, END; with `-compress true` a checksum of everything before END
  *   with vGPUs: prepare:vgpu -> done, the state of each on its stream
  *   result:0 0
  *
@@ -14,6 +14,7 @@ import fs from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { formatFigures, formatStatistics } from '../base/emu-protocol.js';
 import { pageSize } from '../base/hypervisor-protocol.js';
+import { createStreamChecksum, encodeChecksum, encodeFormat, type StreamChecksum } from '../wire/checked-stream.js';
 import * as libxc from '../wire/libxc-stream.js';
 import { openSendQueue } from '../wire/send-queue.js';
 import { writeVgpus } from '../wire/vgpu-codec.js';
@@ -41,10 +42,12 @@ export interface SaveDeps {
 /** @throws whatever goes wrong; the domain stays as it is then */
 export async function save(args: RunArguments, deps: SaveDeps): Promise<void> {
   const { control, domain } = deps;
-  const sink = deps.sink(args.fd);
+  const checksum = args.checksum ? createStreamChecksum() : undefined;
+  const sink = checkedSink(deps.sink(args.fd), checksum);
   await control.prepare('xenguest');
   const before = sink.written;
-  await sink.write(libxc.encodeStreamHead(), libxc.encodeRecord(libxc.recordTypes.staticDataEnd));
+  const staticDataEnd = libxc.encodeRecord(libxc.recordTypes.staticDataEnd);
+  await sink.write(libxc.encodeStreamHead(), staticDataEnd, ...(checksum === undefined ? [] : [encodeFormat()]));
   const sent = await sendMemory(args, deps, sink);
   await sink.write(
     libxc.encodeTscInfo(),
@@ -57,13 +60,29 @@ export async function save(args: RunArguments, deps: SaveDeps): Promise<void> {
       ]),
     ),
     libxc.encodeRecord(libxc.recordTypes.hvmContext, await domain.getContext()),
-    libxc.encodeRecord(libxc.recordTypes.end),
   );
+  if (checksum !== undefined) await sink.write(encodeChecksum(checksum.value()));
+  await sink.write(libxc.encodeRecord(libxc.recordTypes.end));
   const streamBytes = sink.written - before;
   const vgpus = await sendVgpus(args, deps);
   control.progress(1);
   control.log(formatStatistics({ rounds: sent.rounds, guestBytes: sent.pages * pageSize, streamBytes, ...vgpus }));
   await control.result({ of: 'save' });
+}
+
+/** The sink; what is written to it goes into the checksum as well. */
+function checkedSink(sink: Sink, checksum: StreamChecksum | undefined): Sink {
+  if (checksum === undefined) return sink;
+  return {
+    waiting: sink.waiting,
+    get written() {
+      return sink.written;
+    },
+    write(...pieces) {
+      for (const piece of pieces) checksum.add(piece);
+      return sink.write(...pieces);
+    },
+  };
 }
 
 async function sendMemory(args: RunArguments, { control, domain }: SaveDeps, sink: Sink): Promise<Sent> {

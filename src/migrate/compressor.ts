@@ -9,10 +9,11 @@
  *
  * The two are never stacked, and nothing new is passed to emu-manager by default. `-compress true` is for the memory and the vGPU
  * streams. Where the destination accepts no compressed vGPU streams they stay plain: emu-manager gets `-compress_vgpu false` as
- * well, if it knows that. The destination obeys the cookie and the stream, never its own configuration.
+ * well, if it knows that; and `-compress_format 2`, where the destination does not know the checksum of the whole stream. The
+ * destination obeys the cookie and the stream, never its own configuration.
  */
 import type { CompressionLevel } from '../base/emu-protocol.js';
-import { compressedFormat } from '../wire/page-codec.js';
+import { compressedFormat, uncheckedCompressedFormat } from '../wire/page-codec.js';
 import { compressedVgpuFormat } from '../wire/vgpu-codec.js';
 
 /** What `migration-compressor` may be set to. */
@@ -29,7 +30,9 @@ export interface Abilities {
   /** The formats in VM.receive's reply. */
   readonly destinationAccepts: readonly string[];
   /** What the source's emu-manager answers to `-supports`; asked only if it matters. */
-  readonly emuSupports: (feature: 'compress' | 'compress_level' | 'compress_vgpu') => Promise<boolean>;
+  readonly emuSupports: (
+    feature: 'compress' | 'compress_format' | 'compress_level' | 'compress_vgpu',
+  ) => Promise<boolean>;
 }
 
 /** What compression comes to. */
@@ -41,6 +44,8 @@ export interface Effect {
   readonly level?: number;
   /** emu-manager has to be told that vGPU streams stay plain. */
   readonly plainVgpus?: true;
+  /** emu-manager has to be told that the memory stream has no checksum. */
+  readonly unchecked?: true;
 }
 
 /** What a migration wants. */
@@ -56,30 +61,34 @@ export async function effectiveCompressor(
   { destinationAccepts, emuSupports }: Abilities,
 ): Promise<Effect> {
   if (compressor !== 'xenguest') return { used: compressor };
-  if (!destinationAccepts.includes(compressedFormat)) {
+  const isChecked = destinationAccepts.includes(compressedFormat);
+  if (!isChecked && !destinationAccepts.includes(uncheckedCompressedFormat)) {
     return { used: 'stream', fallback: 'the destination does not accept compression inside the memory stream' };
   }
   if (!(await emuSupports('compress'))) {
     return { used: 'stream', fallback: 'the emu-manager of the source does not support -compress' };
   }
   const hasLevel = level !== 'auto' && (await emuSupports('compress_level'));
-  // One that does not know -compress_vgpu does not compress them in our form either.
+  // One that does not know -compress_format makes no checksum, and one that does not know -compress_vgpu leaves them plain.
+  const unchecked = !isChecked && (await emuSupports('compress_format'));
   const plainVgpus =
     hasVgpus && !destinationAccepts.includes(compressedVgpuFormat) && (await emuSupports('compress_vgpu'));
   const fallbacks = [
     ...(level !== 'auto' && !hasLevel ? ['the emu-manager of the source does not support -compress_level'] : []),
+    ...(unchecked ? ['the destination knows no checksum of the memory stream: the pages alone have one'] : []),
     ...(plainVgpus ? ['the destination does not accept compression inside the vGPU stream: it stays plain'] : []),
   ];
   return {
     used: 'xenguest',
     ...(hasLevel ? { level } : {}),
+    ...(unchecked ? { unchecked } : {}),
     ...(plainVgpus ? { plainVgpus } : {}),
     ...(fallbacks.length > 0 ? { fallback: fallbacks.join('; ') } : {}),
   };
 }
 
 /** A row of the table: what the compressor means for the channels and for emu-manager. */
-export function compressionPlan({ used, level, plainVgpus }: Effect): {
+export function compressionPlan({ used, level, plainVgpus, unchecked }: Effect): {
   readonly zstdPipe: boolean;
   readonly cookies: Readonly<Record<string, string>>;
   readonly emuFlags: readonly string[];
@@ -89,6 +98,7 @@ export function compressionPlan({ used, level, plainVgpus }: Effect): {
     cookies: used === 'stream' ? { compress: 'zstd' } : {},
     emuFlags: [
       ...(used === 'xenguest' ? ['-compress', 'true'] : []),
+      ...(unchecked === true ? ['-compress_format', '2'] : []),
       ...(level === undefined ? [] : ['-compress_level', String(level)]),
       ...(plainVgpus === true ? ['-compress_vgpu', 'false'] : []),
     ],

@@ -75,7 +75,7 @@ export interface ReceiveReply {
   readonly vgpu: Readonly<Record<string, string>>;
   /** For this migration alone: the channels' session_id, and what authenticates settle. */
   readonly token: string;
-  /** The stream formats that the destination accepts beyond plain and zstd pipe, with versions: `inline-zstd/2`. */
+  /** The stream formats that the destination accepts beyond plain and zstd pipe, with versions: `inline-zstd/3`. */
   readonly accepts: readonly string[];
   /** The destination can send 2-restored. */
   readonly restoredAck: boolean;

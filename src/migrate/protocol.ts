@@ -66,7 +66,7 @@
  * migration_id does, in VM.receive, in a cookie on every channel and in every journal row.
  */
 
-import { compressedFormat } from '../wire/page-codec.js';
+import { compressedFormat, uncheckedCompressedFormat } from '../wire/page-codec.js';
 import { compressedVgpuFormat } from '../wire/vgpu-codec.js';
 
 /** The synchronisation points, as both sides' logs name them. */
@@ -143,4 +143,4 @@ export function oldCopyUuid(uuid: string): string {
 export const memoryMigrationVersion = '1';
 
 /** What a destination of this version accepts beyond plain streams and the zstd pipe, in VM.receive's reply. */
-export const acceptedFormats: readonly string[] = [compressedFormat, compressedVgpuFormat];
+export const acceptedFormats: readonly string[] = [compressedFormat, uncheckedCompressedFormat, compressedVgpuFormat];

@@ -69,6 +69,8 @@ const firstOptionalType = 0x80000000;
 const skipBytes = 1 << 16;
 const knownTypes = new Set<number>(Object.values(recordTypes));
 const typesWithoutData = new Set([0xd, 0xe, 0xf]);
+/** In the upper half of a page's entry. */
+const reservedBits = 0x0ff00000;
 const reservedPageTypes = new Set([0x5, 0x6, 0x7, 0x8]);
 
 /** Image header and domain header. */
@@ -110,17 +112,23 @@ export function writeRecordHeader(into: Buffer, type: number, length: number): v
   into.writeUInt32LE(length, 4);
 }
 
+/** What the 8 bytes of a record's header say. */
+export function readRecordHeader(bytes: Buffer): RecordHeader {
+  const length = bytes.readUInt32LE(4);
+  return { type: bytes.readUInt32LE(0), length, paddedLength: padded(length) };
+}
+
 /**
  * @param bytes the 8 bytes of a record's header
  * @param alsoKnown most bytes of body by type, of types that are not the specification's
  * @throws INTERNAL_ERROR when the record is longer than its type may be, 128 MiB in any case
  */
 export function decodeRecordHeader(bytes: Buffer, alsoKnown: ReadonlyMap<number, number> = new Map()): RecordHeader {
-  const type = bytes.readUInt32LE(0);
-  const length = bytes.readUInt32LE(4);
+  const header = readRecordHeader(bytes);
+  const { type, length } = header;
   const most = maxBodyBytes.get(type) ?? alsoKnown.get(type) ?? maxRecordBytes;
   if (length > most) throw damaged(`${nameOf(type)} of ${length} bytes; allowed: ${most}`);
-  return { type, length, paddedLength: padded(length) };
+  return header;
 }
 
 /**
@@ -176,7 +184,7 @@ export function writePfns(into: Buffer, at: number, pfns: readonly number[]): vo
 
 /**
  * The numbers of the pages in an array that have data.
- * @throws INTERNAL_ERROR for a page of a reserved type
+ * @throws INTERNAL_ERROR for a page of a reserved type, and where one of the bits 59 to 52 is set, which are reserved
  */
 export function readPfns(from: Buffer, at: number, count: number): number[] {
   const pfns: number[] = [];
@@ -184,6 +192,7 @@ export function readPfns(from: Buffer, at: number, count: number): number[] {
     const high = from.readUInt32LE(at + 8 * index + 4);
     const type = high >>> 28;
     if (reservedPageTypes.has(type)) throw damaged(`a page of the reserved type ${type}`);
+    if ((high & reservedBits) !== 0) throw damaged(`a page number with reserved bits 0x${hex(high & reservedBits)}`);
     if (!typesWithoutData.has(type)) pfns.push((high & 0xfffff) * 0x1_0000_0000 + from.readUInt32LE(at + 8 * index));
   }
   return pfns;
@@ -240,9 +249,11 @@ export function padded(length: number): number {
 
 function nameOf(type: number): string {
   const known = Object.entries(recordTypes).find(([, value]) => value === type);
-  return known === undefined
-    ? `0x${type.toString(16).padStart(8, '0')}`
-    : known[0].replace(/[A-Z]/g, '_$&').toUpperCase();
+  return known === undefined ? `0x${hex(type)}` : known[0].replace(/[A-Z]/g, '_$&').toUpperCase();
+}
+
+function hex(word: number): string {
+  return word.toString(16).padStart(8, '0');
 }
 
 function damaged(what: string): XapiError {

@@ -20,6 +20,7 @@ describe('command line of emu-manager', () => {
       consolePort: 9,
       debugLog: true,
       compress: true,
+      checksum: true,
       compressionLevel: 'auto',
       compressVgpu: true,
     });
@@ -35,6 +36,18 @@ describe('command line of emu-manager', () => {
   ] as const) {
     it(`compresses ${compress ? 'memory' : 'no memory'} and ${compressVgpu ? 'vGPUs' : 'no vGPU'} by "${flags}"`, () => {
       expect(parse(`${base} ${flags}`.trim())).to.include({ compress, compressVgpu });
+    });
+  }
+
+  for (const [flags, checksum] of [
+    ['', false],
+    ['-compress true', true],
+    ['-compress true -compress_format 3', true],
+    ['-compress true -compress_format 2', false],
+    ['-compress false -compress_format 3', false],
+  ] as const) {
+    it(`puts ${checksum ? 'a' : 'no'} checksum at the end by "${flags}"`, () => {
+      expect(parse(`${base} ${flags}`.trim())).to.include({ checksum });
     });
   }
 
@@ -80,6 +93,7 @@ describe('command line of emu-manager', () => {
   for (const [line, message] of [
     [`${base} -live yes`, '-live "yes"; allowed: true, false'],
     [`${base} -compress 1`, '-compress "1"; allowed: true, false'],
+    [`${base} -compress_format 1`, '-compress_format "1"; allowed: 2, 3'],
     [`${base} -domid -1`, '-domid "-1"; allowed: a whole number'],
     [`${base} -fd 5x`, '-fd "5x"; allowed: a whole number'],
     [`${base} -convergence hope`, '-convergence "hope"; allowed: proceed, throttle, fail'],

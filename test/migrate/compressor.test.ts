@@ -26,6 +26,7 @@ describe('migrate/compressor: what a migration does with compression', () => {
     [{ used: 'stream' }, true, { compress: 'zstd' }, []],
     [{ used: 'xenguest' }, false, {}, ['-compress', 'true']],
     [{ used: 'xenguest', level: -5 }, false, {}, ['-compress', 'true', '-compress_level', '-5']],
+    [{ used: 'xenguest', unchecked: true }, false, {}, ['-compress', 'true', '-compress_format', '2']],
     [{ used: 'xenguest', plainVgpus: true }, false, {}, ['-compress', 'true', '-compress_vgpu', 'false']],
   ];
   for (const [effect, zstdPipe, cookies, emuFlags] of plans) {
@@ -34,10 +35,12 @@ describe('migrate/compressor: what a migration does with compression', () => {
     });
   }
 
-  const memory = ['inline-zstd/2'];
-  const both = ['inline-zstd/2', 'inline-zstd-vgpu/1'];
+  const older = ['inline-zstd/2'];
+  const memory = ['inline-zstd/3', 'inline-zstd/2'];
+  const both = [...memory, 'inline-zstd-vgpu/1'];
   const knowsBoth = ['compress', 'compress_vgpu'];
   const plain = { plainVgpus: true } as const;
+  const unchecked = { unchecked: true } as const;
   const effects: [
     Compressor,
     vgpus: boolean,
@@ -52,12 +55,22 @@ describe('migrate/compressor: what a migration does with compression', () => {
     ['xenguest', false, [], ['compress'], { used: 'stream' }, /destination does not accept/],
     ['xenguest', false, ['inline-zstd/1'], ['compress'], { used: 'stream' }, /destination does not accept/],
     ['xenguest', true, ['inline-zstd-vgpu/1'], ['compress'], { used: 'stream' }, /destination does not accept/],
+    ['xenguest', false, older, ['compress'], { used: 'xenguest' }, undefined],
+    ['xenguest', false, memory, ['compress', 'compress_format'], { used: 'xenguest' }, undefined],
+    [
+      'xenguest',
+      false,
+      older,
+      ['compress', 'compress_format'],
+      { used: 'xenguest', ...unchecked },
+      /no checksum of the/,
+    ],
     ['xenguest', false, memory, [], { used: 'stream' }, /emu-manager .* does not support/],
     ['xenguest', true, both, [], { used: 'stream' }, /emu-manager .* does not support/],
     ['xenguest', true, both, knowsBoth, { used: 'xenguest' }, undefined],
     ['xenguest', true, memory, ['compress'], { used: 'xenguest' }, undefined],
     ['xenguest', true, memory, knowsBoth, { used: 'xenguest', ...plain }, /vGPU stream: it stays plain/],
-    ['xenguest', true, ['inline-zstd/2', 'inline-zstd-vgpu/2'], knowsBoth, { used: 'xenguest', ...plain }, /vGPU/],
+    ['xenguest', true, ['inline-zstd/3', 'inline-zstd-vgpu/2'], knowsBoth, { used: 'xenguest', ...plain }, /vGPU/],
   ];
   for (const [chosen, vgpus, destinationAccepts, emu, expected, reason] of effects) {
     const sides = `destination accepts [${destinationAccepts}], emu-manager supports [${emu}]`;
@@ -96,6 +109,7 @@ describe('migrate/compressor: what a migration does with compression', () => {
       ['stream', true, memory, []],
       ['xenguest', true, [], []],
       ['xenguest', false, memory, ['compress']],
+      ['xenguest', false, older, ['compress', 'compress_format']],
       ['xenguest', true, both, ['compress']],
       ['xenguest', true, memory, ['compress', 'compress_vgpu']],
     ] as const) {

@@ -260,13 +260,17 @@ describe('A destination that gets a hostile stream', function () {
     expect(peak).to.be.lessThan(300 * mebibyte);
   });
 
-  for (const form of ['plain', 'compressed'] as const) {
-    it(`takes a good one afterwards, ${form}, with optional records and pages that come twice`, async () => {
+  const more = (stream: Buffer) =>
+    Buffer.concat([stream.subarray(0, 48), optional, pages([7, 7, 3]), stream.subarray(48)]);
+  for (const [form, what, change] of [
+    ['plain', ', with optional records and pages that come twice', more],
+    ['unchecked', ', with optional records and pages that come twice', more],
+    ['compressed', '', (stream: Buffer) => stream],
+  ] as const) {
+    it(`takes a good one afterwards, ${form}${what}`, async () => {
       const source = await openFakeSource(host, domain());
       const { control, memory } = await source.connect({ restored_ack: '1' });
-      const stream = saved[form];
-      const twice = Buffer.concat([stream.subarray(0, 48), optional, pages([7, 7, 3]), stream.subarray(48)]);
-      await memory.write(imageOf(twice));
+      await memory.write(imageOf(change(saved[form])));
       memory.destroy();
       await recvHandshake(control, 10_000);
       await control.write(encodeSuccess());

@@ -17,7 +17,7 @@ const reply: ReceiveReply = {
   memory: 'http://192.0.2.1:8480/services/xenops/migrate/mem/x',
   vgpu: { 0: 'http://192.0.2.1:8480/services/xenops/migrate/vgpu/x.0' },
   token: 'secret',
-  accepts: ['inline-zstd/2'],
+  accepts: ['inline-zstd/3', 'inline-zstd/2'],
   restoredAck: true,
 };
 

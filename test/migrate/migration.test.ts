@@ -261,7 +261,8 @@ describe('A destination that announces nothing', function () {
 
 describe('A VM with virtual GPUs, compressed in the stream', function () {
   this.timeout(60_000);
-  const memoryOnly = { formats: ['inline-zstd/2'], restoredAck: true };
+  const memoryOnly = { formats: ['inline-zstd/3', 'inline-zstd/2'], restoredAck: true };
+  const olderOnly = { formats: ['inline-zstd/2'], restoredAck: true };
 
   for (const [what, announce, supports, flags, fallback] of [
     ['a destination that accepts both', undefined, undefined, [], undefined],
@@ -271,6 +272,13 @@ describe('A VM with virtual GPUs, compressed in the stream', function () {
       undefined,
       ['-compress_vgpu', 'false'],
       /vGPU stream: it stays plain/,
+    ],
+    [
+      'one of an older version',
+      olderOnly,
+      undefined,
+      ['-compress_format', '2', '-compress_vgpu', 'false'],
+      /no checksum of the memory stream: .*; .*vGPU stream: it stays plain/,
     ],
     ['one that accepts memory alone, by an emu-manager of another make', memoryOnly, 'compress', [], undefined],
   ] as const) {
@@ -289,6 +297,7 @@ describe('A VM with virtual GPUs, compressed in the stream', function () {
         const [argv] = await emu.runs();
         const told = argv?.slice(argv.indexOf('-compress')) ?? [];
         expect(told.slice(0, 2 + flags.length)).to.deep.equal(['-compress', 'true', ...flags]);
+        expect(told.includes('-compress_format')).to.equal(announce === olderOnly);
         expect(told.includes('-compress_vgpu')).to.equal(flags.length > 0);
         if (fallback === undefined) expect(report).to.not.have.property('fallback');
         else expect(report.fallback).to.match(fallback);

@@ -7,6 +7,8 @@ import { followSave, type Lab, openLab } from '../emu-manager/harness.js';
 export interface SavedStreams {
   readonly plain: Buffer;
   readonly compressed: Buffer;
+  /** Compressed in the version before, without a checksum. */
+  readonly unchecked: Buffer;
   /** The memory that they are of. */
   readonly memory: Buffer;
 }
@@ -14,13 +16,14 @@ export interface SavedStreams {
 /** The guest that they are of has this, and never ran. */
 export const savedSpec: Partial<DomainSpec> = { memoryBytes: 1 << 20, seed: 7 };
 
-/** Save a paused guest in both forms. */
+/** Save a paused guest in each form. */
 export async function saveStreams(lab: Lab): Promise<SavedStreams> {
   const handle = await lab.createDomain(savedSpec);
   await lab.simulator.build(handle);
-  const save = async (flags: readonly string[]) => saveTo(lab, handle, flags);
+  const save = async (flags: readonly string[]) => saveStream(lab, handle, ['-live', 'false', ...flags]);
   const [plain, compressed] = [await save([]), await save(['-compress', 'true'])];
-  return { plain, compressed, memory: await lab.memoryOf(handle) };
+  const unchecked = await save(['-compress', 'true', '-compress_format', '2']);
+  return { plain, compressed, unchecked, memory: await lab.memoryOf(handle) };
 }
 
 /** The same, with a hypervisor of its own that ends again. */
@@ -33,10 +36,11 @@ export async function savedStreams(): Promise<SavedStreams> {
   }
 }
 
-async function saveTo(lab: Lab, handle: DomainHandle, flags: readonly string[]): Promise<Buffer> {
+/** The memory stream of a domain, which is paused then. */
+export async function saveStream(lab: Lab, handle: DomainHandle, flags: readonly string[]): Promise<Buffer> {
   const file = path.join(lab.directory, `saved${flags.join('')}`);
   const fd = fs.openSync(file, 'w');
-  const argv = ['-mode', 'hvm_save', '-domid', String(handle.domid), '-live', 'false', '-dm', 'qemu', ...flags];
+  const argv = ['-mode', 'hvm_save', '-domid', String(handle.domid), '-dm', 'qemu', ...flags];
   await followSave(lab, lab.emu(argv, [fd]), handle);
   fs.closeSync(fd);
   return fs.readFileSync(file);

@@ -171,6 +171,12 @@ describe('libxc stream', () => {
       Buffer.concat([hex('0100000000000000', '0100000000000000'), Buffer.alloc(4097)]),
       '4097 bytes of 1 pages',
     ],
+    ...Array.from({ length: 8 }, (_, bit) => {
+      const body = Buffer.alloc(16 + 4096);
+      body.writeUInt32LE(1, 0);
+      body.writeBigUInt64LE(1n << BigInt(52 + bit), 8);
+      return [`bit ${52 + bit} of a page number`, body, 'a page number with reserved bits 0x'] as const;
+    }),
     ['a reserved page type', hex('0100000000000000', '0100000000000050'), 'reserved type 5'],
   ] as const) {
     it(`refuses PAGE_DATA with ${what}`, () => {

@@ -141,6 +141,7 @@ describe('compressed pages', () => {
     ['too many pages', (body) => void body.writeUInt32LE(1025, 8), '1025 pages'],
     ['another raw length', (body) => void body.writeUInt32LE(4096, 12), 'a raw length of 4096 for 2 pages'],
     ['a page without data', (body) => void body.writeUInt8(0xf0, 24 + 7), 'a type without data'],
+    ['reserved bits of a page number', (body) => void body.writeUInt8(0x10, 24 + 6), 'reserved bits 0x00100000'],
     ['a reserved page type', (body) => void body.writeUInt8(0x60, 24 + 7), 'reserved type 6'],
     ['stored pages that are too short', (body) => void body.writeUInt32LE(0, 0), 'expected: 8192'],
     ['repeated pages without their words', (body) => void body.writeUInt32LE(3, 0), 'expected: 16'],
