@@ -60,6 +60,8 @@ export function createHostRpc(deps: HostRpcDeps): Dispatch {
     assertTurn: (id: unknown, uuid: unknown) => service.assertTurn(textOf('migration_id', id), textOf('uuid', uuid)),
     receive: (request: { migrationId: string; metadata: unknown } | null) =>
       service.receive({ migrationId: request?.migrationId ?? '', metadata: checkMetadata(request?.metadata) }),
+    noted: (id: unknown) => service.noted(textOf('migration_id', id)),
+    received: (id: unknown) => service.received(textOf('migration_id', id)),
     callPlugin: (plugin: unknown, fn: unknown, args: unknown) =>
       service.callPlugin(textOf('plugin', plugin), textOf('fn', fn), textsOf('args', args)),
     events: (since: unknown, seconds: unknown) =>

@@ -117,6 +117,8 @@ export function createHost(deps: HostDeps): HostService {
     },
     assertTurn: deps.destination.assertTurn,
     receive: deps.destination.receive,
+    noted: deps.destination.noted,
+    received: async (migrationId) => deps.destination.received(migrationId),
     storage: deps.storage,
     async callPlugin(plugin, fn, args) {
       if (plugin === 'domains') return domainsHere.call(fn, args);

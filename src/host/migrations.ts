@@ -10,6 +10,7 @@ import { migrateAsSource } from '../migrate/source.js';
 import type { SourceDeps, SourceSettings } from '../migrate/source-attempt.js';
 import {
   applySettlement,
+  copyOf,
   doubtOf,
   goOnHere,
   inDoubtOutcome,
@@ -249,7 +250,8 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
     concern: (uuid) =>
       [...underWay.values()].some((entry) => entry.uuid === uuid) ||
       sourceRows().some((row) => row.uuid === uuid && isOpen(row)),
-    vmOf: (handle) => sourceRows().find((row) => isOpen(row) && sameDomain(row.handle, handle))?.uuid,
+    vmOf: (handle) =>
+      sourceRows().find((row) => isOpen(row) && row.handle !== undefined && sameDomain(row.handle, handle))?.uuid,
     async forceSettlement(uuid, runs) {
       const row = sourceRows().find((each) => each.uuid === uuid && each.state === 'going');
       if (row === undefined) return false;
@@ -258,11 +260,13 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
         throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', uuid, 'migrate_send', migrationId]);
       }
       await deps.queue.run(uuid, async () => {
-        const domains = await deps.source().deps.backend.list();
-        if (runs === 'here' && !domains.some((domain) => sameDomain(domain.handle, handle))) {
-          throw new XapiError('OPERATION_NOT_ALLOWED', [`VM ${uuid} cannot go on here: its copy is gone`]);
+        if (runs === 'here' && handle !== undefined) {
+          const { backend } = deps.source().deps;
+          if (copyOf(row, await backend.list()) === undefined) {
+            throw new XapiError('OPERATION_NOT_ALLOWED', [`VM ${uuid} cannot go on here: its copy is gone`]);
+          }
+          await backend.markInDoubt(handle, undefined);
         }
-        if (runs === 'here') await deps.source().deps.backend.markInDoubt(handle, undefined);
         const settlement = runs === 'here' ? 'refused' : 'taken';
         await applySettlement(looseEnds(), migrationId, settlement, 'an operator has settled it');
       });

@@ -37,6 +37,8 @@ export function connectHost(url: string, secrets: Secrets): HostService {
     forceSettlement: (uuid, runs) => call('forceSettlement', [uuid, runs]),
     assertTurn: (id, uuid) => call('assertTurn', [id, uuid]),
     receive: (request) => call('receive', [request]),
+    noted: (id) => call('noted', [id]),
+    received: (id) => call('received', [id]),
     storage: remoteStorage(client.json, secrets),
     callPlugin: (plugin, fn, args) => call('callPlugin', [plugin, fn, args]),
     events: (since, seconds) => call('events', [since, seconds], seconds * 1000 + 10_000),

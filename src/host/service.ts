@@ -7,7 +7,7 @@
 import type { CopyFigures } from '../base/emu-protocol.js';
 import type { DomainHandle, DomainSpec, DomainState, GuestEnd } from '../base/hypervisor-protocol.js';
 import type { ReceiveReply, VmMetadata } from '../migrate/metadata.js';
-import type { RunsWhere } from '../migrate/protocol.js';
+import type { Fate, RunsWhere } from '../migrate/protocol.js';
 import type { CompressionReport, MigrateRequest, MigrationOutcome } from '../migrate/request.js';
 import type { MachineDescription } from './machine.js';
 import type { HostStorage } from './storage.js';
@@ -107,6 +107,10 @@ export interface HostService {
   /** Whether `receive` would find the host too busy. @throws TOO_BUSY until it is the migration's turn, which is kept for some seconds */
   assertTurn(migrationId: string, uuid: string): Promise<void>;
   receive(request: ReceiveRequest): Promise<ReceiveReply>;
+  /** What became of a migration to this host. */
+  received(migrationId: string): Promise<Fate>;
+  /** What became of it is in the records: the host may forget it. */
+  noted(migrationId: string): Promise<void>;
   /** The local SRs and their volumes. */
   readonly storage: HostStorage;
   /**

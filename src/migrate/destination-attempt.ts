@@ -3,62 +3,36 @@
  * failure ends in `refuse`, which leaves nothing behind; once unpause is issued nothing is destroyed and no Error is sent.
  */
 import type { Backend } from '../backend/backend.js';
-import type { EmuProgram } from '../backend/emu-manager.js';
-import { untilAborted, within } from '../base/deadline.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import { type DomainHandle, sameDomain } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
-import type { ChannelKind } from '../wire/channel.js';
 import { PeerError, sendError, sendSuccess } from '../wire/handshake.js';
 import type { RawSocket } from '../wire/raw-socket.js';
-import type { ZstdCommand } from '../wire/zstd-pipe.js';
-import { type ImageChannels, type ImageLimits, restoreImage } from '../xenops/image.js';
-import type { DestinationRow, Journal } from '../xenops/journal.js';
+import { type ImageChannels, restoreImage } from '../xenops/image.js';
+import type { DestinationRow } from '../xenops/journal.js';
 import { refuseRow } from './destination-refusal.js';
-import type { FaultPlace, Faults, Helper } from './faults.js';
+import {
+  type AttemptDeps,
+  accept,
+  awaitPoint,
+  listen,
+  type Running,
+  reach,
+  send,
+  step,
+  stopOf,
+  write,
+} from './destination-steps.js';
 import type { VmMetadata } from './metadata.js';
-import { hear, shorten } from './peer-word.js';
-import { type DestinationState, hasTaken, type Settlement, type Step, type SynchronisationPoint } from './protocol.js';
-import type { ArrivedChannel, Meeting, Rendezvous } from './rendezvous.js';
-
-export interface AttemptDeps {
-  readonly backend: Backend;
-  readonly journal: Journal;
-  readonly rendezvous: Rendezvous;
-  readonly faults: Faults;
-  readonly emu: () => EmuProgram;
-  readonly zstd: () => ZstdCommand;
-  readonly limits: () => ImageLimits;
-  /** How long to wait for the channels, and for the source at a synchronisation point, in milliseconds. */
-  readonly timeouts: () => { readonly acceptMs: number; readonly stepMs: number };
-  readonly log: Log;
-}
+import { shorten } from './peer-word.js';
+import { type DestinationState, hasTaken, type Settlement } from './protocol.js';
+import type { ArrivedChannel } from './rendezvous.js';
 
 export interface DestinationAttempt {
   /** Decide for good: refuse unless point 3 was taken. */
   settle(reason: string): Promise<Settlement>;
   /** Resolves when the attempt has taken the VM and runs it, or has refused and left nothing behind. Never rejects. */
   readonly ended: Promise<'taken' | 'refused'>;
-}
-
-interface Running {
-  readonly deps: AttemptDeps;
-  readonly metadata: VmMetadata;
-  readonly meeting: Meeting;
-  /** Names the source's task from when the control channel is here. */
-  log: Log;
-  /** Aborted, with the reason, when the attempt is refused from outside. */
-  readonly refusal: AbortController;
-  /** The processes that were started for it. */
-  readonly helpers: Helper[];
-  /** Aborted, with the reason, when the source reports an Error, is early, or is gone. */
-  readonly failure: AbortController;
-  row: DestinationRow<DestinationState>;
-  control?: RawSocket;
-  /** The source's next handshake on the control channel. */
-  heard?: Promise<void>;
-  /** Whether the source may send it yet. */
-  due: boolean;
 }
 
 /** Start an attempt that `row` describes, its memory reserved. */
@@ -81,7 +55,7 @@ export function openAttempt(
   const decided = decide(running);
   const ended = decided
     .then(async (settlement) => {
-      if (settlement === 'taken') await runDomain(running);
+      if (settlement === 'taken') await (metadata.rest === undefined ? runDomain : keep)(running);
       return settlement;
     })
     .finally(() => running.meeting.end());
@@ -98,15 +72,9 @@ export function openAttempt(
 async function decide(attempt: Running): Promise<'taken' | 'refused'> {
   try {
     const control = await acceptControl(attempt);
-    const vgpu = await acceptVgpus(attempt);
-    listen(attempt, '1-mem ACK');
-    const handle = await createDomain(attempt, control.socket);
-    const memory = await acceptMemory(attempt);
     const restoredAck = control.cookies.restored_ack === '1';
-    listen(attempt, '3');
-    // A source that waits for 2-restored has no reason to be early; any other sends 3 as soon as the image is out.
-    attempt.due = !restoredAck;
-    await receiveImage(attempt, handle, memory, vgpu);
+    if (attempt.metadata.rest === 'halted') await takeRecord(attempt, restoredAck);
+    else await takeCopy(attempt, restoredAck);
     if (restoredAck) {
       await reach(attempt, '2-restored');
       attempt.due = true;
@@ -120,11 +88,29 @@ async function decide(attempt: Running): Promise<'taken' | 'refused'> {
   }
 }
 
-/** A channel, once it is there: itself, or what can be broken in its place. */
-async function accept(attempt: Running, kind: ChannelKind, device?: string): Promise<ArrivedChannel> {
-  const { deps, meeting } = attempt;
-  const arrived = await step(attempt, meeting.channel(kind, device, deps.timeouts().acceptMs));
-  return { ...arrived, socket: await deps.faults.channel(kind, placeOf(attempt), arrived.socket) };
+/** Of a halted VM there is its record alone, which VM.receive had. */
+async function takeRecord(attempt: Running, restoredAck: boolean): Promise<void> {
+  listenForGo(attempt, restoredAck);
+  await write(attempt, { ...attempt.row, state: 'created' });
+  await reach(attempt, '1');
+  await send(attempt, '1', attempt.control as RawSocket);
+  await reach(attempt, '2');
+  await write(attempt, { ...attempt.row, state: 'restored' });
+}
+
+async function takeCopy(attempt: Running, restoredAck: boolean): Promise<void> {
+  const vgpu = await acceptVgpus(attempt);
+  listen(attempt, '1-mem ACK');
+  const handle = await createDomain(attempt, attempt.control as RawSocket);
+  const memory = await acceptMemory(attempt);
+  listenForGo(attempt, restoredAck);
+  await receiveImage(attempt, handle, memory, vgpu);
+}
+
+/** A source that waits for 2-restored has no reason to be early; any other sends 3 as soon as the image is out. */
+function listenForGo(attempt: Running, restoredAck: boolean): void {
+  listen(attempt, '3');
+  attempt.due = !restoredAck;
 }
 
 async function acceptControl(attempt: Running): Promise<ArrivedChannel> {
@@ -207,10 +193,10 @@ async function awaitGo(attempt: Running): Promise<void> {
 }
 
 /** That the VM could run here now: once it is taken nobody else may, so this is the last moment to refuse it. */
-async function assertCanRun({ deps, row }: Running): Promise<void> {
+async function assertCanRun({ deps, row, metadata }: Running): Promise<void> {
   const domains = await deps.backend.list();
   const own = domains.find((domain) => row.handle !== undefined && sameDomain(domain.handle, row.handle));
-  if (own?.state !== 'paused') {
+  if (metadata.rest === undefined && own?.state !== 'paused') {
     throw new XapiError('INTERNAL_ERROR', [`the VM's domain is ${own?.state ?? 'gone'} at the destination`]);
   }
   const other = domains.find(({ uuid }) => uuid === row.uuid);
@@ -234,6 +220,25 @@ async function runDomain(attempt: Running): Promise<void> {
     if (!ran) return stayPaused(attempt, handle, error);
     log.warn(`the VM runs, and yet: ${messageOf(error)}`);
   }
+  await tellRunning(attempt);
+}
+
+/** What was taken and does not run is the pool's from here on. Never rejects: what fails is done later. */
+async function keep(attempt: Running): Promise<void> {
+  const { row, log } = attempt;
+  try {
+    await reach(attempt, 'taken');
+    await write(attempt, { ...row, state: 'unpausing' });
+    await reach(attempt, 'unpausing');
+  } catch (error) {
+    return log.error('what was taken is kept later', { err: error });
+  }
+  await tellRunning(attempt);
+}
+
+/** Point 4. Never rejects. */
+async function tellRunning(attempt: Running): Promise<void> {
+  const { log } = attempt;
   await reach(attempt, '4')
     .then(() => sendSuccess(attempt.control as RawSocket))
     .then(() => log.info('synchronisation point 4: sent'), warn(log, 'point 4 not sent'));
@@ -273,49 +278,4 @@ function describe(error: unknown): string {
   return shorten(
     error instanceof XapiError && error.code === 'INTERNAL_ERROR' ? error.params.join(' ') : messageOf(error),
   );
-}
-
-/** The destination has reached a step: where a rule says so, something breaks here. @throws what the rule says */
-function reach(attempt: Running, to: Step): Promise<void> {
-  return attempt.deps.faults.at(to, placeOf(attempt));
-}
-
-function placeOf({ row: { uuid, migrationId }, helpers, refusal }: Running): FaultPlace {
-  return { side: 'destination', uuid, migrationId, helpers, signal: refusal.signal };
-}
-
-/** Journal a row. The decision to take the VM must outlive a loss of power. */
-async function write(attempt: Running, row: DestinationRow<DestinationState>): Promise<void> {
-  attempt.row = row;
-  await attempt.deps.journal.put(row, row.state === 'taken' ? 'powerLoss' : undefined);
-}
-
-/** Listen for the source's next point from now on; until it is due only a failure can come, which ends the attempt at once. */
-function listen(attempt: Running, point: SynchronisationPoint): void {
-  attempt.due = false;
-  attempt.heard = hear(attempt.control as RawSocket).then(() => {
-    if (!attempt.due) throw new XapiError('INTERNAL_ERROR', [`synchronisation point ${point} came before it was due`]);
-  });
-  attempt.heard.catch((error: unknown) => attempt.failure.abort(error));
-}
-
-/** Wait for the point that is listened for. */
-async function awaitPoint(attempt: Running, point: SynchronisationPoint): Promise<void> {
-  const heard = attempt.heard ?? Promise.reject(new Error('nobody listens'));
-  await step(attempt, within(heard, attempt.deps.timeouts().stepMs, `no synchronisation point ${point}`));
-  attempt.log.info(`synchronisation point ${point}: received`);
-}
-
-async function send(attempt: Running, point: SynchronisationPoint, to: RawSocket): Promise<void> {
-  await step(attempt, sendSuccess(to));
-  attempt.log.info(`synchronisation point ${point}: sent`);
-}
-
-/** Anything that an attempt waits for ends when it is refused, or the source fails. */
-function step<T>(attempt: Running, work: Promise<T>): Promise<T> {
-  return untilAborted(work, stopOf(attempt));
-}
-
-function stopOf({ refusal, failure }: Running): AbortSignal {
-  return AbortSignal.any([refusal.signal, failure.signal]);
 }

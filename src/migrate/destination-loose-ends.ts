@@ -8,13 +8,14 @@
  * | refused | | the domain is destroyed unless it ever ran, the promised memory released |
  * | taken, unpausing | ever ran, or is gone | `done`: the VM ran here, whatever became of it |
  * | taken, unpausing | never ran | the source is asked: it runs and `done`, or `refused`; without an answer it stays paused, in doubt |
+ * | taken, unpausing | none, of a VM that does not run | the same: `done`, or `refused` |
  * | done | | nothing |
  */
 import { messageOf, XapiError } from '../base/errors.js';
 import { type DomainInfo, sameDomain } from '../base/hypervisor-protocol.js';
 import type { DestinationRow } from '../xenops/journal.js';
-import type { AttemptDeps } from './destination-attempt.js';
 import { cleanUp, refuseRow } from './destination-refusal.js';
+import type { AttemptDeps } from './destination-steps.js';
 import type { VmMetadata } from './metadata.js';
 import { type DestinationState, hasTaken, type Permission, type Settlement } from './protocol.js';
 import type { Peers } from './settle.js';
@@ -42,7 +43,8 @@ export async function tieDestinationEnds(ends: DestinationEnds, migrationId: str
       return true;
     }
     const domain = await domainOf(ends, row);
-    const permission = domain === undefined || domain.everRan ? 'yes' : await askSource(ends, row, domain);
+    const over = !isAtRest(row) && (domain === undefined || domain.everRan);
+    const permission = over ? 'yes' : await askSource(ends, row, domain);
     const outcome = permission === 'unknown' ? 'unknown' : permission === 'yes' ? 'taken' : 'refused';
     return outcome !== 'unknown' && (await ends.inLane(row.uuid, () => decideTaken(ends, migrationId, outcome)));
   } catch (error) {
@@ -60,8 +62,9 @@ export async function endUntaken(ends: DestinationEnds, migrationId: string): Pr
 }
 
 /** A copy that was taken and never ran is not to run by itself: the source may have been settled by force meanwhile. */
-async function askSource(ends: DestinationEnds, row: Row, domain: DomainInfo): Promise<Permission> {
-  if (domain.inDoubt === undefined) await ends.deps.backend.markInDoubt(domain.handle, doubtOf(row));
+async function askSource(ends: DestinationEnds, row: Row, domain: DomainInfo | undefined): Promise<Permission> {
+  if (domain !== undefined && domain.inDoubt === undefined)
+    await ends.deps.backend.markInDoubt(domain.handle, doubtOf(row));
   const { sourceUrl } = row.request as VmMetadata;
   if (sourceUrl === undefined) return 'unknown';
   const answer: unknown = await ends.peers.at(sourceUrl).mayRun(row.migrationId, row.token);
@@ -82,7 +85,7 @@ export async function decideTaken(
   const row = rowIn(ends, migrationId);
   if (row === undefined || row.state === 'done' || !hasTaken(row.state)) return true;
   const domain = await domainOf(ends, row);
-  const never = domain !== undefined && !domain.everRan;
+  const never = isAtRest(row) || (domain !== undefined && !domain.everRan);
   if (outcome === 'refused' && never) {
     const refused: Row = { ...row, state: 'refused' };
     await journal.put(refused, 'powerLoss');
@@ -91,10 +94,10 @@ export async function decideTaken(
     await cleanUp(ends.deps, refused);
     return true;
   }
-  if (never && domain.inDoubt !== undefined && !isDoubtOf(migrationId, domain.inDoubt)) {
+  if (never && domain?.inDoubt !== undefined && !isDoubtOf(migrationId, domain.inDoubt)) {
     throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${domain.inDoubt}`]);
   }
-  if (never) await run(ends, row, domain);
+  if (never && domain !== undefined) await run(ends, row, domain);
   await journal.put({ ...row, state: 'done' });
   log.info('taken up again: the migration is complete', { migration: migrationId, vm: row.uuid, side: 'destination' });
   ends.onEnded(migrationId, true);
@@ -117,9 +120,16 @@ function doubtOf({ migrationId }: Row): string {
   return `migration ${migrationId}: it was taken, was interrupted before it ran, and the source has not said that it may run`;
 }
 
-async function domainOf({ deps }: DestinationEnds, { handle }: Row): Promise<DomainInfo | undefined> {
+async function domainOf({ deps }: DestinationEnds, row: Row): Promise<DomainInfo | undefined> {
+  const { handle } = row;
+  if (isAtRest(row)) return undefined;
   if (handle === undefined) throw new XapiError('INTERNAL_ERROR', ['a migration that was taken has no domain']);
   return (await deps.backend.list()).find((domain) => sameDomain(domain.handle, handle));
+}
+
+/** Whether it is an attempt to take a VM that does not run. */
+export function isAtRest({ request }: Row): boolean {
+  return (request as VmMetadata).rest !== undefined;
 }
 
 function rowIn({ deps }: DestinationEnds, migrationId: string): Row | undefined {

@@ -6,21 +6,29 @@
  * to each other never wait for one another. An attempt decides once, and durably: it has taken point 3, or it has refused.
  */
 import { randomBytes } from 'node:crypto';
-import type { Backend } from '../backend/backend.js';
 import { XapiError } from '../base/errors.js';
 import { type DomainHandle, sameDomain } from '../base/hypervisor-protocol.js';
 import { persist } from '../base/retry.js';
 import { channelUrl } from '../wire/channel.js';
-import type { DestinationRow, Journal } from '../xenops/journal.js';
+import type { DestinationRow } from '../xenops/journal.js';
 import type { Queue } from '../xenops/queue.js';
 import { createAdmission } from './admission.js';
-import { type AttemptDeps, type DestinationAttempt, openAttempt } from './destination-attempt.js';
-import { type DestinationEnds, decideTaken, endUntaken, tieDestinationEnds } from './destination-loose-ends.js';
+import { type DestinationAttempt, openAttempt } from './destination-attempt.js';
+import {
+  type DestinationEnds,
+  decideTaken,
+  endUntaken,
+  isAtRest,
+  tieDestinationEnds,
+} from './destination-loose-ends.js';
 import { cleanUp, refuseRow } from './destination-refusal.js';
+import { assertFree, destinationRows, isOver, repeated } from './destination-rows.js';
+import type { AttemptDeps } from './destination-steps.js';
 import { checkMigrationId, type ReceiveReply, type VmMetadata } from './metadata.js';
 import {
   acceptedFormats,
   type DestinationState,
+  type Fate,
   hasTaken,
   type RunsWhere,
   type Settlement,
@@ -59,6 +67,10 @@ export interface MigrationDestination {
   acknowledge(migrationId: string, token: string): Promise<void>;
   /** The digest of what arrived, once it is complete. */
   digest(migrationId: string, token: string): Promise<string>;
+  /** What became of an attempt; one that is forgotten, or was never heard of, is `unknown`. */
+  received(migrationId: string): Fate;
+  /** The coordinator knows what became of it. */
+  noted(migrationId: string): Promise<void>;
   /** The uuids of the VMs that may yet run here: of attempts that are neither refused nor done. */
   arriving(): string[];
   /** The uuid of the VM whose copy a domain is, where it was taken and does not run yet. */
@@ -123,7 +135,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     await assertFree(deps.backend, row);
     await deps.journal.put(row, 'powerLoss');
     try {
-      await deps.backend.reserve(request.migrationId, request.metadata.domain.memoryBytes);
+      if (!isAtRest(row)) await deps.backend.reserve(request.migrationId, request.metadata.domain.memoryBytes);
       await reachPrepare(row);
     } catch (error) {
       await dropUnanswered(row);
@@ -172,6 +184,12 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
         throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', uuid, 'migrate_send', row.migrationId]);
       }
     }
+  }
+
+  /** What became of a VM that does not run is told from the row alone, until both who ask know it. */
+  async function forgetKnown(row: DestinationRow<DestinationState>): Promise<void> {
+    if (row.acknowledged && row.noted) await deps.journal.remove('destination', row.migrationId);
+    else await deps.journal.put(row);
   }
 
   /** What was refused before point 1 no source can ask for any more. */
@@ -251,6 +269,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       if (hasTaken(rowOf(id)?.state ?? 'refused')) await attempts.get(id)?.ended;
       const row = rowOf(id);
       if (row?.state === 'refused') await cleanUp(deps, row);
+      if (row !== undefined && isAtRest(row) && isOver(row)) return forgetKnown({ ...row, acknowledged: true });
       if (row?.state === 'done' || row?.state === 'refused') await deps.journal.remove('destination', id);
       else if (row !== undefined && hasTaken(row.state)) {
         throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', row.uuid, 'migrate_send', id]);
@@ -260,6 +279,15 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       const row = authenticated(id, token);
       if (row?.handle === undefined) throw new XapiError('INTERNAL_ERROR', [`migration ${id} has no domain here`]);
       return deps.backend.digest(row.handle);
+    },
+    received(migrationId) {
+      const state = rowOf(migrationId)?.state;
+      if (state === undefined) return 'unknown';
+      return state === 'done' || state === 'refused' ? state : 'open';
+    },
+    async noted(migrationId) {
+      const row = rowOf(migrationId);
+      if (row !== undefined && isAtRest(row) && isOver(row)) await forgetKnown({ ...row, noted: true });
     },
     arriving: () =>
       destinationRows(deps.journal).flatMap(({ state, uuid }) =>
@@ -307,22 +335,4 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       await Promise.all(tying.values());
     },
   };
-}
-
-function destinationRows(journal: Journal): DestinationRow<DestinationState>[] {
-  return journal.rows().filter((row) => row.side === 'destination') as DestinationRow<DestinationState>[];
-}
-
-function repeated(row: DestinationRow<DestinationState>): ReceiveReply {
-  if (row.state === 'refused')
-    throw new XapiError('OPERATION_NOT_ALLOWED', [`migration ${row.migrationId} was refused`]);
-  return row.reply as ReceiveReply;
-}
-
-async function assertFree(backend: Backend, row: DestinationRow): Promise<void> {
-  const holder = (await backend.list()).find(({ uuid }) => uuid === row.temporaryUuid);
-  if (holder === undefined) return;
-  throw new XapiError('OPERATION_NOT_ALLOWED', [
-    `the temporary uuid ${row.temporaryUuid} is in use by domain ${holder.handle.domid}`,
-  ]);
 }

@@ -26,24 +26,35 @@ const domain = z.object({
 const isCopyUuid = /-00000000000[01]$/;
 const short = z.string().max(256);
 
-export const metadataSchema = z.object({
-  version: z.literal(1),
-  domain: domain.refine(({ uuid }) => !isCopyUuid.test(uuid), {
-    error: 'the uuid is that of a copy under way: it ends in 000000000000 or 000000000001',
-  }),
-  paused: z.boolean().optional(),
-  digest: z.boolean().optional(),
-  /** Where the source answers `mayRun`. Absent from a source of an earlier version. */
-  sourceUrl: z
-    .url({ protocol: /^https?$/ })
-    .max(2048)
-    .optional(),
-  vifs: z
-    .array(z.object({ uuid: short, device: short, mac: short, network: short }))
-    .max(256)
-    .readonly(),
-  records: z.unknown().optional(),
-});
+/** The state of a VM that does not run and is handed over to another pool. */
+export const rests = ['halted', 'suspended'] as const;
+export type Rest = (typeof rests)[number];
+
+export const metadataSchema = z
+  .object({
+    /** 2 where the VM does not run: a destination of an earlier version would run what it gets. */
+    version: z.union([z.literal(1), z.literal(2)]),
+    rest: z.enum(rests).optional(),
+    domain: domain.refine(({ uuid }) => !isCopyUuid.test(uuid), {
+      error: 'the uuid is that of a copy under way: it ends in 000000000000 or 000000000001',
+    }),
+    paused: z.boolean().optional(),
+    digest: z.boolean().optional(),
+    /** Where the source answers `mayRun`. Absent from a source of an earlier version. */
+    sourceUrl: z
+      .url({ protocol: /^https?$/ })
+      .max(2048)
+      .optional(),
+    vifs: z
+      .array(z.object({ uuid: short, device: short, mac: short, network: short }))
+      .max(256)
+      .readonly(),
+    records: z.unknown().optional(),
+  })
+  .refine(({ version, rest }) => (version === 2) === (rest !== undefined), {
+    error: 'version 2 is of a VM that does not run, version 1 of one that does',
+    path: ['version'],
+  });
 
 /** The key of a migration. */
 export const migrationId = z

@@ -31,6 +31,11 @@
  *
  * A guest that ends by itself at the source, as long as it runs there, ends the migration as a cancel does.
  *
+ * A VM that does not run goes to another pool by the same steps (`rest` in the metadata): of a halted one nothing is copied, so there
+ * are the control channel, points 1, 2-restored, 3 and 4, and no domain on either side. What says that the destination has it is the
+ * row `done` alone; it stays until the source and the destination's coordinator know. A destination that took it and was interrupted
+ * asks the source before it is done, as it asks before it runs.
+ *
  * A synchronisation point is a handshake (wire/handshake): Success, or an Error with a text. 2-restored and 4 are the same
  * bytes, so 2-restored is sent only if VM.receive's reply announced it and the control channel's head asked for it. Each side
  * listens all the time: an Error ends the migration at once, and a Success before its time is an error too, as no side
@@ -122,6 +127,9 @@ export function hasTaken(state: DestinationState): boolean {
 
 /** The answer of `settle`: one for each attempt, for good. `unknown` is no answer. */
 export type Settlement = 'taken' | 'refused' | 'unknown';
+
+/** What a destination's attempt has come to, as its coordinator asks. */
+export type Fate = 'open' | 'done' | 'refused' | 'unknown';
 
 /** The answer of `mayRun`: `no` where the VM goes on at the source, `unknown` where that cannot be said. */
 export type Permission = 'yes' | 'no' | 'unknown';

@@ -5,14 +5,17 @@ import { chooseCompressor, compressionPlan, effectiveCompressor } from './compre
 import { isDefaultRule, notSupported } from './convergence.js';
 import type { ReceiveReply } from './metadata.js';
 import { memoryMigrationVersion } from './protocol.js';
+import type { MigrateRequest } from './request.js';
 import type { Attempt, Decision } from './source-attempt.js';
 
 /** The effective compressor, and whether the rule of convergence counts: once, before the control channel opens. */
 export async function decide(attempt: Attempt, reply: ReceiveReply): Promise<Decision> {
   const { deps, request, settings, log } = attempt;
+  const { rest, domain } = request.metadata;
+  if (rest === 'halted') return { used: 'none', asked: 'none', cookies: cookiesOf(request, {}), converges: false };
   const asked = chooseCompressor(request.compress, settings.compressor);
   if (request.compress && settings.compressorWarning !== undefined) log.warn(settings.compressorWarning);
-  const hasVgpus = request.metadata.domain.vgpus.length > 0;
+  const hasVgpus = domain.vgpus.length > 0;
   const supports = (feature: string) =>
     emuSupports(deps.emu, feature, { ...settings.limits, signal: attempt.hooks.signal });
   const compressor = effectiveCompressor(
@@ -25,13 +28,17 @@ export async function decide(attempt: Attempt, reply: ReceiveReply): Promise<Dec
   else if (fallback !== undefined) log.warn(`migration-compressor ${asked} falls back to ${used}: ${fallback}`);
   const converges = await untilAborted(supports('convergence'), attempt.hooks.signal);
   if (!converges && !isDefaultRule(settings.convergence)) log.warn(notSupported);
-  const cookies = {
-    instance_id: request.uuid,
-    final_id: request.uuid,
-    dbg: request.task,
-    migration_id: request.migrationId,
+  return { ...effect, asked, cookies: cookiesOf(request, compressionPlan(effect).cookies), converges };
+}
+
+/** What each channel begins with. */
+function cookiesOf({ uuid, task, migrationId }: MigrateRequest, more: Readonly<Record<string, string>>) {
+  return {
+    instance_id: uuid,
+    final_id: uuid,
+    dbg: task,
+    migration_id: migrationId,
     mem_migration: memoryMigrationVersion,
-    ...compressionPlan(effect).cookies,
+    ...more,
   };
-  return { ...effect, asked, cookies, converges };
 }

@@ -11,7 +11,7 @@
  */
 import type { Backend } from '../backend/backend.js';
 import { messageOf, XapiError } from '../base/errors.js';
-import { sameDomain } from '../base/hypervisor-protocol.js';
+import { type DomainInfo, sameDomain } from '../base/hypervisor-protocol.js';
 import type { SourceRow } from '../xenops/journal.js';
 import type { Settlement, SourceState } from './protocol.js';
 import {
@@ -109,10 +109,15 @@ export async function applySettlement(
 async function cleanUp(deps: SourceDeps, row: Row): Promise<void> {
   // The end may have been written and not flushed.
   await deps.journal.put(row, 'powerLoss');
-  if (row.state === 'done') await deps.backend.destroy(row.handle);
+  if (row.state === 'done') await letGo(deps, row);
   if (row.agreed !== undefined) await tell(deps, row, row.agreed);
   const now = rowIn(deps, row.migrationId);
   if (now !== undefined) await deps.journal.put({ ...now, tied: true });
+}
+
+/** What was sent is of no use here any more. Fine where there is nothing of it. */
+export async function letGo({ backend }: SourceDeps, { handle }: SourceRow): Promise<void> {
+  if (handle !== undefined) await backend.destroy(handle);
 }
 
 async function tell(deps: SourceDeps, row: Row, agreed: Agreed): Promise<void> {
@@ -134,16 +139,17 @@ async function tell(deps: SourceDeps, row: Row, agreed: Agreed): Promise<void> {
 
 /** Undo points 2 and the suspend, whichever came about: its name back, and running if it ran. Idempotent. */
 export async function resume(backend: Backend, row: SourceRow): Promise<void> {
-  const domain = (await backend.list()).find(({ handle }) => sameDomain(handle, row.handle));
+  const domain = copyOf(row, await backend.list());
   if (domain === undefined) return;
-  if (domain.uuid !== row.uuid) await backend.rename(row.handle, row.uuid);
+  const { handle } = domain;
+  if (domain.uuid !== row.uuid) await backend.rename(handle, row.uuid);
   if (domain.inDoubt !== undefined) {
     // Another than this migration has marked it: it was given up, and does not run by itself any more.
     if (!isDoubtOf(row.migrationId, domain.inDoubt)) return;
-    await backend.markInDoubt(row.handle, undefined);
+    await backend.markInDoubt(handle, undefined);
   }
   // A guest that has ended meanwhile, as it crashed, does not run again.
-  if (row.wasRunning && domain.state !== 'shutdown') await backend.unpause(row.handle, `resume ${row.migrationId}`);
+  if (row.wasRunning && domain.state !== 'shutdown') await backend.unpause(handle, `resume ${row.migrationId}`);
 }
 
 /**
@@ -154,16 +160,21 @@ export async function markInDoubt(deps: SourceDeps, row: SourceRow): Promise<voi
   const log = deps.log.child({ migration: row.migrationId, task: row.task, vm: row.uuid });
   try {
     const domains = await deps.backend.list();
-    const copy = domains.find(({ handle }) => sameDomain(handle, row.handle));
+    const copy = copyOf(row, domains);
     if (copy === undefined) return;
-    if (copy.inDoubt === undefined) await deps.backend.markInDoubt(row.handle, doubtOf(row));
+    if (copy.inDoubt === undefined) await deps.backend.markInDoubt(copy.handle, doubtOf(row));
     // Where it was sent to its own host, the name may be the other copy's already.
     if (copy.uuid !== row.uuid && !domains.some(({ uuid }) => uuid === row.uuid)) {
-      await deps.backend.rename(row.handle, row.uuid);
+      await deps.backend.rename(copy.handle, row.uuid);
     }
   } catch (error) {
     log.warn(`a VM in doubt is not marked: ${messageOf(error)}`);
   }
+}
+
+/** The domain that was sent; a VM that does not run has none. */
+export function copyOf({ handle }: Pick<SourceRow, 'handle'>, domains: readonly DomainInfo[]): DomainInfo | undefined {
+  return handle === undefined ? undefined : domains.find((domain) => sameDomain(domain.handle, handle));
 }
 
 /** Whether a migration has marked a copy, and not the coordinator or another one. */

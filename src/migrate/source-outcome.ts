@@ -18,7 +18,7 @@ import {
   rowOf,
   write,
 } from './source-attempt.js';
-import { doubtOf, markInDoubt, resume } from './source-loose-ends.js';
+import { doubtOf, letGo, markInDoubt, resume } from './source-loose-ends.js';
 
 /** How long a destination may take to hear why, and to clean up; what takes longer goes on by itself. */
 const sayWhyMs = 500;
@@ -64,7 +64,7 @@ async function finish(attempt: Attempt, known: MigrationReport): Promise<Migrati
     await reach(attempt, '4');
     await write(attempt, { ...rowOf(attempt), state: 'done', outcome });
     await reach(attempt, 'clean-up');
-    await deps.backend.destroy(rowOf(attempt).handle);
+    await letGo(deps, rowOf(attempt));
     const agreed = agreedOf(rowOf(attempt));
     await askDestination(deps.peers, agreed, (peer) => peer.acknowledge(agreed.migrationId, agreed.token));
     await write(attempt, { ...rowOf(attempt), tied: true });
@@ -76,13 +76,14 @@ async function finish(attempt: Attempt, known: MigrationReport): Promise<Migrati
 }
 
 async function digests(attempt: Attempt): Promise<Pick<MigrationReport, 'digests'>> {
-  if (!attempt.settings.digest) return {};
   const { backend, peers } = attempt.deps;
   const row = rowOf(attempt);
+  const { handle } = row;
+  if (!attempt.settings.digest || handle === undefined) return {};
   const agreed = agreedOf(row);
   try {
     const theirs = askDestination(peers, agreed, (peer) => peer.digest(agreed.migrationId, agreed.token));
-    const both = Promise.all([backend.digest(row.handle), theirs]);
+    const both = Promise.all([backend.digest(handle), theirs]);
     const [source, destination] = await untilAborted(both, attempt.hooks.closing);
     if (source !== destination) attempt.log.error('what arrived is not what was sent', { source, destination });
     return { digests: { source, destination } };

@@ -7,39 +7,38 @@
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { untilAborted, within } from '../base/deadline.js';
 import { messageOf, XapiError } from '../base/errors.js';
-import { type ChannelKind, channelUrl, openChannel } from '../wire/channel.js';
+import type { DomainHandle } from '../base/hypervisor-protocol.js';
 import { PeerError, sendSuccess } from '../wire/handshake.js';
 import { type RawSocket, socketInode } from '../wire/raw-socket.js';
 import { type SaveResult, saveImage } from '../xenops/image.js';
+import type { SourceRow } from '../xenops/journal.js';
 import { compressionPlan } from './compressor.js';
 import { convergenceFlags, withAdvice } from './convergence.js';
 import type { ReceiveReply, VmMetadata } from './metadata.js';
 import { hear } from './peer-word.js';
-import { oldCopyUuid, type SynchronisationPoint, temporaryUuid } from './protocol.js';
+import { oldCopyUuid, type SynchronisationPoint } from './protocol.js';
 import type { CompressionReport, MigrateRequest, MigrationOutcome, MigrationReport } from './request.js';
+import { sendAtRest } from './source-at-rest.js';
 import {
   type Attempt,
   agreedFrom,
-  agreedOf,
   askInTurn,
   awaitPoint,
   type Decision,
   elapsed,
   enter,
   explanationMs,
-  keepChannel,
   ofDestination,
-  placeOf,
   reach,
-  recv,
   rowOf,
   type SourceDeps,
   type SourceHooks,
   type SourceSettings,
-  send,
   write,
 } from './source-attempt.js';
+import { type Channels, connect } from './source-connect.js';
 import { decide } from './source-decision.js';
+import { letGo } from './source-loose-ends.js';
 import { abandon, conclude } from './source-outcome.js';
 
 const brokenStream = /\b(EPIPE|ECONNRESET|SIGPIPE|[Bb]roken pipe|Connection reset|closed)\b/;
@@ -82,14 +81,10 @@ export async function migrateAsSource(
   return conclude(attempt, report);
 }
 
-/** Look at the domain and journal the attempt. */
+/** Look at what is sent and journal the attempt. */
 async function begin(attempt: Attempt): Promise<void> {
-  const { deps, request } = attempt;
-  const domain = (await deps.backend.list()).find(({ uuid }) => uuid === request.uuid);
-  if (domain === undefined || (domain.state !== 'running' && domain.state !== 'paused')) {
-    throw new XapiError('VM_BAD_POWER_STATE', [request.uuid, 'running', domain?.state ?? 'halted']);
-  }
-  if (domain.inDoubt !== undefined) throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${domain.inDoubt}`]);
+  const { request } = attempt;
+  const sent = await find(attempt);
   await forgetEarlier(attempt);
   await write(attempt, {
     side: 'source',
@@ -97,10 +92,21 @@ async function begin(attempt: Attempt): Promise<void> {
     task: request.task,
     uuid: request.uuid,
     state: 'preparing',
-    handle: domain.handle,
-    wasRunning: domain.state === 'running',
+    ...sent,
     request,
   });
+}
+
+/** What the host has of the VM, which has to be as the request says. */
+async function find({ deps, request }: Attempt): Promise<Pick<SourceRow, 'handle' | 'wasRunning'>> {
+  const domain = (await deps.backend.list()).find(({ uuid }) => uuid === request.uuid);
+  const { rest } = request.metadata;
+  if (domain?.inDoubt !== undefined) throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${domain.inDoubt}`]);
+  if (rest !== undefined && domain === undefined) return { wasRunning: false };
+  if (rest === undefined && (domain?.state === 'running' || domain?.state === 'paused')) {
+    return { handle: domain.handle, wasRunning: domain.state === 'running' };
+  }
+  throw new XapiError('VM_BAD_POWER_STATE', [request.uuid, rest ?? 'running', domain?.state ?? 'halted']);
 }
 
 /**
@@ -113,7 +119,7 @@ async function forgetEarlier({ deps, request }: Attempt): Promise<void> {
     if ((row.state !== 'done' && row.state !== 'failed') || row.owed) {
       throw new XapiError('OPERATION_NOT_ALLOWED', [`migration ${row.migrationId} has not ended: ${row.state}`]);
     }
-    if (row.state === 'done') await deps.backend.destroy(row.handle);
+    if (row.state === 'done') await letGo(deps, row);
     if (row.tied) await deps.journal.remove('source', row.migrationId);
   }
 }
@@ -138,55 +144,9 @@ async function prepare(attempt: Attempt): Promise<ReceiveReply> {
   return reply;
 }
 
-interface Channels {
-  readonly control: RawSocket;
-  readonly memory: RawSocket;
-  readonly vgpu: ReadonlyMap<string, RawSocket>;
-  /** Whether the destination sends 2-restored before it waits for point 3. */
-  readonly restoredAck: boolean;
-}
-
-/** Open the channels, up to point 1-mem ACK. */
-async function connect(attempt: Attempt, reply: ReceiveReply, decision: Decision): Promise<Channels> {
-  const { settings, request } = attempt;
-  enter(attempt, 'connect');
-  const memoryBytes = String(request.metadata.domain.memoryBytes);
-  const { xenopsUrl, token } = agreedOf(rowOf(attempt));
-  const open = async (kind: ChannelKind, more: Record<string, string> = {}, device?: string) => {
-    const cookies = { ...decision.cookies, ...more };
-    const url = channelUrl(xenopsUrl, kind, temporaryUuid(request.uuid), device);
-    const socket = await ofDestination(attempt, () =>
-      keepChannel(attempt, openChannel(url, token, cookies, settings.stepTimeoutMs, settings.keepAliveMs)),
-    );
-    return keepChannel(attempt, attempt.deps.faults.channel(kind, placeOf(attempt), socket));
-  };
-  await reach(attempt, 'connect');
-  const control = await open('vm', {
-    memory_limit: memoryBytes,
-    memory_total_source: memoryBytes,
-    ...(reply.restoredAck ? { restored_ack: '1' } : {}),
-  });
-  attempt.control = control;
-  const vgpu = new Map<string, RawSocket>();
-  for (const device of request.metadata.domain.vgpus) {
-    const channel = await open('vgpu', { vgpu_migration: device }, device);
-    vgpu.set(device, channel);
-    await recv(attempt, '1-vgpu', channel);
-    await reach(attempt, '1-vgpu ACK');
-    await send(attempt, '1-vgpu ACK', control);
-  }
-  await recv(attempt, '1', control);
-  await reach(attempt, '1');
-  const memory = await open('mem');
-  await recv(attempt, '1-mem', memory);
-  await reach(attempt, '1-mem ACK');
-  await send(attempt, '1-mem ACK', control);
-  return { control, memory, vgpu, restoredAck: reply.restoredAck };
-}
-
 /** The copy, up to point 2: the image is out, its streams are closed, the old copy is renamed. */
 async function copy(attempt: Attempt, channels: Channels, decision: Decision): Promise<SaveResult> {
-  const { deps, request, settings, hooks } = attempt;
+  const { deps, request, hooks } = attempt;
   const row = rowOf(attempt);
   await write(attempt, { ...rowOf(attempt), state: 'copying' });
   enter(attempt, 'copy');
@@ -194,17 +154,36 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
   const answer = listen(attempt, channels.control, channels.restoredAck ? '2-restored' : '4');
   answer.catch((error: unknown) => stop.abort(error));
   const signal = AbortSignal.any([hooks.signal, stop.signal]);
+  const sending = request.metadata.rest === undefined ? saveDomain : sendAtRest;
+  const saved = await sending(attempt, channels, decision, signal).catch((error: unknown) => explain(attempt, error));
+  await reach(attempt, '2');
+  if (row.handle !== undefined) await deps.backend.rename(row.handle, oldCopyUuid(request.uuid));
+  attempt.log.info('synchronisation point 2: sent');
+  return saved;
+}
+
+/** The image of a domain that runs, or is paused. */
+async function saveDomain(
+  attempt: Attempt,
+  { memory, vgpu, restoredAck }: Channels,
+  decision: Decision,
+  signal: AbortSignal,
+): Promise<SaveResult> {
+  const { deps, request, settings, hooks } = attempt;
+  const { handle, wasRunning } = rowOf(attempt);
+  if (handle === undefined || memory === undefined)
+    throw new XapiError('INTERNAL_ERROR', ['there is no domain to send']);
   const plan = compressionPlan(decision);
-  const link = socketInode(channels.memory.fd);
+  const link = socketInode(memory.fd);
   const paceFlags = decision.converges ? convergenceFlags(settings.convergence, link) : [];
-  const save = saveImage({
+  return saveImage({
     backend: deps.backend,
     emu: deps.emu,
     limits: settings.limits,
-    handle: row.handle,
-    live: row.wasRunning,
+    handle,
+    live: wasRunning,
     vmStr: JSON.stringify(request.metadata.domain),
-    channels,
+    channels: { memory, vgpu },
     ...(plan.zstdPipe ? { zstd: deps.zstd } : {}),
     emuFlags: [...plan.emuFlags, ...paceFlags],
     endTimeoutMs: settings.stepTimeoutMs,
@@ -214,16 +193,11 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
     onFigures: hooks.onFigures,
     onHelper: (helper) => attempt.helpers.push(helper),
     onBegin: () => reach(attempt, 'copy', signal),
-    onSuspend: () => suspend(attempt, signal),
+    onSuspend: () => suspend(attempt, handle, signal),
     onEnd: () => {
-      attempt.due = channels.restoredAck;
+      attempt.due = restoredAck;
     },
   });
-  const saved = await save.catch((error: unknown) => explain(attempt, error));
-  await reach(attempt, '2');
-  await deps.backend.rename(row.handle, oldCopyUuid(request.uuid));
-  attempt.log.info('synchronisation point 2: sent');
-  return saved;
 }
 
 /**
@@ -255,7 +229,7 @@ function listen(attempt: Attempt, control: RawSocket, point: SynchronisationPoin
   return answer;
 }
 
-async function suspend(attempt: Attempt, signal: AbortSignal): Promise<void> {
+async function suspend(attempt: Attempt, handle: DomainHandle, signal: AbortSignal): Promise<void> {
   const { deps, settings } = attempt;
   const row = rowOf(attempt);
   assertOpen(attempt);
@@ -264,12 +238,12 @@ async function suspend(attempt: Attempt, signal: AbortSignal): Promise<void> {
   assertOpen(attempt);
   attempt.pausedAt = performance.now();
   const pausing = within(
-    deps.backend.pause(row.handle, settings.suspendTimeoutMs),
+    deps.backend.pause(handle, settings.suspendTimeoutMs),
     settings.suspendTimeoutMs,
     'the guest did not stop',
   );
   await untilAborted(pausing, signal);
-  if (settings.digest) await deps.backend.armDigest(row.handle);
+  if (settings.digest) await deps.backend.armDigest(handle);
   await reach(attempt, 'last round', signal);
 }
 

@@ -93,7 +93,7 @@ export async function applyOutcome(deps: OutcomeDeps, row: Departure, outcome: M
   if (db.find('VM', row.vm) !== undefined) {
     if (outcome.status === 'in-doubt') {
       const reason = errorOf(outcome.error).message;
-      db.update('VM', row.vm, { power_state: 'Paused' });
+      if (!isAtRest(row)) db.update('VM', row.vm, { power_state: 'Paused' });
       markInDoubt(deps, row.vm, reason);
       await table.putDeparture({ ...row, accepted: true, inDoubt: true }).catch(unsaved(deps, row));
       await db.saved().catch(unsaved(deps, row));
@@ -114,6 +114,11 @@ export async function applyOutcome(deps: OutcomeDeps, row: Departure, outcome: M
  */
 function unsaved({ log }: OutcomeDeps, { id }: Departure): (error: unknown) => void {
   return (error) => log.error(`the end of migration ${id} is not written yet`, { error });
+}
+
+/** A VM that does not run stays as its record says until it has gone. */
+export function isAtRest({ request }: Departure): boolean {
+  return request.metadata.rest !== undefined;
 }
 
 async function arrive(deps: OutcomeDeps, row: Departure): Promise<void> {
@@ -141,6 +146,7 @@ export function tellOfMigration(deps: OutcomeDeps, { vm, source, destination }: 
  * does not answer may have it, so a VM is only halted where every host that could have it says that it does not.
  */
 async function stay(deps: OutcomeDeps, row: Departure): Promise<void> {
+  if (isAtRest(row)) return;
   const hosts = [row.source, ...(row.destination === undefined ? [] : [row.destination])];
   let silent = false;
   for (const host of hosts) {

@@ -2,14 +2,14 @@
 import type { Ref } from '../../idl/index.js';
 import { invalidValue, XapiError } from '../base/errors.js';
 import type { Destination, VmMetadata } from '../host/service.js';
-import { encodeMetadata } from '../migrate/metadata.js';
+import { encodeMetadata, type Rest } from '../migrate/metadata.js';
 import { xenopsPath } from '../wire/channel.js';
 import { bodyLimit } from '../wire/rpc-client.js';
 import { badPowerState } from './allowed-operations.js';
 import type { Database, RecordView } from './database.js';
 import { completeVifMap } from './destination-network.js';
 import { domainSpec } from './domain-spec.js';
-import { assertCanTake, type ForwardDeps } from './forward.js';
+import { assertCanTake, type ForwardDeps, hostOf } from './forward.js';
 import { mapVifs, poolDestination, readDestination, urlOn } from './migration-destination.js';
 import { booleanOption } from './options.js';
 import { exportVm } from './portable-record.js';
@@ -18,10 +18,17 @@ type Strings = Readonly<Record<string, string>>;
 
 export interface MigrationPlan {
   readonly destination: Destination;
+  /** The host that sends it. */
+  readonly source: Ref<'host'>;
   /** Absent where the VM goes to another pool. */
   readonly host?: Ref<'host'>;
   /** What the destination is told, as the records are now. @throws INVALID_VALUE for what no domain can be or no call can carry */
   metadata(): VmMetadata;
+}
+
+export interface PlanDeps extends ForwardDeps {
+  /** The coordinator. */
+  readonly thisHost: () => Ref<'host'>;
 }
 
 /** The parameters of VM.migrate_send. */
@@ -46,13 +53,14 @@ export async function planPoolMigrate(
   const way = network === undefined ? undefined : `${urlOn(deps.db, deps.members, host, network)}${xenopsPath}`;
   return {
     destination: poolDestination(deps.db, deps.members, host, way),
+    source: hostOf(deps, vm).host,
     host,
     metadata: () => localMetadata(deps.db, vm),
   };
 }
 
 /** Plan VM.migrate_send, within the pool or to another. @throws what stands in the way */
-export async function planMigrateSend(deps: ForwardDeps, vm: Ref<'VM'>, call: SendCall): Promise<MigrationPlan> {
+export async function planMigrateSend(deps: PlanDeps, vm: Ref<'VM'>, call: SendCall): Promise<MigrationPlan> {
   const { db } = deps;
   assertNoCopy(db, vm, call.options);
   const { host, foreign } = readDestination(call.dest);
@@ -62,8 +70,12 @@ export async function planMigrateSend(deps: ForwardDeps, vm: Ref<'VM'>, call: Se
   }
   if (db.find('host', host) === undefined) {
     const networks = mapVifs(db, vm, await completeVifMap(db, vm, call.vifMap, foreign));
-    return { destination: foreign, metadata: () => foreignMetadata(db, vm, networks) };
+    const source = restOf(db.get('VM', vm)) === undefined ? hostOf(deps, vm).host : deps.thisHost();
+    return { destination: foreign, source, metadata: () => foreignMetadata(db, vm, networks) };
   }
+  const record = db.get('VM', vm);
+  // Within the pool it is nowhere, and can be started anywhere.
+  if (restOf(record) !== undefined) throw badPowerState(vm, record, ['Running', 'Paused']);
   if (Object.keys(call.vifMap).length > 0) {
     throw new XapiError('OPERATION_NOT_ALLOWED', [
       'a VIF map is for migrations to another pool; within a pool networks stay',
@@ -71,7 +83,12 @@ export async function planMigrateSend(deps: ForwardDeps, vm: Ref<'VM'>, call: Se
   }
   await assertCanTake(deps, host, vm);
   const destination = poolDestination(db, deps.members, host, foreign.xenops);
-  return { destination, host, metadata: () => localMetadata(db, vm) };
+  return { destination, source: hostOf(deps, vm).host, host, metadata: () => localMetadata(db, vm) };
+}
+
+/** How a VM is that does not run; undefined for one that does, or is paused. */
+function restOf({ power_state }: RecordView<'VM'>): Rest | undefined {
+  return power_state === 'Halted' ? 'halted' : undefined;
 }
 
 /** A copy is a migration in name alone. `live` says nothing: a VM that runs goes on running. */
@@ -120,8 +137,9 @@ function sizeOf(value: unknown): number {
 /** @param networks each VIF's network at the destination, where that is another pool */
 function localMetadata(db: Database, ref: Ref<'VM'>, networks?: ReadonlyMap<Ref<'VIF'>, string>): VmMetadata {
   const vm = db.get('VM', ref);
+  const rest = restOf(vm);
   return {
-    version: 1,
+    ...(rest === undefined ? { version: 1 } : { version: 2, rest }),
     domain: vmDomain(db, vm),
     paused: vm.power_state === 'Paused',
     vifs: vm.VIFs.map((vif) => {

@@ -5,6 +5,7 @@
 import type { Ref } from '../../idl/index.js';
 import type { Table } from '../base/store.js';
 import type { CompressionReport, CopyFigures, HostEvent, MigrateRequest, MigrationOutcome } from '../host/service.js';
+import type { Rest } from '../migrate/metadata.js';
 
 /** One that leaves a host of this pool. */
 export interface Departure {
@@ -31,6 +32,8 @@ export interface Arrival {
   readonly id: string;
   readonly vm: Ref<'VM'>;
   readonly host: Ref<'host'>;
+  /** How it is, where it does not run. */
+  readonly rest?: Rest;
 }
 
 /** The hosts of this pool between which a VM migrates; absent where that is a host of another. */

@@ -15,6 +15,7 @@ import { withVm } from './allowed-operations.js';
 import type { Database } from './database.js';
 import { clearDoubt, clearLeftBehind, isLeftBehind, putLeftBehind } from './doubt.js';
 import type { ForwardDeps } from './forward.js';
+import { isAtRest } from './migration-outcome.js';
 import type { Arrival, Departure, MigrationTable } from './migration-table.js';
 import { setHalted } from './power.js';
 import { discardImage } from './suspended-vm.js';
@@ -54,6 +55,7 @@ export async function resetPowerState(deps: PowerResetDeps, vm: VmRef): Promise<
   const { db } = deps;
   const { uuid, name_label } = db.get('VM', vm);
   const inquiry = await inquire(deps, vm);
+  if (await settleAtRest(deps, vm, inquiry)) return;
   assertNotUnderWay(vm, inquiry);
   const kept = await settleCopies(deps, vm, inquiry);
   deps.log.warn(`VM ${uuid} (${name_label}) is settled by an operator`, {
@@ -109,6 +111,38 @@ async function inquire({ db, members, table }: PowerResetDeps, vm: VmRef): Promi
     departures: table.departures().filter((row) => row.vm === vm),
     arrivals: table.arrivals().filter((row) => row.vm === vm),
   };
+}
+
+/**
+ * A VM that does not run, and is or may be handed over: where the word is given, there it is from then on.
+ * @returns whether it is such a VM
+ */
+async function settleAtRest(deps: PowerResetDeps, vm: VmRef, inquiry: Inquiry): Promise<boolean> {
+  const { db, members } = deps;
+  const { uuid } = db.get('VM', vm);
+  const departures = inquiry.departures.filter(isAtRest);
+  const arrivals = inquiry.arrivals.filter(({ rest }) => rest !== undefined);
+  if (departures.length + arrivals.length === 0) return false;
+  assertNotUnderWay(vm, { ...inquiry, arrivals: [] });
+  const open = (host: HostRef) => inquiry.answering.includes(host);
+  for (const { source } of departures) if (open(source)) await members.service(source).forceSettlement(uuid, 'here');
+  for (const { host, id } of arrivals) {
+    if (!open(host)) continue;
+    await members
+      .service(host)
+      .forceSettlement(uuid, 'here')
+      .catch(() => {
+        throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', vm, 'migrate_send', id]);
+      });
+  }
+  deps.log.warn(`VM ${uuid} is settled by an operator: it is here`, { vm: uuid });
+  await giveUpMigrations(deps, vm, inquiry);
+  clearDoubt(deps, vm);
+  await db.saved();
+  for (const { host, id } of arrivals) {
+    if (open(host)) await members.service(host).noted(id);
+  }
+  return true;
 }
 
 /** What can still end by itself is not cut short: its task can be cancelled, which of one from another pool is there. */

@@ -16,7 +16,6 @@ import type { HostEvent, HostService, MigrationOutcome, MigrationReport, WireErr
 import { refusal, withVm } from './allowed-operations.js';
 import { compressionAsked } from './compression-asked.js';
 import { clearDoubt } from './doubt.js';
-import { hostOf } from './forward.js';
 import {
   applyOutcome,
   compressionOf,
@@ -32,6 +31,8 @@ import type { TaskService } from './task.js';
 
 export interface VmMigrateDeps extends OutcomeDeps {
   readonly tasks: TaskService;
+  /** The coordinator. */
+  readonly thisHost: () => Ref<'host'>;
   /** Aborted when the pool closes. */
   readonly closed: AbortSignal;
 }
@@ -131,7 +132,7 @@ function departure(
 ): Departure {
   const { db } = deps;
   const id = randomBytes(16).toString('hex');
-  const { host: source } = hostOf(deps, vm);
+  const { source } = plan;
   const poolDefault = db.all('pool').some(([, pool]) => pool.migration_compression);
   return {
     id,

@@ -3,14 +3,14 @@
  * here, halted and held, and goes again if the migration does not take. A host that is too busy is asked before there is one.
  */
 import type { Ref } from '../../idl/index.js';
-import { XapiError } from '../base/errors.js';
+import { messageOf, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { HostEvent, VmMetadata } from '../host/service.js';
 import { decodeMetadata, encodeReply } from '../migrate/metadata.js';
 import type { ForwardDeps } from './forward.js';
 import { isLive } from './host-rows.js';
 import { assertMacSeedIsFree, macSeedKey } from './mac-seed.js';
-import type { MigrationTable } from './migration-table.js';
+import type { Arrival, MigrationTable } from './migration-table.js';
 import { checkRecords, importVm } from './portable-record.js';
 import { removeVm } from './power.js';
 import type { SessionService } from './session.js';
@@ -47,17 +47,38 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
     sessions.delete(id);
     if (db.find('VM', vm) !== undefined) db.removeFromMap('VM', vm, 'current_operations', id);
   };
-  const taken = async (id: string, vm: Ref<'VM'>): Promise<void> => {
+  /** Asked of their hosts just now, which may not have heard of them. */
+  const asking = new Set<string>();
+  const ending = new Set<string>();
+  const taken = async ({ id, vm, host, rest }: Arrival): Promise<void> => {
     await table.remove(id);
     release(vm, id);
     await db.saved();
+    if (rest !== undefined) note(id, host);
+  };
+  /** Where the host does not hear it now, it tells the end again when it starts anew. */
+  const note = (id: string, host: Ref<'host'>): void => {
+    const noted = async () => members.service(host).noted(id);
+    noted().catch((error: unknown) => deps.log.debug(`migration ${id} is not forgotten yet: ${messageOf(error)}`));
   };
   /** The record stays where another attempt of the same VM needs it. */
-  const refused = async (id: string, vm: Ref<'VM'>): Promise<void> => {
-    await table.remove(id);
-    release(vm, id);
-    if (!table.arrivals().some((other) => other.vm === vm)) removeVm(db, vm);
+  const refused = async ({ id, vm, host, rest }: Arrival): Promise<void> => {
+    // The record goes first: without the row that holds it, it could be started.
+    ending.add(id);
+    if (!table.arrivals().some((other) => other.vm === vm && !ending.has(other.id))) removeVm(db, vm);
     await db.saved();
+    await table.remove(id);
+    ending.delete(id);
+    release(vm, id);
+    await db.saved();
+    if (rest !== undefined) note(id, host);
+  };
+  /** Of one that does not run there is no domain by which it is found: the host says what became of it. */
+  const catchUpAtRest = async (arrival: Arrival): Promise<void> => {
+    if (asking.has(arrival.id)) return;
+    const fate = await members.service(arrival.host).received(arrival.id);
+    if (fate === 'done') await taken(arrival);
+    else if (fate !== 'open') await refused(arrival);
   };
   /** The record of an earlier attempt serves a later one. @returns what finds or makes it, once the metadata is checked */
   const recordFor = (metadata: VmMetadata): (() => Ref<'VM'>) => {
@@ -81,11 +102,13 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
       const known = table.arrival(migrationId);
       const vm = known?.vm ?? recordFor(metadata)();
       const older = table.arrivals().filter((arrival) => arrival.vm === vm && arrival.id !== migrationId);
+      const { rest } = metadata;
+      const arrival: Arrival = { id: migrationId, vm, host, ...(rest === undefined ? {} : { rest }) };
       hold(vm, migrationId);
+      asking.add(migrationId);
       if (!sessions.has(migrationId)) sessions.set(migrationId, deps.sessions.keep(session));
       try {
-        await db.saved();
-        await table.putArrival({ id: migrationId, vm, host });
+        await Promise.all([table.putArrival(arrival), db.saved()]);
         const { records: _ours, ...forHost } = metadata;
         const reply = await members.service(host).receive({ migrationId, metadata: forHost });
         for (const { id } of older) {
@@ -94,12 +117,17 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
         }
         return encodeReply({ ...reply, vm });
       } catch (error) {
-        if (known === undefined) await refused(migrationId, vm);
+        if (known === undefined) await refused(arrival);
         throw error;
+      } finally {
+        asking.delete(migrationId);
       }
     },
     resume() {
-      for (const { id, vm } of table.arrivals()) if (db.find('VM', vm) !== undefined) hold(vm, id);
+      for (const { id, vm } of table.arrivals()) {
+        if (db.find('VM', vm) !== undefined) hold(vm, id);
+        else table.remove(id).catch((error: unknown) => deps.log.error(`migration ${id} is not forgotten`, { error }));
+      }
     },
     async catchUp(host) {
       const open = table
@@ -107,14 +135,19 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
         .filter((arrival) => arrival.host === host && db.find('VM', arrival.vm) !== undefined);
       if (open.length === 0) return;
       const { domains, arriving } = await members.state(host);
-      for (const { id, vm } of open) {
+      for (const arrival of open) {
+        const { vm } = arrival;
+        if (arrival.rest !== undefined) {
+          await catchUpAtRest(arrival);
+          continue;
+        }
         const { uuid } = db.get('VM', vm);
         const domain = domains.find((each) => each.uuid === uuid);
         // One that does not run may be about to, or have come to be so.
         const isHere = domain?.state === 'running' || (domain !== undefined && arriving?.includes(uuid) === false);
         if (!isHere) continue;
         await members.settle(vm, host);
-        await taken(id, vm);
+        await taken(arrival);
       }
     },
     async event(event) {
@@ -123,18 +156,17 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
       if (arrival === undefined) return;
       if (!event.taken) {
         deps.log.info(`migration ${arrival.id} has not taken: the VM's record goes`);
-        await refused(arrival.id, arrival.vm);
+        await refused(arrival);
         return;
       }
-      if (db.find('VM', arrival.vm) !== undefined) await members.settle(arrival.vm, arrival.host);
-      await taken(arrival.id, arrival.vm);
+      const { vm, host, rest } = arrival;
+      if (rest === undefined && db.find('VM', vm) !== undefined) await members.settle(vm, host);
+      await taken(arrival);
     },
     arrived(vm) {
       const arrival = table.arrivals().find((each) => each.vm === vm);
       if (arrival === undefined) return;
-      taken(arrival.id, vm).catch((error: unknown) =>
-        deps.log.error(`migration ${arrival.id} is not forgotten`, { error }),
-      );
+      taken(arrival).catch((error: unknown) => deps.log.error(`migration ${arrival.id} is not forgotten`, { error }));
     },
   };
 }

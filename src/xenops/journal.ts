@@ -12,7 +12,8 @@ export interface SourceRow<State extends string = string> {
   readonly task: string;
   readonly uuid: string;
   readonly state: State;
-  readonly handle: DomainHandle;
+  /** Its domain; absent where the VM does not run. */
+  readonly handle?: DomainHandle;
   /** Whether it ran, and so is to run again when the attempt fails. */
   readonly wasRunning: boolean;
   /** What was asked: where the destination is reached. */
@@ -46,6 +47,9 @@ export interface DestinationRow<State extends string = string> {
   /** VM.receive's parameters and reply, so that the same id gives the same reply. */
   readonly request: unknown;
   readonly reply: unknown;
+  /** Of a VM that does not run, of which nothing else says what became of it: its source knows, and its coordinator. */
+  readonly acknowledged?: true;
+  readonly noted?: true;
 }
 
 export type JournalRow = SourceRow | DestinationRow;

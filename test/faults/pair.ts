@@ -115,7 +115,7 @@ async function pairOf(init: PairInit, one: FaultHost, two: FaultHost, stop: () =
 
 type Call = Pair['call'];
 
-async function taskEnd(call: Call, task: string, timeoutMs: number): Promise<Ended> {
+export async function taskEnd(call: Call, task: string, timeoutMs: number): Promise<Ended> {
   return until(`the end of task ${task}`, timeoutMs, async () => {
     const record = await call<TaskRecord>('task.get_record', task).catch((error: unknown) => {
       if (error instanceof XapiError && error.code === 'HANDLE_INVALID') return 'forgotten';
@@ -163,7 +163,7 @@ async function createVm(
 }
 
 /** Calls with a session that is opened again when the server, which has sessions in memory alone, was started anew. */
-function createClient(url: string, password: string): { call: Call; close(): Promise<void> } {
+export function createClient(url: string, password: string): { call: Call; close(): Promise<void> } {
   let opening: Promise<XapiSession> | undefined;
   const open = () => {
     opening ??= login({ url, username: 'root', password }, 'xenferry-faults');
@@ -190,7 +190,7 @@ function createClient(url: string, password: string): { call: Call; close(): Pro
   };
 }
 
-async function freePorts(): Promise<[number, number]> {
+export async function freePorts(): Promise<[number, number]> {
   const servers = await Promise.all([listen(), listen()]);
   const ports = servers.map((server) => (server.address() as net.AddressInfo).port);
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));

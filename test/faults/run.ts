@@ -5,8 +5,9 @@
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { allCases, type Case } from './cases.js';
+import { handoverCases, startHandovers } from './handover.js';
 import { inWords } from './pair.js';
-import { type Bench, type Result, startBench } from './sweep.js';
+import { type Result, startBench } from './sweep.js';
 import { table, type Verdict } from './table.js';
 
 const help = `Usage: npm run test:faults -- [--only REGEX] [--pairs N] [--list]
@@ -22,19 +23,25 @@ function canRun({ fault }: Case): boolean {
   return fault.act.kind !== 'disk' || isRoot;
 }
 
-interface Run {
-  readonly queue: Case[];
+interface Runner<C> {
+  run(one: C): Promise<Result>;
+  stop(): Promise<void>;
+}
+
+interface Run<C> {
+  readonly queue: C[];
+  readonly start: () => Promise<Runner<C>>;
   readonly verdicts: Map<string, Verdict>;
   readonly stop: AbortSignal;
 }
 
 /** One pair takes case after case; where one breaks it, a fresh one takes the next. */
-async function work({ queue, verdicts, stop }: Run): Promise<void> {
-  let bench: Bench | undefined;
+async function work<C extends { readonly id: string }>({ queue, start, verdicts, stop }: Run<C>): Promise<void> {
+  let bench: Runner<C> | undefined;
   try {
     for (let one = queue.shift(); one !== undefined && !stop.aborted; one = queue.shift()) {
       const result = await attempt(one, async () => {
-        bench ??= await startBench(isRoot);
+        bench ??= await start();
         return bench;
       });
       verdicts.set(one.id, result.problems.length === 0 ? 'ok' : 'FAIL');
@@ -49,7 +56,7 @@ async function work({ queue, verdicts, stop }: Run): Promise<void> {
   }
 }
 
-async function attempt(one: Case, bench: () => Promise<Bench>): Promise<Result> {
+async function attempt<C extends { readonly id: string }>(one: C, bench: () => Promise<Runner<C>>): Promise<Result> {
   try {
     return await (await bench()).run(one);
   } catch (error) {
@@ -81,15 +88,19 @@ async function main(argv: readonly string[]): Promise<number> {
   const only = new RegExp(values.only);
   const all = allCases();
   const chosen = all.filter(({ id }) => only.test(id));
-  if (values.list) return say(chosen.map(({ id }) => `${id}\n`).join(''));
-  if (chosen.length === 0) throw new Error(`no case matches ${values.only}`);
+  const handovers = handoverCases().filter(({ id }) => only.test(id));
+  if (values.list) return say([...chosen, ...handovers].map(({ id }) => `${id}\n`).join(''));
+  if (chosen.length + handovers.length === 0) throw new Error(`no case matches ${values.only}`);
   const verdicts = new Map<string, Verdict>();
   for (const one of chosen) if (!canRun(one)) verdicts.set(one.id, 'not run');
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
   const queue = chosen.filter(canRun);
-  const pairs = Math.min(Number(values.pairs), queue.length);
-  await Promise.all(Array.from({ length: pairs }, () => work({ queue, verdicts, stop: stop.signal })));
+  const common = { verdicts, stop: stop.signal };
+  const sideBySide = (count: number, run: () => Promise<void>) =>
+    Promise.all(Array.from({ length: Math.min(Number(values.pairs), count) }, run));
+  await sideBySide(queue.length, () => work({ ...common, queue, start: () => startBench(isRoot) }));
+  await sideBySide(handovers.length, () => work({ ...common, queue: handovers, start: startHandovers }));
   say(`\n${table(all, verdicts)}\n\n`);
   const count = (verdict: Verdict) => [...verdicts.values()].filter((each) => each === verdict).length;
   if (count('not run') > 0) say(`n/r: ${count('not run')} not run here, as only root can give a host a small disk\n`);

@@ -9,7 +9,7 @@ import {
   fullAnnouncement,
   type MigrationDestination,
 } from '../../src/migrate/destination.js';
-import type { AttemptDeps } from '../../src/migrate/destination-attempt.js';
+import type { AttemptDeps } from '../../src/migrate/destination-steps.js';
 import type { VmMetadata } from '../../src/migrate/metadata.js';
 import { type DestinationState, temporaryUuid } from '../../src/migrate/protocol.js';
 import { createRendezvous } from '../../src/migrate/rendezvous.js';

@@ -28,7 +28,14 @@ describe('migrate/metadata: what the source tells of a VM', () => {
 
   const bad: [what: string, text: string, names: RegExp][] = [
     ['no JSON', '{', /^metadata; allowed: JSON/],
-    ['another version', JSON.stringify({ ...metadata, version: 2 }), /version/],
+    ['another version', JSON.stringify({ ...metadata, version: 3 }), /version/],
+    ['the version of a VM that does not run', JSON.stringify({ ...metadata, version: 2 }), /version/],
+    [
+      'a VM that does not run in the version of one that does',
+      JSON.stringify({ ...metadata, rest: 'halted' }),
+      /version/,
+    ],
+    ['a state that does not go', JSON.stringify({ ...metadata, version: 2, rest: 'paused' }), /rest/],
     ['no domain', JSON.stringify({ version: 1, vifs: [] }), /domain/],
     [
       'a uuid that is none',

@@ -136,7 +136,7 @@ describe('A source that starts anew', function () {
     }
   }
   const domainOf = async (row: SourceRow) =>
-    (await host.simulator.list()).find(({ handle }) => handle.domid === row.handle.domid);
+    (await host.simulator.list()).find(({ handle }) => handle.domid === row.handle?.domid);
 
   const ofLostHypervisor = { instance: randomUUID(), domid: 1 };
   for (const state of ['preparing', 'copying', 'suspended', 'going', 'done'] as const) {
@@ -152,7 +152,7 @@ describe('A source that starts anew', function () {
 
   it('starts where the name of the VM was given to another domain', async () => {
     const row = await leftBehind('suspended');
-    await host.simulator.rename(row.handle, oldCopyUuid(row.uuid));
+    await host.simulator.rename(row.handle!, oldCopyUuid(row.uuid));
     await host.simulator.create(testDomain({ uuid: row.uuid }));
     await migrations.recover();
     expect(await ended(row.migrationId)).to.have.property('status', 'failure');
@@ -213,7 +213,7 @@ describe('A source that starts anew', function () {
   it('does not resume a VM that the coordinator has given up here, whatever the destination says', async () => {
     answer = 'refused';
     const row = await leftBehind('going');
-    await host.simulator.markInDoubt(row.handle, 'the VM was started elsewhere');
+    await host.simulator.markInDoubt(row.handle!, 'the VM was started elsewhere');
     await migrations.recover();
     expect(await ended(row.migrationId)).to.have.property('status', 'failure');
     while (journal.get('source', row.migrationId)?.tied !== true) await events.after(Number.MAX_SAFE_INTEGER, 0.01);

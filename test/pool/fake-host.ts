@@ -17,6 +17,7 @@ import type {
   ReceiveRequest,
 } from '../../src/host/service.js';
 import { createHostStorage } from '../../src/host/storage.js';
+import type { Fate } from '../../src/migrate/protocol.js';
 
 export interface FakeHost {
   readonly service: HostService;
@@ -32,6 +33,8 @@ export interface FakeHost {
   readonly doubted: [uuid: string, reason: string][];
   readonly settled: [uuid: string, runs: string][];
   readonly machine: MachineDescription;
+  /** What became of migrations to it. */
+  readonly fates: Map<string, Fate>;
   /** VMs that it may yet take. */
   readonly arriving: string[];
   /** VMs that it has sent, of which it knows no outcome. */
@@ -185,6 +188,14 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       const at = `${host.url}/services/xenops/migrate`;
       return { control: `${at}/vm`, memory: `${at}/mem`, vgpu: {}, token: 'secret', accepts: [], restoredAck: true };
     },
+    async noted(id) {
+      assertReachable();
+      host.fates.delete(id);
+    },
+    async received(id) {
+      assertReachable();
+      return host.fates.get(id) ?? 'unknown';
+    },
     storage: createHostStorage(join(dir, 'sr')),
     async callPlugin(plugin, fn, args) {
       assertReachable();
@@ -221,6 +232,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     settled: [],
     machine,
     arriving: [],
+    fates: new Map(),
     leaving: [],
     held: [],
     found: () =>

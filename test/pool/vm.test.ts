@@ -16,7 +16,7 @@ describe('VM', () => {
   const handlers = () => f.pool.dispatch.handlers.VM;
 
   const settings = ['changing_dynamic_range', 'changing_static_range', 'changing_shadow_memory', 'changing_NVRAM'];
-  const halted = ['start', 'start_on', 'destroy', 'clone', 'copy', 'make_into_template', ...settings];
+  const halted = ['start', 'start_on', 'migrate_send', 'destroy', 'clone', 'copy', 'make_into_template', ...settings];
 
   it('is created halted, with metrics, a uuid and what it allows', async () => {
     const ref = await f.createVm({ name_label: 'new', other_config: { a: 'b' }, tags: ['t'] });

@@ -1,0 +1,30 @@
+/** What a destination reads from its rows. */
+import type { Backend } from '../backend/backend.js';
+import { XapiError } from '../base/errors.js';
+import type { DestinationRow, Journal } from '../xenops/journal.js';
+import type { ReceiveReply } from './metadata.js';
+import type { DestinationState } from './protocol.js';
+
+export function isOver({ state }: DestinationRow<DestinationState>): boolean {
+  return state === 'done' || state === 'refused';
+}
+
+export function destinationRows(journal: Journal): DestinationRow<DestinationState>[] {
+  return journal.rows().filter((row) => row.side === 'destination') as DestinationRow<DestinationState>[];
+}
+
+/** The reply of an attempt that is asked for again. @throws OPERATION_NOT_ALLOWED where it was refused */
+export function repeated(row: DestinationRow<DestinationState>): ReceiveReply {
+  if (row.state === 'refused')
+    throw new XapiError('OPERATION_NOT_ALLOWED', [`migration ${row.migrationId} was refused`]);
+  return row.reply as ReceiveReply;
+}
+
+/** @throws OPERATION_NOT_ALLOWED where a domain has the attempt's temporary uuid */
+export async function assertFree(backend: Backend, row: DestinationRow): Promise<void> {
+  const holder = (await backend.list()).find(({ uuid }) => uuid === row.temporaryUuid);
+  if (holder === undefined) return;
+  throw new XapiError('OPERATION_NOT_ALLOWED', [
+    `the temporary uuid ${row.temporaryUuid} is in use by domain ${holder.handle.domid}`,
+  ]);
+}
