@@ -54,7 +54,7 @@ describe('xe host-call-plugin with the plugin fault', function () {
   it('shows what is wrong with a rule, and where the configuration has them off', async () => {
     const [host] = here.hosts;
     expect((await call(here, host, 'add', 'args:step=copy', 'args:action=fail')).err).to.contain(
-      'source, destination, as both have a step copy',
+      'allowed: source or destination; to be given where both have the step',
     );
     expect((await call(there, there.hosts[0], 'list')).err).to.contain('fault-injection = true');
   });
