@@ -167,7 +167,7 @@ export const hostAddress: ValueType<string> = valueType('an IP address or the na
 export const label: ValueType<string> = valueType('a name', (text) => text);
 
 /** An http URL, of which the origin counts; empty where nothing is meant. */
-export const httpUrl: ValueType<string> = valueType('a URL such as http://192.0.2.1:8480', (text) => {
+export const httpUrl: ValueType<string> = valueType('a URL of http, such as http://192.0.2.1:8480', (text) => {
   if (!/^(http:|$)/i.test(text)) return undefined;
   try {
     return text && serverOrigin(text, '80');

@@ -3,6 +3,9 @@ import { z } from 'zod';
 import { invalidValue, XapiError } from './errors.js';
 import { isSecretName } from './log.js';
 
+/** A URL that another host or pool names, to be called there. Nothing but http is spoken. */
+export const httpUrl = z.url({ protocol: /^http$/, error: 'allowed: a URL of http' }).max(2048);
+
 /**
  * The value as the schema has it.
  * @param field what the value is called in an error

@@ -16,13 +16,35 @@ export function serverOrigin(server: string, defaultPort: string): string {
   const refuse = (why: string): never => {
     throw new Error(`'${server}' names no server: ${why}`);
   };
-  if (scheme !== undefined && scheme.toLowerCase() !== 'http') refuse(`${scheme} is not spoken; allowed: http`);
+  if (scheme !== undefined && !isSpoken(scheme)) refuse(notSpoken(scheme));
   const isBareIPv6 = scheme === undefined && isIPv6(authority);
   const [, host = '', port] =
     /^(\[[^\]]*\]|[^:[\]@]*)(?::(.*))?$/s.exec(isBareIPv6 ? `[${authority}]` : authority) ?? [];
   if (host === '' || !URL.canParse(`http://${host}`) || /\s/.test(authority)) refuse(`allowed: ${serverForms}`);
   const { hostname } = new URL(`http://${host}`);
   return new URL(`http://${hostname}:${portNumber(port ?? (scheme === undefined ? defaultPort : '80'))}`).origin;
+}
+
+/**
+ * Where a URL leads, which stands for a connection in clear text: one that promises more is never taken for that.
+ * @throws Error that names the scheme where it is another than http, and says what is allowed; one that names what is no URL
+ */
+export function spokenUrl(url: string): URL {
+  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(url) || !URL.canParse(url))
+    throw new Error(`'${url}' is no URL; allowed: http://host:port`);
+  const to = new URL(url);
+  const scheme = to.protocol.slice(0, -1);
+  // What is behind the host may be a session's.
+  if (!isSpoken(scheme)) throw new Error(`'${scheme}://${to.host}' leads nowhere: ${notSpoken(scheme)}`);
+  return to;
+}
+
+function isSpoken(scheme: string): boolean {
+  return scheme.toLowerCase() === 'http';
+}
+
+function notSpoken(scheme: string): string {
+  return `${scheme} is not spoken; allowed: http`;
 }
 
 /** @throws Error that says what is allowed */

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { longestBiosString } from '../base/bios-strings.js';
 import { guestEnds } from '../base/hypervisor-protocol.js';
-import { parse } from '../base/schema.js';
+import { httpUrl, parse } from '../base/schema.js';
 import type { HostState } from './service.js';
 
 const bytes = z.number().int().min(0);
@@ -10,7 +10,7 @@ const bytes = z.number().int().min(0);
 const schema = z.object({
   uuid: z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'a uuid in lower case'),
   name: z.string().min(1).max(1024),
-  url: z.url({ protocol: /^http$/ }),
+  url: httpUrl,
   memoryTotal: bytes,
   memoryFree: z.number().int(),
   cpus: z.number().int().positive(),

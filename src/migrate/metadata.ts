@@ -1,7 +1,7 @@
 /** What the source tells the destination of a VM, checked where it comes in; and VM.receive's reply as a map of strings. */
 import { z } from 'zod';
 import { pageSize } from '../base/hypervisor-protocol.js';
-import { parse, parseJson } from '../base/schema.js';
+import { httpUrl, parse, parseJson } from '../base/schema.js';
 
 const share = z.number().min(0).max(1);
 /** As it stands in records. */
@@ -41,10 +41,7 @@ export const metadataSchema = z
     paused: z.boolean().optional(),
     digest: z.boolean().optional(),
     /** Where the source answers `mayRun`. Absent from a source of an earlier version. */
-    sourceUrl: z
-      .url({ protocol: /^https?$/ })
-      .max(2048)
-      .optional(),
+    sourceUrl: httpUrl.optional(),
     vifs: z
       .array(z.object({ uuid: short, device: short, mac: short, network: short }))
       .max(256)
@@ -60,10 +57,9 @@ export const metadataSchema = z
 export const migrationId = z
   .string()
   .regex(/^[\w.-]{1,128}$/, '1 to 128 letters, digits, dots, hyphens or underscores');
-const channel = z.url({ protocol: /^http$/ }).max(2048);
 const replySchema = z.object({
-  control: channel,
-  memory: channel,
+  control: httpUrl,
+  memory: httpUrl,
   vgpu: z
     .string()
     .max(256 * 1024)
@@ -135,7 +131,7 @@ export function encodeReply(reply: ReceiveReply): Record<string, string> {
 /** @throws INVALID_VALUE for a reply that cannot be used */
 export function decodeReply(map: unknown): ReceiveReply {
   const reply = parse(replySchema, 'VM.receive', map);
-  const vgpu = parse(z.record(z.string(), channel), 'VM.receive.vgpu', parseJson('VM.receive.vgpu', reply.vgpu));
+  const vgpu = parse(z.record(z.string(), httpUrl), 'VM.receive.vgpu', parseJson('VM.receive.vgpu', reply.vgpu));
   return {
     control: reply.control,
     memory: reply.memory,

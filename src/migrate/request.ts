@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { ConvergenceStrategy, CopyFigures } from '../base/emu-protocol.js';
 import { XapiError } from '../base/errors.js';
-import { parse } from '../base/schema.js';
+import { httpUrl, parse } from '../base/schema.js';
 import type { Compressor } from './compressor.js';
 import { metadataSchema, migrationId, uuid, type VmMetadata } from './metadata.js';
 
@@ -43,15 +43,15 @@ export function migrateFailed({ uuid, source, destination }: MigrateRequest, why
   return new XapiError('VM_MIGRATE_FAILED', [uuid, source, where, why], cause);
 }
 
-const way = { xenops: z.url({ protocol: /^http$/ }).optional() };
+const way = { xenops: httpUrl.optional() };
 const requestSchema = z.object({
   migrationId,
   task: z.string(),
   uuid,
   source: z.string(),
   destination: z.discriminatedUnion('kind', [
-    z.object({ ...way, kind: z.literal('pool'), hostUuid: z.string(), url: z.url() }),
-    z.object({ ...way, kind: z.literal('foreign'), hostRef: z.string(), master: z.url(), session: z.string() }),
+    z.object({ ...way, kind: z.literal('pool'), hostUuid: z.string(), url: httpUrl }),
+    z.object({ ...way, kind: z.literal('foreign'), hostRef: z.string(), master: httpUrl, session: z.string() }),
   ]),
   metadata: metadataSchema,
   compress: z.boolean(),

@@ -3,7 +3,7 @@
  * changes, here and at the other coordinator.
  */
 import type { RecordOf, Ref } from '../../idl/index.js';
-import { invalidValue, toXapiError, XapiError } from '../base/errors.js';
+import { invalidValue, messageOf, toXapiError, XapiError } from '../base/errors.js';
 import { serverForms, serverOrigin } from '../base/server-address.js';
 import { nullRef } from '../base/value.js';
 import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
@@ -94,8 +94,8 @@ function assertMayLeave(db: Database): void {
 function coordinatorUrl(address: string, ownUrl: string): string {
   try {
     return serverOrigin(address, new URL(ownUrl).port || '80');
-  } catch {
-    throw invalidValue('master_address', address, serverForms);
+  } catch (error) {
+    throw invalidValue('master_address', address, `${serverForms}; ${messageOf(error)}`);
   }
 }
 

@@ -2,8 +2,8 @@
 import { isIPv6 } from 'node:net';
 import type { Ref } from '../../idl/index.js';
 import { configKeys } from '../base/config-keys.js';
-import { invalidValue, XapiError } from '../base/errors.js';
-import { serverForms, serverOrigin } from '../base/server-address.js';
+import { invalidValue, messageOf, XapiError } from '../base/errors.js';
+import { serverForms, serverOrigin, spokenUrl } from '../base/server-address.js';
 import type { Destination } from '../host/service.js';
 import type { Database } from './database.js';
 import type { Members } from './members.js';
@@ -64,11 +64,11 @@ export function readDestination(dest: Strings): {
  */
 function xenopsOf(xenops: string): string {
   try {
-    if (!/^http:/i.test(xenops)) throw new Error('not an http URL');
-    const origin = serverOrigin(xenops, configKeys.port.default);
-    return `${origin}${new URL(xenops).pathname.replace(/\/+$/, '')}`;
-  } catch {
-    throw invalidValue('dest:xenops', xenops, 'http://address:port/services/xenops, as host.migrate_receive gives');
+    const { pathname } = spokenUrl(xenops);
+    return `${serverOrigin(xenops, configKeys.port.default)}${pathname.replace(/\/+$/, '')}`;
+  } catch (error) {
+    const allowed = 'http://address:port/services/xenops, as host.migrate_receive gives';
+    throw invalidValue('dest:xenops', xenops, `${allowed}; ${messageOf(error)}`);
   }
 }
 
@@ -76,8 +76,8 @@ function xenopsOf(xenops: string): string {
 function coordinatorOrigin(master: string): string {
   try {
     return serverOrigin(master, configKeys.port.default);
-  } catch {
-    throw invalidValue('dest:master', master, serverForms);
+  } catch (error) {
+    throw invalidValue('dest:master', master, `${serverForms}; ${messageOf(error)}`);
   }
 }
 

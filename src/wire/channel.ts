@@ -17,6 +17,7 @@
  * | `restored_ack=1` | control | ours: the source waits for point 2-restored |
  */
 import { XapiError } from '../base/errors.js';
+import { spokenUrl } from '../base/server-address.js';
 import { connectRaw, type RawSocket } from './raw-socket.js';
 
 export type ChannelKind = 'vm' | 'mem' | 'vgpu';
@@ -153,8 +154,7 @@ export async function openChannel(
   timeoutMs: number,
   keepAliveMs?: number,
 ): Promise<RawSocket> {
-  const to = new URL(url);
-  if (to.protocol !== 'http:') throw new XapiError('INTERNAL_ERROR', [`a channel's URL must be http: ${url}`]);
+  const to = spokenUrl(url);
   const socket = await connectRaw(
     { host: to.hostname.replace(/^\[|\]$/g, ''), port: Number(to.port || 80) },
     timeoutMs,

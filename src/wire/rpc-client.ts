@@ -6,6 +6,7 @@ import http from 'node:http';
 import jayson from 'jayson/promise/index.js';
 import { within } from '../base/deadline.js';
 import { isErrorCode, messageOf, XapiError } from '../base/errors.js';
+import { spokenUrl } from '../base/server-address.js';
 import { limitConnecting, limitSilence } from './patience.js';
 
 /** The longest body of a call that a server of ours reads, in bytes. */
@@ -47,12 +48,11 @@ interface Exchange {
 
 /**
  * @param url of what answers, `http://` alone
- * @throws Error for a URL of another scheme
+ * @throws Error for another URL, see spokenUrl
  */
 export function createRpcClient(url: string, init: RpcClientInit = {}): RpcClient {
   const { headers = {}, answerLimit = longestAnswer, connectMs, silenceMs = () => undefined } = init;
-  const to = new URL(url);
-  if (to.protocol !== 'http:') throw new Error(`${to.protocol}// is not spoken; allowed: http://`);
+  const to = spokenUrl(url);
   const agent = new http.Agent({ keepAlive: true });
   const client = jayson.Client.http({
     host: to.hostname.replace(/^\[|\]$/g, ''),

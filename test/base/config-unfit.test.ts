@@ -29,6 +29,15 @@ describe('a configuration that cannot be one', () => {
     expect(readConfig({ file, args: [] }).config.pidfile).to.equal('/p\u00e9');
   });
 
+  for (const url of ['https://192.0.2.1:8480', 'HTTPS://host', '192.0.2.1:8480', 'http://me:secret@host']) {
+    it(`names ${url}, and what is spoken, where the coordinator is that`, () => {
+      write(`coordinator = ${url}`);
+      expect(problemsOf()).to.deep.equal([
+        `${file}:1: coordinator = ${url}: allowed is a URL of http, such as http://192.0.2.1:8480`,
+      ]);
+    });
+  }
+
   it('is bounded in all its files together', () => {
     write('config-dir = d');
     for (const name of ['a', 'b', 'c', 'd', 'e']) write(`#${'x'.repeat(2 ** 18 - 1)}`, `d/${name}.conf`);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { serverOrigin } from '../../src/base/server-address.js';
+import { serverOrigin, spokenUrl } from '../../src/base/server-address.js';
 
 describe('The name of a server', () => {
   const taken: [server: string, origin: string][] = [
@@ -47,6 +47,12 @@ describe('The name of a server', () => {
     ['[::1', /names no server/],
     ['[host]', /names no server/],
     ['https://host', /https is not spoken; allowed: http/],
+    ['HTTPS://host:81/jsonrpc', /HTTPS is not spoken; allowed: http/],
+    [' https://host', /names no server/],
+    ['https:/host', /is no port/],
+    ['https:\\\\host', /names no server|is no port/],
+    ['http://https://host', /is no port/],
+    ['//host', /names no server/],
     ['ftp://host', /ftp is not spoken/],
     ['me:secret@host', /names no server|is no port/],
     ['http://me:secret@host:81', /names no server|is no port/],
@@ -56,4 +62,22 @@ describe('The name of a server', () => {
   for (const [server, why] of refused) {
     it(`is not '${server}'`, () => expect(() => serverOrigin(server, '8480')).to.throw(why));
   }
+});
+
+describe('A URL that is to be called', () => {
+  it('is one of http', () => {
+    expect(spokenUrl('HTTP://[::1]:81/jsonrpc?x=y').href).to.equal('http://[::1]:81/jsonrpc?x=y');
+  });
+
+  const refused: [url: string, why: string][] = [
+    ['https://host:81/x?session_id=OpaqueRef:1', "'https://host:81' leads nowhere: https is not spoken; allowed: http"],
+    ['HTTPS://host', "'https://host' leads nowhere: https is not spoken; allowed: http"],
+    ['ws://host', "'ws://host' leads nowhere: ws is not spoken; allowed: http"],
+    ['http:host', "'http:host' is no URL; allowed: http://host:port"],
+    ['http:8480', "'http:8480' is no URL; allowed: http://host:port"],
+    ['host:81', "'host:81' is no URL; allowed: http://host:port"],
+    ['//host', "'//host' is no URL; allowed: http://host:port"],
+    ['', "'' is no URL; allowed: http://host:port"],
+  ];
+  for (const [url, why] of refused) it(`is not '${url}'`, () => expect(() => spokenUrl(url)).to.throw(why));
 });

@@ -86,6 +86,18 @@ describe('xe and the name of its server', () => {
     });
   }
 
+  it('says that https is not spoken where remote-master= names a pool so, and sends it nothing', async () => {
+    const before = server.calls.length;
+    const there = ['remote-username=root', `remote-password=${secret}`, `remote-master=https://${address}:${port}`];
+    const { exitCode, stderr } = await xe('-s', `${address}:${port}`, 'vm-migrate', 'vm=web', ...there);
+    expect({ exitCode, stderr }).to.deep.equal({
+      exitCode: 1,
+      stderr: `Error: 'https://${address}:${port}' names no server: https is not spoken; allowed: http`,
+    });
+    expect(server.calls.slice(before).filter(({ method }) => method === 'host.migrate_receive')).to.deep.equal([]);
+    expect(touched).to.equal(0);
+  });
+
   it('asks the pool that remote-master= names at its port', async () => {
     const before = server.calls.length;
     const there = ['remote-username=root', `remote-password=${secret}`, `remote-master=${server.url}/jsonrpc`];
@@ -130,6 +142,16 @@ describe('xe and what is no XenAPI server', () => {
       });
     });
   }
+
+  it('says that https is not spoken where a member names its coordinator so', async () => {
+    const error = { code: 1, message: 'HOST_IS_SLAVE', data: ['https://127.0.0.1:1'] };
+    serve = (_request, response) => void response.end(JSON.stringify({ jsonrpc: '2.0', id: 1, error }));
+    expect(await xeAt({ url }, ['vm-list'])).to.deep.equal({
+      status: 1,
+      out: '',
+      err: "Error: 'https://127.0.0.1:1' names no server: https is not spoken; allowed: http\n",
+    });
+  });
 
   it('says that https is not spoken, and sends nothing', async () => {
     serve = () => expect.fail('a call was sent');

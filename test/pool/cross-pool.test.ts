@@ -285,6 +285,18 @@ describe('a migration to another pool', () => {
     expect(here.pool.db.get('VDI', VDI).VBDs).to.deep.equal([]);
   });
 
+  for (const [key, url] of [
+    ['master', 'https://127.0.0.1:8003'],
+    ['xenops', `https://127.0.0.1:8003${path}`],
+  ] as const) {
+    it(`is refused with a word for https, where dest:${key} is of that`, async () => {
+      const dest = { ...(await destination()), [key]: url };
+      const refused = await send({ [vif]: networkThere() }, dest).catch((error: unknown) => error);
+      expect(refused).to.be.instanceOf(XapiError).with.property('cause').that.contains('https is not spoken');
+      expect(here.a.migrations).to.deep.equal([]);
+    });
+  }
+
   it('is refused here, the same by the call that only asks, for what is not mapped or does not migrate', async () => {
     const { db, dispatch } = here.pool;
     const { assert_can_migrate } = dispatch.handlers.VM;

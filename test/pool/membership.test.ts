@@ -205,5 +205,11 @@ describe('the membership of a pool', () => {
         expect([code, name]).to.deep.equal(['INVALID_VALUE', 'master_address']);
       });
     }
+
+    it('says that https is not spoken', async () => {
+      const joining = async () => pool().join(f.context(), 'https://10.0.0.1', 'root', 'x');
+      const refused = await joining().catch((error: unknown) => error);
+      expect(refused).to.have.property('cause').that.contains('https is not spoken');
+    });
   });
 });

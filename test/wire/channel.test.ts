@@ -271,7 +271,7 @@ describe('opening a channel', () => {
 
   it('refuses another protocol than http', async () => {
     expect(await messageOfFailure(openChannel(`https://127.0.0.1/migrate/vm/${uuid}`, '', {}, 1000))).to.contain(
-      "a channel's URL must be http: https://127.0.0.1",
+      'https is not spoken; allowed: http',
     );
   });
 
