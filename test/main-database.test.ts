@@ -111,8 +111,8 @@ describe('the database of a daemon', function () {
     expect(await xe(file)).to.deep.equal({ status: 0, out: '', err: '' });
     expect(fs.statSync(file).mode & 0o777).to.equal(0o600);
     const refused: [name: string, why: RegExp][] = [
-      [file, /^Error: \S+ cannot be written: EEXIST[^\n]*\n$/],
-      [path.join(site.directory, 'none', 'dump'), /^Error: \S+ cannot be written: ENOENT[^\n]*\n$/],
+      [file, /^Error: the file '\S+' cannot be written: EEXIST[^\n]*\n$/],
+      [path.join(site.directory, 'none', 'dump'), /^Error: the file '\S+' cannot be written: ENOENT[^\n]*\n$/],
     ];
     const dumped = fs.readFileSync(file);
     for (const [name, why] of refused) {

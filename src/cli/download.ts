@@ -26,7 +26,7 @@ export async function download({ url, ref }: XapiSession, path: string, file: st
     await pipeline(response, to);
   } catch (error) {
     if (isOurs) await rm(file, { force: true });
-    throw new Error(`${file} cannot be written: ${messageOf(error)}`, { cause: error });
+    throw new Error(`the file '${file}' cannot be written: ${messageOf(error)}`, { cause: error });
   }
 }
 

@@ -24,8 +24,11 @@ export async function errorLines(error: unknown, objects?: Objects): Promise<str
   if (!Object.hasOwn(parameterNames, error.code))
     return [`Error code: ${error.code}`, `Error parameters: ${params.join(', ')}`];
   const names = parameterNames[error.code] ?? [];
-  const count = Math.max(names.length, params.length);
-  const lines = Array.from({ length: count }, (_, i) => `${names[i] ?? '<extra>'}: ${params[i] ?? '<unknown>'}`);
+  // The last one may be a list, such as that of the VIFs on a network.
+  const whole = Math.max(0, names.length - 1);
+  const values = params.length <= names.length ? params : [...params.slice(0, whole), params.slice(whole).join(', ')];
+  const count = Math.max(names.length, values.length);
+  const lines = Array.from({ length: count }, (_, i) => `${names[i] ?? '<extra>'}: ${values[i] ?? '<unknown>'}`);
   const allowed = error.code === 'INVALID_VALUE' ? allowedValues[error.params[0] ?? ''] : undefined;
   if (allowed !== undefined) lines.push(`allowed: ${allowed}`);
   return [descriptions[error.code] ?? `The server refused: ${error.code}.`, ...lines];

@@ -1,7 +1,7 @@
 /** Filters on the command line of xe: which objects they pick, and which part of a field they name. */
 import type { Params } from './command-line.js';
 import { fieldOf, fieldsOf, type NamedField, unknownField, type XeClass } from './xe-fields.js';
-import { type Objects, showField, type XeObject } from './xe-record.js';
+import { type Objects, showField, typeOfField, type XeObject } from './xe-record.js';
 
 /** What every command takes; never a filter. */
 const everywhere = [
@@ -63,8 +63,14 @@ export function isMap(field: NamedField): boolean {
   return field.kind.startsWith('M');
 }
 
+/** Whether the values are a few words, which the XenAPI writes in another case than xe. */
+function isWordOfAFew(shown: XeClass, { setter }: NamedField): boolean {
+  return /^(bool|enum:.*)$/.test(typeOfField(shown.class, setter) ?? '');
+}
+
 async function matches(objects: Objects, object: XeObject, field: NamedField, part: string | undefined, value: string) {
-  const same = (text: string) => (field.caseless ? text.toLowerCase() === value.toLowerCase() : text === value);
+  const caseless = field.caseless || isWordOfAFew(object.shown, field);
+  const same = (text: string) => (caseless ? text.toLowerCase() === value.toLowerCase() : text === value);
   const shown = await showField(objects, object, field);
   if (part === undefined) return same(shown.text);
   if (isMap(field)) return (shown.map ?? []).some(([key, text]) => key === part && same(text));

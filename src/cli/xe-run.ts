@@ -66,12 +66,13 @@ function assertParameters(
     const meant = selects === undefined ? '' : `; did you mean ${selects === 'VMs' ? 'vm' : 'host'}=${word}?`;
     throw usageError(`Syntax error: '${word}' has no value: write name=value, or --name for name=true${meant}`);
   }
-  const missing = required.find((name) => paramNamed(params, name) === undefined);
-  if (missing !== undefined) throw usageError(`Required parameter not found: ${missing}`);
-  if (open || selects !== undefined) return;
   const own = [...required, ...optional].map((name) => name.replace(/:.*/, ''));
-  const unknown = filtersAmong(params, own)[0]?.[0].replace(/:.*/s, '');
-  if (unknown !== undefined) throw usageError(`Unknown parameter: ${unknown}${hint(unknown, own)}`);
+  const isOpen = open || selects !== undefined;
+  const unknown = isOpen ? undefined : filtersAmong(params, own)[0]?.[0].replace(/:.*/s, '');
+  const refused = unknown === undefined ? [] : [`Unknown parameter: ${unknown}${hint(unknown, own)}`];
+  const missing = required.find((name) => paramNamed(params, name) === undefined);
+  if (missing !== undefined) refused.unshift(`Required parameter not found: ${missing}`);
+  if (refused.length > 0) throw usageError(refused.join('\n'));
 }
 
 async function runCommand(command: Command, { params, connection }: CommandLine, terminal: Terminal): Promise<number> {

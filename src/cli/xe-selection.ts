@@ -103,11 +103,12 @@ function isNamed(record: XapiRecord, name: string): boolean {
 
 /**
  * The one object of a class that a name-label or uuid names; a host also by its hostname.
+ * @param where for messages, where these are not the objects of the pool that xe asks
  * @throws an Error when none or more than one has it
  */
-export async function objectNamed(objects: Objects, shown: XeClass, name: string): Promise<XeObject> {
+export async function objectNamed(objects: Objects, shown: XeClass, name: string, where = ''): Promise<XeObject> {
   const found = (await objectsOf(objects, shown)).filter(({ record }) => isNamed(record, name));
-  if (found.length === 0) throw new Error(`No ${shown.command} has the uuid or name-label '${name}'`);
+  if (found.length === 0) throw new Error(`No ${shown.command} ${where}has the uuid or name-label '${name}'`);
   if (found.length > 1) throw new Error(`${found.length} objects have the name-label '${name}'; give the uuid`);
   return found[0] as XeObject;
 }

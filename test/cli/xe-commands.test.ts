@@ -184,6 +184,17 @@ describe('commands of xe', () => {
       );
     });
 
+    it('and says which pool does not know who asks', async () => {
+      const there = [`remote-master=${remote.url}`, 'remote-username=root', 'remote-password=wrong'];
+      expect((await xe(['vm-migrate', 'vm=web', ...there])).err).to.equal(
+        `Error: the pool at ${remote.url} accepts no such remote-username and remote-password\n`,
+      );
+      const right = [...there.slice(0, 2), `remote-password=${secret}`, 'host=one'];
+      expect((await xe(['vm-migrate', 'vm=web', ...right])).err).to.equal(
+        "Error: No host of the remote pool has the uuid or name-label 'one'\n",
+      );
+    });
+
     it('only with the server, the user and the password', async () => {
       const { status, err } = await xe(['vm-migrate', 'vm=web', 'host=far', `remote-master=${remote.url}`]);
       expect(status).to.equal(1);
@@ -214,6 +225,7 @@ describe('commands of xe', () => {
         ],
         [['network-create', 'name-label=new', 'mtu=9000'], 'Unknown parameter: mtu; did you mean MTU?'],
         [['vm-destroy', 'uuid=vm-2', 'colour=red'], 'Unknown parameter: colour'],
+        [['vm-destroy', 'vm=web'], 'Required parameter not found: uuid\nUnknown parameter: vm'],
         [
           ['vdi-create', 'sr-uuid=sr-1', 'name-label=x', 'virtual-size=1', 'sm-confg:a=b'],
           'Unknown parameter: sm-confg; did you mean sm-config?',

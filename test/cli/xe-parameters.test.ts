@@ -109,6 +109,10 @@ describe('parameters in xe', () => {
       ['tags:contains=blue', 'vm-1,vm-2'],
       ['resident-on=host-1', 'vm-1,vm-3'],
       ['is-a-template=true', ''],
+      ['is-a-template=False', 'vm-1,vm-2,vm-3'],
+      ['power-state=Running', 'vm-1'],
+      ['power-state=HALTED', 'vm-2,vm-3'],
+      ['name-label=WEB', ''],
     ];
     for (const [filter, picked] of rows) {
       it(filter, async () => expect((await xe(['vm-list', filter, '--minimal'])).out).to.equal(`${picked}\n`));
@@ -241,6 +245,19 @@ describe('parameters in xe', () => {
       [
         ['vm-param-add', 'uuid=vm-1', 'param-name=allowed-operations', 'param-key=red'],
         "Field 'allowed-operations' is read-only",
+      ],
+      [
+        ['vm-param-add', 'uuid=vm-1', 'param-name=name-label', 'param-key=red'],
+        "Field 'name-label' is no set or map: param-set changes it",
+      ],
+      [
+        ['vm-param-get', 'uuid=vm-1', 'param-name=name-label', 'param-key=red'],
+        "Field 'name-label' is no map, so that it has no keys",
+      ],
+      [['vm-param-clear', 'uuid=vm-1', 'param-name=uuid'], "Field 'uuid' is read-only"],
+      [
+        ['vm-param-clear', 'uuid=vm-1', 'param-name=is-a-template'],
+        "Field 'is-a-template' is never empty: param-set gives it another value",
       ],
     ];
     for (const [args, message] of refused) {

@@ -106,7 +106,8 @@ async function getParam(context: Context, object: XeObject): Promise<void> {
   const field = namedParam(context, object);
   const value = await showField(context.objects, object, field);
   const key = paramNamed(context.params, 'param-key');
-  if (key === undefined || !isMap(field)) return context.printer.list([value.text]);
+  if (key === undefined) return context.printer.list([value.text]);
+  if (!isMap(field)) throw new Error(`Field '${field.name}' is no map, so that it has no keys`);
   const entry = (value.map ?? []).find(([name]) => name === key);
   if (entry === undefined) throw new Error(`Key ${key} not found in map`);
   context.printer.list([entry[1]]);
@@ -222,7 +223,13 @@ async function removeFromParam(context: Context, object: XeObject): Promise<void
 
 async function clearParam(context: Context, object: XeObject): Promise<void> {
   const field = namedParam(context, object);
-  if (field.kind === 'RW') return setParam(context, object, field.name, '');
+  if (field.kind === 'RW') {
+    const type = typeOf(object, field);
+    if (type !== 'string' && !type.startsWith('ref:')) {
+      throw new Error(`Field '${field.name}' is never empty: param-set gives it another value`);
+    }
+    return setParam(context, object, field.name, '');
+  }
   assertHasParts(field);
   if (field.whole) return setWhole(object, field, isMap(field) ? {} : [], context);
   for (const part of await partsOf(context, object, field)) await removePart(context, object, field, part);
@@ -230,8 +237,9 @@ async function clearParam(context: Context, object: XeObject): Promise<void> {
 
 function assertHasParts(field: NamedField): void {
   if (hasChangeableParts(field)) return;
-  const why = isSet(field) || isMap(field) ? 'read-only' : 'no set or map that can be changed';
-  throw new Error(`Field '${field.name}' is ${why}`);
+  throw new Error(
+    `Field '${field.name}' is ${field.kind === 'RW' ? 'no set or map: param-set changes it' : 'read-only'}`,
+  );
 }
 
 async function partsOf({ objects }: Context, object: XeObject, field: NamedField): Promise<readonly string[]> {

@@ -69,7 +69,11 @@ async function migrateToPool(context: Context, vm: XeObject): Promise<void> {
     throw new Error('A migration to another pool needs remote-master, remote-username and remote-password');
   }
   const options = optionsOf(context.params);
-  const there = await login({ url: serverUrl(server), username, password }, 'xe');
+  const url = serverUrl(server);
+  const there = await login({ url, username, password }, 'xe').catch((error: unknown) => {
+    if (!(error instanceof XapiError) || error.code !== 'SESSION_AUTHENTICATION_FAILED') throw error;
+    throw new Error(`the pool at ${url} accepts no such remote-username and remote-password`, { cause: error });
+  });
   const remoteObjects = createObjects(there);
   try {
     await send(context, vm, remoteObjects, options);
@@ -126,7 +130,7 @@ interface Found {
 
 /** The host of the other pool that is named, else its coordinator. */
 async function remoteHost(objects: Objects, name: string | undefined): Promise<Found> {
-  if (name !== undefined) return objectNamed(objects, xeClasses.host, name);
+  if (name !== undefined) return objectNamed(objects, xeClasses.host, name, 'of the remote pool ');
   const [pool] = (await objects.all('pool')).values();
   const ref = String(pool?.master);
   const record = (await objects.all('host')).get(ref);
