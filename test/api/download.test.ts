@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Download } from '../../src/api/download.js';
 import { XapiError } from '../../src/base/errors.js';
+import { eventually } from '../hypervisor/hypervisor-process.js';
 import { type ApiServer, startApi } from './api-server.js';
 import { fakeDeps, operatorSession, rootSession } from './fake-deps.js';
 
@@ -48,6 +49,8 @@ describe('api: a file that is fetched', () => {
       const reply = await api.send('GET', `/pool/xmldbdump?session_id=${session}&task_id=OpaqueRef:t`);
       expect(reply.status).to.equal(status);
       expect(reply.body).to.equal(body);
+      // The last bytes are there a moment before the task ends.
+      await eventually(() => deps.taskLog.length >= task.length || undefined);
       expect(deps.taskLog).to.deep.equal(task);
     });
   }

@@ -183,7 +183,12 @@ describe('A host with hostile callers', function () {
       () => [secret, 'id', metadata(Number.MAX_SAFE_INTEGER)],
       /memoryBytes|HOST_NOT_ENOUGH_FREE_MEMORY/,
     ],
-    ['VM.receive of brackets', 'VM.receive', () => [secret, 'id', '['.repeat(100_000)], /not JSON/],
+    [
+      'VM.receive of brackets',
+      'VM.receive',
+      () => [secret, 'id', '['.repeat(100_000)],
+      /INVALID_VALUE","data":\["metadata"/,
+    ],
     ['a call that there is not', 'constructor', () => [secret], /MESSAGE_METHOD_UNKNOWN/],
   ];
   const metadata = (memoryBytes = 4096, times = 1) =>
