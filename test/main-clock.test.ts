@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
+import { parseDatetime } from '../src/base/value.js';
 import { login, type XapiSession } from '../src/cli/xapi-client.js';
 import { type Daemon, openSite, type Site } from './daemon.js';
 
@@ -16,7 +17,8 @@ describe('A daemon whose clock is set', function () {
   const step = (milliseconds: number) => fs.writeFileSync(clock, String(milliseconds));
 
   before(async () => {
-    site = openSite({ nodeArgs: ['--import', new URL('support/stepped-clock.js', import.meta.url).href] });
+    const nodeArgs = ['--import', new URL('support/stepped-clock.js', import.meta.url).href];
+    site = openSite({ nodeArgs, environment: { TZ: 'Asia/Kathmandu' } });
     clock = path.join(site.directory, 'clock');
     process.env.CLOCK_STEP_FILE = clock;
     step(0);
@@ -61,7 +63,11 @@ describe('A daemon whose clock is set', function () {
   }
 
   it("says its host's own time without a zone", async () => {
-    expect(await session.call('host.get_server_localtime', await hostRef())).to.match(/^\d{8}T\d\d:\d\d:\d\d$/);
-    expect(await session.call('host.get_servertime', await hostRef())).to.match(/^\d{8}T\d\d:\d\d:\d\dZ$/);
+    const utc = await session.call<string>('host.get_servertime', await hostRef());
+    const local = await session.call<string>('host.get_server_localtime', await hostRef());
+    expect(local).to.match(/^\d{8}T\d\d:\d\d:\d\d$/);
+    expect(utc).to.match(/^\d{8}T\d\d:\d\d:\d\dZ$/);
+    const ahead = Number(parseDatetime(`${local}Z`)) - Number(parseDatetime(utc));
+    expect(Math.round(ahead / 60_000)).to.equal(345);
   });
 });

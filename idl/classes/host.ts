@@ -601,7 +601,7 @@ export const host = {
       roles: 'read-only',
     },
     get_server_localtime: {
-      doc: "The coordinator's clock, in its own time zone.",
+      doc: 'The clock of the host, in its own time zone.',
       params: [{ name: 'host', type: 'ref:host' }],
       result: 'datetime',
       roles: 'read-only',

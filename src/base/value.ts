@@ -139,11 +139,18 @@ export function recordWithDefaults(cls: ClassName | (string & {})): Record<strin
   return Object.fromEntries([...fieldsOf(cls).values()].map((field) => [field.name, defaultOf(field)]));
 }
 
-/** A time whose UTC fields are what the clocks of its own zone show, so that it is written without a zone. */
+/** A time whose UTC fields are what the clocks of some zone show, so that it is written without a zone. */
 export class LocalDate extends Date {
-  constructor(time: Date) {
-    super(time.getTime() - time.getTimezoneOffset() * 60_000);
+  /** @param utcOffset how far the zone is ahead of UTC, in minutes */
+  constructor(time: Date, utcOffset: number) {
+    super(time.getTime() + utcOffset * 60_000);
   }
+}
+
+/** How far this machine's zone is ahead of UTC at a time, in minutes. */
+export function utcOffsetAt(time: Date): number {
+  // Never -0, which JSON has not.
+  return 0 - time.getTimezoneOffset();
 }
 
 /** `YYYYMMDDTHH:MM:SSZ`, without the `Z` for a local time; never for a time that is none, or outside the years 0 to 9999. */

@@ -4,6 +4,7 @@ import type { Backend } from '../backend/backend.js';
 import { XapiError } from '../base/errors.js';
 import type { DomainHandle, DomainInfo } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
+import { utcOffsetAt } from '../base/value.js';
 import type { MigrationDestination } from '../migrate/destination.js';
 import { oldCopyUuid, temporaryUuid } from '../migrate/protocol.js';
 import { type Operation, vmOf } from '../xenops/operations.js';
@@ -78,6 +79,7 @@ export function createHost(deps: HostDeps): HostService {
       // Before the domains are listed: what is not on its way any more is among them, or will never be.
       const arriving = deps.destination.arriving();
       const [memory, domains] = await Promise.all([backend.memory(), backend.list()]);
+      const now = new Date();
       return {
         uuid: deps.uuid,
         name: deps.name,
@@ -85,7 +87,8 @@ export function createHost(deps: HostDeps): HostService {
         memoryTotal: memory.total,
         memoryFree: memory.free,
         cpus: availableParallelism(),
-        clock: Date.now(),
+        clock: now.getTime(),
+        utcOffset: utcOffsetAt(now),
         startedAt,
         machine: {
           cpu,

@@ -55,6 +55,8 @@ export interface HostState {
   readonly cpus: number;
   /** What its clock shows, in milliseconds since 1970. Absent from a host of an earlier version. */
   readonly clock?: number | undefined;
+  /** How far its time zone is ahead of UTC, in minutes. Absent from a host of an earlier version. */
+  readonly utcOffset?: number | undefined;
   /** When its daemon has started, in seconds since 1970. Absent from a host of an earlier version. */
   readonly startedAt?: number | undefined;
   /** Absent from a host of an earlier version. */

@@ -15,6 +15,7 @@ const schema = z.object({
   memoryFree: z.number().int(),
   cpus: z.number().int().positive(),
   clock: z.number().optional(),
+  utcOffset: z.number().min(-1440).max(1440).optional(),
   startedAt: z.number().optional(),
   machine: z
     .object({

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Ref } from '../../idl/index.js';
 import { XapiError } from '../../src/base/errors.js';
-import { LocalDate, nullRef } from '../../src/base/value.js';
+import { formatDatetime, nullRef } from '../../src/base/value.js';
 import type { MigrateRequest } from '../../src/host/service.js';
 import { gib, report } from './fake-host.js';
 import { type Fixture, openFixture, uuidOf } from './fixture.js';
@@ -253,10 +253,26 @@ describe('host', () => {
     expect(row().software_version).to.include({ product_version: '8.3.0', hostname: 'a', xenferry: '0.0.0' });
     expect(await handlers().compute_memory_overhead(f.context(), f.hostA)).to.equal(0);
     expect(await handlers().get_uncooperative_resident_VMs(f.context(), f.hostA)).to.deep.equal([]);
-    expect(await handlers().get_server_localtime(f.context(), f.hostA)).to.be.instanceOf(LocalDate);
     const { unplug, plug } = f.pool.dispatch.handlers.PIF;
     expect(await f.failure(() => unplug(f.context(), pif!))).to.deep.equal(['PIF_IS_MANAGEMENT_INTERFACE', pif]);
     await plug(f.context(), pif!);
+  });
+
+  it('tells the time of the host that is asked, by its own clock and in its own zone', async () => {
+    const hostB = await f.joinB();
+    f.a.clock = () => Date.UTC(2026, 4, 3, 2, 1, 0);
+    f.b.clock = () => Date.UTC(2026, 4, 3, 2, 1, 30);
+    f.b.utcOffset = 345;
+    const shown = async (host: Ref<'host'>) => [
+      formatDatetime(await handlers().get_servertime(f.context(), host)),
+      formatDatetime(await handlers().get_server_localtime(f.context(), host)),
+    ];
+    expect(await shown(f.hostA)).to.deep.equal(['20260503T02:01:00Z', '20260503T02:01:00']);
+    expect(await shown(hostB)).to.deep.equal(['20260503T02:01:30Z', '20260503T07:46:30']);
+    f.b.reachable = false;
+    for (const ask of [handlers().get_servertime, handlers().get_server_localtime]) {
+      expect(await f.failure(() => ask(f.context(), hostB))).to.deep.equal(['HOST_OFFLINE', hostB]);
+    }
   });
 
   it('brings its CPUs to what its daemon says', async () => {

@@ -45,6 +45,8 @@ export interface FakeHost {
   found(): Found[];
   /** What its clock shows, in milliseconds since 1970. */
   clock: () => number;
+  /** How far its time zone is ahead of UTC, in minutes. */
+  utcOffset: number | undefined;
   /** How often it was asked for its state. */
   looks: number;
   reachable: boolean;
@@ -245,6 +247,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
         }),
       ),
     clock: () => Date.now(),
+    utcOffset: 0,
     looks: 0,
     reachable: true,
     memoryFree: 8 * gib,
@@ -273,6 +276,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       memoryFree: host.memoryFree,
       cpus: 4,
       clock: host.clock(),
+      utcOffset: host.utcOffset,
       startedAt: 1_700_000_000,
       machine,
       domains: [...domains].map(([vm, domain]) => ({ uuid: vm, ...domain })),

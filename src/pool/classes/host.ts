@@ -1,8 +1,9 @@
 /** host.*: what the coordinator answers of a host, or asks it. */
+import type { Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
 import type { ClassHandlers } from '../../base/handlers.js';
 import { surface } from '../../base/surface.js';
-import { LocalDate, nullRef } from '../../base/value.js';
+import { LocalDate, nullRef, utcOffsetAt } from '../../base/value.js';
 import { xenopsPath } from '../../wire/channel.js';
 import { callDomainPlugin, domainPlugin } from '../domain-plugin.js';
 import { forgetLost } from '../ejection.js';
@@ -14,6 +15,12 @@ import { declareDead } from '../power-reset.js';
 
 export function hostHandlers(deps: HandlerDeps): ClassHandlers<'host'> {
   const { db, members, sessions, thisHost, now } = deps;
+  /** What the clock of a host shows, and its zone; the coordinator's, where its version does not tell. */
+  const timeOf = async (host: Ref<'host'>): Promise<{ time: Date; utcOffset: number }> => {
+    const { clock, utcOffset } = await members.state(host);
+    const time = clock === undefined ? now() : new Date(clock);
+    return { time, utcOffset: utcOffset ?? utcOffsetAt(time) };
+  };
   return {
     async enable(_context, host) {
       db.removeFromMap('host', host, 'other_config', staysDisabledKey);
@@ -47,13 +54,10 @@ export function hostHandlers(deps: HandlerDeps): ClassHandlers<'host'> {
       [...surface.values()].filter(({ implemented, removed }) => implemented && !removed).map(({ name }) => name),
     get_management_interface: (_context, host) =>
       db.get('host', host).PIFs.find((pif) => db.get('PIF', pif).management) ?? nullRef,
-    get_servertime(_context, host) {
-      db.get('host', host);
-      return now();
-    },
-    get_server_localtime(_context, host) {
-      db.get('host', host);
-      return new LocalDate(now());
+    get_servertime: async (_context, host) => (await timeOf(host)).time,
+    async get_server_localtime(_context, host) {
+      const { time, utcOffset } = await timeOf(host);
+      return new LocalDate(time, utcOffset);
     },
     migrate_receive(_context, host, network) {
       const url = urlOn(db, members, host, network);
