@@ -57,11 +57,26 @@ const connectionSwitches: Readonly<Record<string, keyof Connection>> = {
 export function parseCommandLine(args: readonly string[], env: Environment): CommandLine {
   const connection: MutableConnection = environmentConnection(env);
   const extra = takeConnection(extraArgs(env.XE_EXTRA_ARGS ?? ''), connection);
-  const [command, ...rest] = takeConnection(args, connection);
-  if (command?.includes('=')) throw usageError(`Syntax error: the command is missing before '${command}'`);
+  const [first, ...rest] = takeConnection(args.map(asHelp), connection);
+  const command = first === undefined ? undefined : commandOf(first);
   const all = [...rest, ...extra];
   const isWord = (word: string) => !word.startsWith('-') && !word.includes('=');
   return { command, words: all.filter(isWord), params: all.filter((word) => !isWord(word)).map(paramOf), connection };
+}
+
+/** The last word cannot be the switch -h, which takes a value: it is meant as other programs have it. */
+function asHelp(word: string, index: number, words: readonly string[]): string {
+  return word === '-h' && index === words.length - 1 ? '--help' : word;
+}
+
+/** A command, or what other programs take for a question about themselves. */
+function commandOf(word: string): string {
+  if (word === '--help' || word === '--version') return word.slice(2);
+  if (word.includes('=') || word.startsWith('--')) {
+    throw usageError(`Syntax error: the command is missing before '${word}'`);
+  }
+  if (word.startsWith('-')) throw usageError(`Syntax error: Unknown switch: ${word}`);
+  return word;
 }
 
 function environmentConnection(env: Environment): Connection {

@@ -27,7 +27,7 @@ import { createObjects, type Objects } from './xe-record.js';
  */
 export async function runXe(args: readonly string[], env: Environment, terminal: Terminal): Promise<number> {
   try {
-    const line = parseCommandLine(args.map(asCommand), env);
+    const line = parseCommandLine(args, env);
     const commands = commandTable();
     if (line.command === 'version') {
       terminal.out(`xe ${ownVersion()}\n`);
@@ -48,13 +48,6 @@ export async function runXe(args: readonly string[], env: Environment, terminal:
   } catch (error) {
     return printError(error, terminal);
   }
-}
-
-/** What other programs take for questions about themselves, where it stands for the command. */
-function asCommand(word: string, index: number, words: readonly string[]): string {
-  if (index > 0) return word;
-  if (word === '--version') return 'version';
-  return word === '--help' || (word === '-h' && words.length === 1) ? 'help' : word;
 }
 
 /** @throws a usage error for what the command does not take, or lacks */

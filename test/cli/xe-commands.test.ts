@@ -232,6 +232,8 @@ describe('commands of xe', () => {
         ],
         [['vm-list', '-z'], 'Syntax error: Unknown switch: -z'],
         [['vm-list', '-u'], 'Syntax error: -u needs a value'],
+        [['--all'], "Syntax error: the command is missing before '--all'"],
+        [['-x', 'vm-list'], 'Syntax error: Unknown switch: -x'],
         [['uuid=1'], "Syntax error: the command is missing before 'uuid=1'"],
         [['vm-list', '-pw', 'wrong'], 'Authentication failed'],
       ];
@@ -317,6 +319,22 @@ describe('commands of xe', () => {
         status: 1,
         err: 'Error: Unknown command: vm-fly\n',
       });
+    });
+
+    for (const words of [
+      ['-s', 'host', '--help'],
+      ['-s', 'host', '-h'],
+      ['--help', '-p', '1'],
+    ]) {
+      it(`wherever it is asked for: ${words.join(' ')}`, async () => {
+        const { status, out, err } = await xe(words);
+        expect({ status, err }).to.deep.equal({ status: 0, err: '' });
+        expect(out).to.match(/^Usage:\n/);
+      });
+    }
+
+    it('with one command, by -h behind it', async () => {
+      expect((await xe(['task-cancel', '-h'])).out).to.match(/^command name +: task-cancel\n/);
     });
 
     it('on standard error when no command is given', async () => {
