@@ -6,7 +6,7 @@ import { putHost } from './host-rows.js';
 import { seedDriver } from './local-storage.js';
 import { putPoolCpus } from './pool-cpus.js';
 import { seedRoles } from './roles.js';
-import { provideDefaultTemplate } from './vm-template.js';
+import { provideDefaultTemplates } from './vm-template.js';
 
 /**
  * Make the pool's first rows where the database is empty, and bring the coordinator's up to date.
@@ -16,13 +16,10 @@ export async function seed(db: Database, own: HostState, version: string, now: D
   seedRoles(db);
   seedDriver(db, version);
   const master = await putHost(db, own, version, now);
-  provideDefaultTemplate(db, now);
-  const [pool] = db.all('pool');
-  if (pool !== undefined) {
-    db.update('pool', pool[0], { master });
-    return master;
-  }
-  db.create('pool', { master });
-  putPoolCpus(db);
+  const [known] = db.all('pool');
+  const pool = known?.[0] ?? db.create('pool', { master });
+  db.update('pool', pool, { master });
+  if (known === undefined) putPoolCpus(db);
+  provideDefaultTemplates(db, pool, known === undefined, now);
   return master;
 }

@@ -205,6 +205,63 @@ describe('VMs from others', () => {
       expect(f.pool.db.byNameLabel('VM', 'Other install media')).to.deep.equal([ref]);
     });
 
+    const defaults = () =>
+      f.pool.db.all('VM').flatMap(([, each]) => (each.is_default_template ? [each.name_label] : []));
+    const names = ['Other install media', 'Debian Bookworm 12', 'Windows Server 2022 (64-bit)'];
+    const pool = () => f.pool.db.all('pool')[0]![0];
+
+    for (const [name, disk, memory] of [
+      [names[1], 10, 1024],
+      [names[2], 32, 4096],
+    ] as const) {
+      it(`are installed, as ${name}, with a disk and what it may have`, async () => {
+        const [original] = f.pool.db.byNameLabel('VM', name as string) as [Ref<'VM'>];
+        const { recommendations, HVM_boot_params, memory_static_max } = vm(original);
+        expect(memory_static_max).to.equal(memory * mebibyte);
+        expect(HVM_boot_params.firmware).to.equal(disk === 32 ? 'uefi' : 'bios');
+        const limits = [
+          ...recommendations.matchAll(/<restriction (?:field|property)="([^"]+)" (?:max|value)="(\w+)"\/>/g),
+        ];
+        expect(limits.map(([, field]) => field)).to.include.members([
+          ...['memory-static-max', 'vcpus-max', 'number-of-vbds', 'number-of-vifs'],
+          ...(disk === 32 ? ['has-vendor-device'] : []),
+        ]);
+        expect(recommendations.replaceAll(/<restriction [^<>]*\/>/g, '')).to.equal('<restrictions></restrictions>');
+        const ref = await handlers().VM.clone(f.context(), original, 'installed');
+        await handlers().VM.provision(f.context(), ref);
+        const [vbd] = vm(ref).VBDs.map((each) => f.pool.db.get('VBD', each));
+        expect(vbd).to.include({ userdevice: '0', bootable: true });
+        expect(f.pool.db.get('VDI', vbd!.VDI).virtual_size).to.equal(disk * 1024 * mebibyte);
+        await handlers().VM.start(f.context(), ref, false, false);
+        expect(vm(ref).power_state).to.equal('Running');
+      });
+    }
+
+    it('have all of them, once, also in a pool that an earlier version has begun with one', async () => {
+      expect(defaults()).to.deep.equal(names);
+      for (const name of names.slice(1)) f.pool.db.destroy('VM', f.pool.db.byNameLabel('VM', name)[0]!);
+      f.pool.db.removeFromMap('pool', pool(), 'other_config', 'xenferry:templates');
+      for (let start = 0; start < 2; start += 1) {
+        f = await f.restart();
+        expect(defaults()).to.deep.equal(names);
+      }
+    });
+
+    it('have none that an operator has taken away, unless there is no other', async () => {
+      const takeAway = async (name: string): Promise<void> => {
+        const [ref] = f.pool.db.byNameLabel('VM', name) as [Ref<'VM'>];
+        await handlers().VM.set_is_default_template(f.context(), ref, false);
+        f.pool.db.removeFromMap('VM', ref, 'other_config', 'default_template');
+        await handlers().VM.destroy(f.context(), ref);
+      };
+      await takeAway(names[1] as string);
+      f = await f.restart();
+      expect(defaults()).to.deep.equal([names[0], names[2]]);
+      for (const name of [names[0], names[2]]) await takeAway(name as string);
+      f = await f.restart();
+      expect(defaults()).to.deep.equal(names);
+    });
+
     const orders: [what: string, disks: string, error: string][] = [
       ['no XML', 'disk', 'INVALID_VALUE'],
       ['XML of something else', '<provision><cd/></provision>', 'INVALID_VALUE'],
