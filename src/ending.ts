@@ -37,7 +37,11 @@ export function createEnding({ log, close, timeoutMs, killHelpers, exit }: Endin
     await Promise.race([log.close(), delay(lastLinesMs)]);
     exit(status);
   };
+  let hasFailed = false;
   const fail = (what: string, error: unknown): void => {
+    // What tells of it may fail as well.
+    if (hasFailed) return;
+    hasFailed = true;
     isEnding = true;
     log.error(`${what}: the daemon ends`, { err: error });
     // The log may be on a disk that cannot be written.

@@ -17,7 +17,7 @@ import { helperMark } from './base/helper-process.js';
 import { directoryKeyOf, takeLock } from './base/lock.js';
 import { createLog, type RootLog } from './base/log.js';
 import { readTextFile, writeTextFile } from './base/named-file.js';
-import { writeOutput } from './base/output.js';
+import { logPrints, surviveOutput, writeOutput } from './base/output.js';
 import { openStore } from './base/store.js';
 import { backupDatabase, currentFormat } from './base/store-format.js';
 import { ownVersion } from './base/version.js';
@@ -37,6 +37,7 @@ interface Daemon {
 
 async function main(argv: readonly string[]): Promise<void> {
   compileInForeground();
+  surviveOutput();
   const commandLine = readCommandLine(argv);
   if (commandLine.help) return answer(['Usage: xenferryd [OPTION]...', ...optionsHelp()]);
   if (commandLine.version) return answer([`xenferryd ${ownVersion()}`]);
@@ -53,6 +54,7 @@ async function main(argv: readonly string[]): Promise<void> {
   if (unusable.length > 0) throw new ConfigError(unusable);
   const made = mkdirSync(loaded.config.stateDir, { recursive: true, mode: 0o700 });
   const log = createLog({ destination: loaded.config.log, level: loaded.config.loglevel });
+  logPrints(log);
   for (const warning of loaded.warnings) log.warn(warning);
   let starting: Promise<Daemon> | undefined;
   const ending = createEnding({

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, writeSync } from 'node:fs';
 import { Writable } from 'node:stream';
+import { messageOf } from './errors.js';
 import { openLogFile } from './named-file.js';
 
 export interface LogOutput {
@@ -29,15 +30,16 @@ export function openOutput(destination: string): LogOutput {
   return appendingFile(destination);
 }
 
+/** So many bytes may wait for a log that takes none. */
+const mostWaiting = 2 ** 20;
+
 /** A reader of the standard error that is slow must not stop the daemon, nor one that went away end it. */
 function standardError(): LogOutput {
   const ignore = () => undefined;
   process.stderr.on('error', ignore);
-  const stream = new Writable({
-    write(chunk, _encoding, done) {
-      process.stderr.write(chunk);
-      done();
-    },
+  const stream = countingLost((line) => {
+    if (process.stderr.writableLength > mostWaiting) throw new Error('nobody reads them');
+    process.stderr.write(line);
   });
   const close = async () => {
     await new Promise((written) => process.stderr.write('', written));
@@ -46,19 +48,40 @@ function standardError(): LogOutput {
   return { stream, prefix: () => '', reopen: () => undefined, close };
 }
 
+/**
+ * Takes lines whatever becomes of them: a full disk, or a pipe that nobody reads, must not stop the daemon. As soon as a line can be written again
+ * one before it says how many could not.
+ * @param put writes one line, or throws
+ */
+function countingLost(put: (line: string) => void): Writable {
+  let lost = 0;
+  let why = '';
+  return new Writable({
+    decodeStrings: false,
+    write(line: string | Buffer, _encoding, done) {
+      try {
+        if (lost > 0) put(`${new Date().toISOString()} warn  ${lost} lines of the log were lost: ${why}\n`);
+        lost = 0;
+        put(String(line));
+      } catch (error) {
+        lost += 1;
+        why = messageOf(error);
+      }
+      done();
+    },
+  });
+}
+
 /** Writes are synchronous, so that a record that was logged is there whatever happens next. */
 function appendingFile(path: string): LogOutput {
   const mode = 0o640;
   let descriptor = openLogFile(path, mode);
-  const stream = new Writable({
-    write(chunk: Buffer, _encoding, done) {
-      try {
-        writeSync(descriptor, chunk);
-      } catch {
-        // A full disk must not stop the daemon, and there is nowhere to tell of it.
-      }
-      done();
-    },
+  let isTorn = false;
+  const stream = countingLost((line) => {
+    const bytes = Buffer.from(isTorn ? `\n${line}` : line);
+    const written = writeSync(descriptor, bytes);
+    isTorn = written < bytes.length && (isTorn || written > 0);
+    if (written < bytes.length) throw new Error('no space left on device');
   });
   const reopen = () => {
     const next = openLogFile(path, mode);
@@ -72,8 +95,6 @@ function appendingFile(path: string): LogOutput {
 const daemonFacility = 3 << 3;
 /** So long a logger may take to find that there is no log, and so long none is started anew then. */
 const provingMs = 5_000;
-/** So many bytes may wait for a log that takes none. */
-const mostWaiting = 2 ** 20;
 
 /**
  * The log of the system, by the program logger(1): Node has no datagrams of Unix sockets. What the system's log does not take, as it is not
@@ -100,12 +121,14 @@ function systemLog(tag: string): LogOutput {
     unproven = [];
     // In a session of its own, so that it outlives a Ctrl-C and takes the last lines. The end of its input ends it.
     const started = spawn('logger', ['--tag', tag, `--id=${process.pid}`, '--prio-prefix', ...loggerLimits], {
-      ...{ detached: true, stdio: ['pipe', 'ignore', 'inherit'] },
+      ...{ detached: true, stdio: ['pipe', 'ignore', 'pipe'] },
     });
     logger = started;
     started.unref();
-    (started.stdin as unknown as { unref(): void } | null)?.unref();
+    for (const pipe of [started.stdin, started.stderr]) (pipe as unknown as { unref(): void } | null)?.unref();
     started.stdin?.on('error', () => undefined);
+    // Were it our own standard error, it would block from then on: that a pipe does not is shared with a child.
+    started.stderr?.on('data', tell).on('error', () => undefined);
     started.on('error', (error) => lose(started, error.message));
     started.on('exit', (status, signal) => {
       if (!closing || status !== 0) lose(started, `ended with ${signal ?? `status ${status}`}`);

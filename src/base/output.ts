@@ -1,5 +1,8 @@
 /** Standard output that may not be writable: a full disk, a pipe that nobody reads. */
+import { Console } from 'node:console';
+import { Writable } from 'node:stream';
 import { messageOf } from './errors.js';
+import type { Log, LogLevel } from './log.js';
 
 /**
  * Say on standard error that the output cannot be written. Whoever closed a pipe has seen enough, and is told nothing.
@@ -9,6 +12,31 @@ export function outputFailed(program: string, error: NodeJS.ErrnoException): num
   if (error.code === 'EPIPE') return 0;
   process.stderr.write(`${program}: cannot write the output: ${messageOf(error)}\n`);
   return 1;
+}
+
+/**
+ * Let nothing that standard output and error lead to end a daemon, or hold it up: a full device, a pipe that nobody reads, none at
+ * all. A pipe that Node has looked at does not block from then on, for what native code prints neither.
+ */
+export function surviveOutput(): void {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+}
+
+/**
+ * Put into the log what libraries print, and what Node warns of.
+ */
+export function logPrints(log: Log): void {
+  const into = (level: LogLevel) =>
+    new Writable({
+      decodeStrings: false,
+      write(text: string | Buffer, _encoding, done) {
+        log[level](`printed: ${String(text).trimEnd()}`);
+        done();
+      },
+    });
+  globalThis.console = new Console({ stdout: into('info'), stderr: into('warn') });
+  process.removeAllListeners('warning');
+  process.on('warning', (warning) => log.warn('a warning of Node', { err: warning }));
 }
 
 /**
