@@ -95,8 +95,17 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     progressTimeoutMs: config().migrationProgressTimeout * 1000,
     suspendTimeoutMs: config().vmSuspendTimeout * 1000,
   });
+  const suspended = createSuspended({
+    backend,
+    store,
+    directory: join(config().stateDir, 'suspend'),
+    emu: () => emuProgram(config().emuManager),
+    limits,
+    log,
+  });
   const destination = createDestination({
     backend,
+    suspended,
     journal,
     rendezvous,
     faults,
@@ -120,7 +129,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     turns: outgoing,
     events,
     source: () => ({
-      deps: { backend, journal, peers, faults, zstd, emu: emuProgram(config().emuManager), xenopsUrl, log },
+      deps: { backend, suspended, journal, peers, faults, zstd, emu: emuProgram(config().emuManager), xenopsUrl, log },
       settings: {
         compressor: config().migrationCompressor,
         compressorWarning: init.compressorWarning(),
@@ -137,14 +146,6 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
         keepAliveMs: config().keepaliveTime * 1000,
       },
     }),
-  });
-  const suspended = createSuspended({
-    backend,
-    store,
-    directory: join(config().stateDir, 'suspend'),
-    emu: () => emuProgram(config().emuManager),
-    limits,
-    log,
   });
   const storage = createHostStorage(join(config().stateDir, 'sr'));
   const service = createHost({ ...init, queue, suspended, migrations, destination, events, storage, faults });

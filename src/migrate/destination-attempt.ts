@@ -104,7 +104,26 @@ async function takeCopy(attempt: Running, restoredAck: boolean): Promise<void> {
   const handle = await createDomain(attempt, attempt.control as RawSocket);
   const memory = await acceptMemory(attempt);
   listenForGo(attempt, restoredAck);
-  await receiveImage(attempt, handle, memory, vgpu);
+  await (handle === undefined ? receiveFiles(attempt, memory, vgpu) : receiveImage(attempt, handle, memory, vgpu));
+  await reach(attempt, '2');
+  await write(attempt, { ...attempt.row, state: 'restored' });
+  attempt.log.info('synchronisation point 2: received');
+}
+
+/** The image of a suspended VM, which stays one. */
+async function receiveFiles(
+  attempt: Running,
+  memory: ArrivedChannel,
+  vgpu: ReadonlyMap<string, RawSocket>,
+): Promise<void> {
+  const { deps, metadata, row } = attempt;
+  await reach(attempt, 'copy');
+  await deps.suspended.receive(metadata.domain, row.migrationId, metadata.image ?? {}, {
+    channels: { memory: memory.socket, vgpu },
+    ...(memory.cookies.compress === 'zstd' ? { zstd: deps.zstd() } : {}),
+    signal: stopOf(attempt),
+    onHelper: (helper) => attempt.helpers.push(helper),
+  });
 }
 
 /** A source that waits for 2-restored has no reason to be early; any other sends 3 as soon as the image is out. */
@@ -135,11 +154,12 @@ async function acceptVgpus(attempt: Running): Promise<ReadonlyMap<string, RawSoc
   return channels;
 }
 
-/** The domain under the temporary uuid. Its handle is journaled before the source hears of it. */
-async function createDomain(attempt: Running, control: RawSocket): Promise<DomainHandle> {
+/** The domain under the temporary uuid, where there is to be one. Its handle is journaled before the source hears of it. */
+async function createDomain(attempt: Running, control: RawSocket): Promise<DomainHandle | undefined> {
   const { deps, metadata, row } = attempt;
-  const handle = await deps.backend.create({ ...metadata.domain, uuid: row.temporaryUuid }, row.migrationId);
-  await write(attempt, { ...row, state: 'created', handle });
+  const spec = { ...metadata.domain, uuid: row.temporaryUuid };
+  const handle = metadata.rest === undefined ? await deps.backend.create(spec, row.migrationId) : undefined;
+  await write(attempt, { ...row, state: 'created', ...(handle === undefined ? {} : { handle }) });
   await reach(attempt, '1');
   await send(attempt, '1', control);
   return handle;
@@ -177,9 +197,6 @@ async function receiveImage(
     onBegin: () => reach(attempt, 'copy'),
     onProgress: () => undefined,
   });
-  await reach(attempt, '2');
-  await write(attempt, { ...attempt.row, state: 'restored' });
-  log.info('synchronisation point 2: received');
 }
 
 /** Point 3. Whether it or a refusal came first is decided here, in one turn of the event loop. */
@@ -225,9 +242,10 @@ async function runDomain(attempt: Running): Promise<void> {
 
 /** What was taken and does not run is the pool's from here on. Never rejects: what fails is done later. */
 async function keep(attempt: Running): Promise<void> {
-  const { row, log } = attempt;
+  const { deps, metadata, row, log } = attempt;
   try {
     await reach(attempt, 'taken');
+    if (metadata.rest === 'suspended') await deps.suspended.keep(row.uuid, row.migrationId);
     await write(attempt, { ...row, state: 'unpausing' });
     await reach(attempt, 'unpausing');
   } catch (error) {

@@ -15,6 +15,7 @@ import { messageOf, XapiError } from '../base/errors.js';
 import { type DomainInfo, sameDomain } from '../base/hypervisor-protocol.js';
 import type { DestinationRow } from '../xenops/journal.js';
 import { cleanUp, refuseRow } from './destination-refusal.js';
+import { restOf } from './destination-rows.js';
 import type { AttemptDeps } from './destination-steps.js';
 import type { VmMetadata } from './metadata.js';
 import { type DestinationState, hasTaken, type Permission, type Settlement } from './protocol.js';
@@ -22,7 +23,7 @@ import type { Peers } from './settle.js';
 import { isDoubtOf } from './source-loose-ends.js';
 
 export interface DestinationEnds {
-  readonly deps: Pick<AttemptDeps, 'backend' | 'journal' | 'log'>;
+  readonly deps: Pick<AttemptDeps, 'backend' | 'journal' | 'suspended' | 'log'>;
   readonly peers: Pick<Peers, 'at'>;
   /** Run in the VM's lane of receives. */
   inLane<T>(uuid: string, work: () => Promise<T>): Promise<T>;
@@ -43,7 +44,7 @@ export async function tieDestinationEnds(ends: DestinationEnds, migrationId: str
       return true;
     }
     const domain = await domainOf(ends, row);
-    const over = !isAtRest(row) && (domain === undefined || domain.everRan);
+    const over = restOf(row) === undefined && (domain === undefined || domain.everRan);
     const permission = over ? 'yes' : await askSource(ends, row, domain);
     const outcome = permission === 'unknown' ? 'unknown' : permission === 'yes' ? 'taken' : 'refused';
     return outcome !== 'unknown' && (await ends.inLane(row.uuid, () => decideTaken(ends, migrationId, outcome)));
@@ -85,7 +86,7 @@ export async function decideTaken(
   const row = rowIn(ends, migrationId);
   if (row === undefined || row.state === 'done' || !hasTaken(row.state)) return true;
   const domain = await domainOf(ends, row);
-  const never = isAtRest(row) || (domain !== undefined && !domain.everRan);
+  const never = restOf(row) !== undefined || (domain !== undefined && !domain.everRan);
   if (outcome === 'refused' && never) {
     const refused: Row = { ...row, state: 'refused' };
     await journal.put(refused, 'powerLoss');
@@ -98,6 +99,7 @@ export async function decideTaken(
     throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${domain.inDoubt}`]);
   }
   if (never && domain !== undefined) await run(ends, row, domain);
+  if (restOf(row) === 'suspended') await ends.deps.suspended.keep(row.uuid, migrationId);
   await journal.put({ ...row, state: 'done' });
   log.info('taken up again: the migration is complete', { migration: migrationId, vm: row.uuid, side: 'destination' });
   ends.onEnded(migrationId, true);
@@ -122,14 +124,9 @@ function doubtOf({ migrationId }: Row): string {
 
 async function domainOf({ deps }: DestinationEnds, row: Row): Promise<DomainInfo | undefined> {
   const { handle } = row;
-  if (isAtRest(row)) return undefined;
+  if (restOf(row) !== undefined) return undefined;
   if (handle === undefined) throw new XapiError('INTERNAL_ERROR', ['a migration that was taken has no domain']);
   return (await deps.backend.list()).find((domain) => sameDomain(domain.handle, handle));
-}
-
-/** Whether it is an attempt to take a VM that does not run. */
-export function isAtRest({ request }: Row): boolean {
-  return (request as VmMetadata).rest !== undefined;
 }
 
 function rowIn({ deps }: DestinationEnds, migrationId: string): Row | undefined {

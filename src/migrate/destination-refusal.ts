@@ -1,11 +1,14 @@
 /** How a destination refuses an attempt, and leaves nothing of it behind. */
 import type { Backend } from '../backend/backend.js';
 import type { DestinationRow, Journal } from '../xenops/journal.js';
+import type { Suspended } from '../xenops/suspended.js';
+import { restOf } from './destination-rows.js';
 import type { DestinationState } from './protocol.js';
 
 export interface RefusalDeps {
   readonly backend: Backend;
   readonly journal: Journal;
+  readonly suspended: Pick<Suspended, 'drop'>;
 }
 
 type Row = DestinationRow<DestinationState>;
@@ -24,7 +27,8 @@ export async function refuseRow(deps: RefusalDeps, row: Row, refused: () => void
  * Leave nothing of a refused attempt behind: again, where that failed before. A domain that was made but not journaled has the
  * attempt's temporary uuid, which was free when the attempt began, and is its own until another attempt is open.
  */
-export async function cleanUp({ backend, journal }: RefusalDeps, row: Row): Promise<void> {
+export async function cleanUp({ backend, journal, suspended }: RefusalDeps, row: Row): Promise<void> {
+  if (restOf(row) === 'suspended') await suspended.drop(row.uuid, row.migrationId);
   const later = journal
     .rows()
     .some((each) => each.side === 'destination' && each.uuid === row.uuid && isOpen(each as Row));

@@ -2,9 +2,15 @@
 import type { Backend } from '../backend/backend.js';
 import { XapiError } from '../base/errors.js';
 import type { DestinationRow, Journal } from '../xenops/journal.js';
-import type { ReceiveReply } from './metadata.js';
+import type { ReceiveReply, Rest, VmMetadata } from './metadata.js';
 import type { DestinationState } from './protocol.js';
 
+/** How a VM is that an attempt is to take; undefined for one that runs. */
+export function restOf({ request }: DestinationRow): Rest | undefined {
+  return (request as VmMetadata).rest;
+}
+
+/** Whether an attempt has ended. */
 export function isOver({ state }: DestinationRow<DestinationState>): boolean {
   return state === 'done' || state === 'refused';
 }

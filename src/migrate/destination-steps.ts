@@ -10,6 +10,7 @@ import type { RawSocket } from '../wire/raw-socket.js';
 import type { ZstdCommand } from '../wire/zstd-pipe.js';
 import type { ImageLimits } from '../xenops/image.js';
 import type { DestinationRow, Journal } from '../xenops/journal.js';
+import type { Suspended } from '../xenops/suspended.js';
 import type { FaultPlace, Faults, Helper } from './faults.js';
 import type { VmMetadata } from './metadata.js';
 import { hear } from './peer-word.js';
@@ -18,6 +19,7 @@ import type { ArrivedChannel, Meeting, Rendezvous } from './rendezvous.js';
 
 export interface AttemptDeps {
   readonly backend: Backend;
+  readonly suspended: Pick<Suspended, 'receive' | 'keep' | 'drop'>;
   readonly journal: Journal;
   readonly rendezvous: Rendezvous;
   readonly faults: Faults;

@@ -14,15 +14,9 @@ import type { DestinationRow } from '../xenops/journal.js';
 import type { Queue } from '../xenops/queue.js';
 import { createAdmission } from './admission.js';
 import { type DestinationAttempt, openAttempt } from './destination-attempt.js';
-import {
-  type DestinationEnds,
-  decideTaken,
-  endUntaken,
-  isAtRest,
-  tieDestinationEnds,
-} from './destination-loose-ends.js';
+import { type DestinationEnds, decideTaken, endUntaken, tieDestinationEnds } from './destination-loose-ends.js';
 import { cleanUp, refuseRow } from './destination-refusal.js';
-import { assertFree, destinationRows, isOver, repeated } from './destination-rows.js';
+import { assertFree, destinationRows, isOver, repeated, restOf } from './destination-rows.js';
 import type { AttemptDeps } from './destination-steps.js';
 import { checkMigrationId, type ReceiveReply, type VmMetadata } from './metadata.js';
 import {
@@ -135,7 +129,8 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     await assertFree(deps.backend, row);
     await deps.journal.put(row, 'powerLoss');
     try {
-      if (!isAtRest(row)) await deps.backend.reserve(request.migrationId, request.metadata.domain.memoryBytes);
+      if (restOf(row) === undefined)
+        await deps.backend.reserve(request.migrationId, request.metadata.domain.memoryBytes);
       await reachPrepare(row);
     } catch (error) {
       await dropUnanswered(row);
@@ -269,7 +264,8 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       if (hasTaken(rowOf(id)?.state ?? 'refused')) await attempts.get(id)?.ended;
       const row = rowOf(id);
       if (row?.state === 'refused') await cleanUp(deps, row);
-      if (row !== undefined && isAtRest(row) && isOver(row)) return forgetKnown({ ...row, acknowledged: true });
+      if (row !== undefined && restOf(row) !== undefined && isOver(row))
+        return forgetKnown({ ...row, acknowledged: true });
       if (row?.state === 'done' || row?.state === 'refused') await deps.journal.remove('destination', id);
       else if (row !== undefined && hasTaken(row.state)) {
         throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', row.uuid, 'migrate_send', id]);
@@ -287,7 +283,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     },
     async noted(migrationId) {
       const row = rowOf(migrationId);
-      if (row !== undefined && isAtRest(row) && isOver(row)) await forgetKnown({ ...row, noted: true });
+      if (row !== undefined && restOf(row) !== undefined && isOver(row)) await forgetKnown({ ...row, noted: true });
     },
     arriving: () =>
       destinationRows(deps.journal).flatMap(({ state, uuid }) =>

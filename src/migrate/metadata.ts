@@ -35,6 +35,8 @@ export const metadataSchema = z
     /** 2 where the VM does not run: a destination of an earlier version would run what it gets. */
     version: z.union([z.literal(1), z.literal(2)]),
     rest: z.enum(rests).optional(),
+    /** The bytes of each part of the suspend image of a suspended VM; the source host adds them. */
+    image: z.record(z.string().max(16), z.number().int().min(0)).optional(),
     domain: domain.refine(({ uuid }) => !isCopyUuid.test(uuid), {
       error: 'the uuid is that of a copy under way: it ends in 000000000000 or 000000000001',
     }),

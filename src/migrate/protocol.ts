@@ -31,8 +31,9 @@
  *
  * A guest that ends by itself at the source, as long as it runs there, ends the migration as a cancel does.
  *
- * A VM that does not run goes to another pool by the same steps (`rest` in the metadata): of a halted one nothing is copied, so there
- * are the control channel, points 1, 2-restored, 3 and 4, and no domain on either side. What says that the destination has it is the
+ * A VM that does not run goes to another pool by the same steps (`rest` in the metadata), without a domain on either side. Of a
+ * suspended one its suspend image goes over the memory and vGPU channels as it is, into files that count from `taken` on; of a halted
+ * one nothing is copied, so there are the control channel and points 1, 2-restored, 3 and 4. What says that the destination has it is the
  * row `done` alone; it stays until the source and the destination's coordinator know. A destination that took it and was interrupted
  * asks the source before it is done, as it asks before it runs.
  *

@@ -13,6 +13,7 @@ import type { RawSocket } from '../wire/raw-socket.js';
 import type { ZstdCommand } from '../wire/zstd-pipe.js';
 import type { ImageLimits } from '../xenops/image.js';
 import type { Journal, SourceRow } from '../xenops/journal.js';
+import type { Suspended } from '../xenops/suspended.js';
 import type { Compressor, ConfiguredCompressor, Effect } from './compressor.js';
 import type { FaultPlace, Faults, Helper } from './faults.js';
 import type { ReceiveReply } from './metadata.js';
@@ -23,6 +24,7 @@ import type { Agreed, Peers } from './settle.js';
 
 export interface SourceDeps {
   readonly backend: Backend;
+  readonly suspended: Pick<Suspended, 'imageOf' | 'sizes' | 'send' | 'discard'>;
   readonly journal: Journal;
   readonly emu: EmuProgram;
   readonly zstd: ZstdCommand;

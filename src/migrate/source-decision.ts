@@ -15,6 +15,18 @@ export async function decide(attempt: Attempt, reply: ReceiveReply): Promise<Dec
   if (rest === 'halted') return { used: 'none', asked: 'none', cookies: cookiesOf(request, {}), converges: false };
   const asked = chooseCompressor(request.compress, settings.compressor);
   if (request.compress && settings.compressorWarning !== undefined) log.warn(settings.compressorWarning);
+  if (rest === 'suspended') {
+    const inline = asked === 'xenguest';
+    const used = inline ? 'stream' : asked;
+    const fallback = inline ? { fallback: 'a suspend image is sent as it is' } : {};
+    return {
+      used,
+      asked,
+      ...fallback,
+      cookies: cookiesOf(request, compressionPlan({ used }).cookies),
+      converges: false,
+    };
+  }
   const hasVgpus = domain.vgpus.length > 0;
   const supports = (feature: string) =>
     emuSupports(deps.emu, feature, { ...settings.limits, signal: attempt.hooks.signal });

@@ -116,8 +116,9 @@ async function cleanUp(deps: SourceDeps, row: Row): Promise<void> {
 }
 
 /** What was sent is of no use here any more. Fine where there is nothing of it. */
-export async function letGo({ backend }: SourceDeps, { handle }: SourceRow): Promise<void> {
+export async function letGo({ backend, suspended }: SourceDeps, { uuid, handle, image }: SourceRow): Promise<void> {
   if (handle !== undefined) await backend.destroy(handle);
+  if (image !== undefined) await suspended.discard(uuid, image);
 }
 
 async function tell(deps: SourceDeps, row: Row, agreed: Agreed): Promise<void> {

@@ -98,11 +98,14 @@ async function begin(attempt: Attempt): Promise<void> {
 }
 
 /** What the host has of the VM, which has to be as the request says. */
-async function find({ deps, request }: Attempt): Promise<Pick<SourceRow, 'handle' | 'wasRunning'>> {
+async function find({ deps, request }: Attempt): Promise<Pick<SourceRow, 'handle' | 'image' | 'wasRunning'>> {
   const domain = (await deps.backend.list()).find(({ uuid }) => uuid === request.uuid);
   const { rest } = request.metadata;
   if (domain?.inDoubt !== undefined) throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${domain.inDoubt}`]);
-  if (rest !== undefined && domain === undefined) return { wasRunning: false };
+  if (rest === 'halted' && domain === undefined) return { wasRunning: false };
+  if (rest === 'suspended' && domain === undefined) {
+    return { image: deps.suspended.imageOf(request.uuid), wasRunning: false };
+  }
   if (rest === undefined && (domain?.state === 'running' || domain?.state === 'paused')) {
     return { handle: domain.handle, wasRunning: domain.state === 'running' };
   }
@@ -133,6 +136,7 @@ async function prepare(attempt: Attempt): Promise<ReceiveReply> {
     ...request.metadata,
     paused: !row.wasRunning,
     ...(settings.digest ? { digest: true } : {}),
+    ...(row.image === undefined ? {} : { image: await deps.suspended.sizes(request.uuid) }),
     sourceUrl: deps.xenopsUrl(),
   };
   await reach(attempt, 'prepare');

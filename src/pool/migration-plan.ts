@@ -13,6 +13,7 @@ import { assertCanTake, type ForwardDeps, hostOf } from './forward.js';
 import { mapVifs, poolDestination, readDestination, urlOn } from './migration-destination.js';
 import { booleanOption } from './options.js';
 import { exportVm } from './portable-record.js';
+import { imageHost } from './suspended-vm.js';
 
 type Strings = Readonly<Record<string, string>>;
 
@@ -70,7 +71,7 @@ export async function planMigrateSend(deps: PlanDeps, vm: Ref<'VM'>, call: SendC
   }
   if (db.find('host', host) === undefined) {
     const networks = mapVifs(db, vm, await completeVifMap(db, vm, call.vifMap, foreign));
-    const source = restOf(db.get('VM', vm)) === undefined ? hostOf(deps, vm).host : deps.thisHost();
+    const source = await sourceOf(deps, vm);
     return { destination: foreign, source, metadata: () => foreignMetadata(db, vm, networks) };
   }
   const record = db.get('VM', vm);
@@ -86,9 +87,17 @@ export async function planMigrateSend(deps: PlanDeps, vm: Ref<'VM'>, call: SendC
   return { destination, source: hostOf(deps, vm).host, host, metadata: () => localMetadata(db, vm) };
 }
 
+/** The host that sends a VM to another pool. @throws VM_HAS_NO_SUSPEND_VDI, HOST_OFFLINE */
+async function sourceOf(deps: PlanDeps, vm: Ref<'VM'>): Promise<Ref<'host'>> {
+  const rest = restOf(deps.db.get('VM', vm));
+  if (rest === 'suspended') return imageHost(deps, vm);
+  return rest === 'halted' ? deps.thisHost() : hostOf(deps, vm).host;
+}
+
 /** How a VM is that does not run; undefined for one that does, or is paused. */
 function restOf({ power_state }: RecordView<'VM'>): Rest | undefined {
-  return power_state === 'Halted' ? 'halted' : undefined;
+  if (power_state === 'Halted') return 'halted';
+  return power_state === 'Suspended' ? 'suspended' : undefined;
 }
 
 /** A copy is a migration in name alone. `live` says nothing: a VM that runs goes on running. */

@@ -17,7 +17,7 @@ import { clearDoubt, clearLeftBehind, isLeftBehind, putLeftBehind } from './doub
 import type { ForwardDeps } from './forward.js';
 import { isAtRest } from './migration-outcome.js';
 import type { Arrival, Departure, MigrationTable } from './migration-table.js';
-import { setHalted } from './power.js';
+import { setArrivedSuspended, setHalted } from './power.js';
 import { discardImage } from './suspended-vm.js';
 
 export interface PowerResetDeps extends ForwardDeps {
@@ -136,6 +136,8 @@ async function settleAtRest(deps: PowerResetDeps, vm: VmRef, inquiry: Inquiry): 
       });
   }
   deps.log.warn(`VM ${uuid} is settled by an operator: it is here`, { vm: uuid });
+  for (const { host, rest } of arrivals)
+    if (rest === 'suspended' && open(host)) setArrivedSuspended(db, vm, deps.now());
   await giveUpMigrations(deps, vm, inquiry);
   clearDoubt(deps, vm);
   await db.saved();

@@ -138,6 +138,12 @@ export function setHalted(db: Database, ref: Ref<'VM'>, now: Date): void {
   for (const vgpu of VGPUs) db.update('VGPU', vgpu, { currently_attached: false });
 }
 
+/** A suspended VM has come from another pool, with its suspend image. */
+export function setArrivedSuspended(db: Database, ref: Ref<'VM'>, now: Date): void {
+  setArrived(db, ref, now);
+  setSuspended(db, ref, now);
+}
+
 /** The VM's memory is in a suspend image. It keeps its devices, and what its guest has told. */
 export function setSuspended(db: Database, ref: Ref<'VM'>, now: Date): void {
   leaveHost(db, ref, 'Suspended');

@@ -39,7 +39,7 @@ export const vmRules: Readonly<Partial<Record<VmOperation, VmRule>>> = {
   resume: { states: ['Suspended'] },
   resume_on: { states: ['Suspended'] },
   pool_migrate: { states: ['Running'] },
-  migrate_send: { states: ['Running', 'Paused', 'Halted'] },
+  migrate_send: { states: ['Running', 'Paused', 'Halted', 'Suspended'] },
   destroy: { states: ['Halted', 'Suspended'], templates: 'own' },
   power_state_reset: { states: all, beside: migrations, unlisted: true, inDoubt: true },
   make_into_template: { states: ['Halted'] },

@@ -12,13 +12,14 @@ import { isLive } from './host-rows.js';
 import { assertMacSeedIsFree, macSeedKey } from './mac-seed.js';
 import type { Arrival, MigrationTable } from './migration-table.js';
 import { checkRecords, importVm } from './portable-record.js';
-import { removeVm } from './power.js';
+import { removeVm, setArrivedSuspended } from './power.js';
 import type { SessionService } from './session.js';
 
 export interface VmReceiveDeps extends ForwardDeps {
   readonly sessions: Pick<SessionService, 'keep'>;
   readonly table: MigrationTable;
   readonly log: Log;
+  readonly now: () => Date;
 }
 
 export interface VmReceive {
@@ -51,6 +52,8 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
   const asking = new Set<string>();
   const ending = new Set<string>();
   const taken = async ({ id, vm, host, rest }: Arrival): Promise<void> => {
+    if (rest === 'suspended' && db.find('VM', vm) !== undefined) setArrivedSuspended(db, vm, deps.now());
+    await db.saved();
     await table.remove(id);
     release(vm, id);
     await db.saved();

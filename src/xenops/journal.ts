@@ -14,6 +14,8 @@ export interface SourceRow<State extends string = string> {
   readonly state: State;
   /** Its domain; absent where the VM does not run. */
   readonly handle?: DomainHandle;
+  /** What names its suspend image, where it is suspended. */
+  readonly image?: string;
   /** Whether it ran, and so is to run again when the attempt fails. */
   readonly wasRunning: boolean;
   /** What was asked: where the destination is reached. */

@@ -7,7 +7,7 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { vmRecord } from '../../src/cli/vm-record.js';
-import type { Rest } from '../../src/migrate/metadata.js';
+import { type Rest, rests } from '../../src/migrate/metadata.js';
 import { type Side, type Step, steps } from '../../src/migrate/protocol.js';
 import { type FaultHost, startFaultHost } from './host.js';
 import { createClient, type Ended, freePorts, inWords, taskEnd } from './pair.js';
@@ -41,7 +41,6 @@ function comesTo(rest: Rest, side: Side, step: Step): boolean {
 
 /** The whole matrix. */
 export function handoverCases(): HandoverCase[] {
-  const rests: readonly Rest[] = ['halted'];
   return rests.flatMap((rest) =>
     (['source', 'destination'] as const).flatMap((side) =>
       steps[side]
@@ -153,7 +152,7 @@ async function bringTo(pool: Pool, vm: string, rest: Rest): Promise<void> {
     return;
   }
   if (state === 'Suspended') return;
-  await pool.call('VM.start', vm, false, false);
+  if (state === 'Halted') await pool.call('VM.start', vm, false, false);
   await pool.call('VM.suspend', vm);
 }
 

@@ -64,11 +64,13 @@ describe('A source that starts anew', function () {
       settle: async () => answer,
       acknowledge: async (id: string) => void acknowledged.push(id),
     } as unknown as Peer;
+    const never = () => expect.fail('no VM is suspended here');
     const deps = {
       backend: {
         ...host.simulator,
         unpause: (handle: DomainHandle, token: string) => mayUnpause.then(() => host.simulator.unpause(handle, token)),
       },
+      suspended: { imageOf: never, sizes: never, send: never, discard: never },
       journal,
       peers: { receive: () => expect.fail(), at: () => peer },
       faults: noFaults,

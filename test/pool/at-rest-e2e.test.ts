@@ -1,3 +1,4 @@
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { expect } from 'chai';
 import { nullRef } from '../../src/base/value.js';
 import { type RealHost, type RealPool, type RealPools, startRealPools } from './real-pools.js';
@@ -63,6 +64,17 @@ describe('A VM that does not run', function () {
       expect(await destination.domains()).to.have.length(1);
     });
 
+    it('is refused there where another VM has its seed of MAC addresses, and stays', async () => {
+      const { mac_seed = '' } = (await record(here, vm.ref)).other_config;
+      const twin = await there.createVm({ mac_seed });
+      expect(await here.failure('VM.migrate_send', ...(await sending()))).to.deep.equal([
+        'DUPLICATE_MAC_SEED',
+        mac_seed,
+      ]);
+      expect([await found(here), await found(there)]).to.deep.equal([[vm.ref], [twin.ref]]);
+      expect(await record(here, vm.ref)).to.deep.include({ power_state: 'Halted', current_operations: {} });
+    });
+
     it('stays where a member of its own pool is named', async () => {
       const dest = await here.destination(here.hosts[1]!);
       expect(await here.failure('VM.migrate_send', vm.ref, dest, true, {}, {}, {})).to.deep.equal([
@@ -73,4 +85,63 @@ describe('A VM that does not run', function () {
       ]);
     });
   });
+
+  describe('and is suspended', () => {
+    const images = (pool: RealPool) => pool.hosts.flatMap(({ directory }) => imagesIn(directory));
+    beforeEach(async () => {
+      vm = await here.createVm({ 'simulator:dirty-pages-per-second': '2000' });
+      await here.call('VGPU.create', vm.ref, nullRef, '0', {}, nullRef);
+      await here.call('VM.start_on', vm.ref, here.hosts[1]!.ref, false, false);
+      await here.call('VM.suspend', vm.ref);
+    });
+
+    for (const compress of ['false', 'true']) {
+      it(`goes to another pool from the host that has its memory, and goes on there (compress=${compress})`, async () => {
+        expect((await record(here, vm.ref)).allowed_operations).to.include('migrate_send');
+        const image = images(here);
+        expect(image).to.have.members([`${vm.uuid}.memory`, `${vm.uuid}.vgpu-0`]);
+        const [ref0, dest, live, vdi, vif] = await sending();
+        const task = await here.call<string>('Async.VM.migrate_send', ref0, dest, live, vdi, vif, { compress });
+        expect(await here.taskEnd(task)).to.have.property('status', 'success');
+        const told = await here.call<Record<string, string>>('task.get_other_config', task);
+        expect(told).to.include({ compressor_used: compress === 'true' ? 'stream' : 'none' });
+        expect([await found(here), images(here), images(there).sort()]).to.deep.equal([[], [], image.sort()]);
+        const [ref = ''] = await found(there);
+        while (Object.keys((await record(there, ref)).current_operations).length > 0);
+        expect(await record(there, ref)).to.deep.include({ power_state: 'Suspended', resident_on: nullRef });
+        await there.call('VM.resume', ref, false, false);
+        const [domain] = await destination.domains();
+        expect(domain).to.include({ uuid: vm.uuid, state: 'running' });
+        expect(domain!.ticks).to.be.above(0);
+        expect(await destination.badPages(vm.uuid)).to.equal(0);
+        expect(images(there)).to.deep.equal([]);
+      });
+    }
+
+    it('is refused by either call where its memory is gone', async () => {
+      for (const name of imagesIn(here.hosts[1]!.directory)) rmSync(`${here.hosts[1]!.directory}/suspend/${name}`);
+      expect((await here.failure('VM.migrate_send', ...(await sending())))[0]).to.equal('VM_MIGRATE_FAILED');
+      expect(await record(here, vm.ref)).to.deep.include({ power_state: 'Suspended', current_operations: {} });
+      expect([await found(there), images(there)]).to.deep.equal([[], []]);
+    });
+
+    it('stays as it was where that is cancelled, or ended by VM.hard_shutdown', async () => {
+      for (const end of ['task.cancel', 'VM.hard_shutdown']) {
+        const stalled = await here.hosts[1]!.stall('source', 'copy', vm.uuid);
+        const task = await here.call<string>('Async.VM.migrate_send', ...(await sending()));
+        await stalled();
+        await here.call(end, end === 'task.cancel' ? task : vm.ref);
+        expect(await here.taskEnd(task)).to.have.property('status', 'cancelled');
+        await here.hosts[1]!.clearFaults();
+        const state = end === 'task.cancel' ? 'Suspended' : 'Halted';
+        expect(await record(here, vm.ref)).to.deep.include({ power_state: state, current_operations: {} });
+        expect(images(here)).to.have.length(end === 'task.cancel' ? 2 : 0);
+        expect([await found(there), images(there)]).to.deep.equal([[], []]);
+      }
+    });
+  });
 });
+
+function imagesIn(directory: string): string[] {
+  return existsSync(`${directory}/suspend`) ? readdirSync(`${directory}/suspend`) : [];
+}

@@ -15,6 +15,8 @@ export interface RealHost {
   readonly directory: string;
   domains(): Promise<DomainInfo[]>;
   endGuest(uuid: string, how: GuestEnd): Promise<void>;
+  /** Of a running domain: pages that are not what they must be. */
+  badPages(uuid: string): Promise<number>;
   /** Let a migration of the VM stall at a step of a side. @returns resolves when it does */
   stall(side: 'source' | 'destination', step: string, uuid: string): Promise<() => Promise<void>>;
   clearFaults(): Promise<void>;
@@ -103,13 +105,19 @@ function hostOf(
   const plugin = (fn: string, args: Record<string, string>) =>
     session.call<string>('host.call_plugin', named.ref, 'fault', fn, args);
   const domains = async () => (await hypervisor.call('list', {})).result;
+  const handleOf = async (uuid: string) => {
+    const domain = (await domains()).find((each) => each.uuid === uuid);
+    if (domain === undefined) throw new Error(`${named.name} has no domain ${uuid}`);
+    return domain.handle;
+  };
   return {
     ...named,
     domains,
     async endGuest(uuid, how) {
-      const domain = (await domains()).find((each) => each.uuid === uuid);
-      if (domain === undefined) throw new Error(`${named.name} has no domain ${uuid}`);
-      await hypervisor.call('end_guest', { handle: domain.handle, how });
+      await hypervisor.call('end_guest', { handle: await handleOf(uuid), how });
+    },
+    async badPages(uuid) {
+      return (await hypervisor.call('verify', { handle: await handleOf(uuid) })).result.badPages;
     },
     async stall(side, step, uuid) {
       const id = JSON.parse(await plugin('add', { side, step, vm: uuid, action: 'stall' })) as number;

@@ -27,7 +27,7 @@ describe('the life of a VM', () => {
       domid: -1,
       current_operations: {},
     });
-    const suspended = ['resume', 'resume_on', 'hard_shutdown', 'destroy'];
+    const suspended = ['resume', 'resume_on', 'migrate_send', 'hard_shutdown', 'destroy'];
     expect(row().allowed_operations).to.have.members(suspended);
     expect(metrics()).to.deep.include({ memory_actual: 0, state: ['suspended'] });
     expect(await handlers().get_possible_hosts(f.context(), vm)).to.deep.equal([f.hostA]);

@@ -1,0 +1,125 @@
+/**
+ * A suspend image that goes from the files of one host to those of another, as it is: over a channel for each part come its bytes,
+ * so many as were announced, then their SHA-256, and the end.
+ */
+import { createHash } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
+import { untilAborted, within } from '../base/deadline.js';
+import { XapiError } from '../base/errors.js';
+import type { HelperSettings } from '../base/helper-process.js';
+import type { RawStream } from '../wire/raw-socket.js';
+import { CodecError, openCompressor, openDecompressor, type ZstdCommand, type ZstdPipe } from '../wire/zstd-pipe.js';
+
+/** One part: the memory, or a virtual GPU. */
+export interface ImagePart {
+  readonly file: RawStream;
+  readonly channel: RawStream;
+  readonly bytes: number;
+}
+
+export interface TransferInit {
+  readonly parts: readonly ImagePart[];
+  /** Present: the channels carry one zstd stream each. */
+  readonly zstd?: ZstdCommand;
+  readonly settings: HelperSettings;
+  /** For how long it may move no byte, in milliseconds. */
+  readonly progressTimeoutMs: number;
+  readonly signal: AbortSignal;
+  /** @param share 0 to 1 */
+  onProgress?(share: number): void;
+  /** A process was started for it. */
+  onHelper?(helper: { readonly name: 'zstd'; readonly pid: number }): void;
+}
+
+const chunkBytes = 256 * 1024;
+const digestBytes = 32;
+
+/** Send the parts, and close their files and channels. @returns bytes on the channels, part by part; undefined where zstd did not tell */
+export async function sendParts(init: TransferInit): Promise<readonly (number | undefined)[]> {
+  const limit = <T>(work: Promise<T>) => within(work, init.progressTimeoutMs, 'the copy makes no progress');
+  return transfer(init, openCompressor, async ({ file, bytes }, plain, moved) => {
+    const hash = createHash('sha256');
+    for (let left = bytes; left > 0; ) {
+      const chunk = await file.read(Math.min(left, chunkBytes));
+      hash.update(chunk);
+      await limit(plain.write(chunk));
+      left -= chunk.length;
+      moved(chunk.length);
+    }
+    await limit(plain.write(hash.digest()));
+    plain.destroy();
+    return bytes + digestBytes;
+  });
+}
+
+/** Receive the parts whole, and close their files and channels. @throws where something else came than was sent */
+export async function receiveParts(init: TransferInit): Promise<void> {
+  const { progressTimeoutMs } = init;
+  await transfer(init, openDecompressor, async ({ file, bytes }, plain, moved) => {
+    const hash = createHash('sha256');
+    for (let left = bytes; left > 0; ) {
+      const chunk = await plain.read(Math.min(left, chunkBytes), progressTimeoutMs);
+      hash.update(chunk);
+      await file.write(chunk);
+      left -= chunk.length;
+      moved(chunk.length);
+    }
+    const told = await plain.read(digestBytes, progressTimeoutMs);
+    if (!hash.digest().equals(told)) throw new XapiError('INTERNAL_ERROR', ['the suspend image is not what was sent']);
+    await plain.readEnd(progressTimeoutMs);
+    plain.destroy();
+    return bytes + digestBytes;
+  });
+}
+
+type Open = (command: ZstdCommand, channel: RawStream, settings: HelperSettings) => Promise<ZstdPipe>;
+type Move = (part: ImagePart, plain: RawStream, moved: (bytes: number) => void) => Promise<number>;
+
+/** All parts side by side; what fails first ends the rest. When this settles no process is left, and everything is closed. */
+async function transfer(init: TransferInit, open: Open, move: Move): Promise<readonly (number | undefined)[]> {
+  const total = init.parts.reduce((sum, { bytes }) => sum + bytes, 0);
+  let done = 0;
+  const moved = (bytes: number): void => {
+    done += bytes;
+    init.onProgress?.(total === 0 ? 1 : done / total);
+  };
+  const streams: RawStream[] = init.parts.flatMap(({ file, channel }) => [file, channel]);
+  const pipes: ZstdPipe[] = [];
+  const one = async (part: ImagePart): Promise<number | undefined> => {
+    const pipe = init.zstd === undefined ? undefined : await open(init.zstd, part.channel, init.settings);
+    if (pipe === undefined) return move(part, part.channel, moved);
+    pipes.push(pipe);
+    streams.push(pipe.plain);
+    init.onHelper?.({ name: 'zstd', pid: pipe.pid });
+    try {
+      await move(part, pipe.plain, moved);
+    } catch (error) {
+      throw (await causeOf(pipe)) ?? error;
+    }
+    const { bytesOut } = await within(pipe.done, init.progressTimeoutMs, 'no end of the codec');
+    return bytesOut;
+  };
+  const works = init.parts.map(one);
+  try {
+    return await untilAborted(Promise.all(works), init.signal);
+  } catch (error) {
+    for (const stream of streams) stream.destroy();
+    await Promise.all(pipes.map((pipe) => pipe.stop()));
+    await Promise.allSettled(works);
+    throw error;
+  } finally {
+    for (const stream of streams) stream.destroy();
+  }
+}
+
+/** A codec that dies takes its neighbours along; so long we wait to hear from it, as it knows the cause. */
+const codecGraceMs = 500;
+
+async function causeOf({ done }: ZstdPipe): Promise<unknown> {
+  try {
+    await Promise.race([done, setTimeout(codecGraceMs)]);
+    return undefined;
+  } catch (error) {
+    return error instanceof CodecError && error.isConsequence ? undefined : error;
+  }
+}
