@@ -14,6 +14,12 @@ export function ownIdentity(): ProcessIdentity {
   return { pid: process.pid, started: startOf(process.pid) ?? '', namespace: ownNamespace() };
 }
 
+/** The identity of a process by its id; undefined when there is no such process, or only a zombie of it. */
+export function identityOf(pid: number): ProcessIdentity | undefined {
+  const started = startOf(pid);
+  return started === undefined ? undefined : { pid, started, namespace: ownNamespace() };
+}
+
 /** Whether a process lives; `unknown` when it belongs to another pid namespace. */
 export function isAlive(identity: ProcessIdentity): boolean | 'unknown' {
   if (identity.namespace !== ownNamespace()) return 'unknown';

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readTextFile } from '../base/named-file.js';
+import { identityOf, isAlive } from '../base/process-identity.js';
 
 /** How long a process may take to end, in seconds; SIGKILL follows. */
 export const endSeconds = 15;
@@ -24,13 +25,13 @@ export function countProcesses(directory: string): number {
 
 /** End the daemon of a host, then its hypervisor with its domains; returns when both are gone. */
 export async function endHost(directory: string): Promise<void> {
-  await end(() => daemonOf(directory));
+  await end(daemonOf(directory));
   await endHypervisor(directory);
 }
 
 /** The hypervisor outlives its daemon; SIGTERM ends it with its domains. Returns when it is gone. */
 export async function endHypervisor(directory: string): Promise<void> {
-  await end(() => hypervisorOf(directory));
+  await end(hypervisorOf(directory));
 }
 
 function daemonOf(directory: string): number | undefined {
@@ -55,12 +56,13 @@ function processIn(file: string, option: string, value: string): number | undefi
   }
 }
 
-async function end(find: () => number | undefined): Promise<void> {
-  const pid = find();
-  if (pid === undefined) return;
+/** A daemon removes its file a moment before it is gone, so from here on its start tells it from others. */
+async function end(pid: number | undefined): Promise<void> {
+  const identity = pid === undefined ? undefined : identityOf(pid);
+  if (identity === undefined) return;
   const limit = performance.now() + endSeconds * 1000;
-  for (tell(pid, 'SIGTERM'); find() === pid; await sleep(20)) {
-    if (performance.now() > limit) tell(pid, 'SIGKILL');
+  for (tell(identity.pid, 'SIGTERM'); isAlive(identity) === true; await sleep(20)) {
+    if (performance.now() > limit) tell(identity.pid, 'SIGKILL');
   }
 }
 
