@@ -150,8 +150,7 @@ async function prepare(attempt: Attempt): Promise<ReceiveReply> {
 
 /** The copy, up to point 2: the image is out, its streams are closed, the old copy is renamed. */
 async function copy(attempt: Attempt, channels: Channels, decision: Decision): Promise<SaveResult> {
-  const { deps, request, hooks } = attempt;
-  const row = rowOf(attempt);
+  const { request, hooks } = attempt;
   await write(attempt, { ...rowOf(attempt), state: 'copying' });
   enter(attempt, 'copy');
   const stop = new AbortController();
@@ -160,10 +159,16 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
   const signal = AbortSignal.any([hooks.signal, stop.signal]);
   const sending = request.metadata.rest === undefined ? saveDomain : sendAtRest;
   const saved = await sending(attempt, channels, decision, signal).catch((error: unknown) => explain(attempt, error));
-  await reach(attempt, '2');
-  if (row.handle !== undefined) await deps.backend.rename(row.handle, oldCopyUuid(request.uuid));
-  attempt.log.info('synchronisation point 2: sent');
+  if (request.metadata.rest !== undefined) await reachTwo(attempt);
   return saved;
+}
+
+/** Point 2: everything is out, if not at the destination. */
+async function reachTwo(attempt: Attempt): Promise<void> {
+  const { handle } = rowOf(attempt);
+  await reach(attempt, '2');
+  if (handle !== undefined) await attempt.deps.backend.rename(handle, oldCopyUuid(attempt.request.uuid));
+  attempt.log.info('synchronisation point 2: sent');
 }
 
 /** The image of a domain that runs, or is paused. */
@@ -201,6 +206,8 @@ async function saveDomain(
     onEnd: () => {
       attempt.due = restoredAck;
     },
+    onOut: () => reachTwo(attempt),
+    ...(restoredAck ? { received: attempt.answer } : {}),
   });
 }
 

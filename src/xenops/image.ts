@@ -79,6 +79,10 @@ export interface SaveInit extends ImageInit {
   onFigures?(figures: CopyFigures): void;
   /** All but the last header is out: from now on the other side can have the whole image. */
   onEnd?(): void;
+  /** The image is out and its streams are closed, though the peer may not have everything. */
+  onOut?(): Promise<void>;
+  /** Resolves when the peer says that it has the whole image; absent where it will not. */
+  readonly received?: Promise<void> | undefined;
 }
 
 export interface SaveResult {
@@ -138,8 +142,11 @@ export async function saveImage(init: SaveInit): Promise<SaveResult> {
     init.onEnd?.();
     for (const stream of streams) await write(stream, encodeHeader('end'));
     for (const stream of streams) stream.plain.destroy();
-    const taken = untilTaken(queues, codecResults(streams), { timeoutMs: init.endTimeoutMs, signal: attempt.signal });
-    const known = report(saved, headers, await taken);
+    const codecs = codecResults(streams);
+    const ending = { timeoutMs: init.endTimeoutMs, received: init.received, signal: attempt.signal };
+    const out = codecs.then(() => (init.onOut === undefined ? undefined : attempt.own(init.onOut)));
+    const [results] = await Promise.all([untilTaken({ queues, codecs, ...ending }), out]);
+    const known = report(saved, headers, results);
     return copy === undefined ? known : { ...known, copy };
   });
 }
