@@ -25,7 +25,7 @@ import { endLeftovers } from '../xenops/leftovers.js';
 import { createQueue } from '../xenops/queue.js';
 import { createSuspended } from '../xenops/suspended.js';
 import { createTurns } from '../xenops/turns.js';
-import { createHostEvents } from './events.js';
+import { createHostEvents, reserveEventNumbers } from './events.js';
 import { createFaultRules } from './fault-rules.js';
 import { createHost } from './host.js';
 import { createMigrations, type Migrations } from './migrations.js';
@@ -75,7 +75,7 @@ const endStates: ReadonlySet<string> = new Set<SourceState | DestinationState>([
 export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> {
   const { backend, config, log, store } = init;
   const journal = openJournal(store);
-  const events = createHostEvents(init.uuid);
+  const events = createHostEvents(init.uuid, await reserveEventNumbers(store));
   const rendezvous = createRendezvous(log);
   const peers = createPeers(init.secrets, log, () => config().peerTimeout * 1000);
   const faults = createFaultRules({

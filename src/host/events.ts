@@ -1,10 +1,14 @@
 /** What happens on a host, numbered, for its coordinator to follow by a long poll. */
 import { XapiError } from '../base/errors.js';
+import type { Store } from '../base/store.js';
 import type { HostEvent } from './service.js';
 
 export interface HostEvents {
   emit(event: HostEvent): void;
-  /** Events after number `since`, oldest first; waits up to `timeoutSeconds` for one, and a moment longer where it is mere progress. */
+  /**
+   * Events after number `since`, oldest first; all of this run where the number is of another.
+   * Waits up to `timeoutSeconds` for one, and a moment longer where it is mere progress.
+   */
   after(since: number, timeoutSeconds: number): Promise<{ events: HostEvent[]; next: number }>;
   /** Whoever waits is told now that the host stops, and everyone who asks later. */
   close(): void;
@@ -20,13 +24,32 @@ export function isProgress({ kind }: HostEvent): boolean {
   return kind === 'migration-progress' || kind === 'migration-figures';
 }
 
+/** So many numbers a run of the daemon has. */
+const numbersOfRun = 2 ** 32;
+/** Runs that numbers by the clock may take; as many are left to count on, below the greatest exact number. */
+const runsByClock = 2 ** 20;
+
 /**
- * The events of one run of the daemon; their numbers go on from those of earlier runs.
- * @param host its uuid
+ * Take the numbers of this run of the daemon.
+ * @param wall the clock, in milliseconds since 1970
+ * @returns the first; greater than each number of an earlier run, whatever was done to the clock
+ * @throws OUT_OF_SPACE [path]
  */
-export function createHostEvents(host: string): HostEvents {
-  // Numbers go on across restarts of the daemon, as microseconds do.
-  const first = Date.now() * 1000;
+export async function reserveEventNumbers(store: Store, wall: () => number = Date.now): Promise<number> {
+  const table = store.table<number>('event-runs');
+  // By the clock, too, where the database is an older one again; earlier versions had microseconds alone.
+  const byClock = Math.min(Math.ceil((wall() * 1000) / numbersOfRun), runsByClock);
+  const run = Math.max(byClock, (table.get('last') ?? 0) + 1);
+  await table.put('last', run);
+  return run * numbersOfRun;
+}
+
+/**
+ * The events of one run of the daemon.
+ * @param host its uuid
+ * @param first the number of the first
+ */
+export function createHostEvents(host: string, first: number): HostEvents {
   const log: HostEvent[] = [];
   let dropped = 0;
   let closed = false;
@@ -39,8 +62,11 @@ export function createHostEvents(host: string): HostEvents {
       if (log.length > kept) dropped += log.splice(0, log.length - kept).length;
       for (const [end, isAwaited] of waiting) if (isAwaited(event)) end();
     },
-    async after(since, timeoutSeconds) {
-      const timeoutMs = timeoutSeconds * 1000;
+    async after(asked, timeoutSeconds) {
+      // To whoever has a number of another run, all of this one is news.
+      const isOfThisRun = asked >= first && asked <= next();
+      const since = isOfThisRun ? asked : first;
+      const timeoutMs = isOfThisRun ? timeoutSeconds * 1000 : 0;
       if (since >= next() && !closed && timeoutMs > 0) await wait(waiting, timeoutMs, () => true);
       if (!closed && timeoutMs > 0 && since < next() && newer(since).every(isProgress)) {
         await wait(waiting, Math.min(gatherMs, timeoutMs), (event) => !isProgress(event));

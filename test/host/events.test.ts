@@ -1,5 +1,9 @@
+import fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { expect } from 'chai';
-import { createHostEvents, type HostEvents } from '../../src/host/events.js';
+import { openStore } from '../../src/base/store.js';
+import { createHostEvents, type HostEvents, reserveEventNumbers } from '../../src/host/events.js';
 import type { HostEvent } from '../../src/host/service.js';
 
 const gone = (uuid: string | number): HostEvent => ({ kind: 'domain-gone', uuid: String(uuid) });
@@ -8,7 +12,7 @@ const names = (events: readonly HostEvent[]) => events.map((event) => ('uuid' in
 describe("a host's events", () => {
   let events: HostEvents;
   beforeEach(() => {
-    events = createHostEvents('host');
+    events = createHostEvents('host', 7_000);
   });
   afterEach(() => events.close());
 
@@ -79,14 +83,55 @@ describe("a host's events", () => {
     expect(names((await events.after(next, 0)).events)).to.deep.equal(['last']);
   });
 
-  it('are numbered on when the daemon is started anew, so that a follower misses none', async () => {
-    events.emit(gone('before'));
+  for (const [what, by] of [
+    ['whose clock goes on', 3_600_000],
+    ['whose clock stands', 0],
+    ['whose clock was set back', -3_600_000],
+    ['whose clock was set back by years', -1_500_000_000_000],
+  ] as const) {
+    it(`are numbered on when a daemon is started anew ${what}, so that a follower misses none`, async () => {
+      const directory = fs.mkdtempSync(path.join(tmpdir(), 'host-events-'));
+      const store = openStore(directory);
+      try {
+        const now = Date.UTC(2026, 10, 29);
+        const earlier = createHostEvents('host', await reserveEventNumbers(store, () => now));
+        for (let number = 0; number < 5; number += 1) earlier.emit(gone('before'));
+        const { next } = await earlier.after(0, 0);
+        const later = createHostEvents('host', await reserveEventNumbers(store, () => now + by));
+        for (let number = 0; number < 10; number += 1) later.emit(gone(number));
+        const told = await later.after(next, 60);
+        expect(names(told.events)).to.deep.equal(['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
+        expect(told.next).to.be.above(next);
+      } finally {
+        await store.close();
+        fs.rmSync(directory, { recursive: true });
+      }
+    });
+  }
+
+  it('go beyond the numbers that earlier versions gave by the clock, and stay exact', async () => {
+    const directory = fs.mkdtempSync(path.join(tmpdir(), 'host-events-'));
+    const store = openStore(directory);
+    try {
+      const now = Date.UTC(2026, 10, 29);
+      expect(await reserveEventNumbers(store, () => now)).to.be.at.least(now * 1000);
+      const far = await reserveEventNumbers(store, () => Date.UTC(9999, 1));
+      expect(Number.isSafeInteger(far + 2 ** 32)).to.equal(true);
+      expect(await reserveEventNumbers(store, () => Date.UTC(9999, 1))).to.be.above(far);
+    } finally {
+      await store.close();
+      fs.rmSync(directory, { recursive: true });
+    }
+  });
+
+  it('are all told, and at once, to a follower whose number is of another run', async () => {
     const { next } = await events.after(0, 0);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-    const later = createHostEvents('host');
-    later.emit(gone('after'));
-    expect(names((await later.after(next, 0)).events)).to.deep.equal(['after']);
-    later.close();
+    expect(await events.after(next + 5, 60)).to.deep.equal({ events: [], next });
+    events.emit(gone('a'));
+    events.emit(gone('b'));
+    for (const number of [0, next - 1, next + 5, Number.MAX_SAFE_INTEGER]) {
+      expect(names((await events.after(number, 60)).events), String(number)).to.deep.equal(['a', 'b']);
+    }
   });
 
   it('end with the host: whoever waits is told, and who asks later', async () => {
