@@ -2,6 +2,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Ref } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
+import type { Table } from '../base/store.js';
 import type { Database } from './database.js';
 
 /** The key of other_config that has the seed. */
@@ -29,6 +30,24 @@ function macOf(seed: string, device: string): string {
   const bytes = createHash('sha256').update(`${device} ${seed}`).digest().subarray(0, 6);
   bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 2;
   return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+}
+
+/**
+ * Once for a database: clones that an earlier version made have the seed of what they were made of, and could not both go to
+ * another pool. The oldest keeps it, the others get their own. Interfaces keep the addresses that they have.
+ * @param done where it is noted that this was done
+ */
+export async function separateMacSeeds(db: Database, done: Table<true>): Promise<void> {
+  if (done.get('mac-seeds') !== undefined) return;
+  const taken = new Set<string>();
+  for (const [vm, { other_config }] of db.all('VM')) {
+    const seed = other_config[macSeedKey];
+    if (seed === undefined) continue;
+    if (taken.has(seed)) db.putInMap('VM', vm, 'other_config', macSeedKey, freshMacSeed());
+    taken.add(seed);
+  }
+  await db.saved();
+  await done.put('mac-seeds', true);
 }
 
 /** For a VM that is about to arrive. @throws DUPLICATE_MAC_SEED [seed] where a VM that is here has the same one */

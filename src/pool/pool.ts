@@ -31,6 +31,7 @@ import { endGuest } from './guest-end.js';
 import type { HandlerDeps } from './handler-deps.js';
 import { followHostOperations } from './host-operations.js';
 import { provideLocalStorage } from './local-storage.js';
+import { separateMacSeeds } from './mac-seed.js';
 import { createMembers, type Member, type Members } from './members.js';
 import type { PoolMembership } from './membership.js';
 import { type Arrival, createMigrationTable, type Departure } from './migration-table.js';
@@ -83,6 +84,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
   const now = deps.now ?? (() => new Date());
   const closed = new AbortController();
   const db = await openDatabase(store, log);
+  await separateMacSeeds(db, store.table<true>('upgraded'));
   const own = await deps.own.state();
   const thisHost = await seed(db, own, deps.version, now());
   const elapsed = deps.elapsed ?? (() => performance.now());

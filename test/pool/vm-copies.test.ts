@@ -127,6 +127,26 @@ describe('VMs from others', () => {
       expect(await Promise.all(twins.map(async (device) => mac(await add(same, device))))).to.deep.equal(macs);
     });
 
+    it('of their own once, where an earlier version gave clones that of their template; addresses stay', async () => {
+      const twin = () => f.createVm({ other_config: { mac_seed: 'twin', kept: 'yes' } });
+      const twins = [await twin(), await twin(), await twin()];
+      const macs = () => twins.map((VM) => vm(VM).VIFs.map((vif) => f.pool.db.get('VIF', vif).MAC));
+      for (const VM of twins) await handlers().VIF.create(f.context(), make('VIF', { VM, network: network() }));
+      const before = macs();
+      await f.store.table('upgraded').remove('mac-seeds');
+      f = await f.restart();
+      const [oldest, ...others] = twins.map(seed);
+      expect(oldest).to.equal('twin');
+      for (const each of others) expect(each).to.match(/^[0-9a-f-]{36}$/);
+      expect(new Set(others)).to.have.property('size', 2);
+      expect(twins.map((VM) => vm(VM).other_config.kept)).to.deep.equal(['yes', 'yes', 'yes']);
+      expect(macs()).to.deep.equal(before);
+      // What a user gives after that is left alone.
+      const given = await twin();
+      f = await f.restart();
+      expect(seed(given)).to.equal('twin');
+    });
+
     it('from their first interface on, where an earlier version made them without one', async () => {
       const VM = await f.createVm();
       f.pool.db.update('VM', VM, { other_config: {} });
