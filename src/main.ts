@@ -14,12 +14,12 @@ import { checkConfig, describeChange, reloadConfig } from './base/config-report.
 import { messageOf, XapiError } from './base/errors.js';
 import { compileInForeground } from './base/exit-hang.js';
 import { helperMark } from './base/helper-process.js';
-import { directoryKeyOf, takeLock } from './base/lock.js';
+import { type Lock, takeLock } from './base/lock.js';
 import { createLog, type RootLog } from './base/log.js';
 import { readTextFile, writeTextFile } from './base/named-file.js';
 import { logPrints, surviveOutput, writeOutput } from './base/output.js';
 import { openStore } from './base/store.js';
-import { backupDatabase, currentFormat } from './base/store-format.js';
+import { backupDatabase, currentFormat, makeDatabaseDirectory } from './base/store-format.js';
 import { ownVersion } from './base/version.js';
 import { createEnding } from './ending.js';
 import { openHostEngine } from './host/engine.js';
@@ -52,7 +52,7 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   const unusable = namedProblems(loaded);
   if (unusable.length > 0) throw new ConfigError(unusable);
-  const made = mkdirSync(loaded.config.stateDir, { recursive: true, mode: 0o700 });
+  const leave = enter(loaded.config.stateDir);
   const log = createLog({ destination: loaded.config.log, level: loaded.config.loglevel });
   logPrints(log);
   for (const warning of loaded.warnings) log.warn(warning);
@@ -72,7 +72,7 @@ async function main(argv: readonly string[]): Promise<void> {
     starting?.then((daemon) => daemon.reload()).catch((error: unknown) => log.error('reload', { err: error }));
   });
   starting = start(() => loaded, log, ending.onStoreFailed).catch((error: unknown) => {
-    if (made !== undefined) removeEmpty(loaded.config.stateDir, made);
+    leave();
     throw error;
   });
   const daemon = await starting;
@@ -81,6 +81,27 @@ async function main(argv: readonly string[]): Promise<void> {
     log.info(`listening on ${daemon.url}`, { version: ownVersion(), pid: process.pid });
   }
   await print([`xenferryd listening on ${daemon.url}`]);
+}
+
+/**
+ * Make the state directory if need be, and be the only daemon there.
+ * @returns to be called by a daemon that cannot start: removes what was made, as far as nothing is in it
+ */
+function enter(stateDir: string): () => void {
+  const made = mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  const leave = (lock?: Lock): void => {
+    if (made === undefined) return;
+    lock?.release();
+    removeEmpty(stateDir, made);
+  };
+  try {
+    const lock = takeLock('xenferryd', stateDir);
+    if (lock !== undefined) return () => leave(lock);
+  } catch (error) {
+    leave();
+    throw error;
+  }
+  throw new Error(`another xenferryd runs with the state directory ${stateDir}`);
 }
 
 /** A file with an error is refused as a whole, and the old values stay. */
@@ -110,15 +131,16 @@ async function start(
   onStoreFailed: (error: unknown) => void,
 ): Promise<Daemon> {
   const config = (): Config => loaded().config;
-  const { stateDir, listenAddress, address, coordinator, hostName, pidfile } = config();
-  if (!(await takeLock('daemon', directoryKeyOf(stateDir)))) {
-    throw new Error(`another xenferryd runs with the state directory ${stateDir}`);
-  }
+  const { stateDir, databasePath, listenAddress, address, coordinator, hostName, pidfile } = config();
   const door = await openDoor(config, log);
   if (pidfile !== '') keepPidfile(pidfile);
   if (!isLoopback(listenAddress)) warnOfListening(listenAddress, log);
   const url = `http://${address.includes(':') ? `[${address}]` : address}:${door.port}`;
-  const store = openStore(config().databasePath, currentFormat, onStoreFailed);
+  makeDatabaseDirectory(databasePath);
+  if (takeLock('database', databasePath) === undefined) {
+    throw new Error(`another xenferryd runs with the database ${databasePath}`);
+  }
+  const store = openStore(databasePath, currentFormat, onStoreFailed);
   const identity = await openIdentity({ store, coordinator, secretFile: config().poolSecretFile, log });
   const backend = await createSimulator({
     stateDir,

@@ -224,23 +224,6 @@ describe('the daemon', function () {
     expect(answer).to.match(/^HTTP\/1.1 500 .*the request needs a Content-Length/s);
   });
 
-  it('is the only one on its state directory, by whatever path', async () => {
-    const first = await site.start();
-    const link = path.join(site.directory, 'link');
-    fs.symlinkSync(site.stateDir, link);
-    const pidfile = path.join(site.directory, 'pid');
-    for (const stateDir of [site.stateDir, link]) {
-      const args = ['--config', site.configFile, `--state-dir=${stateDir}`, `--pidfile=${pidfile}`];
-      const { status, stdout, stderr } = await site.run(...args);
-      expect({ status, stdout, stderr }).to.deep.equal({
-        ...{ status: 1, stdout: '' },
-        stderr: `xenferryd: another xenferryd runs with the state directory ${stateDir}\n`,
-      });
-    }
-    expect(fs.existsSync(pidfile)).to.equal(false);
-    expect((await fetch(first.url)).status).to.equal(200);
-  });
-
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     it(`ends in order on ${signal}, and leaves its hypervisor`, async () => {
       const pidfile = path.join(site.directory, 'pid');

@@ -55,7 +55,7 @@ export interface OpenDatabase {
  *   that cannot be opened; OUT_OF_SPACE [path] where its disk is full
  */
 export function openInFormat(path: string, format: StoreFormat): OpenDatabase {
-  makeDirectory(path);
+  makeDatabaseDirectory(path);
   assertAccessible(path);
   provideFiles(path);
   const found = examine(path);
@@ -130,7 +130,8 @@ function provideFiles(path: string): void {
   }
 }
 
-function makeDirectory(path: string): void {
+/** Make the directory of a database if need be. @throws XapiError INTERNAL_ERROR, with the path and what to do */
+export function makeDatabaseDirectory(path: string): void {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
   } catch (error) {

@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { messageOf } from '../base/errors.js';
 import { compileInForeground } from '../base/exit-hang.js';
 import { alreadyRunsStatus, socketPathLimit } from '../base/hypervisor-protocol.js';
-import { directoryKeyOf, takeLock } from '../base/lock.js';
+import { takeLock } from '../base/lock.js';
 import { createDomains } from './domains.js';
 import { openLog } from './log.js';
 import { openMaterial } from './material.js';
@@ -65,18 +65,19 @@ function readSettings(argv: readonly string[]): Settings {
 async function run(settings: Settings): Promise<void> {
   process.umask(0o077);
   fs.mkdirSync(settings.state, { recursive: true });
-  const stateKey = directoryKeyOf(settings.state);
-  if (!(await takeLock('hypervisor', stateKey))) {
+  const lock = takeLock('hypervisor', settings.state);
+  if (lock === undefined) {
     process.stderr.write(`hypervisor: one runs on ${settings.state} already\n`);
     process.exit(alreadyRunsStatus);
   }
+  const { dev, ino } = fs.statSync(settings.state);
   const log = openLog(settings.log);
   const instance = randomBytes(8).toString('hex');
   const store = openMemoryStore({
     directories: settings.memoryDirectories,
     total: settings.memory,
     instance,
-    stateKey,
+    stateKey: `${dev}-${ino}`,
     freeBytes: freeBytesOf,
     log: log.write,
   });
@@ -90,6 +91,7 @@ async function run(settings: Settings): Promise<void> {
     log.write(`ends: ${why}`);
     domains.close();
     for (const file of [settings.socket, pidFile]) fs.rmSync(file, { force: true });
+    lock.release();
     process.exit(0);
   };
   process.on('SIGTERM', () => end('SIGTERM'));
