@@ -9,6 +9,7 @@ import { toXapiError, XapiError } from '../base/errors.js';
 import type { CallContext, CallOrigin, CallTask } from '../base/handlers.js';
 import { type Message, surface } from '../base/surface.js';
 import { nullRef, type Type } from '../base/value.js';
+import { type FailedCall, logFailure } from './failure-log.js';
 import { answerGeneric } from './generic-messages.js';
 import { assertText, bindParams, resolveName } from './parameters.js';
 import { encodeXml } from './xml-value.js';
@@ -42,7 +43,7 @@ export function createDispatch(deps: DispatchDeps): Dispatch {
       return await dispatch(deps, call);
     } catch (error) {
       const failure = toXapiError(error);
-      logFailure(deps, call, failure);
+      logFailure(deps.log, failedCall(call), failure);
       throw failure;
     }
   };
@@ -136,7 +137,7 @@ function startAsync(work: Work): TypedResult {
   const { address, userAgent } = call.origin;
   const origin = { address, userAgent, closed: new AbortController().signal };
   settle(message, task, perform(work, task, origin)).catch((error: unknown) => {
-    logFailure(deps, call, toXapiError(error), task.ref);
+    logFailure(deps.log, { ...failedCall(call), task: task.ref }, toXapiError(error));
   });
   return { type: taskRef, value: task.ref };
 }
@@ -157,18 +158,8 @@ async function settle(message: Message, task: OpenTask, work: Promise<unknown>):
   return value;
 }
 
-/** The caller is told what went wrong in any case; the log has what only its operator can mend, with where it came from. */
-function logFailure(deps: DispatchDeps, call: Call, failure: XapiError, task?: string): void {
-  const isExplained = typeof failure.cause === 'string';
-  const level = failure.code === 'INTERNAL_ERROR' ? 'error' : isExplained ? 'info' : 'debug';
-  if (!deps.log.enabled(level)) return;
-  // What comes from the caller can be anything of any length.
-  const shorten = (text: unknown) => String(text).slice(0, 500);
-  deps.log[level]('call failed', {
-    call: call.name.slice(0, 100),
-    ...(task !== undefined && { task }),
-    ...(level === 'info' ? { error: shorten(failure.message), reason: shorten(failure.cause) } : { error: failure }),
-  });
+function failedCall({ name, params }: Call): FailedCall {
+  return { name: resolveName(name).message === undefined ? undefined : name, params };
 }
 
 /** What stands for the task of a call that makes none. */

@@ -4,6 +4,7 @@ import type { ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import type { DispatchDeps } from '../base/dispatch-deps.js';
 import { toXapiError, XapiError } from '../base/errors.js';
+import { describeError } from './failure-log.js';
 
 /** Opens the file that is sent, for reading; whoever gets it closes it. */
 export type Download = () => Promise<FileHandle>;
@@ -38,7 +39,7 @@ export async function answerDownload(
   try {
     file = await download();
   } catch (error) {
-    deps.log.error('a download failed', { error });
+    deps.log.error('a download failed', describeError(error, [...query.values()]));
     end(toXapiError(error));
     return { status: 500, text: toXapiError(error).message };
   }

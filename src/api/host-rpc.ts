@@ -18,6 +18,7 @@ import type { RunsWhere } from '../migrate/protocol.js';
 import { sameSecret } from '../migrate/rendezvous.js';
 import { checkRequest } from '../migrate/request.js';
 import type { Dispatch } from './dispatch.js';
+import { logFailure } from './failure-log.js';
 
 export interface HostRpcDeps {
   readonly service: HostService;
@@ -116,8 +117,9 @@ export function createHostRpc(deps: HostRpcDeps): Dispatch {
     } catch (error) {
       // The caller hears the code and its parameters alone.
       if (error instanceof XapiError && typeof error.cause === 'string') {
-        const { message, cause } = error;
-        log.info('call of another host failed', { call: call.name.slice(0, 100), error: message, reason: cause });
+        const isKnown =
+          call.name === 'VM.receive' || [withSecret, withToken].some((calls) => Object.hasOwn(calls, call.name));
+        logFailure(log, { name: isKnown ? call.name : undefined, params: call.params }, error);
       }
       throw error;
     }

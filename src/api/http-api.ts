@@ -11,6 +11,7 @@ import { bodyLimit } from '../wire/rpc-client.js';
 import type { AnswerBody } from './answer.js';
 import { createDispatch, type Dispatch } from './dispatch.js';
 import { answerDownload, type Download } from './download.js';
+import { describeError } from './failure-log.js';
 import { createJsonRpc } from './jsonrpc.js';
 import { createXmlRpc } from './xmlrpc.js';
 
@@ -46,7 +47,7 @@ export function createHttpApi(
     request.on('error', () => {});
     response.on('error', () => {});
     route(front, request, response).catch((error: unknown) => {
-      deps.log.error('request failed', { method: request.method, path: targetOf(request).path, error });
+      deps.log.error('request failed', { method: request.method, ...describeError(error, [request.url]) });
       if (response.headersSent) response.destroy();
       else refuse(response, 500, 'internal error');
     });

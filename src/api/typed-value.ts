@@ -7,60 +7,75 @@ import { defaultOf, fieldsOf, parseDatetime, type Type } from '../base/value.js'
 
 export type Members = Readonly<Record<string, unknown>>;
 
+/** Which parameter, or field of one, was of which type, for the log: the error quotes what was sent, and the log does not. */
+export class WrongType {
+  readonly parameter: string;
+  readonly expected: Type['kind'];
+  /** One of JSON's kinds. */
+  readonly found: string;
+
+  constructor(parameter: string, expected: Type['kind'], found: string) {
+    this.parameter = parameter;
+    this.expected = expected;
+    this.found = found;
+  }
+}
+
 /**
  * The typed value of a parsed parameter, or of a field of one, of a name. Integers may come as numbers or decimal strings and must be exact in a double;
  * enumerations may come in any case; records come out complete, without what the model does not have.
- * @throws INTERNAL_ERROR that names what was expected and what came; INVALID_VALUE [name, value] for an integer that is not exact
+ * @throws INTERNAL_ERROR that names what was expected and what came, with a WrongType as its cause; INVALID_VALUE [name, value] for an integer that is not exact
  */
 export function decodeValue(type: Type, parsed: unknown, name = ''): unknown {
+  const mismatch = (expected: string): never =>
+    refuse(expected, parsed, new WrongType(name, type.kind, kindOf(parsed)));
   switch (type.kind) {
     case 'string':
     case 'ref':
-      return typeof parsed === 'string' ? parsed : mismatch('string', parsed);
+      return typeof parsed === 'string' ? parsed : mismatch('string');
     case 'int':
-      return decodeInt(parsed, name);
+      return decodeInt(parsed, name) ?? mismatch('int64');
     case 'float':
-      return decodeFloat(parsed);
+      return decodeFloat(parsed) ?? mismatch('float');
     case 'bool':
-      return typeof parsed === 'boolean' ? parsed : mismatch('bool', parsed);
+      return typeof parsed === 'boolean' ? parsed : mismatch('bool');
     case 'datetime':
-      return (typeof parsed === 'string' ? parseDatetime(parsed) : undefined) ?? mismatch('DateTime', parsed);
+      return (typeof parsed === 'string' ? parseDatetime(parsed) : undefined) ?? mismatch('DateTime');
     case 'enum':
-      return decodeEnum(type.values, parsed);
+      return typeof parsed === 'string'
+        ? (decodeEnum(type.values, parsed) ?? mismatch(`one of ${type.values.join(', ')}`))
+        : mismatch('string');
     case 'set':
-      return Array.isArray(parsed)
-        ? parsed.map((each) => decodeValue(type.element, each, name))
-        : mismatch('list', parsed);
+      return Array.isArray(parsed) ? parsed.map((each) => decodeValue(type.element, each, name)) : mismatch('list');
     case 'map':
-      return decodeMap(type.key, type.value, parsed, name);
+      return isObject(parsed) ? decodeMap(type.key, type.value, parsed, name) : mismatch('dictionary');
     case 'record':
-      return decodeRecord(type.cls, parsed);
+      return isObject(parsed) ? decodeRecord(type.cls, parsed) : mismatch('dictionary');
     case 'option':
       return parsed === null || parsed === undefined ? undefined : decodeValue(type.element, parsed, name);
     case 'void':
     case 'event_batch':
     case 'event_change':
-      return mismatch('nothing', parsed);
+      return mismatch('nothing');
   }
 }
 
-function decodeEnum(values: readonly string[], parsed: unknown): string {
-  if (typeof parsed !== 'string') return mismatch('string', parsed);
+function decodeEnum(values: readonly string[], parsed: string): string | undefined {
   if (values.includes(parsed)) return parsed;
   const inAnyCase = parsed.toLowerCase();
-  return values.find((value) => value.toLowerCase() === inAnyCase) ?? mismatch(`one of ${values.join(', ')}`, parsed);
+  return values.find((value) => value.toLowerCase() === inAnyCase);
 }
 
-function decodeInt(parsed: unknown, name: string): number {
+function decodeInt(parsed: unknown, name: string): number | undefined {
   const value = typeof parsed === 'string' && /^[-+]?\d+$/.test(parsed) ? Number(parsed) : parsed;
-  if (typeof value !== 'number' || !Number.isInteger(value)) return mismatch('int64', parsed);
+  if (typeof value !== 'number' || !Number.isInteger(value)) return undefined;
   if (!Number.isSafeInteger(value)) throw new XapiError('INVALID_VALUE', [name, String(parsed)]);
   return value === 0 ? 0 : value;
 }
 
-function decodeFloat(parsed: unknown): number {
+function decodeFloat(parsed: unknown): number | undefined {
   if (typeof parsed === 'number') return parsed;
-  return (typeof parsed === 'string' ? parseFloatText(parsed) : undefined) ?? mismatch('float', parsed);
+  return typeof parsed === 'string' ? parseFloatText(parsed) : undefined;
 }
 
 const decimal = /^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$/;
@@ -74,16 +89,14 @@ export function parseFloatText(text: string): number | undefined {
   return /nan/i.test(word) ? Number.NaN : Number(`${sign}Infinity`);
 }
 
-function decodeMap(key: Type, value: Type, parsed: unknown, name: string): Record<string, unknown> {
-  if (!isObject(parsed)) return mismatch('dictionary', parsed);
+function decodeMap(key: Type, value: Type, parsed: Members, name: string): Record<string, unknown> {
   // fromEntries makes a key such as __proto__ one like any other.
   return Object.fromEntries(
     Object.entries(parsed).map(([k, v]) => [String(decodeValue(key, k, name)), decodeValue(value, v, name)]),
   );
 }
 
-function decodeRecord(cls: string, parsed: unknown): Record<string, unknown> {
-  if (!isObject(parsed)) return mismatch('dictionary', parsed);
+function decodeRecord(cls: string, parsed: Members): Record<string, unknown> {
   return Object.fromEntries(
     [...fieldsOf(cls).values()].map((field) => [
       field.name,
@@ -96,8 +109,12 @@ export function isObject(value: unknown): value is Members {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function mismatch(expected: string, parsed: unknown): never {
-  throw new XapiError('INTERNAL_ERROR', [failure(`Expected ${expected}, got '${describe(parsed)}'`)]);
+function refuse(expected: string, parsed: unknown, wrong: WrongType): never {
+  throw new XapiError('INTERNAL_ERROR', [failure(`Expected ${expected}, got '${describe(parsed)}'`)], wrong);
+}
+
+function kindOf(parsed: unknown): string {
+  return parsed === null ? 'null' : Array.isArray(parsed) ? 'array' : typeof parsed;
 }
 
 /** @returns never: a value that is not of its type is an error of ours, not of the caller */

@@ -134,9 +134,9 @@ function hideSecrets(name: string, value: unknown): unknown {
   return typeof value === 'bigint' ? String(value) : value;
 }
 
-/** An error's stack, and those of its causes. */
+/** An error's stack, and those of its causes. References, of which sessions are some, are no use there. */
 function formatError(error: Error, depth = 0): string {
-  const text = error.stack ?? String(error);
+  const text = (error.stack ?? String(error)).replace(/\bOpaqueRef:(?!NULL\b)[\w-]+/g, 'OpaqueRef:***');
   if (error.cause === undefined || depth >= 8) return text;
   const cause = error.cause instanceof Error ? formatError(error.cause, depth + 1) : formatField(error.cause);
   return `${text}\ncaused by ${cause}`;

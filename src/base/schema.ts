@@ -9,7 +9,7 @@ export const httpUrl = z.url({ protocol: /^http$/, error: 'allowed: a URL of htt
 /**
  * The value as the schema has it.
  * @param field what the value is called in an error
- * @throws INVALID_VALUE that names the first part that is wrong, with what is there; what is wrong with all of them is for the log
+ * @throws INVALID_VALUE that names the first part that is wrong, with what is there; what is wrong with the first ones is for the log
  */
 export function parse<T>(schema: z.ZodType<T>, field: string, value: unknown): T {
   const result = schema.safeParse(value);
@@ -18,7 +18,15 @@ export function parse<T>(schema: z.ZodType<T>, field: string, value: unknown): T
   let found = value;
   for (const name of path) found = (found as Record<PropertyKey, unknown> | null | undefined)?.[name];
   const shown = isSecretName(String(path.at(-1))) ? '***' : shownValue(found);
-  throw new XapiError('INVALID_VALUE', [[field, ...path].map(String).join('.'), shown], z.prettifyError(result.error));
+  throw new XapiError('INVALID_VALUE', [[field, ...path].map(String).join('.'), shown], reasonOf(result.error));
+}
+
+/** What is wrong, without the names of what should not be there: they are the sender's. */
+function reasonOf({ issues }: z.ZodError): string {
+  const texts = issues
+    .slice(0, 5)
+    .map(({ code, message }) => (code === 'unrecognized_keys' ? 'unknown keys' : message));
+  return [...new Set(texts)].join('; ');
 }
 
 /** The value of a text that is JSON. @throws INVALID_VALUE [field, its beginning] */

@@ -9,14 +9,14 @@ export const serverForms = 'a host, host:port, an IPv6 address with or without b
  * @param server `host`, `host:port`, `::1`, `[::1]:port`, or any of these but `::1` behind `http://`
  * @param defaultPort the port of a server that is named by its host alone; a URL without a port means port 80
  * @returns `http://host:port`, without the port where that is 80
- * @throws Error that says what is wrong, and what is allowed
+ * @throws Error that says what is wrong, and what is allowed; see whyRefused
  */
 export function serverOrigin(server: string, defaultPort: string): string {
   const [, scheme, authority = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?([^/?#\\]*)(?:[/?#].*)?$/is.exec(server) ?? [];
-  const refuse = (why: string): never => {
-    throw new Error(`'${server}' names no server: ${why}`);
+  const refuse = (why: string, cause = why): never => {
+    throw new Error(`'${server}' names no server: ${why}`, { cause });
   };
-  if (scheme !== undefined && !isSpoken(scheme)) refuse(notSpoken(scheme));
+  if (scheme !== undefined && !isSpoken(scheme)) refuse(notSpoken(scheme), notSpoken(knownScheme(scheme)));
   const isBareIPv6 = scheme === undefined && isIPv6(authority);
   const [, host = '', port] =
     /^(\[[^\]]*\]|[^:[\]@]*)(?::(.*))?$/s.exec(isBareIPv6 ? `[${authority}]` : authority) ?? [];
@@ -31,12 +31,25 @@ export function serverOrigin(server: string, defaultPort: string): string {
  */
 export function spokenUrl(url: string): URL {
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(url) || !URL.canParse(url))
-    throw new Error(`'${url}' is no URL; allowed: http://host:port`);
+    throw new Error(`'${url}' is no URL; allowed: http://host:port`, { cause: 'allowed: http://host:port' });
   const to = new URL(url);
   const scheme = to.protocol.slice(0, -1);
   // What is behind the host may be a session's.
-  if (!isSpoken(scheme)) throw new Error(`'${scheme}://${to.host}' leads nowhere: ${notSpoken(scheme)}`);
+  if (!isSpoken(scheme)) {
+    const cause = notSpoken(knownScheme(scheme));
+    throw new Error(`'${scheme}://${to.host}' leads nowhere: ${notSpoken(scheme)}`, { cause });
+  }
   return to;
+}
+
+/** Why one of these functions has refused a name, without quoting it: for the log, which has nothing that a caller sent. */
+export function whyRefused(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return typeof cause === 'string' ? cause : 'another form';
+}
+
+function knownScheme(scheme: string): string {
+  return scheme.toLowerCase() === 'https' ? 'https' : 'another scheme';
 }
 
 function isSpoken(scheme: string): boolean {
@@ -51,5 +64,6 @@ function notSpoken(scheme: string): string {
 export function portNumber(text: string): number {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
   if (port >= 1 && port <= 65_535) return port;
-  throw new Error(`'${text}' is no port; allowed: 1 to 65535`);
+  const cause = 'allowed as a port: 1 to 65535';
+  throw new Error(`'${text}' is no port; allowed: 1 to 65535`, { cause });
 }

@@ -109,7 +109,7 @@ export function createFaultRules(deps: FaultRulesDeps): FaultRules {
       const rule = readRule(args);
       lastId += 1;
       entries.set(lastId, { id: lastId, rule, stop: new AbortController(), reached: 0, fired: 0 });
-      log.warn('fault rule added', { rule: lastId, ...rule });
+      log.warn('fault rule added', { rule: lastId, side: rule.side, step: rule.step, action: rule.action });
       return lastId;
     },
     list(args) {

@@ -6,6 +6,7 @@ import type { DomainHandle, DomainInfo } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
 import { utcOffsetAt } from '../base/value.js';
 import type { MigrationDestination } from '../migrate/destination.js';
+import { uuid as vmUuid } from '../migrate/metadata.js';
 import { oldCopyUuid, temporaryUuid } from '../migrate/protocol.js';
 import { type Operation, vmOf } from '../xenops/operations.js';
 import { perform } from '../xenops/perform.js';
@@ -57,7 +58,7 @@ export function createHost(deps: HostDeps): HostService {
   });
   const run = (operation: Operation) =>
     deps.queue.run(vmOf(operation), async () => {
-      deps.log.info(operation.kind, { vm: vmOf(operation) });
+      deps.log.info(operation.kind, { vm: vmUuid.safeParse(vmOf(operation)).data ?? '*' });
       await migrations.endEarlier(vmOf(operation));
       await perform(deps, operation);
     });

@@ -1,4 +1,5 @@
 /** How this host reaches the destinations of its migrations: VM.receive, and the host-level calls that carry a token. */
+import { XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { checkReply } from '../migrate/agreement.js';
 import { decodeReply, encodeMetadata } from '../migrate/metadata.js';
@@ -43,7 +44,9 @@ export function createPeers(secrets: Secrets, log: Log, timeoutMs: () => number)
       }
       const params = [destination.session, destination.hostRef, migrationId, text, {}];
       const url = `${destination.master}/jsonrpc`;
-      const reply = await ask(url, (pool) => pool.call('VM.receive', params, timeoutMs()));
+      const reply = await ask(url, (pool) => pool.call('VM.receive', params, timeoutMs())).catch((error: unknown) => {
+        throw withoutText(error, destination.session);
+      });
       return checkReply(decodeReply(reply), destination.master, metadata.domain);
     },
     at: (url) => ({
@@ -53,4 +56,14 @@ export function createPeers(secrets: Secrets, log: Log, timeoutMs: () => number)
       digest: (id, token) => ask(url, (client) => client.json<string>('digest', [id, token], digestTimeoutMs)),
     }),
   };
+}
+
+/** An error of a peer, in which a secret that the peer was shown, and may repeat, is hidden. */
+function withoutText(error: unknown, secret: string): unknown {
+  if (secret === '' || !(error instanceof XapiError)) return error;
+  if (!error.params.some((param) => param.includes(secret))) return error;
+  return new XapiError(
+    error.code,
+    error.params.map((param) => param.replaceAll(secret, '***')),
+  );
 }

@@ -83,8 +83,9 @@ export function createRendezvous(log: Log): Rendezvous {
         place.resolve({ socket, cookies: head.cookies });
         return;
       }
-      log.warn(`migration channel refused: ${wrong}`, { kind: head.kind, uuid: head.uuid });
-      sendError(socket, wrong ?? 'refused').finally(() => socket.destroy());
+      const { why, answer } = wrong ?? refused('refused');
+      log.warn(`migration channel refused: ${why}`, { kind: head.kind, vm: attempt?.expected.uuid });
+      sendError(socket, answer).finally(() => socket.destroy());
     },
   };
 }
@@ -105,23 +106,34 @@ function openPlace(sockets: RawSocket[]): Place {
   return { arrived, resolve, taken: false };
 }
 
-function refusal(head: ChannelHead, attempt: Attempt | undefined, place: Place | undefined): string | undefined {
-  if (attempt === undefined) return 'no migration is expected under this migration_id';
+/** Why a channel is refused, for the log, and for its source, with what its head says: the log does not quote that. */
+interface Refusal {
+  readonly why: string;
+  readonly answer: string;
+}
+
+function refused(why: string, answer = why): Refusal {
+  return { why, answer };
+}
+
+function refusal(head: ChannelHead, attempt: Attempt | undefined, place: Place | undefined): Refusal | undefined {
+  if (attempt === undefined) return refused('no migration is expected under this migration_id');
   const { expected } = attempt;
-  if (!sameSecret(head.sessionId, expected.token)) return 'the session_id is not that of the migration';
-  if (head.uuid !== expected.temporaryUuid) return `the migration is of ${expected.temporaryUuid}`;
-  if (place === undefined) return `the VM has no vGPU ${head.device ?? ''}`;
-  if (place.taken) return 'there is such a channel already';
+  if (!sameSecret(head.sessionId, expected.token)) return refused('the session_id is not that of the migration');
+  if (head.uuid !== expected.temporaryUuid) return refused(`the migration is of ${expected.temporaryUuid}`);
+  if (place === undefined) return refused('the VM has no such vGPU', `the VM has no vGPU ${head.device ?? ''}`);
+  if (place.taken) return refused('there is such a channel already');
   const compress = head.cookies.compress ?? '';
-  if (compress !== '' && compress !== 'zstd') return `compress=${shown(compress)}, allowed: zstd`;
+  if (compress !== '' && compress !== 'zstd')
+    return refused('compress is not zstd', `compress=${shown(compress)}, allowed: zstd`);
   if (compress !== (attempt.compress ?? compress)) {
-    return `compress=${compress || 'nothing'}, where an earlier channel has ${attempt.compress || 'nothing'}`;
+    return refused(`compress=${compress || 'nothing'}, where an earlier channel has ${attempt.compress || 'nothing'}`);
   }
   return wrongCookie(head, expected);
 }
 
 /** A cookie that is there has to say what VM.receive was told. */
-function wrongCookie({ cookies, device }: ChannelHead, expected: Expected): string | undefined {
+function wrongCookie({ cookies, device }: ChannelHead, expected: Expected): Refusal | undefined {
   const allowed: Cookies = {
     mem_migration: memoryMigrationVersion,
     instance_id: expected.uuid,
@@ -132,7 +144,7 @@ function wrongCookie({ cookies, device }: ChannelHead, expected: Expected): stri
   };
   for (const [name, value] of Object.entries(allowed)) {
     const said = cookies[name] ?? value;
-    if (said !== value) return `${name} ${shown(said)}, allowed: ${value}`;
+    if (said !== value) return refused(`${name} is another`, `${name} ${shown(said)}, allowed: ${value}`);
   }
   return undefined;
 }

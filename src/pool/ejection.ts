@@ -29,7 +29,7 @@ export interface EjectionDeps {
  */
 export async function eject(deps: EjectionDeps, host: Ref<'host'>): Promise<void> {
   const { db, members, membership, thisHost, log } = deps;
-  const { uuid, name_label: name, enabled } = db.get('host', host);
+  const { uuid, hostname, name_label: name, enabled } = db.get('host', host);
   if (host === thisHost()) {
     throw new XapiError('OPERATION_NOT_ALLOWED', [`${host} (${name}) is the coordinator, which cannot be ejected`]);
   }
@@ -51,7 +51,7 @@ export async function eject(deps: EjectionDeps, host: Ref<'host'>): Promise<void
     const named = params.map((param) => (param === uuid ? host : param));
     throw new XapiError(code, named, error);
   }
-  log.info(`host ${name} has left the pool`);
+  log.info(`host ${hostname} has left the pool`);
   await forget(deps, host);
 }
 
@@ -65,7 +65,7 @@ export async function forgetLost(
   host: Ref<'host'>,
 ): Promise<void> {
   const { db, members, table, thisHost, log } = deps;
-  const { name_label: name } = db.get('host', host);
+  const { hostname } = db.get('host', host);
   if (host === thisHost()) throw new XapiError('HOST_CANNOT_DESTROY_SELF', [host]);
   if (isLive(db, host) || (await members.revive(host))) throw new XapiError('HOST_IS_LIVE', [host]);
   assertNoVms(db, host);
@@ -74,7 +74,7 @@ export async function forgetLost(
   if (going !== undefined) {
     throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['host', host, 'vm_migrate', moving?.task ?? going.id]);
   }
-  log.warn(`host ${name}, which does not answer, is forgotten`);
+  log.warn(`host ${hostname}, which does not answer, is forgotten`);
   await forget(deps, host);
 }
 

@@ -3,8 +3,8 @@
  * changes, here and at the other coordinator.
  */
 import type { RecordOf, Ref } from '../../idl/index.js';
-import { invalidValue, messageOf, toXapiError, XapiError } from '../base/errors.js';
-import { serverForms, serverOrigin } from '../base/server-address.js';
+import { invalidValue, toXapiError, XapiError } from '../base/errors.js';
+import { serverForms, serverOrigin, whyRefused } from '../base/server-address.js';
 import { nullRef } from '../base/value.js';
 import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
 import type { Database } from './database.js';
@@ -95,7 +95,7 @@ function coordinatorUrl(address: string, ownUrl: string): string {
   try {
     return serverOrigin(address, new URL(ownUrl).port || '80');
   } catch (error) {
-    throw invalidValue('master_address', address, `${serverForms}; ${messageOf(error)}`);
+    throw invalidValue('master_address', address, `${serverForms}; ${whyRefused(error)}`);
   }
 }
 

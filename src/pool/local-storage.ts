@@ -49,12 +49,12 @@ export async function provideLocalStorage(
   host: Ref<'host'>,
   storage: HostStorage,
 ): Promise<void> {
-  const { PBDs, name_label } = deps.db.get('host', host);
+  const { PBDs, hostname } = deps.db.get('host', host);
   try {
     if (PBDs.length === 0) await createLocal(deps.db, host, storage);
     else for (const pbd of PBDs) await look(deps, pbd, storage);
   } catch (error) {
-    deps.log.warn(`the storage of host ${name_label} cannot be made ready: ${messageOf(error)}`, { error });
+    deps.log.warn(`the storage of host ${hostname} cannot be made ready: ${messageOf(error)}`, { error });
   }
 }
 
@@ -82,7 +82,7 @@ async function look(deps: LocalStorageDeps, pbd: Ref<'PBD'>, storage: HostStorag
     db.update('SR', SR, { physical_size: physicalSize, physical_utilisation: physicalUtilisation });
   } catch (error) {
     if (toXapiError(error).code !== 'SR_BACKEND_FAILURE') throw error;
-    log.warn(`SR ${name_label} (${uuid}) is not there: ${messageOf(error)}`);
+    log.warn(`SR ${uuid} is not there: ${messageOf(error)}`);
     db.update('PBD', pbd, { currently_attached: false });
     tellOfHost(deps, 'PBD_PLUG_FAILED_ON_SERVER_START', host, `does not have its SR ${name_label} (${uuid}) any more`);
   }

@@ -2,8 +2,8 @@
 import { isIPv6 } from 'node:net';
 import type { Ref } from '../../idl/index.js';
 import { configKeys } from '../base/config-keys.js';
-import { invalidValue, messageOf, XapiError } from '../base/errors.js';
-import { serverForms, serverOrigin, spokenUrl } from '../base/server-address.js';
+import { invalidValue, XapiError } from '../base/errors.js';
+import { serverForms, serverOrigin, spokenUrl, whyRefused } from '../base/server-address.js';
 import type { Destination } from '../host/service.js';
 import type { Database } from './database.js';
 import type { Members } from './members.js';
@@ -68,7 +68,7 @@ function xenopsOf(xenops: string): string {
     return `${serverOrigin(xenops, configKeys.port.default)}${pathname.replace(/\/+$/, '')}`;
   } catch (error) {
     const allowed = 'http://address:port/services/xenops, as host.migrate_receive gives';
-    throw invalidValue('dest:xenops', xenops, `${allowed}; ${messageOf(error)}`);
+    throw invalidValue('dest:xenops', xenops, `${allowed}; ${whyRefused(error)}`);
   }
 }
 
@@ -77,7 +77,7 @@ function coordinatorOrigin(master: string): string {
   try {
     return serverOrigin(master, configKeys.port.default);
   } catch (error) {
-    throw invalidValue('dest:master', master, `${serverForms}; ${messageOf(error)}`);
+    throw invalidValue('dest:master', master, `${serverForms}; ${whyRefused(error)}`);
   }
 }
 

@@ -53,14 +53,14 @@ interface Copy {
  */
 export async function resetPowerState(deps: PowerResetDeps, vm: VmRef): Promise<void> {
   const { db } = deps;
-  const { uuid, name_label } = db.get('VM', vm);
+  const { uuid } = db.get('VM', vm);
   const inquiry = await inquire(deps, vm);
   if (await settleAtRest(deps, vm, inquiry)) return;
   assertNotUnderWay(vm, inquiry);
   const kept = await settleCopies(deps, vm, inquiry);
-  deps.log.warn(`VM ${uuid} (${name_label}) is settled by an operator`, {
+  deps.log.warn(`VM ${uuid} is settled by an operator`, {
     vm: uuid,
-    on: kept === undefined ? 'no host' : db.get('host', kept).name_label,
+    on: kept === undefined ? 'no host' : db.get('host', kept).hostname,
   });
   writeDownSilent(deps, vm, inquiry);
   await giveUpMigrations(deps, vm, inquiry);

@@ -42,7 +42,7 @@ export function createSecretRotation(deps: SecretRotationDeps): SecretRotation {
   const giveLive = async (): Promise<void> => {
     const live = others().filter((host) => isLive(db, host));
     const report = (host: Ref<'host'>) => (error: unknown) =>
-      log.warn(`host ${db.get('host', host).name_label} does not have the new secret yet: ${messageOf(error)}`);
+      log.warn(`host ${db.get('host', host).hostname} does not have the new secret yet: ${messageOf(error)}`);
     await Promise.all(live.map((host) => give(host).catch(report(host))));
   };
   /** Once all have the newest, it alone counts. */

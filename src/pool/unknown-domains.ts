@@ -36,7 +36,9 @@ export function createDomainWatch(deps: UnknownDomainsDeps): (host: Ref<'host'>,
       `On ${hostNamed(deps.db, host)} there are domains or suspended VMs without a record: ${unknown.join(', ')}.`,
       'See xe host-domain-list, host-domain-adopt and host-domain-destroy.',
     ].join(' ');
-    if (tellInstead(deps, messageName, 'Host', hostUuid, body)) deps.log.warn(body);
+    if (!tellInstead(deps, messageName, 'Host', hostUuid, body)) return;
+    const { hostname } = deps.db.get('host', host);
+    deps.log.warn(`host ${hostname} has domains or suspended VMs without a record: ${unknown.join(', ')}`);
   };
   return (host, state) => {
     const now = unknownIn(deps, state);
@@ -111,7 +113,7 @@ export async function adoptDomain(
     uuid,
   );
   for (const device of spec.vgpus) db.create('VGPU', { VM: vm, device });
-  log.warn(`VM ${uuid} has a record again: it was taken over from ${hostNamed(db, host)}`, { state });
+  log.warn(`VM ${uuid} has a record again: it was taken over from host ${db.get('host', host).hostname}`, { state });
   // Where the host does not answer now, its next word brings the record to the domain.
   if (state === 'suspended') setSuspended(db, vm, now());
   else await members.settle(vm, host).catch((error: unknown) => log.warn(`VM ${uuid} is yet to be seen`, { error }));

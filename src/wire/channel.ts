@@ -67,18 +67,16 @@ export function encodeHead(url: URL, sessionId: string, cookies: Cookies): Buffe
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'utf8');
 }
 
-/** @throws INTERNAL_ERROR that says what is wrong with the head */
+/** @throws INTERNAL_ERROR that says what is wrong with the head; its cause says so without quoting it */
 export function decodeHead(head: Buffer): ChannelHead {
   const [requestLine = '', ...headers] = head.toString('utf8').trimEnd().split('\r\n');
   const target = requestLine.split(' ')[1] ?? '';
   const query = new URLSearchParams(target.split('?')[1] ?? '');
   const match = channelPath.exec(target.split('?')[0] ?? '');
-  if (match === null) throw new XapiError('INTERNAL_ERROR', [`no migration channel: ${requestLine.slice(0, 200)}`]);
+  if (match === null) throw refused('no migration channel', requestLine);
   const [, kind, uuid, device] = match as unknown as [string, ChannelKind, string, string | undefined];
   if ((kind === 'vgpu') !== (device !== undefined)) {
-    throw new XapiError('INTERNAL_ERROR', [
-      `a vgpu channel, and only that, names a device: ${requestLine.slice(0, 200)}`,
-    ]);
+    throw refused('a vgpu channel, and only that, names a device', requestLine);
   }
   return {
     kind,
@@ -87,6 +85,10 @@ export function decodeHead(head: Buffer): ChannelHead {
     sessionId: query.get('session_id') ?? '',
     cookies: Object.fromEntries(headers.flatMap(decodeCookies)),
   };
+}
+
+function refused(why: string, requestLine: string): XapiError {
+  return new XapiError('INTERNAL_ERROR', [`${why}: ${requestLine.slice(0, 200)}`], why);
 }
 
 function decodeCookies(header: string): [string, string][] {

@@ -71,7 +71,7 @@ export function createFront(deps: FrontDeps): Front {
     headless.enter(raw);
     decide(raw, toWeb, deps, limits.headTimeoutMs)
       .catch((error: unknown) => {
-        deps.log.debug('connection refused', { reason: messageOf(error) });
+        deps.log.debug('connection refused', { reason: withoutHead(error) });
         raw.destroy();
       })
       .finally(() => headless.leave(raw));
@@ -103,6 +103,11 @@ export function createFront(deps: FrontDeps): Front {
       await closed;
     },
   };
+}
+
+/** What was wrong with a connection, without what it has sent. */
+function withoutHead(error: unknown): string {
+  return error instanceof XapiError && typeof error.cause === 'string' ? error.cause : messageOf(error);
 }
 
 /**

@@ -222,7 +222,24 @@ describe('dispatch: handlers', () => {
     expect(deps.lines).to.deep.equal([]);
     expect(await errorOf(deps, 'session.logout', [rootSession])).to.deep.equal(['INTERNAL_ERROR', 'x is undefined']);
     expect(deps.lines.join()).to.match(
-      /^error call failed {"call":"session.logout"} TypeError: x is undefined\n\s+at /,
+      /^error call failed {"call":"session.logout","what":"TypeError: x is undefined","at":"dispatch.test.[jt]s:\d+ < dispatch.[jt]s:\d+.*"}$/,
     );
   });
+
+  for (const [what, message, sent] of [
+    ['a text that the caller sent', 'cannot open /srv/hush-hush', ['root', 'hush-hush']],
+    ['a part of one', "Unexpected token 'hush'", ['root', '{"a": hush-hush-hush}']],
+    ['one in other letters', 'HUSH-HUSH', ['root', 'hush-hush']],
+    ['a short one', 'no user xyz', ['root', 'xyz']],
+    ['anything, where more was sent than is searched', 'x is undefined', ['root', 'z'.repeat(70_000)]],
+  ] as const) {
+    it(`that break with ${what} are logged without it`, async () => {
+      const login_with_password = () => {
+        throw new TypeError(message);
+      };
+      const deps = fakeDeps({ handlers: { session: { login_with_password } } });
+      expect(await errorOf(deps, 'session.login_with_password', [...sent])).to.deep.equal(['INTERNAL_ERROR', message]);
+      expect(deps.lines.join()).to.contain('"what":"TypeError: ***"');
+    });
+  }
 });
