@@ -1,8 +1,8 @@
 /**
- * Runs all tests, or all but those in the folders that `--without FOLDER` names: a mocha for each folder, as many at a time as
- * there are cores, the slowest folders first. Prints what each prints when it ends, then what failed once more, and as the last
- * line the counts of all: `12 passed, 0 failed, 0 skipped`. A folder's tests run one after the other in one process, so a handle
- * that a test leaks still hangs its folder.
+ * Runs all tests, or all but those in the folders that `--without FOLDER` names: a mocha for a few files of a folder, several at
+ * a time, as most of a test is waiting for processes; the slowest folders first. Prints what each prints when it ends, then what
+ * failed once more, and as the last line the counts of all: `12 passed, 0 failed, 0 skipped`. The tests of some files run one
+ * after the other in one process, so a handle that a test leaks still hangs it.
  */
 import { readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -16,7 +16,11 @@ import pLimit from 'p-limit';
 const here = fileURLToPath(new URL('.', import.meta.url));
 const mocha = createRequire(import.meta.url).resolve('mocha/bin/mocha.js');
 /** Those that take longest, so that none of them is left alone at the end. */
-const slowFirst = ['faults', '.', 'cli', 'migrate', 'xenops', 'clients', 'zstd'];
+const slowFirst = ['faults', '.', 'cli', 'pool', 'migrate', 'xenops', 'host', 'hypervisor', 'clients'];
+/** So many files share a process. */
+const filesTogether = 6;
+/** So many processes run for each core. */
+const runsOfCore = 2;
 
 /** The compiled test files of each folder. */
 async function foldersOf(root: string): Promise<Map<string, string[]>> {
@@ -32,14 +36,29 @@ async function foldersOf(root: string): Promise<Map<string, string[]>> {
 const total = { passed: 0, failed: 0, skipped: 0 };
 const failures: string[] = [];
 
-async function run(folder: string, files: readonly string[]): Promise<void> {
-  const { all, exitCode } = await execa(process.execPath, [mocha, ...files], {
+interface Group {
+  readonly title: string;
+  readonly files: readonly string[];
+}
+
+/** The files of a folder in groups of a few. */
+function groupsOf(folder: string, files: readonly string[]): Group[] {
+  const count = Math.ceil(files.length / filesTogether);
+  const name = folder === '.' ? 'test' : `test/${folder}`;
+  return Array.from({ length: count }, (_, index) => ({
+    title: `== ${name}${count === 1 ? '' : `, ${index + 1} of ${count}`}`,
+    // Neighbours are alike, and often alike in length.
+    files: files.filter((_file, place) => place % count === index),
+  }));
+}
+
+async function run({ title, files }: Group): Promise<void> {
+  const { all, exitCode, durationMs } = await execa(process.execPath, [mocha, ...files], {
     all: true,
     reject: false,
     stdin: 'ignore',
   });
-  const title = `== ${folder === '.' ? 'test' : `test/${folder}`}`;
-  process.stdout.write(`${title}\n${all}\n`);
+  process.stdout.write(`${title} (${Math.round(durationMs / 1000)} s)\n${all}\n`);
   const [, passed, failed, skipped] = /^(\d+) passed, (\d+) failed, (\d+) skipped$/m.exec(all) ?? [];
   total.passed += Number(passed ?? 0);
   total.failed += Number(failed ?? 0);
@@ -57,10 +76,10 @@ function tailOf(output: string): string {
 }
 
 const { values } = parseArgs({ options: { without: { type: 'string', multiple: true, default: [] } } });
-const limit = pLimit(availableParallelism());
-const all = [...(await foldersOf(here))];
-const folders = all.filter(([folder, files]) => files.length > 0 && !values.without.includes(folder));
-await Promise.all(folders.map(([folder, files]) => limit(() => run(folder, files))));
+const limit = pLimit(runsOfCore * availableParallelism());
+const folders = [...(await foldersOf(here))].filter(([folder]) => !values.without.includes(folder));
+const groups = folders.flatMap(([folder, files]) => groupsOf(folder, files));
+await Promise.all(groups.map((group) => limit(() => run(group))));
 for (const failure of failures) process.stdout.write(`${failure}\n`);
 process.stdout.write(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
 process.exitCode = total.failed === 0 ? 0 : 1;
