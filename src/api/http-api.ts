@@ -9,6 +9,7 @@ import { XapiError } from '../base/errors.js';
 import type { CallOrigin } from '../base/handlers.js';
 import { bodyLimit } from '../wire/rpc-client.js';
 import type { AnswerBody } from './answer.js';
+import { type Bodies, createBodies } from './bodies.js';
 import { createDispatch, type Dispatch } from './dispatch.js';
 import { answerDownload, type Download } from './download.js';
 import { describeError } from './failure-log.js';
@@ -25,12 +26,14 @@ const greeting = 'This is xenferry, a XenAPI toolstack. POST JSON-RPC calls to /
 /**
  * @param others what answers JSON-RPC on further paths: the host-level calls
  * @param downloads files by the path at which they are fetched
+ * @param bodies reads the bodies of calls
  * @returns what a node:http server calls for each request
  */
 export function createHttpApi(
   deps: DispatchDeps,
   others: Readonly<Record<string, Dispatch>> = {},
   downloads: Readonly<Record<string, Download>> = {},
+  bodies = createBodies(),
 ): (request: IncomingMessage, response: ServerResponse) => void {
   const dispatch = createDispatch(deps);
   const front: Front = {
@@ -40,6 +43,7 @@ export function createHttpApi(
     ),
     other: createXmlRpc(dispatch),
     downloads: new Map(Object.entries(downloads)),
+    bodies,
   };
   return (request, response) => {
     if (request.httpVersion === '1.0') response.shouldKeepAlive = false;
@@ -60,6 +64,7 @@ interface Front {
   /** On every other path: XML-RPC, whose own are `/` and `/RPC2`. */
   readonly other: AnswerBody;
   readonly downloads: ReadonlyMap<string, Download>;
+  readonly bodies: Bodies;
 }
 
 async function route(front: Front, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -71,7 +76,7 @@ async function route(front: Front, request: IncomingMessage, response: ServerRes
   }
   switch (request.method) {
     case 'POST':
-      return await answerCall(front.byPath.get(path) ?? front.other, request, response);
+      return await answerCall(front.bodies, front.byPath.get(path) ?? front.other, request, response);
     case 'OPTIONS':
       return answerOptions(request, response);
     case 'GET':
@@ -131,28 +136,23 @@ async function drain(request: IncomingMessage): Promise<void> {
   });
 }
 
-async function answerCall(answerBody: AnswerBody, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answerCall(
+  bodies: Bodies,
+  answerBody: AnswerBody,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   const length = Number(request.headers['content-length'] ?? Number.NaN);
   if (Number.isNaN(length)) return refuse(response, 500, 'the request needs a Content-Length');
   if (length > bodyLimit) {
     if (length <= drainLimit) await drain(request);
     return refuse(response, 500, `the body is longer than ${bodyLimit} bytes`);
   }
-  const chunks: Buffer[] = [];
-  const complete = await readBody(request, (chunk) => chunks.push(chunk));
-  if (!complete) return;
-  const answer = await answerBody(Buffer.concat(chunks), originOf(request, response));
+  const body = await bodies.read(request, length);
+  if (body === undefined) return;
+  const answer = await answerBody(body, originOf(request, response));
   if (answer.status === 500) response.shouldKeepAlive = false;
   reply(response, answer.status, answer.contentType, answer.text);
-}
-
-/** Read to the end; false where the caller went away before. */
-function readBody(request: IncomingMessage, take: (chunk: Buffer) => void): Promise<boolean> {
-  return new Promise((resolve) => {
-    request.on('data', take);
-    request.on('end', () => resolve(true));
-    request.on('close', () => resolve(false));
-  });
 }
 
 function originOf(request: IncomingMessage, response: ServerResponse): CallOrigin {

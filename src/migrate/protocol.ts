@@ -43,6 +43,9 @@
  * can have reached a point that depends on what the other has not done. (Without 2-restored point 3 may come while the
  * destination still reads the image.)
  *
+ * Behind the head of a channel the source sends nothing before the destination's first point on it, but for an Error on the control
+ * channel: bytes behind the head of another channel are refused.
+ *
  * Steps, with what is journaled before each takes effect and how it is undone:
  *
  * | step | source journals | destination journals | undo at the source | undo at the destination |

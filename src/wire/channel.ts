@@ -115,23 +115,38 @@ function decodeValue(value: string): string {
 }
 
 /**
- * Read a request's head and not a byte more. As long as the blank line has not come at least so many bytes are still to come
- * as it lacks, so each read asks for just those.
+ * Read a request's head. As long as the blank line has not come at least so many bytes are still to come as it lacks.
  *
  * @param start what was read of it already
+ * @param goOn whether to read on, with its first line; to its end where absent
+ * @returns the head with its blank line and what came behind with it; where `goOn` says no, no head and all that was read
  * @throws when it is longer than `maxHeadBytes` or takes longer than `timeoutMs`
  */
-export async function readHead(from: Pick<RawSocket, 'read'>, start: Buffer, timeoutMs: number): Promise<Buffer> {
+export async function readHead(
+  from: Pick<RawSocket, 'readSome'>,
+  start: Buffer,
+  timeoutMs: number,
+  goOn: (line: string) => boolean = () => true,
+): Promise<{ head: Buffer; behind: Buffer }> {
   const deadline = performance.now() + timeoutMs;
-  const head = Buffer.alloc(maxHeadBytes);
-  let length = start.copy(head);
+  const buffer = Buffer.alloc(maxHeadBytes);
+  let length = start.copy(buffer);
+  let searched = 0;
+  let askedOn = false;
   for (;;) {
-    const missing = missingOfEnd(head.subarray(0, length));
-    if (missing === 0) return head.subarray(0, length);
+    const read = buffer.subarray(0, length);
+    const lineEnd: number = askedOn ? -1 : read.indexOf('\r\n', searched);
+    if (lineEnd >= 0 && !goOn(read.toString('utf8', 0, lineEnd))) return { head: Buffer.alloc(0), behind: read };
+    askedOn ||= lineEnd >= 0;
+    const end = read.indexOf(headEnd, searched);
+    if (end >= 0) return { head: read.subarray(0, end + headEnd.length), behind: read.subarray(end + headEnd.length) };
+    const missing = missingOfEnd(read);
     if (length + missing > maxHeadBytes) {
       throw new XapiError('INTERNAL_ERROR', [`the head of the request is longer than ${maxHeadBytes} bytes`]);
     }
-    length += (await from.read(missing, Math.max(1, deadline - performance.now()))).copy(head, length);
+    searched = Math.max(0, length - headEnd.length + 1);
+    const left = Math.max(1, deadline - performance.now());
+    length += (await from.readSome(missing, maxHeadBytes - length, left)).copy(buffer, length);
   }
 }
 

@@ -6,7 +6,13 @@ import http from 'node:http';
 import net from 'node:net';
 import { messageOf, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import { type ChannelHead, decodeHead, isChannelRequest, readHead } from './channel.js';
+import { type ChannelHead, decodeHead, isChannelRequest, maxHeadBytes, readHead } from './channel.js';
+import {
+  type Connection,
+  type ConnectionLimits,
+  createConnectionRegistry,
+  descriptorsForConnections,
+} from './connection-registry.js';
 import { sendError } from './handshake.js';
 import { adoptRaw, type RawSocket } from './raw-socket.js';
 
@@ -23,20 +29,15 @@ export interface FrontDeps {
   readonly limits?: Partial<FrontLimits>;
 }
 
-export interface FrontLimits {
+export interface FrontLimits extends ConnectionLimits {
   /** How long a connection may take to say what it wants: to the end of a channel's head. */
   readonly headTimeoutMs: number;
-  /**
-   * Connections that have not sent a whole head yet. One more, and the oldest of them is closed: it has had the most time, and who
-   * means something says it at once.
-   */
-  readonly headless: number;
-  /** Connections in all; further ones are closed at once. */
-  readonly connections: number;
+  /** How long a body may get no further, and an answer not be read on. */
+  readonly stallMs: number;
 }
 
-/** Limits of the port unless `createFront` is told others. */
-export const frontLimits: FrontLimits = { headTimeoutMs: 10_000, headless: 1000, connections: 10_000 };
+/** Limits of the port unless `createFront` is told others; of descriptors those that this process may use for connections. */
+export const frontLimits = { headTimeoutMs: 10_000, stallMs: 60_000, headless: 1000, connections: 10_000 };
 
 export interface Front {
   /** @returns the port, which is news when 0 was asked for */
@@ -45,45 +46,54 @@ export interface Front {
   close(): Promise<void>;
 }
 
-const firstBytes = 4;
+const firstBytes = Buffer.from('PUT ');
 
 /** Make the port's server; `listen` opens it. */
 export function createFront(deps: FrontDeps): Front {
-  const limits = { ...frontLimits, ...deps.limits };
-  const headless = createHeadless(limits.headless, deps.log);
+  const limits = { ...frontLimits, descriptors: descriptorsForConnections(), ...deps.limits };
+  const registry = createConnectionRegistry(limits, deps.log);
+  const ofSocket = new WeakMap<net.Socket, Connection>();
   const web = http.createServer({ maxHeaderSize: 16 * 1024, keepAliveTimeout: 300_000 }, (request, response) => {
-    headless.leave(request.socket);
+    ofSocket.get(request.socket)?.follow(request, response);
     deps.onRequest(request, response);
   });
   web.on('connect', (request, socket) => {
+    ofSocket.get(socket as net.Socket)?.become('headless');
     answerTunnel(request, socket as net.Socket, deps, limits.headTimeoutMs);
+  });
+  web.timeout = limits.stallMs;
+  web.on('timeout', (socket) => {
+    // Silence is right while an answer is being made.
+    if (ofSocket.get(socket)?.state === 'busy' && socket.writableLength === 0) return;
+    socket.destroy();
   });
   // It never listens by itself, but only from then on does it watch over slow requests and know its connections.
   web.emit('listening');
-  const take = (accepted: net.Socket): void => {
+  const take = (accepted: net.Socket, connection: Connection): void => {
     const { raw, release } = adoptRaw(accepted, deps.keepAliveMs?.());
     const toWeb = (read: Buffer) => {
       const ordinary = release(read);
-      headless.enter(ordinary);
-      ordinary.once('close', () => headless.leave(ordinary));
+      connection.closedBy(ordinary);
+      ofSocket.set(ordinary, connection);
       web.emit('connection', ordinary);
     };
-    headless.enter(raw);
-    decide(raw, toWeb, deps, limits.headTimeoutMs)
-      .catch((error: unknown) => {
-        deps.log.debug('connection refused', { reason: withoutHead(error) });
-        raw.destroy();
-      })
-      .finally(() => headless.leave(raw));
+    const toChannel = (head: ChannelHead) => {
+      connection.become('busy');
+      deps.onChannel(head, raw);
+    };
+    connection.closedBy(raw);
+    decide(raw, toWeb, toChannel, limits.headTimeoutMs).catch((error: unknown) => {
+      deps.log.debug('connection refused', { reason: withoutHead(error) });
+      raw.destroy();
+    });
   };
   const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true }, async (accepted) => {
-    headless.enter(accepted);
+    const connection = registry.enter(accepted, descriptorOf(accepted));
+    if (connection === undefined) return;
+    accepted.once('close', () => connection.leave());
     await deps.ready;
-    headless.leave(accepted);
-    if (!accepted.destroyed) take(accepted);
+    if (!accepted.destroyed) take(accepted, connection);
   });
-  server.maxConnections = limits.connections;
-  server.on('drop', () => deps.log.debug(`connection refused: there are ${limits.connections} already`));
   return {
     listen: (port, address) =>
       new Promise((resolve, reject) => {
@@ -97,7 +107,7 @@ export function createFront(deps: FrontDeps): Front {
       }),
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      headless.close();
+      registry.closeHeadless();
       web.closeAllConnections();
       web.close();
       await closed;
@@ -128,48 +138,35 @@ function answerTunnel(request: http.IncomingMessage, socket: net.Socket, deps: F
   deps.onRequest(request, response);
 }
 
-interface Closable {
-  destroy(): unknown;
-}
-
-/** The connections that have not sent a whole head, oldest first, and no more than `most`. */
-function createHeadless(most: number, log: Log) {
-  const waiting = new Set<Closable>();
-  return {
-    enter(connection: Closable) {
-      waiting.add(connection);
-      if (waiting.size <= most) return;
-      const [oldest] = waiting;
-      log.debug(`connection closed: ${most} newer ones have sent no whole head either`);
-      waiting.delete(oldest as Closable);
-      oldest?.destroy();
-    },
-    leave: (connection: Closable) => void waiting.delete(connection),
-    close() {
-      for (const connection of waiting) connection.destroy();
-    },
-  };
+function descriptorOf(socket: net.Socket): number {
+  return (socket as unknown as { _handle: { fd: number } | null })._handle?.fd ?? -1;
 }
 
 async function decide(
   raw: RawSocket,
   toWeb: (read: Buffer) => void,
-  deps: FrontDeps,
+  toChannel: (head: ChannelHead) => void,
   headTimeoutMs: number,
 ): Promise<void> {
   const deadline = performance.now() + headTimeoutMs;
-  const start = await raw.read(firstBytes, headTimeoutMs);
-  if (start.toString('latin1') !== 'PUT ') return toWeb(start);
-  const head = await readHead(raw, start, deadline - performance.now());
-  if (!isChannelRequest(head.toString('utf8').split('\r\n', 1)[0] ?? '')) return toWeb(head);
-  const channel = await headOrRefusal(raw, head);
-  deps.onChannel(channel, raw);
+  const start = await raw.readSome(firstBytes.length, maxHeadBytes, headTimeoutMs);
+  if (!start.subarray(0, firstBytes.length).equals(firstBytes)) return toWeb(start);
+  const { head, behind } = await readHead(raw, start, deadline - performance.now(), isChannelRequest);
+  if (head.length === 0) return toWeb(behind);
+  const channel = await headOrRefusal(raw, head, behind);
+  raw.unread(behind);
+  toChannel(channel);
 }
 
 /** Who asks for a channel understands an Error in place of a handshake, and no HTTP. @throws what is wrong with the head */
-async function headOrRefusal(raw: RawSocket, head: Buffer): Promise<ChannelHead> {
+async function headOrRefusal(raw: RawSocket, head: Buffer, behind: Buffer): Promise<ChannelHead> {
   try {
-    return decodeHead(head);
+    const channel = decodeHead(head);
+    // A source that gives up says so on the control channel. The others are read by helpers, who would not get these bytes.
+    if (channel.kind !== 'vm' && behind.length > 0) {
+      throw new XapiError('INTERNAL_ERROR', [`bytes on a ${channel.kind} channel before its first point`]);
+    }
+    return channel;
   } catch (error) {
     await sendError(raw, error instanceof XapiError ? error.params.join(' ') : messageOf(error));
     throw error;

@@ -32,6 +32,10 @@ export interface RawStream {
 }
 
 export interface RawSocket extends RawStream {
+  /** Read `least` bytes, and of what is behind them as much as comes with them, up to `most` in all. @throws as `read` */
+  readSome(least: number, most: number, timeoutMs?: number): Promise<Buffer>;
+  /** Give back what was read; it comes first again here, but not to a child that gets the descriptor. */
+  unread(bytes: Buffer): void;
   /**
    * Everything that comes goes to `take`, one piece when the one before is dealt with; nothing else reads then. For whoever
    * passes the bytes on. Resolves at the end. @throws the socket's error, or what `take` throws
@@ -47,6 +51,8 @@ export interface RawSocket extends RawStream {
 
 interface Wanted {
   readonly buffer: Buffer;
+  /** So many bytes are enough. */
+  readonly least: number;
   filled: number;
   resolve(bytes: Buffer): void;
   reject(error: Error): void;
@@ -62,6 +68,9 @@ interface Handle {
   setBlocking(blocking: boolean): number;
 }
 
+const nothing = Buffer.alloc(0);
+
+const behindError = () => new XapiError('INTERNAL_ERROR', ['bytes behind the end of the stream']);
 const endError = () => new XapiError('INTERNAL_ERROR', ['the peer closed the connection']);
 
 interface OnRead {
@@ -144,6 +153,7 @@ function tune(socket: net.Socket, keepAliveMs: number | undefined): void {
 
 function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: net.Socket } {
   const idle = Buffer.alloc(1);
+  let unread = nothing;
   let wanted: Wanted | undefined;
   let waitingForEnd: Waiting | undefined;
   let flowing: (Waiting & { take(bytes: Uint8Array): Promise<void> }) | undefined;
@@ -153,7 +163,7 @@ function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: n
   const socket = make({
     buffer: () => {
       if (flowing !== undefined) return Buffer.allocUnsafe(flowBytes);
-      return wanted === undefined || wanted.filled === 0 ? idle : wanted.buffer.subarray(wanted.filled);
+      return wanted === undefined ? idle : wanted.buffer.subarray(wanted.filled);
     },
     callback: (count, bytes) => {
       if (flowing !== undefined) {
@@ -161,15 +171,15 @@ function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: n
         return false;
       }
       if (wanted === undefined) {
-        fail(new XapiError('INTERNAL_ERROR', ['bytes behind the end of the stream']));
+        fail(behindError());
         return false;
       }
-      if (wanted.filled === 0) wanted.buffer[0] = idle[0] as number;
+      if (bytes === idle) wanted.buffer[wanted.filled] = idle[0] as number;
       wanted.filled += count;
-      if (wanted.filled < wanted.buffer.length) return true;
+      if (wanted.filled < wanted.least) return true;
       const done = wanted;
       wanted = undefined;
-      done.resolve(done.buffer);
+      done.resolve(done.buffer.subarray(0, done.filled));
       return false;
     },
   });
@@ -200,18 +210,30 @@ function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: n
     setBlocking(blocking) {
       handleOf()?.setBlocking(blocking);
     },
-    read(bytes, timeoutMs) {
-      if (bytes === 0) return Promise.resolve(Buffer.alloc(0));
+    read: (bytes, timeoutMs) => raw.readSome(bytes, bytes, timeoutMs),
+    readSome(least, most, timeoutMs) {
+      if (unread.length >= least) {
+        const first = unread.subarray(0, most);
+        unread = unread.subarray(first.length);
+        return Promise.resolve(first);
+      }
       if (failure !== undefined) return Promise.reject(failure);
+      const buffer = Buffer.allocUnsafe(most);
+      const filled = unread.copy(buffer);
+      unread = nothing;
       const read = new Promise<Buffer>((resolve, reject) => {
-        wanted = { buffer: Buffer.allocUnsafe(bytes), filled: 0, resolve, reject };
+        wanted = { buffer, least, filled, resolve, reject };
       });
       socket.resume();
       return timeoutMs === undefined
         ? read
         : within(read, timeoutMs, 'no answer from the peer', () => socket.destroy());
     },
+    unread(bytes) {
+      unread = Buffer.concat([bytes, unread]);
+    },
     readEnd(timeoutMs) {
+      if (unread.length > 0) return Promise.reject(behindError());
       if (ended) return Promise.resolve();
       if (failure !== undefined) return Promise.reject(failure);
       const end = new Promise<void>((resolve, reject) => {
@@ -226,8 +248,11 @@ function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: n
         else socket.write(bytes, (error) => (error ? reject(error) : resolve()));
       });
     },
-    flow(take) {
-      if (failure !== undefined) return Promise.reject(failure);
+    async flow(take) {
+      const first = unread;
+      unread = nothing;
+      if (first.length > 0) await take(first);
+      if (failure !== undefined) throw failure;
       const end = new Promise<void>((resolve, reject) => {
         flowing = { take, resolve, reject };
       });
@@ -248,7 +273,12 @@ function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: n
     },
     handOver() {
       const handle = takeHandle(socket);
-      return wrap((onread) => new net.Socket({ handle, onread, allowHalfOpen: true } as net.SocketConstructorOpts)).raw;
+      const other = wrap(
+        (onread) => new net.Socket({ handle, onread, allowHalfOpen: true } as net.SocketConstructorOpts),
+      );
+      other.raw.unread(unread);
+      unread = nothing;
+      return other.raw;
     },
   };
   return { raw, socket };

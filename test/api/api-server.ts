@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, request, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
+import { type Bodies, createBodies } from '../../src/api/bodies.js';
 import type { Download } from '../../src/api/download.js';
 import { createHttpApi } from '../../src/api/http-api.js';
 import type { DispatchDeps } from '../../src/base/dispatch-deps.js';
@@ -22,8 +23,12 @@ export interface ApiServer {
   close(): Promise<void>;
 }
 
-export async function startApi(deps: DispatchDeps, downloads: Record<string, Download> = {}): Promise<ApiServer> {
-  const server: Server = createServer(createHttpApi(deps, {}, downloads));
+export async function startApi(
+  deps: DispatchDeps,
+  downloads: Record<string, Download> = {},
+  bodies: Bodies = createBodies(),
+): Promise<ApiServer> {
+  const server: Server = createServer(createHttpApi(deps, {}, downloads, bodies));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

@@ -25,7 +25,8 @@ export async function openChannelProxy(target: string): Promise<ChannelProxy> {
     return socket;
   };
   const connect = async (near: RawSocket): Promise<void> => {
-    const head = await readHead(near, Buffer.alloc(0), 60_000);
+    const { head, behind } = await readHead(near, Buffer.alloc(0), 60_000);
+    near.unread(behind);
     const far = keep(await connectRaw({ port: Number(to.port), host: to.hostname }));
     const back = far.flow((bytes) => near.write(bytes)).then(() => near.end());
     back.catch(() => near.destroy());

@@ -14,7 +14,8 @@ import {
   openChannel,
   readHead,
 } from '../../src/wire/channel.js';
-import { choppedReader } from '../support/chopped.js';
+import type { RawSocket } from '../../src/wire/raw-socket.js';
+import { chop } from '../support/chopped.js';
 import { messageOfFailure, openConnections } from './connections.js';
 
 const uuid = '01234567-89ab-cdef-0123-000000000001';
@@ -161,13 +162,34 @@ describe('reading the head of a request', () => {
   const connections = openConnections();
   afterEach(connections.close);
   const whole = head('PUT /migrate/vm/1 HTTP/1.1', 'cookie: a=1');
+  const fill = (bytes: number) => Buffer.concat([Buffer.alloc(bytes - 4, 'x'), Buffer.from('\r\n\r\n')]);
 
-  it('takes not a byte more, wherever it is cut', async () => {
-    const behind = Buffer.from('\r\n\r\nraw bytes \r\n\r\n');
-    for (let start = 0; start <= whole.length; start += 1) {
-      const read = choppedReader(Buffer.concat([whole.subarray(start), behind]), 2);
-      expect(await readHead({ read }, whole.subarray(0, start), 1000)).to.deep.equal(whole);
-      expect(read.left()).to.equal(behind.length);
+  /** Bytes that come so many at a time, and how often was read. */
+  const comingBy = (bytes: Buffer, size: number) => {
+    const pieces = chop(bytes, size);
+    const reader = {
+      reads: 0,
+      readSome: async () => {
+        reader.reads += 1;
+        const next = pieces.next();
+        if (next.done === true) throw new Error('the stream ended early');
+        return next.value;
+      },
+    };
+    return reader;
+  };
+
+  it('loses not a byte of what is behind it, wherever it is cut and however it comes', async () => {
+    const all = Buffer.concat([whole, Buffer.from('\r\n\r\nraw bytes \r\n\r\n')]);
+    for (let start = 0; start <= all.length; start += 1) {
+      for (const size of [1, 3, all.length]) {
+        const reader = comingBy(all.subarray(start), size);
+        const { head: read, behind } = await readHead(reader, all.subarray(0, start), 1000);
+        expect(read).to.deep.equal(whole);
+        const taken = Math.min(all.length, start + reader.reads * size);
+        expect(behind).to.deep.equal(all.subarray(whole.length, taken));
+        expect(taken).to.be.lessThan(Math.max(start, whole.length + size) + 1);
+      }
     }
   });
 
@@ -179,11 +201,34 @@ describe('reading the head of a request', () => {
   ];
   for (const [what, bytes] of ends) {
     it(`finds the end of a head with ${what}`, async () => {
-      const read = choppedReader(Buffer.from(`${bytes}behind`), 1);
-      expect(String(await readHead({ read }, Buffer.alloc(0), 1000))).to.equal(bytes);
-      expect(read.left()).to.equal(6);
+      const { head: read, behind } = await readHead(
+        comingBy(Buffer.from(`${bytes}behind`), 1),
+        Buffer.alloc(0),
+        10_000,
+      );
+      expect([String(read), String(behind)]).to.deep.equal([bytes, '']);
     });
   }
+
+  it('reads no further than the first line where that asks for nothing that is meant', async () => {
+    const all = head('PUT /file HTTP/1.1', 'cookie: a=1');
+    const lines: string[] = [];
+    const refuse = (line: string) => lines.push(line) === 0;
+    const { head: read, behind } = await readHead(comingBy(all, 1), Buffer.alloc(0), 1000, refuse);
+    expect([String(read), String(behind), lines]).to.deep.equal(['', 'PUT /file HTTP/1.1\r\n', ['PUT /file HTTP/1.1']]);
+  });
+
+  it('takes the longest head that has come in a few reads', async () => {
+    const { raw, peer } = await connections.adopted();
+    await new Promise((resolve) => peer.write(fill(maxHeadBytes), resolve));
+    let reads = 0;
+    const readSome: RawSocket['readSome'] = (least, most, timeoutMs) => {
+      reads += 1;
+      return raw.readSome(least, most, timeoutMs);
+    };
+    expect((await readHead({ readSome }, Buffer.alloc(0), 10_000)).head).to.have.length(maxHeadBytes);
+    expect(reads).to.be.lessThan(5);
+  });
 
   it('comes to its end one byte at a time, and leaves the bytes behind', async () => {
     const { raw, peer } = await connections.adopted();
@@ -192,17 +237,18 @@ describe('reading the head of a request', () => {
       peer.write(Buffer.of(byte));
       await setImmediate();
     }
+    const { head: got, behind } = await read;
+    expect(got).to.deep.equal(whole);
+    raw.unread(behind);
     peer.write('raw');
-    expect(await read).to.deep.equal(whole);
     expect(String(await raw.read(3))).to.equal('raw');
   });
 
   it('accepts the longest head and refuses one that is a byte longer', async () => {
-    const fill = (bytes: number) => Buffer.concat([Buffer.alloc(bytes - 4, 'x'), Buffer.from('\r\n\r\n')]);
-    const longest = choppedReader(fill(maxHeadBytes), 1024);
-    expect(await readHead({ read: longest }, Buffer.alloc(0), 1000)).to.have.length(maxHeadBytes);
-    const longer = choppedReader(fill(maxHeadBytes + 1), 1024);
-    expect(await messageOfFailure(readHead({ read: longer }, Buffer.alloc(0), 1000))).to.contain(
+    expect((await readHead(comingBy(fill(maxHeadBytes), 1024), Buffer.alloc(0), 10_000)).head).to.have.length(
+      maxHeadBytes,
+    );
+    expect(await messageOfFailure(readHead(comingBy(fill(maxHeadBytes + 1), 1024), Buffer.alloc(0), 1000))).to.contain(
       `the head of the request is longer than ${maxHeadBytes} bytes`,
     );
   });

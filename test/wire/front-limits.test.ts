@@ -1,10 +1,15 @@
 import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import type http from 'node:http';
 import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setInterval } from 'node:timers/promises';
 import { expect } from 'chai';
+import { descriptorsForConnections } from '../../src/wire/connection-registry.js';
 import { createFront, type Front, type FrontLimits } from '../../src/wire/front.js';
 import type { RawSocket } from '../../src/wire/raw-socket.js';
-import { captureLog } from '../support/log.js';
+import { type CapturedLog, captureLog } from '../support/log.js';
 import { openConnections, readAll } from './connections.js';
 
 const uuid = '01234567-89ab-cdef-0123-000000000001';
@@ -16,12 +21,26 @@ describe('the limits of the port', function () {
   let front: Front;
   let port: number;
   let channels: RawSocket[];
+  let log: CapturedLog;
+  /** Answers that are to come. */
+  let waiting: http.ServerResponse[];
+  let largeClosed: Promise<unknown>;
 
   const open = async (limits: Partial<FrontLimits>) => {
     channels = [];
+    waiting = [];
+    log = captureLog();
     front = createFront({
-      log: captureLog().log,
-      onRequest: (_, response) => void response.end('answered'),
+      log: log.log,
+      onRequest: (request, response) => {
+        const whole = () => void response.end('answered');
+        if (request.url === '/wait') waiting.push(response);
+        else if (request.url === '/body') request.once('end', whole).resume();
+        else if (request.url === '/large') {
+          largeClosed = once(response, 'close');
+          response.end(Buffer.alloc(64 << 20));
+        } else whole();
+      },
       onChannel: (_, socket) => void channels.push(connections.keep(socket)),
       limits,
     });
@@ -122,14 +141,106 @@ describe('the limits of the port', function () {
     expect(told.some((socket) => socket.readableEnded || socket.destroyed)).to.equal(false);
   });
 
-  it('close what is more than may be there in all', async () => {
+  const bodyStart = 'POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf';
+  const idle = async () => {
+    const socket = await dial('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
+    await once(socket, 'data');
+    return socket.resume();
+  };
+  const channel = async () => {
+    const count = channels.length;
+    const socket = await dial(wholeHead);
+    while (channels.length === count) await new Promise((resolve) => setImmediate(resolve));
+    return socket;
+  };
+  const isOpen = (socket: net.Socket) => !socket.destroyed && !socket.readableEnded;
+
+  it('close those that have been idle for longest, for newer ones, with one warning', async () => {
+    await open({ connections: 50 });
+    const sockets: net.Socket[] = [];
+    for (let count = 0; count < 50; count += 1) sockets.push(await idle());
+    const again = sockets[0] as net.Socket;
+    again.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
+    await once(again, 'data');
+    const gone = sockets.slice(1, 31).map(ended);
+    for (let count = 0; count < 30; count += 1) sockets.push(await idle());
+    await Promise.all(gone);
+    expect([again, ...sockets.slice(31)].every(isOpen)).to.equal(true);
+    expect(log.messages('warn')).to.deep.equal([
+      'connections are closed for newer ones, those that have been idle for longest first: there are 50',
+    ]);
+  });
+
+  it('close one that is idle before one without a head, and that before one whose body is still coming', async () => {
+    await open({ connections: 4 });
+    const sockets = [await dial(bodyStart), await dial('GET'), await idle(), await channel()] as const;
+    for (const each of [2, 1, 0] as const) {
+      const end = ended(sockets[each]);
+      await channel();
+      await end;
+      expect(sockets.slice(0, each).every(isOpen)).to.equal(true);
+    }
+    expect(isOpen(sockets[3])).to.equal(true);
+  });
+
+  it('refuse a new one where all are being worked on, with one warning', async () => {
     await open({ connections: 5 });
-    const held: net.Socket[] = [];
-    for (let count = 0; count < 5; count += 1) held.push(await dial(wholeHead));
+    const held = [await dial('GET /wait HTTP/1.1\r\nhost: x\r\n\r\n')];
+    while (waiting.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    for (let count = 0; count < 4; count += 1) held.push(await channel());
     await ended(await dial());
-    while (channels.length < 5) await new Promise((resolve) => setImmediate(resolve));
+    await ended(await dial());
+    expect(held.every(isOpen)).to.equal(true);
+    expect(log.messages('warn')).to.deep.equal(['connections are refused: there are 5, and all are being worked on']);
     for (const socket of channels) socket.destroy();
-    await Promise.all(held.map(ended));
+    await Promise.all(held.slice(1).map(ended));
     await answers();
   });
+
+  it('close idle ones where descriptors run out, and leave the rest of them to what runs', async () => {
+    await open({ descriptors: 100 + Math.max(...readdirSync('/proc/self/fd').map(Number)) });
+    const held = await channel();
+    // Both ends are in this process.
+    for (let count = 0; count < 200; count += 1) await idle();
+    expect(readdirSync('/proc/self/fd').length).to.be.lessThan(500);
+    expect(isOpen(held)).to.equal(true);
+    await answers();
+    expect(log.messages('warn')).to.deep.equal([
+      'connections are closed for newer ones, those that have been idle for longest first: descriptors run out',
+    ]);
+  });
+
+  it('refuse new ones where descriptors run out and all are being worked on', async () => {
+    await open({ descriptors: 0 });
+    await ended(await dial());
+    expect(log.messages('warn')).to.deep.equal([
+      'connections are refused: descriptors run out, and all are being worked on',
+    ]);
+  });
+
+  it('close a body that gets no further, and an answer that nobody reads on, but no answer that takes long', async () => {
+    await open({ stallMs: 100 });
+    const slow = await dial('GET /wait HTTP/1.1\r\nhost: x\r\n\r\n');
+    const unread = await dial('GET /large HTTP/1.1\r\nhost: x\r\n\r\n');
+    unread.pause();
+    await ended(await dial(bodyStart));
+    await largeClosed;
+    (waiting[0] as http.ServerResponse).end('at last');
+    expect(String((await once(slow, 'data'))[0])).to.contain('at last');
+  });
+
+  for (const [open, expected] of [
+    ['1024                 524288', 768],
+    ['20000                20000 ', 20000 - 1024],
+    ['unlimited            unlimited', Number.POSITIVE_INFINITY],
+  ] as const) {
+    it(`leave connections ${expected} descriptors where the system says ${open}`, () => {
+      const directory = mkdtempSync(join(tmpdir(), 'xenferry-'));
+      const file = join(directory, 'limits');
+      writeFileSync(file, `Max processes  7  7  processes\nMax open files            ${open}                files\n`);
+      const descriptors = descriptorsForConnections(file);
+      rmSync(directory, { recursive: true });
+      expect(descriptors).to.equal(expected);
+    });
+  }
 });

@@ -146,6 +146,12 @@ describe('the front of the port', () => {
     );
   });
 
+  it('gives a PUT that asks for no channel to HTTP as soon as it has come to the end of its first line', async () => {
+    const socket = await dial();
+    socket.write('PUT /file HTTP/1.1\r\nno header\r\n');
+    expect(String(await readAll(socket))).to.match(/^HTTP\/1\.1 400 /);
+  });
+
   it('gives what is no HTTP to HTTP as well, which says so', async () => {
     const socket = await dial();
     // No more than is looked at: a server that closes with bytes unread resets, and its answer may be lost.
@@ -153,13 +159,13 @@ describe('the front of the port', () => {
     expect(String(await readAll(socket))).to.match(/^HTTP\/1\.1 400 /);
   });
 
-  it('makes a raw channel of a PUT to .../migrate/, both ways, with the bytes behind the head', async () => {
+  it('makes a raw channel of a PUT to .../migrate/, both ways, with the bytes behind the head of a control channel', async () => {
     const socket = await dial();
-    const target = `/services/xenops/migrate/mem/${uuid}?session_id=t`;
+    const target = `/services/xenops/migrate/vm/${uuid}?session_id=t`;
     socket.write(`PUT ${target} HTTP/1.1\r\ncookie: migration_id=7; compress=zstd\r\n\r\nraw bytes`);
     const { head, socket: raw } = await nextChannel();
     expect(head).to.deep.equal({
-      ...{ kind: 'mem', uuid, sessionId: 't' },
+      ...{ kind: 'vm', uuid, sessionId: 't' },
       cookies: { migration_id: '7', compress: 'zstd' },
     });
     expect(String(await raw.read(9))).to.equal('raw bytes');
@@ -231,14 +237,16 @@ describe('the front of the port', () => {
     });
   }
 
-  for (const [what, target, reason] of [
+  for (const [what, target, reason, behind = ''] of [
     ['of no known kind', `/migrate/disk/${uuid}`, 'no migration channel'],
     ['without a uuid', '/migrate/vm/x', 'no migration channel'],
     ['for a vGPU without a device', `/migrate/vgpu/${uuid}`, 'a vgpu channel, and only that, names a device'],
+    ['for memory that does not wait for its first point', `/migrate/mem/${uuid}`, 'bytes on a mem channel before', 'x'],
+    ['for a vGPU that does not either', `/migrate/vgpu/${uuid}.0`, 'bytes on a vgpu channel before', '\0\0'],
   ] as const) {
     it(`says to a channel ${what}, in an Error, why it is refused`, async () => {
       const socket = await dial();
-      socket.end(`PUT ${target} HTTP/1.1\r\n\r\n`);
+      socket.end(`PUT ${target} HTTP/1.1\r\n\r\n${behind}`);
       const answer = await readAll(socket);
       expect(answer.readUInt16BE()).to.equal(answer.length - 2);
       expect(String(answer.subarray(2))).to.contain(reason);

@@ -91,6 +91,55 @@ describe('a raw socket', () => {
         expect(String(await raw.read(3))).to.equal('fgh');
       });
 
+      it('reads as much as comes, between a least and a most, and goes on exactly from there', async () => {
+        const { raw, peer } = await open();
+        const sent = randomBytes(100_000);
+        const write = (bytes: Buffer) => new Promise((resolve) => peer.write(bytes, resolve));
+        await write(sent.subarray(0, 10));
+        const first = await raw.readSome(4, 1000);
+        expect(first.equals(sent.subarray(0, first.length))).to.equal(true);
+        expect(first.length).to.be.within(4, 10);
+        await write(sent.subarray(10));
+        const second = await raw.readSome(2000, 2000);
+        expect(second.length).to.equal(2000);
+        const third = await raw.read(sent.length - first.length - second.length);
+        expect(Buffer.concat([first, second, third]).equals(sent)).to.equal(true);
+      });
+
+      const back = Buffer.from('given back');
+      const afterwards: [what: string, read: (raw: RawSocket) => Promise<string>][] = [
+        ['in parts, and over its end', async (raw) => `${await raw.read(3)}${await raw.read(12)}${await raw.read(3)}`],
+        ['with some more', async (raw) => `${await raw.readSome(1, 5)}${await raw.readSome(11, 13)}`],
+        ['to one that it is handed over to', async (raw) => String(await raw.handOver().read(18))],
+        [
+          'to whom it flows',
+          async (raw) => {
+            const pieces: Uint8Array[] = [];
+            await raw.flow(async (bytes) => void pieces.push(Uint8Array.from(bytes)));
+            return String(Buffer.concat(pieces));
+          },
+        ],
+      ];
+      for (const [what, read] of afterwards) {
+        it(`gives what was given back once more, before what comes: ${what}`, async () => {
+          const { raw, peer } = await open();
+          peer.end('and more');
+          raw.unread(back);
+          expect(await read(raw)).to.equal('given backand more');
+        });
+      }
+
+      it('gives what was given back also after the end, and does not take it for the end', async () => {
+        const { raw, peer } = await open();
+        peer.end('x');
+        await raw.read(1);
+        await raw.readEnd();
+        raw.unread(back);
+        expect(await messageOfFailure(raw.readEnd())).to.contain('bytes behind the end');
+        expect(String(await raw.read(back.length))).to.equal('given back');
+        await raw.readEnd();
+      });
+
       it('waits for bytes that come one at a time', async () => {
         const { raw, peer } = await open();
         peer.setNoDelay(true);
