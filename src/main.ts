@@ -57,12 +57,18 @@ async function main(argv: readonly string[]): Promise<void> {
   logPrints(log);
   for (const warning of loaded.warnings) log.warn(warning);
   let starting: Promise<Daemon> | undefined;
+  /** A hypervisor that the start has begun, in which nobody has anything until the daemon is whole. */
+  let begun: number | undefined;
+  const killHelpers = (): number => {
+    if (begun !== undefined) kill(begun);
+    return killMarked(helperMark(loaded.config.stateDir)).length;
+  };
   const ending = createEnding({
     log,
     // One that is still starting starts first: what it has begun, its hypervisor above all, is nobody's until then.
     close: async () => (await starting)?.close(),
     timeoutMs: () => loaded.config.shutdownTimeout * 1000,
-    killHelpers: () => killMarked(helperMark(loaded.config.stateDir)).length,
+    killHelpers,
     exit: process.exit,
   });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, ending.onSignal);
@@ -71,11 +77,20 @@ async function main(argv: readonly string[]): Promise<void> {
     loaded = reload(loaded, () => reloadConfig(loaded, commandLine), log);
     starting?.then((daemon) => daemon.reload()).catch((error: unknown) => log.error('reload', { err: error }));
   });
-  starting = start(() => loaded, log, ending.onStoreFailed).catch((error: unknown) => {
+  starting = start(
+    () => loaded,
+    log,
+    ending.onStoreFailed,
+    (pid) => {
+      begun = pid;
+    },
+  ).catch((error: unknown) => {
+    killHelpers();
     leave();
     throw error;
   });
   const daemon = await starting;
+  begun = undefined;
   // One line is enough where both go to the terminal.
   if (loaded.config.log !== 'stderr') {
     log.info(`listening on ${daemon.url}`, { version: ownVersion(), pid: process.pid });
@@ -104,6 +119,14 @@ function enter(stateDir: string): () => void {
   throw new Error(`another xenferryd runs with the state directory ${stateDir}`);
 }
 
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended.
+  }
+}
+
 /** A file with an error is refused as a whole, and the old values stay. */
 function reload(current: LoadedConfig, read: () => ReturnType<typeof reloadConfig>, log: RootLog): LoadedConfig {
   try {
@@ -129,6 +152,7 @@ async function start(
   loaded: () => LoadedConfig,
   log: RootLog,
   onStoreFailed: (error: unknown) => void,
+  onStarted: (pid: number) => void,
 ): Promise<Daemon> {
   const config = (): Config => loaded().config;
   const { stateDir, databasePath, listenAddress, address, coordinator, hostName, pidfile } = config();
@@ -147,6 +171,7 @@ async function start(
     memoryBytes: config().simulatorMemory,
     memoryDirs: [config().memoryDir, stateDir],
     timeoutMs: () => config().backendTimeout * 1000,
+    onStarted,
   });
   try {
     const engine = await openHostEngine({
@@ -175,7 +200,7 @@ async function start(
       },
     };
   } catch (error) {
-    if (backend.hasStartedIt) await backend.quit();
+    await backend.discard();
     throw error;
   }
 }

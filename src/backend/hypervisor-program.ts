@@ -20,10 +20,14 @@ export interface HypervisorInit {
   readonly memoryDirs?: readonly string[];
   /** How long it may take to answer a request, in milliseconds; for ever where absent. */
   readonly timeouts?: RequestTimeouts;
+  /** Gets the process id of each that is started, before anything is known of it. */
+  readonly onStarted?: (pid: number) => void;
 }
 
 const program = fileURLToPath(new URL('../hypervisor/main.js', import.meta.url));
 const startDeadlineMs = 15_000;
+/** So long one that is not wanted has to end in order. */
+const endGraceMs = 2_000;
 
 /** Where the hypervisor of a state directory listens. @throws INVALID_VALUE when the path is too long for a socket */
 export function socketPathOf(stateDir: string): string {
@@ -33,10 +37,11 @@ export function socketPathOf(stateDir: string): string {
   throw new XapiError('INVALID_VALUE', ['state directory', why]);
 }
 
-/** The connection to a hypervisor, and whether it was started for it. */
+/** The connection to a hypervisor. */
 export interface Attached {
   readonly client: HypervisorClient;
-  readonly started: boolean;
+  /** Ends the hypervisor, where it was started for this; resolves when its process is gone. */
+  readonly end?: () => Promise<void>;
 }
 
 /**
@@ -51,9 +56,9 @@ export async function attachOrStart(init: HypervisorInit): Promise<Attached> {
   for (;;) {
     try {
       const client = await connectHypervisor(socketPath, 'daemon', init.timeouts);
-      const started = child?.pid === client.pid;
-      if (!started) await discard(child);
-      return { client, started };
+      if (child?.pid === client.pid) return { client, end: () => discard(child) };
+      await discard(child);
+      return { client };
     } catch (error) {
       if (!isNobodyThere(error) || performance.now() > deadline) {
         await discard(child);
@@ -67,7 +72,7 @@ export async function attachOrStart(init: HypervisorInit): Promise<Attached> {
   }
 }
 
-function start({ stateDir, memoryBytes, memoryDirs }: HypervisorInit, socketPath: string): ChildProcess {
+function start({ stateDir, memoryBytes, memoryDirs, onStarted }: HypervisorInit, socketPath: string): ChildProcess {
   fs.mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   const state = path.resolve(stateDir);
   const directories = (memoryDirs ?? []).flatMap((directory) => ['--memory-dir', path.resolve(directory)]);
@@ -81,15 +86,22 @@ function start({ stateDir, memoryBytes, memoryDirs }: HypervisorInit, socketPath
   fs.closeSync(log);
   child.on('error', () => {});
   child.unref();
+  if (child.pid !== undefined) onStarted?.(child.pid);
   return child;
 }
 
-/** One that is not attached to must not come up late: another was faster, or nobody waits for it any more. */
+/**
+ * One that is not attached to must not come up late: another was faster, or nobody waits for it any more. One that does not answer
+ * may not end by itself either.
+ */
 async function discard(child: ChildProcess | undefined): Promise<void> {
   if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  child.ref();
   const exit = once(child, 'exit');
   child.kill();
+  const insist = setTimeout(() => child.kill('SIGKILL'), endGraceMs);
   await exit;
+  clearTimeout(insist);
 }
 
 function logPathOf(stateDir: string): string {

@@ -26,8 +26,8 @@ export interface Simulator extends Backend {
   verify(handle: DomainHandle): Promise<HypervisorOps['verify']['result']>;
   /** Let the guest of a running domain end by itself. */
   endGuest(handle: DomainHandle, how: GuestEnd): Promise<void>;
-  /** Whether this back end has started its hypervisor, at first, and so knows of each domain in it. */
-  readonly hasStartedIt: boolean;
+  /** Close, and end the hypervisor where this back end has started it. For a daemon that cannot start: nobody has anything in it. */
+  discard(): Promise<void>;
   /** End the hypervisor and its domains with it; returns when the process is gone. For whoever owns the whole host. */
   quit(): Promise<void>;
 }
@@ -73,7 +73,6 @@ export async function createSimulator({
   await link.client();
   return {
     name: 'simulator',
-    hasStartedIt: link.startedFirst(),
     memory: async () => {
       const { total, used, reserved } = await call('memory', {});
       return { total, free: total - used - reserved };
@@ -99,6 +98,7 @@ export async function createSimulator({
     emuEnvironment: () => ({ XENFERRY_HYPERVISOR: socketPathOf(init.stateDir) }),
     onDomainChange: (listener) => void listeners.push(listener),
     close: link.close,
+    discard: link.discard,
     quit: async () => {
       const { pid } = await link.client();
       link.expectEnd();
@@ -112,11 +112,11 @@ export async function createSimulator({
 interface Link {
   /** The attached client; attaches anew after a loss. */
   client(): Promise<HypervisorClient>;
-  /** Whether the first that was attached to had to be started. */
-  startedFirst(): boolean;
   /** The connection's end is no loss from now on. */
   expectEnd(): void;
   close(): Promise<void>;
+  /** Close, and end the hypervisor where it was started for this link. */
+  discard(): Promise<void>;
 }
 
 /** The connection to the hypervisor, made anew when it is lost, and what is known of its domains meanwhile. */
@@ -124,7 +124,7 @@ function createLink(init: HypervisorInit, announce: (change: Change) => void): L
   const known = new Map<string, string>();
   let current: Promise<HypervisorClient> | undefined;
   let ending = false;
-  let startedFirst: boolean | undefined;
+  let endOwn: (() => Promise<void>) | undefined;
 
   const forget = (key: string): void => {
     const uuid = known.get(key);
@@ -136,8 +136,8 @@ function createLink(init: HypervisorInit, announce: (change: Change) => void): L
     announce(domain);
   };
   const attach = async (): Promise<HypervisorClient> => {
-    const { client, started } = await attachOrStart(init);
-    startedFirst ??= started;
+    const { client, end } = await attachOrStart(init);
+    endOwn = end;
     client.onNotification((notification) => {
       if (notification.event === 'destroyed') forget(keyOf(notification.handle));
       else learn(notification.domain);
@@ -146,6 +146,7 @@ function createLink(init: HypervisorInit, announce: (change: Change) => void): L
       ({ result }) => result,
       async (error: unknown) => {
         await client.close();
+        await end?.();
         throw error;
       },
     );
@@ -173,15 +174,19 @@ function createLink(init: HypervisorInit, announce: (change: Change) => void): L
     client().catch(() => {
       for (const key of [...known.keys()]) forget(key);
     });
+  const close = async (): Promise<void> => {
+    ending = true;
+    await (await current?.catch(() => undefined))?.close();
+  };
   return {
     client,
-    startedFirst: () => startedFirst === true,
     expectEnd: () => {
       ending = true;
     },
-    close: async () => {
-      ending = true;
-      await (await current?.catch(() => undefined))?.close();
+    close,
+    discard: async () => {
+      await close();
+      await endOwn?.();
     },
   };
 }
