@@ -65,6 +65,7 @@ describe('bodies of requests that are not whole', () => {
     for (let at = 0, size = 1; at < whole.length; at += size, size = (size % 37) + 1) {
       await put(socket, whole.slice(at, at + size));
     }
-    while (!String(Buffer.concat(chunks)).includes(answer)) await once(socket, 'data');
+    while (Buffer.concat(chunks).indexOf('\r\n\r\n') < 0) await once(socket, 'data');
+    expect(String(Buffer.concat(chunks))).to.contain(answer);
   });
 });

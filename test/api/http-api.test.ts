@@ -194,12 +194,13 @@ describe('the API over HTTP', () => {
     ['a caller that stops in the middle of a body', post('1.1').slice(0, -5)],
     ['a caller that stops in the middle of the head', 'POST /jsonrpc HTT'],
   ] as const) {
-    it(`survives ${what}`, async () => {
+    it(`serves on after ${what}`, async () => {
       const socket = connect(api.port, '127.0.0.1');
       await once(socket, 'connect');
       await new Promise((resolve) => socket.write(bytes, resolve));
       socket.destroy();
       await once(socket, 'close');
+      expect(await api.raw(post('1.1', ['Connection: close']))).to.contain(answer);
     });
   }
 
@@ -208,6 +209,7 @@ describe('the API over HTTP', () => {
     const inside = new Promise<void>((resolve) => (entered = resolve));
     let told = () => {};
     const gone = new Promise<void>((resolve) => (told = resolve));
+    let reached = false;
     const waiting = await startApi(
       fakeDeps({
         handlers: {
@@ -216,6 +218,7 @@ describe('the API over HTTP', () => {
               origin.closed.addEventListener('abort', told);
               entered();
               await gone;
+              reached = origin.closed.aborted;
               return 1;
             },
           },
@@ -228,5 +231,6 @@ describe('the API over HTTP', () => {
     socket.destroy();
     await gone;
     await waiting.close();
+    expect(reached).to.equal(true);
   });
 });

@@ -112,9 +112,12 @@ describe('running an emu-manager', function () {
     });
 
     it('takes a program that says much on its standard error', async () => {
-      const { program } = await script(`head -c 300000 /dev/zero | tr '\\0' 'x' >&2; echo 'result:0 0' >&4`);
-      const { init } = await common(program);
+      const { program } = await script(
+        `head -c 300000 /dev/zero | tr '\\0' 'x' >&2; printf 'info:\\\\b\\\\b\\\\b\\\\b9\\nresult:0 0\\n' >&4`,
+      );
+      const { init, percents } = await common(program);
       await runEmuSave({ ...init, ...saving });
+      expect(percents).to.deep.equal([9]);
     });
   });
 
@@ -136,7 +139,12 @@ describe('running an emu-manager', function () {
     it('asks for no vGPU where there is none', async () => {
       const { program } = await script(`read a <&3; echo 'result:xenguest 5 6' >&4`);
       const { init } = await common(program);
-      await runEmuRestore({ ...init, beforeVgpu: () => Promise.reject(new Error('no vGPU')) });
+      let asked = false;
+      const beforeVgpu = async () => {
+        asked = true;
+      };
+      await runEmuRestore({ ...init, beforeVgpu });
+      expect(asked).to.equal(false);
     });
 
     it('fails with what the reading of the headers before the vGPUs says', async () => {
@@ -239,9 +247,10 @@ describe('running an emu-manager', function () {
   });
 
   it('takes as many lines as come', async () => {
-    const { program } = await script(`yes 'info:news' | head -n 20000 >&4; echo 'result:0 0' >&4`);
-    const { init } = await common(program);
+    const { program } = await script(`yes 'info:\\b\\b\\b\\b7' | head -n 20000 >&4; echo 'result:0 0' >&4`);
+    const { init, percents } = await common(program);
     await runEmuSave({ ...init, ...saving });
+    expect(percents).to.have.length(20_000);
   });
 
   it('says what could not be started', async () => {

@@ -76,7 +76,9 @@ describe('a hypervisor that is stopped', function () {
     await failureOf(simulator.reserve('late', mebibyte));
     goOn();
     const { total } = await simulator.memory();
-    await eventually(async () => ((await simulator.memory()).free === total - specOf().memoryBytes ? true : undefined));
+    const left = total - specOf().memoryBytes;
+    await eventually(async () => ((await simulator.memory()).free === left ? true : undefined));
+    expect(await simulator.memory()).to.include({ total, free: left });
   });
 
   it('cannot be attached to, and says so', async () => {

@@ -149,6 +149,7 @@ describe('A source that starts anew', function () {
         const { migrationId } = await leftBehind(state, ofLostHypervisor);
         await migrations.recover();
         if (state !== 'done') await ended(migrationId);
+        expect(await host.simulator.list()).to.deep.equal([]);
       });
     }
   }

@@ -115,6 +115,7 @@ describe('members', () => {
     f.a.domain(uuid, undefined);
     f = await f.restart();
     await f.until(() => f.pool.db.get('VM', vm).power_state === 'Halted');
+    expect(f.pool.db.get('VM', vm).resident_on).to.equal(nullRef);
   });
 
   it('is told again and again of a member, which counts where it is not known', async () => {
