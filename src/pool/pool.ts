@@ -180,6 +180,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
       members.close();
       for (const stop of stopFollowing) stop();
       for (const [ref] of db.all('session')) sessions.logout(ref);
+      sessions.close();
       await db.saved();
     },
   };

@@ -41,7 +41,7 @@ export interface Fixture {
 
 export async function openFixture(
   hosts = [fakeHost('a', uuidOf(1), 8001), fakeHost('b', uuidOf(2), 8002)],
-  times: Pick<PoolDeps, 'now' | 'elapsed'> = {},
+  times: Partial<Pick<PoolDeps, 'now' | 'elapsed' | 'log'>> = {},
 ): Promise<Fixture> {
   return build(mkdtempSync(join(tmpdir(), 'xenferry-pool-')), hosts as [FakeHost, FakeHost], fakeMembership(), times);
 }
@@ -50,7 +50,7 @@ async function build(
   dir: string,
   hosts: [FakeHost, FakeHost],
   membership: FakeMembership,
-  times: Pick<PoolDeps, 'now' | 'elapsed'>,
+  times: Partial<Pick<PoolDeps, 'now' | 'elapsed' | 'log'>>,
 ): Promise<Fixture> {
   const [a, b] = hosts;
   const store = openStore(join(dir, 'db'));

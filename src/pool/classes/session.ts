@@ -6,21 +6,24 @@ import type { HandlerDeps } from '../handler-deps.js';
 
 export function sessionHandlers({ db, sessions, membership }: HandlerDeps): ClassHandlers<'session'> {
   return {
-    login_with_password: (_context, user, password, _version, originator) => sessions.login(user, password, originator),
-    slave_login(_context, host, secret) {
+    login_with_password: ({ origin }, user, password, _version, originator) =>
+      sessions.login(user, password, originator, origin.address),
+    slave_login({ origin }, host, secret) {
       if (!membership.secrets().some((known) => sameSecret(known, secret))) {
+        sessions.noteHost('failed', origin.address);
         throw new XapiError('SESSION_AUTHENTICATION_FAILED', [host, 'this is not the secret of the pool']);
       }
       db.get('host', host);
       const session = sessions.open('session.slave_login');
       db.update('session', session, { pool: true, this_host: host });
+      sessions.noteHost('logged in', origin.address);
       return session;
     },
-    logout({ session }) {
-      if (session !== undefined) sessions.logout(session);
+    logout({ session, origin }) {
+      if (session !== undefined) sessions.logout(session, origin.address);
     },
-    local_logout({ session }) {
-      if (session !== undefined) sessions.logout(session);
+    local_logout({ session, origin }) {
+      if (session !== undefined) sessions.logout(session, origin.address);
     },
     get_all_subject_identifiers: () => [
       ...new Set(db.all('session').flatMap(([, { auth_user_sid: sid }]) => (sid === '' ? [] : [sid]))),
@@ -29,9 +32,8 @@ export function sessionHandlers({ db, sessions, membership }: HandlerDeps): Clas
       if (sid === '') throw invalidValue('subject_identifier', sid, 'an identifier');
       for (const [ref, { auth_user_sid }] of db.all('session')) if (auth_user_sid === sid) sessions.logout(ref);
     },
-    change_password: ({ session }, oldPassword, newPassword) => {
-      const user = session === undefined ? '' : db.get('session', session).auth_user_name;
-      return sessions.changePassword(user, oldPassword, newPassword);
+    change_password: async ({ session, origin }, oldPassword, newPassword) => {
+      if (session !== undefined) await sessions.changePassword(session, oldPassword, newPassword, origin.address);
     },
   };
 }
