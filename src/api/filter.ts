@@ -7,6 +7,7 @@
 import type { ClassName } from '../../idl/index.js';
 import type { Row } from '../base/dispatch-deps.js';
 import { XapiError } from '../base/errors.js';
+import { shownValue } from '../base/schema.js';
 import { fieldsOf, formatDatetime, type Type } from '../base/value.js';
 import { formatFloat } from './typed-value.js';
 
@@ -15,43 +16,47 @@ export type Filter = (row: Row) => boolean;
 /** A place in the words of one expression. */
 interface Reader {
   readonly cls: ClassName;
+  readonly expression: string;
   readonly words: readonly string[];
   at: number;
   depth: number;
 }
 
 const maxDepth = 100;
+const maxWords = 10_000;
 
 /**
  * The condition that an expression writes, for rows of a class.
- * @throws INTERNAL_ERROR for what is no expression, or names a field that the class lacks or whose values are no plain texts
+ * @throws INVALID_VALUE [expr, expression] for what is no expression, or names a field that the class lacks or whose values are no
+ *   plain texts; what is wrong is for the log
  */
 export function parseFilter(cls: ClassName, expression: string): Filter {
   const words = expression.match(/"[^"]*"|'[^']*'|[A-Za-z]+|\S/g) ?? [];
-  const reader: Reader = { cls, words, at: 0, depth: 0 };
+  const reader: Reader = { cls, expression, words, at: 0, depth: 0 };
+  if (words.length > maxWords) throw refuse(reader, `more than ${maxWords} words`);
   const filter = parseExpression(reader);
   if (reader.at < words.length) throw unexpected(reader, 'the end');
   return filter;
 }
 
+/** However many terms there are, they are not nested: the stack is not for callers to use up. */
 function parseExpression(reader: Reader): Filter {
-  let left = parseTerm(reader);
+  const first = parseTerm(reader);
+  const further: { readonly isAnd: boolean; readonly term: Filter }[] = [];
   for (;;) {
-    const before = left;
-    if (take(reader, 'and')) {
-      const after = parseTerm(reader);
-      left = (row) => before(row) && after(row);
-    } else if (take(reader, 'or')) {
-      const after = parseTerm(reader);
-      left = (row) => before(row) || after(row);
-    } else {
-      return left;
-    }
+    const isAnd = take(reader, 'and');
+    if (!isAnd && !take(reader, 'or')) break;
+    further.push({ isAnd, term: parseTerm(reader) });
   }
+  return (row) => {
+    let result = first(row);
+    for (const { isAnd, term } of further) if (result === isAnd) result = term(row);
+    return result;
+  };
 }
 
 function parseTerm(reader: Reader): Filter {
-  if (++reader.depth > maxDepth) throw refuse(`more than ${maxDepth} levels deep`);
+  if (++reader.depth > maxDepth) throw refuse(reader, `more than ${maxDepth} levels deep`);
   try {
     if (take(reader, 'not')) {
       const inner = parseExpression(reader);
@@ -84,9 +89,9 @@ function parseOperand(reader: Reader): (row: Row) => string {
   }
   const name = parseText(reader);
   const field = fieldsOf(reader.cls).get(name.replaceAll('__', '_'));
-  if (field === undefined) throw refuse(`${reader.cls} has no field '${name}'`);
+  if (field === undefined) throw refuse(reader, `${reader.cls} has no field '${name}'`);
   if (['set', 'map', 'record', 'option'].includes(field.type.kind)) {
-    throw refuse(`the values of '${name}' are no plain texts that could be compared`);
+    throw refuse(reader, `the values of '${name}' are no plain texts that could be compared`);
   }
   return (row) => textOf(field.type, row[field.name]);
 }
@@ -111,9 +116,9 @@ function take(reader: Reader, word: string): boolean {
 
 function unexpected(reader: Reader, wanted: string): XapiError {
   const found = reader.words[reader.at];
-  return refuse(`${wanted} was expected, not ${found === undefined ? 'the end' : `'${found.slice(0, 100)}'`}`);
+  return refuse(reader, `${wanted} was expected, not ${found === undefined ? 'the end' : `'${found.slice(0, 100)}'`}`);
 }
 
-function refuse(what: string): XapiError {
-  return new XapiError('INTERNAL_ERROR', [`the filter expression is wrong: ${what}`]);
+function refuse({ expression }: Reader, what: string): XapiError {
+  return new XapiError('INVALID_VALUE', ['expr', shownValue(expression)], `the filter expression is wrong: ${what}`);
 }

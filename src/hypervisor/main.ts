@@ -87,17 +87,29 @@ async function run(settings: Settings): Promise<void> {
     notify: (notification) => server?.notify(notification),
   });
   const pidFile = path.join(settings.state, 'hypervisor.pid');
-  const end = (why: string): void => {
-    log.write(`ends: ${why}`);
-    domains.close();
-    for (const file of [settings.socket, pidFile]) fs.rmSync(file, { force: true });
-    lock.release();
-    process.exit(0);
+  const end = (why: string, status = 0): void => {
+    try {
+      log.write(`ends: ${why}`);
+      domains.close();
+      for (const file of [settings.socket, pidFile]) fs.rmSync(file, { force: true });
+      lock.release();
+    } catch (error) {
+      log.write(`does not end in order: ${messageOf(error)}`);
+    } finally {
+      process.exit(status);
+    }
   };
   process.on('SIGTERM', () => end('SIGTERM'));
   process.on('SIGINT', () => log.write('SIGINT is ignored; SIGTERM ends the domains'));
-  process.on('SIGHUP', log.reopen);
-  process.on('uncaughtException', (error) => log.write(`unexpected: ${error.stack}`));
+  process.on('SIGHUP', () => {
+    try {
+      log.reopen();
+    } catch (error) {
+      log.write(`the log goes on in its old file: ${messageOf(error)}`);
+    }
+  });
+  // Nothing that it knows can be trusted after that. For the daemon it is a loss of power.
+  process.on('uncaughtException', (error) => end(`an error that nobody has caught: ${error.stack}`, 1));
   server = await startServer({
     ...{ socketPath: settings.socket, instance, log: log.write, operations: createOperations(domains) },
     quit: () => end('quit'),

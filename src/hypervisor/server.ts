@@ -102,6 +102,8 @@ export async function startServer({ socketPath, instance, operations, log, quit 
   };
 
   const server = net.createServer(accept);
+  // One for which there is no descriptor, for example.
+  server.on('error', (error) => log(`a client is not accepted: ${error.message}`));
   await listen(server, socketPath);
   return {
     notify: (notification) => {

@@ -3,16 +3,14 @@
  * of the state directory that its owner alone can read until it is changed.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Ref, Role } from '../../idl/index.js';
 import type { SessionIdentity, Sessions } from '../base/dispatch-deps.js';
-import { invalidValue, messageOf, XapiError } from '../base/errors.js';
+import { invalidValue, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import { readTextFile } from '../base/named-file.js';
 import type { Table } from '../base/store.js';
 import type { Database } from './database.js';
 import { askerOf, createFairLimit } from './fair-limit.js';
+import { firstPasswordIn } from './first-password.js';
 import { createLoginLog } from './login-log.js';
 import { hashPassword, type PasswordHash, passwordMatches } from './password.js';
 
@@ -40,7 +38,8 @@ export interface SessionService extends Sessions {
   logout(ref: Ref<'session'>, address?: string): void;
   /**
    * Change the password of a session's user, and end the other sessions that a password has opened for that user.
-   * @throws SESSION_AUTHENTICATION_FAILED where the old password is wrong, INVALID_VALUE where the new one is empty
+   * @throws SESSION_AUTHENTICATION_FAILED where the old password is wrong, INVALID_VALUE where the new one is empty, INTERNAL_ERROR
+   *   where the file of the first password cannot be removed; nothing was changed then
    */
   changePassword(session: Ref<'session'>, oldPassword: string, newPassword: string, address: string): Promise<void>;
   /** Write down in the log that a host has shown the secret of the pool, or a wrong one. */
@@ -87,7 +86,8 @@ export async function createSessions(deps: SessionDeps): Promise<SessionService>
   const logins = createLoginLog(deps.log, elapsed);
   const known = createKnown();
   let changes = 0;
-  await provideRootPassword(deps);
+  const first = firstPasswordIn(deps.stateDir);
+  await provideRootPassword(deps, first);
 
   /** @throws SESSION_AUTHENTICATION_FAILED, which the log has as what has failed */
   const authenticate = async (what: string, user: string, password: string, address: string): Promise<void> => {
@@ -160,14 +160,15 @@ export async function createSessions(deps: SessionDeps): Promise<SessionService>
       if (newPassword === '') throw invalidValue('new_pwd', newPassword, 'a text that is not empty');
       await authenticate('change of password', user, oldPassword, address);
       const hash = await hashPassword(newPassword);
-      known.forget();
-      changes += 1;
-      await passwords.put(superuser, hash);
+      await first.removeWith(async () => {
+        known.forget();
+        changes += 1;
+        await passwords.put(superuser, hash);
+      });
       logins.note('info', 'change of password', user, address);
       for (const [ref, { byPassword }] of live) {
         if (byPassword && ref !== session && db.find('session', ref)?.auth_user_name === user) logout(ref);
       }
-      await rm(passwordFile(deps), { force: true });
     },
     noteHost: (has, address) =>
       logins.note(has === 'failed' ? 'warn' : 'info', has === 'failed' ? 'login failed' : 'login', 'host', address),
@@ -211,30 +212,13 @@ function createKnown() {
   };
 }
 
-function passwordFile(deps: SessionDeps): string {
-  return join(deps.stateDir, 'root-password');
-}
-
-/** Root's first password: what the file holds where an operator put one there, else a random one, written to it. */
-async function provideRootPassword(deps: SessionDeps): Promise<void> {
-  if (deps.passwords.get(superuser) !== undefined) return;
-  const file = passwordFile(deps);
-  let password = passwordIn(file);
-  if (password === '') {
-    password = randomBytes(18).toString('base64url');
-    await rm(file, { force: true });
-    await writeFile(file, `${password}\n`, { mode: 0o600 });
-  }
-  await deps.passwords.put(superuser, await hashPassword(password));
-  deps.log.info(`the password of ${superuser} is in ${file}, until it is changed`);
-}
-
-/** Empty where there is no file. */
-function passwordIn(file: string): string {
-  try {
-    return readTextFile(file).trim();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
-    throw new Error(`the first password of ${superuser}, ${file}: ${messageOf(error)}`, { cause: error });
-  }
+/** Root has a password from now on. */
+async function provideRootPassword(
+  { passwords, log }: SessionDeps,
+  first: ReturnType<typeof firstPasswordIn>,
+): Promise<void> {
+  await first.endChange((password) => passwordMatches(password, passwords.get(superuser)));
+  if (passwords.get(superuser) !== undefined) return;
+  await passwords.put(superuser, await hashPassword(await first.provide()));
+  log.info(`the password of ${superuser} is in ${first.file}, until it is changed`);
 }

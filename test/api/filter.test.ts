@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { parseFilter } from '../../src/api/filter.js';
 import { recordWithDefaults } from '../../src/base/value.js';
+import { refusalOf } from '../support/refusal.js';
 
 describe('a filter', () => {
   const vm = {
@@ -50,12 +51,20 @@ describe('a filter', () => {
     ['field "power_state" = "Runn', "a text in quotes was expected, not '\"'"],
     ['field "colour" = "red"', "VM has no field 'colour'"],
     ['field "tags" = "red"', "the values of 'tags' are no plain texts that could be compared"],
-    ['('.repeat(300_000), 'more than 100 levels deep'],
-    ['not '.repeat(70_000), 'more than 100 levels deep'],
+    ['('.repeat(9_000), 'more than 100 levels deep'],
+    ['not '.repeat(9_000), 'more than 100 levels deep'],
+    [`true${' and true'.repeat(300_000)}`, 'more than 10000 words'],
   ];
   for (const [expression, reason] of wrong) {
     it(`is refused: ${expression.slice(0, 40)}`, () => {
-      expect(() => parseFilter('VM', expression)).to.throw(`INTERNAL_ERROR the filter expression is wrong: ${reason}`);
+      const { code, params, cause } = refusalOf(() => parseFilter('VM', expression));
+      expect([code, ...params]).to.deep.equal(['INVALID_VALUE', 'expr', expression.slice(0, 300)]);
+      expect(cause).to.equal(`the filter expression is wrong: ${reason}`);
     });
   }
+
+  it('takes as many terms as there may be', () => {
+    expect(parseFilter('VM', `false${' or false'.repeat(4_990)} or true`)(vm)).to.equal(true);
+    expect(parseFilter('VM', `true${' and true'.repeat(4_990)} and false`)(vm)).to.equal(false);
+  });
 });

@@ -28,6 +28,7 @@ export interface HypervisorProcess {
 export async function startHypervisor({
   memory = 256 * mebibyte,
   directory = makeDirectory(),
+  nodeArgs = [] as readonly string[],
 } = {}): Promise<HypervisorProcess> {
   const socketPath = path.join(directory, 'hv.sock');
   const memoryDirectory = path.join(directory, 'memory');
@@ -42,7 +43,7 @@ export async function startHypervisor({
     '--memory',
     String(memory),
   ];
-  const child = spawn(process.execPath, [hypervisorProgram, ...argv], { detached: true, stdio: 'ignore' });
+  const child = spawn(process.execPath, [...nodeArgs, hypervisorProgram, ...argv], { detached: true, stdio: 'ignore' });
   const clients: HypervisorClient[] = [];
   const connect = async (role: 'daemon' | 'helper'): Promise<HypervisorClient> => {
     const client = await connectHypervisor(socketPath, role);

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
+import net from 'node:net';
 import path from 'node:path';
 import { expect } from 'chai';
 import { alreadyRunsStatus } from '../../src/base/hypervisor-protocol.js';
@@ -62,6 +63,52 @@ describe('the hypervisor program', () => {
       expect(fs.readdirSync(directory, { recursive: true })).to.have.members(['hypervisor.log', 'memory']);
     });
   }
+
+  for (const [what, fail] of [
+    ['an error that nobody has caught', "throw new Error('planted')"],
+    ['a failure that nobody waits for', "Promise.reject(new Error('planted'))"],
+  ] as const) {
+    it(`ends in order at ${what}, with its stack in the log and nothing else left behind`, async () => {
+      const hook = `data:text/javascript,process.on('SIGUSR2', () => { ${fail} })`;
+      const { child, client, directory } = await start({ nodeArgs: ['--import', hook] });
+      await client.call('unpause', { handle: await boot(client), token: 't' });
+      const exit = once(child, 'exit');
+      child.kill('SIGUSR2');
+      expect(await exit).to.deep.equal([1, null]);
+      expect(fs.readdirSync(directory, { recursive: true })).to.have.members(['hypervisor.log', 'memory']);
+      expect(fs.readFileSync(path.join(directory, 'hypervisor.log'), 'utf8')).to.match(
+        /nobody has caught: .*planted\n +at /,
+      );
+    });
+  }
+
+  it('goes on in its old log where the new one cannot be opened', async () => {
+    const { child, client, directory } = await start();
+    const log = path.join(directory, 'hypervisor.log');
+    fs.renameSync(log, `${log}.1`);
+    fs.mkdirSync(log);
+    child.kill('SIGHUP');
+    await eventually(() => fs.readFileSync(`${log}.1`, 'utf8').includes('goes on in its old file') || undefined);
+    expect((await client.call('list', {})).result).to.deep.equal([]);
+  });
+
+  it('goes on where it has no descriptor for a client', async () => {
+    const { child, client, socketPath, connect } = await start();
+    const limit = (value: string) => spawnSync('prlimit', ['--pid', String(child.pid), `--nofile=${value}:`]);
+    const used = new Set(fs.readdirSync(`/proc/${child.pid}/fd`).map(Number));
+    limit(String([...used].findIndex((_fd, index) => !used.has(index))));
+    const sockets = Array.from({ length: 8 }, () =>
+      net
+        .connect(socketPath)
+        .on('error', () => undefined)
+        .resume(),
+    );
+    await Promise.race(sockets.map((socket) => once(socket, 'close')));
+    for (const socket of sockets) socket.destroy();
+    limit('1024');
+    expect((await client.call('list', {})).result).to.deep.equal([]);
+    await eventually(() => connect('helper').catch(() => undefined));
+  });
 
   it('removes at its start what one that was killed left, and refuses its handles', async () => {
     const first = await start();

@@ -1,10 +1,13 @@
-import { readFileSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Ref } from '../../idl/index.js';
+import { XapiError } from '../../src/base/errors.js';
 import type { CallContext } from '../../src/base/handlers.js';
-import { hashPassword, passwordMatches } from '../../src/pool/password.js';
-import type { SessionService } from '../../src/pool/session.js';
+import { nullLog } from '../../src/base/log.js';
+import type { Table } from '../../src/base/store.js';
+import { hashPassword, type PasswordHash, passwordMatches } from '../../src/pool/password.js';
+import { createSessions, type SessionService } from '../../src/pool/session.js';
 import { type Fixture, openFixture } from './fixture.js';
 
 describe('passwords', () => {
@@ -87,6 +90,71 @@ describe('session', () => {
     expect(() => statSync(file)).to.throw('ENOENT');
     f = await f.restart();
     expect(await f.failure(() => login('root', password))).to.have.length(3);
+    await login('root', 'new');
+  });
+
+  describe('changes the password not at all', () => {
+    const aside = () => `${file}.changing`;
+    const change = (session: Ref<'session'>) =>
+      f.failure(() => f.pool.dispatch.handlers.session.change_password(as(session), password, 'new'));
+    const inTheWay: [what: string, put: () => void, clear: () => void][] = [
+      [
+        'is a directory',
+        () => {
+          rmSync(file);
+          mkdirSync(file);
+        },
+        () => rmSync(file, { recursive: true }),
+      ],
+      ['has no way to go', () => mkdirSync(aside()), () => rmSync(aside(), { recursive: true })],
+    ];
+    for (const [what, put, clear] of inTheWay) {
+      it(`where the file of the first one cannot be removed, as it ${what}`, async () => {
+        const session = await login('root', password);
+        put();
+        const [code, reason] = await change(session);
+        expect(code).to.equal('INTERNAL_ERROR');
+        expect(reason).to.contain(`${file} cannot be removed: `);
+        clear();
+        expect(await f.failure(() => login('root', 'new'))).to.have.length(3);
+        await login('root', password);
+      });
+    }
+
+    it('where it cannot be written, and then the file of the first one is still there', async () => {
+      let row: PasswordHash | undefined;
+      const put = async (_id: string, hash: PasswordHash) => {
+        if (row !== undefined) throw new XapiError('OUT_OF_SPACE', ['db']);
+        row = hash;
+      };
+      const sessions = await createSessions({
+        db: f.pool.db,
+        passwords: { get: () => row, put } as unknown as Table<PasswordHash>,
+        ...{ stateDir: f.dir, log: nullLog, thisHost: () => f.hostA, now: () => new Date(), elapsed: () => 0 },
+      });
+      const session = await sessions.login('root', password, 'test', '');
+      expect(await f.failure(() => sessions.changePassword(session, password, 'new', ''))).to.deep.equal([
+        'OUT_OF_SPACE',
+        'db',
+      ]);
+      expect(readFileSync(file, 'utf8').trim()).to.equal(password);
+      await sessions.login('root', password, 'test', '');
+    });
+
+    it('where the change was cut short, of whose beginning nothing is left', async () => {
+      renameSync(file, aside());
+      f = await f.restart();
+      expect(readFileSync(file, 'utf8').trim()).to.equal(password);
+      await login('root', password);
+    });
+  });
+
+  it('has no file of the first password left where the end of a change was cut short', async () => {
+    const session = await login('root', password);
+    await f.pool.dispatch.handlers.session.change_password(as(session), password, 'new');
+    writeFileSync(`${file}.changing`, `${password}\n`);
+    f = await f.restart();
+    for (const each of [file, `${file}.changing`]) expect(() => statSync(each)).to.throw('ENOENT');
     await login('root', 'new');
   });
 });
