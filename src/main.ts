@@ -19,7 +19,7 @@ import { createLog, type RootLog } from './base/log.js';
 import { readTextFile, writeTextFile } from './base/named-file.js';
 import { logPrints, surviveOutput, writeOutput } from './base/output.js';
 import { openStore } from './base/store.js';
-import { backupDatabase, currentFormat, makeDatabaseDirectory } from './base/store-format.js';
+import { backupDatabase, makeDatabaseDirectory } from './base/store-format.js';
 import { ownVersion } from './base/version.js';
 import { createEnding } from './ending.js';
 import { openHostEngine } from './host/engine.js';
@@ -164,7 +164,7 @@ async function start(
   if (takeLock('database', databasePath) === undefined) {
     throw new Error(`another xenferryd runs with the database ${databasePath}`);
   }
-  const store = openStore(databasePath, currentFormat, onStoreFailed);
+  const store = openStore(databasePath, { reserve: config().databaseReserve, onFailed: onStoreFailed });
   const identity = await openIdentity({ store, coordinator, secretFile: config().poolSecretFile, log });
   const backend = await createSimulator({
     stateDir,

@@ -18,6 +18,7 @@ import {
   path,
   program,
   size,
+  sizeOrNone,
   type ValueType,
 } from './config-values.js';
 import { convergenceStrategies } from './emu-protocol.js';
@@ -211,6 +212,12 @@ export const configKeys = {
     derive: (_environment, lookUp) => join(lookUp('state-dir'), 'db'),
     atStart: true,
     doc: 'The directory of the database.',
+  }),
+  'database-reserve': key({
+    type: sizeOrNone,
+    default: '2MiB',
+    atStart: true,
+    doc: 'How much longer than what is in it the file of the database is kept: so much can still be written when its disk is full.',
   }),
   'config-dir': key({
     type: path,

@@ -67,17 +67,20 @@ export const duration: ValueType<number> = valueType(
 );
 
 /** A size in bytes; see base/size. */
-export const size: ValueType<number> = valueType(
-  `${sizeForms}, such as 512MiB or 4GiB, at least 1MiB`,
-  (text) => {
+export const size = sizeFrom(2 ** 20, `${sizeForms}, such as 512MiB or 4GiB, at least 1MiB`);
+export const sizeOrNone = sizeFrom(0, `${sizeForms}, such as 512KiB or 4MiB, or 0`);
+
+function sizeFrom(least: number, allowed: string): ValueType<number> {
+  const read = (text: string): number | undefined => {
     const value = bytesOf(text);
-    return value !== undefined && value >= 2 ** 20 && Number.isSafeInteger(value) ? value : undefined;
-  },
-  formatSize,
-);
+    return value !== undefined && value >= least && Number.isSafeInteger(value) ? value : undefined;
+  };
+  return valueType(allowed, read, formatSize);
+}
 
 /** The size in the largest unit that leaves it whole. */
 function formatSize(bytes: number): string {
+  if (bytes === 0) return '0';
   if (bytes % 2 ** 30 === 0) return `${bytes / 2 ** 30}GiB`;
   if (bytes % 2 ** 20 === 0) return `${bytes / 2 ** 20}MiB`;
   return bytes % 2 ** 10 === 0 ? `${bytes / 2 ** 10}KiB` : String(bytes);

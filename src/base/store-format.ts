@@ -51,18 +51,19 @@ export interface OpenDatabase {
 
 /**
  * Open a database, which is made if need be, and bring it to the format.
+ * @param reserve how much longer than what is in it its file is kept, in bytes
  * @throws XapiError INTERNAL_ERROR, with the path and what to do, for a damaged database, one whose format is not known, and one
  *   that cannot be opened; OUT_OF_SPACE [path] where its disk is full
  */
-export function openInFormat(path: string, format: StoreFormat): OpenDatabase {
+export function openInFormat(path: string, format: StoreFormat, reserve: number): OpenDatabase {
   makeDatabaseDirectory(path);
   assertAccessible(path);
-  provideFiles(path);
+  provideFiles(path, reserve);
   const found = examine(path);
   if (found !== undefined) assertKnown(path, found, format);
   if (found !== undefined && found < format.number) keepCopy(path, found);
   const database = openDatabase(path);
-  const room = keepRoom(path, join(path, dataFile), () => database.getStats() as Extent);
+  const room = keepRoom(path, join(path, dataFile), extentOf(database), reserve);
   if (found === format.number) return { database, room };
   try {
     room.takeForAll();
@@ -86,7 +87,7 @@ export function openInFormat(path: string, format: StoreFormat): OpenDatabase {
 export async function backupDatabase(path: string, to: string): Promise<void> {
   assertAccessible(path);
   if (dataSize(path) === undefined) throw unusable(path, 'is not there.', 'Set the database-path of the daemon.');
-  provideFiles(path);
+  provideFiles(path, 0);
   examine(path);
   const database = open<unknown, string[]>({ path, noSubdir: false, readOnly: true });
   try {
@@ -120,11 +121,20 @@ function openDatabase(path: string): StoreDatabase {
   }
 }
 
+/** The library's types do not know `info`; `getStats`, which they know, counts the free pages as well, which costs more than a write. */
+function extentOf(database: StoreDatabase): Extent {
+  const { env } = database as unknown as { env: { info(): { lastPageNumber: number } } };
+  return {
+    lastPage: () => env.info().lastPageNumber,
+    depth: () => (database.getStats() as { treeDepth: number }).treeDepth,
+  };
+}
+
 /** What LMDB would otherwise make itself, and end the process where the disk has no room for it. */
-function provideFiles(path: string): void {
+function provideFiles(path: string, reserve: number): void {
   try {
     provideLockFile(path, lockFile);
-    if (dataSize(path) === undefined) assertRoomToBegin(path);
+    if (dataSize(path) === undefined) assertRoomToBegin(path, reserve);
   } catch (error) {
     throw error instanceof XapiError ? error : cannotOpen(path, error);
   }

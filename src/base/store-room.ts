@@ -10,17 +10,21 @@ import { closeSync, fstatSync, ftruncateSync, openSync, rmSync, writeSync } from
 import { join } from 'node:path';
 import { messageOf, XapiError } from './errors.js';
 
-/** So much more is taken from the disk than a write needs, so that not every write asks for more, in bytes. */
-const ahead = 2 << 20;
+/** More than the first rows of a new database need, and zeros that are written at a time, in bytes. */
+const slack = 2 << 20;
+
+/** What the lists of free pages take at the least, in bytes. */
+const lists = 1 << 16;
 
 /** LMDB's pages, in bytes. */
 const pageBytes = 4096;
 
-/** What is in a database, as its library counts it. */
+/** How large a database is. */
 export interface Extent {
-  readonly lastPageNumber: number;
-  /** Pages from the root to a row. */
-  readonly treeDepth: number;
+  /** The number of the last page that is used. Asked before each write. */
+  lastPage(): number;
+  /** Pages from the root to a row. Asked when the file is lengthened, and at first. */
+  depth(): number;
 }
 
 /** What a write changes. */
@@ -43,26 +47,30 @@ export interface Room {
   close(): void;
 }
 
-/** @param path the directory of the database; @param file its data */
-export function keepRoom(path: string, file: string, extent: () => Extent): Room {
+/**
+ * @param path the directory of the database
+ * @param file its data
+ * @param ahead so much more is taken from the disk than a write needs, in bytes, so that not every write asks for more
+ */
+export function keepRoom(path: string, file: string, { lastPage, depth }: Extent, ahead: number): Room {
   const fd = openSync(file, 'r+');
   let length = fstatSync(fd).size;
-  /** What was there at the last look, which costs more than a write does. */
-  let seen = extent();
-  /** What was not promised at that time, nor since. */
-  let left = 0;
+  /** The tree grows by a level at the most until the file is lengthened. */
+  let levels = depth() + 1;
   /** To writes under way. */
   let promised = 0;
   let turn: Promise<unknown> = Promise.resolve();
   /** Called when no write is under way. */
   let whenQuiet: (() => void) | undefined;
 
-  const look = (): void => {
-    seen = extent();
-    left = length - bytesOf(seen) - promised;
-  };
+  const used = (): number => (lastPage() + 1) * pageBytes;
+  // What large writes of earlier runs were promised and did not need.
+  if (length > used() + ahead + lists) {
+    length = used() + ahead + lists;
+    ftruncateSync(fd, length);
+  }
   const lengthen = (to: number): void => {
-    const zeros = Buffer.alloc(Math.min(to - length, ahead));
+    const zeros = Buffer.alloc(Math.min(to - length, slack));
     const before = length;
     try {
       while (length < to) length += writeSync(fd, zeros, 0, Math.min(to - length, zeros.length), length);
@@ -79,9 +87,8 @@ export function keepRoom(path: string, file: string, extent: () => Extent): Room
     });
   /** Only while nothing writes, so that no zero ever comes where a page does. */
   const grow = (bytes: number): void => {
-    look();
-    if (bytes <= left) return;
-    const end = bytesOf(seen) + bytes;
+    const end = used() + bytes;
+    if (end <= length) return;
     try {
       lengthen(end + ahead);
     } catch {
@@ -91,17 +98,14 @@ export function keepRoom(path: string, file: string, extent: () => Extent): Room
         throw noRoom(path, bytes, error);
       }
     }
-    look();
+    levels = depth() + 1;
   };
   const grant = async (size: WriteSize): Promise<() => void> => {
-    // The tree may have grown by a level since the last look.
-    const bytes = bytesAtMost(size, length / pageBytes, seen.treeDepth + 1);
-    if (bytes > left) look();
-    if (bytes > left) {
+    const bytes = bytesAtMost(size, length / pageBytes, levels);
+    if (used() + promised + bytes > length) {
       await quiet();
       grow(bytes);
     }
-    left -= bytes;
     promised += bytes;
     return () => {
       promised -= bytes;
@@ -116,13 +120,9 @@ export function keepRoom(path: string, file: string, extent: () => Extent): Room
       turn = granted.catch(() => undefined);
       return granted;
     },
-    takeForAll: () => grow(4 * bytesOf(seen) + ahead),
+    takeForAll: () => grow(4 * used() + lists),
     close: () => closeSync(fd),
   };
-}
-
-function bytesOf({ lastPageNumber }: Extent): number {
-  return (lastPageNumber + 1) * pageBytes;
 }
 
 /**
@@ -135,8 +135,8 @@ function bytesAtMost({ puts, removes, bytes }: WriteSize, pages: number, depth: 
   const touched = Math.min((puts + removes) * (depth + 1), pages);
   const splits = Math.min(3 * puts, 3 * touched + Math.ceil((4 * bytes) / pageBytes));
   const own = Math.ceil(bytes / pageBytes) + Math.min(puts, Math.ceil((2 * bytes) / pageBytes));
-  const freed = 16 + Math.ceil(pages / 256);
-  return (touched + splits + own + depth + freed) * pageBytes;
+  const freed = Math.ceil(pages / 256) * pageBytes;
+  return (touched + splits + own + depth) * pageBytes + freed + lists;
 }
 
 /** The lock file of LMDB, in bytes: what it has for 126 readers, in whole pages. */
@@ -150,12 +150,16 @@ export function provideLockFile(path: string, file: string): void {
   write(path, join(path, file), lockBytes, (error) => error.code === 'EEXIST');
 }
 
-/** Find out whether there is room for a database that is to be made. @throws XapiError OUT_OF_SPACE [path] */
-export function assertRoomToBegin(path: string): void {
+/**
+ * Find out whether there is room for a database that is to be made.
+ * @param ahead as for `keepRoom`
+ * @throws XapiError OUT_OF_SPACE [path]
+ */
+export function assertRoomToBegin(path: string, ahead: number): void {
   const file = join(path, 'room');
   rmSync(file, { force: true });
   try {
-    write(path, file, 2 * ahead);
+    write(path, file, slack + ahead);
   } finally {
     rmSync(file, { force: true });
   }
@@ -171,7 +175,7 @@ function write(
   let fd: number | undefined;
   try {
     fd = openSync(file, 'wx', 0o600);
-    for (let written = 0; written < bytes; ) written += writeSync(fd, Buffer.alloc(bytes - written));
+    for (let written = 0; written < bytes; ) written += writeSync(fd, Buffer.alloc(Math.min(bytes - written, slack)));
   } catch (error) {
     if (fd === undefined && isFine(error as NodeJS.ErrnoException)) return;
     if (fd !== undefined) rmSync(file);

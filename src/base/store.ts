@@ -53,23 +53,33 @@ export interface Store {
 
 const flushTimeoutMs = 10_000;
 
+export interface StoreInit {
+  /** That of this version where absent. */
+  readonly format?: StoreFormat;
+  /** How much longer than what is in it the database's file is kept, in bytes; 2 MiB where absent. */
+  readonly reserve?: number;
+  /**
+   * Told the error of a write that failed, for which there was room. The library is not sound after that: nothing more is written,
+   * and the process should end.
+   */
+  readonly onFailed?: (error: XapiError) => void;
+}
+
+const defaultReserve = 2 ** 21;
+
 /** Writes changes, all or none. */
 type Write = (changes: readonly RowChange[]) => Promise<void>;
 
 /**
  * Open the store in a directory, which is made if need be.
- * @param format that of this version, unless given
- * @param onFailed called with the error of a write that failed, for which there was room. The library is not sound after that:
- *   nothing more is written, and the process should end
  * @throws XapiError INTERNAL_ERROR, with the path and what to do, for a damaged database, one whose format is not known, and one
  *   that cannot be opened; OUT_OF_SPACE [path] where its disk is full
  */
 export function openStore(
   path: string,
-  format: StoreFormat = currentFormat,
-  onFailed: (error: XapiError) => void = () => undefined,
+  { format = currentFormat, reserve = defaultReserve, onFailed = () => undefined }: StoreInit = {},
 ): Store {
-  const open = openInFormat(path, format);
+  const open = openInFormat(path, format, reserve);
   const { database, room } = open;
   const write = createWrite(path, open, onFailed);
   return {

@@ -80,6 +80,7 @@ describe('the configuration', () => {
       pidfile: '',
       stateDir: '/home/me/.local/state/xenferry',
       databasePath: '/home/me/.local/state/xenferry/db',
+      databaseReserve: 2 ** 21,
       configDir: '',
       listenAddress: '127.0.0.1',
       port: 8480,

@@ -203,7 +203,7 @@ describe('the store', () => {
       }),
     );
     const rows = async (format: StoreFormat | undefined, at = path): Promise<unknown> => {
-      const store = openStore(at, format);
+      const store = openStore(at, format === undefined ? {} : { format });
       try {
         return ['old', 'new', 'other'].map((table) => [...store.table(table).entries()]);
       } finally {
@@ -230,7 +230,7 @@ describe('the store', () => {
           },
         },
       };
-      expect(() => openStore(path, failing)).to.throw(
+      expect(() => openStore(path, { format: failing })).to.throw(
         'cannot be brought from format 1 to 3: a row that nobody thought of',
       );
       expect(await rows(undefined)).to.deep.equal(before);
@@ -238,7 +238,9 @@ describe('the store', () => {
 
     it('is refused when no step begins at it', () => {
       const format = { number: 3, upgrades: { 2: () => undefined } };
-      expect(() => openStore(path, format)).to.throw('has format 1, and this version knows 2 to 3. Run the version');
+      expect(() => openStore(path, { format })).to.throw(
+        'has format 1, and this version knows 2 to 3. Run the version',
+      );
     });
   });
 
