@@ -46,7 +46,10 @@ export async function answerDownload(
   try {
     const { size } = await file.stat();
     response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': size });
-    await pipeline(file.createReadStream({ autoClose: false }), response);
+    await pipeline(file.createReadStream({ autoClose: false }), response).catch((error: unknown) => {
+      // A client that has it all may close before it is known here that the last bytes have gone out.
+      if (!response.writableEnded) throw error;
+    });
     end();
   } catch (error) {
     end(toXapiError(error));

@@ -146,7 +146,8 @@ function createLink(init: HypervisorInit, announce: (change: Change) => void): L
       ({ result }) => result,
       async (error: unknown) => {
         await client.close();
-        await end?.();
+        // A newer daemon has it then, and what is in it.
+        if (!isFenced(error)) await end?.();
         throw error;
       },
     );
@@ -202,4 +203,9 @@ function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** Whether the hypervisor refuses a request because a newer daemon has attached. */
+function isFenced(error: unknown): boolean {
+  return error instanceof XapiError && error.code === 'OPERATION_NOT_ALLOWED';
 }
