@@ -20,7 +20,7 @@ const slowFirst = ['faults', '.', 'cli', 'pool', 'migrate', 'xenops', 'host', 'h
 /** So many files share a process. */
 const filesTogether = 6;
 /** So many processes run for each core. */
-const runsOfCore = 3;
+const runsOfCore = 2;
 
 /** The compiled test files of each folder. */
 async function foldersOf(root: string): Promise<Map<string, string[]>> {
