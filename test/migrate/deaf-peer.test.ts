@@ -29,10 +29,11 @@ describe('A migration to where no more bytes are taken', function () {
 
   const memory = 'memory channel';
   const vgpu = 'channel of vGPU 0';
+  const atTheEnd = 'before the last bytes';
   const stops: [channel: typeof memory | typeof vgpu, where: string, at: number][] = [
     [memory, 'after the first KiB', 2 << 10],
     [memory, 'in the middle', memoryBytes / 2],
-    [memory, 'before the last bytes', memoryBytes - 900_000],
+    [memory, atTheEnd, memoryBytes - 900_000],
     [vgpu, 'after the first KiB', 2 << 10],
   ];
   for (const compressor of ['none', 'stream', 'xenguest'] as const) {
@@ -40,11 +41,16 @@ describe('A migration to where no more bytes are taken', function () {
       it(`of the ${channel} ${where} (${compressor}) fails in time, and the VM runs on`, async () => {
         proxy.take(channel === memory ? '/migrate/mem/' : '/migrate/vgpu/', passSome(at));
         const compression = compressor === 'none' ? {} : { 'migration-compressor': compressor };
-        source.configure({ 'migration-progress-timeout': '1', ...compression });
+        source.configure({ 'migration-progress-timeout': '1', 'migration-step-timeout': '5', ...compression });
         const outcome = await migrate(source, requestTo(destination, domain, compressor !== 'none'));
         expect(outcome.status).to.equal('failure');
         const said = 'error' in outcome ? outcome.error.params.join(' ') : '';
-        expect(said).to.contain(`copy, source: no byte moved on the ${channel} for 1 s`);
+        const still = `copy, source: no byte moved on the ${channel} for 1 s`;
+        // A system that is slow itself may give the receiver a larger buffer after all, which then has the rest.
+        const restTaken = 'restore, destination: no synchronisation point 2-restored within 5 s';
+        expect(said).to.satisfy(
+          (text: string) => text.includes(still) || (where === atTheEnd && text.includes(restTaken)),
+        );
         while ((await destination.simulator.list()).length > 0) await setImmediate();
         await goesOn(source, destination, domain);
       });
