@@ -32,7 +32,7 @@ export function createPeers(secrets: Secrets, log: Log, timeoutMs: () => number)
       const text = encodeMetadata(metadata);
       log.debug('VM.receive', {
         migration: migrationId,
-        at: destination.kind === 'pool' ? destination.url : destination.master,
+        at: destination.kind === 'pool' ? (destination.xenops ?? destination.url) : destination.master,
       });
       if (destination.kind === 'pool') {
         const url = destination.xenops ?? `${destination.url}${xenopsPath}`;

@@ -266,7 +266,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       if (row?.state === 'refused') await cleanUp(deps, row);
       if (row !== undefined && restOf(row) !== undefined && isOver(row))
         return forgetKnown({ ...row, acknowledged: true });
-      if (row?.state === 'done' || row?.state === 'refused') await deps.journal.remove('destination', id);
+      if (row !== undefined && isOver(row)) await deps.journal.remove('destination', id);
       else if (row !== undefined && hasTaken(row.state)) {
         throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', row.uuid, 'migrate_send', id]);
       }
@@ -286,9 +286,9 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       if (row !== undefined && restOf(row) !== undefined && isOver(row)) await forgetKnown({ ...row, noted: true });
     },
     arriving: () =>
-      destinationRows(deps.journal).flatMap(({ state, uuid }) =>
-        state === 'done' || state === 'refused' ? [] : [uuid],
-      ),
+      destinationRows(deps.journal)
+        .filter((row) => !isOver(row))
+        .map(({ uuid }) => uuid),
     vmOf(handle) {
       const row = destinationRows(deps.journal).find((each) => each.handle && sameDomain(each.handle, handle));
       return row !== undefined && hasTaken(row.state) ? row.uuid : undefined;

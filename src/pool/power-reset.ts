@@ -7,7 +7,7 @@
  * a copy that comes back with one of them is paused there, in doubt, and the next reset destroys it.
  */
 import type { Ref } from '../../idl/index.js';
-import { XapiError } from '../base/errors.js';
+import { toXapiError, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { HostState } from '../host/service.js';
 import { migrateFailed, toWireError } from '../migrate/request.js';
@@ -131,7 +131,10 @@ async function settleAtRest(deps: PowerResetDeps, vm: VmRef, inquiry: Inquiry): 
     await members
       .service(host)
       .forceSettlement(uuid, 'here')
-      .catch(() => {
+      .catch((error: unknown) => {
+        const { code } = toXapiError(error);
+        // It is being taken just now, or has nothing of it yet.
+        if (code !== 'OTHER_OPERATION_IN_PROGRESS' && code !== 'OPERATION_NOT_ALLOWED') throw error;
         throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', vm, 'migrate_send', id]);
       });
   }

@@ -133,9 +133,9 @@ function isAtRest({ power_state }: RecordView<'VM'>): boolean {
   return power_state === 'Halted' || power_state === 'Suspended';
 }
 
-/** A host of an earlier version does not say it. */
+/** A host of an earlier version does not say it; there a guest ends only where its memory cannot be written. */
 export function howEnded({ ended }: Domain): GuestEnd {
-  return ended ?? 'poweroff';
+  return ended ?? 'crash';
 }
 
 /** Bring one VM's record to its domain, or its suspend image, on the host where it is meant to be. */

@@ -67,7 +67,7 @@ function unknownIn({ db }: MessageDeps, { domains, suspended = [], leaving = [],
 
 /** What a host has and no record knows, apart from what migrates. @throws HANDLE_INVALID, HOST_OFFLINE */
 export async function unknownDomains(deps: UnknownDomainsDeps, host: Ref<'host'>): Promise<Found[]> {
-  const found = JSON.parse(await deps.members.service(host).callPlugin('domains', 'list', {})) as Found[];
+  const found = await foundOn(deps, host);
   return found.filter(({ uuid, held }) => held === undefined && deps.db.findByUuid('VM', uuid) === undefined);
 }
 
@@ -129,10 +129,14 @@ export async function destroyUnknown(deps: UnknownDomainsDeps, host: Ref<'host'>
   await deps.members.service(host).callPlugin('domains', 'destroy', { uuid });
 }
 
+/** All that a host has of VMs. @throws HANDLE_INVALID, HOST_OFFLINE */
+async function foundOn({ members }: UnknownDomainsDeps, host: Ref<'host'>): Promise<Found[]> {
+  return JSON.parse(await members.service(host).callPlugin('domains', 'list', {})) as Found[];
+}
+
 async function findUnknown(deps: UnknownDomainsDeps, host: Ref<'host'>, uuid: string): Promise<Found> {
   assertUnknown(deps, uuid);
-  const found = JSON.parse(await deps.members.service(host).callPlugin('domains', 'list', {})) as Found[];
-  const one = found.find((each) => each.uuid === uuid);
+  const one = (await foundOn(deps, host)).find((each) => each.uuid === uuid);
   if (one === undefined) throw new XapiError('UUID_INVALID', ['VM', uuid]);
   if (one.held !== undefined) throw refused(uuid, one.held);
   return one;
