@@ -8,7 +8,6 @@ import { dirname } from 'node:path';
 import { createSimulator } from './backend/simulator.js';
 import { type Config, ConfigError, type LoadedConfig, readConfig } from './base/config.js';
 import { optionsHelp, readCommandLine } from './base/config-command-line.js';
-import { isEveryAddress } from './base/config-keys.js';
 import { namedProblems } from './base/config-named.js';
 import { checkConfig, describeChange, reloadConfig } from './base/config-report.js';
 import { messageOf, XapiError } from './base/errors.js';
@@ -18,6 +17,7 @@ import { type Lock, takeLock } from './base/lock.js';
 import { createLog, type RootLog } from './base/log.js';
 import { readTextFile, writeTextFile } from './base/named-file.js';
 import { logPrints, surviveOutput, writeOutput } from './base/output.js';
+import { isEveryAddress, isLoopback } from './base/server-address.js';
 import { openStore } from './base/store.js';
 import { backupDatabase, makeDatabaseDirectory } from './base/store-format.js';
 import { ownVersion } from './base/version.js';
@@ -246,10 +246,6 @@ function removeEmpty(directory: string, last: string): void {
   } catch {
     // There is something in it.
   }
-}
-
-function isLoopback(address: string): boolean {
-  return address === 'localhost' || address === '::1' || /^127\./.test(address);
 }
 
 function warnOfListening(address: string, log: RootLog): void {

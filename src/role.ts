@@ -2,9 +2,11 @@
  * What a host is in its pool, its coordinator or a member, with what it answers as such; and the change of that while the daemon
  * runs, when the host joins another pool or leaves its own. The host itself, with its VMs, goes on.
  */
+import os from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 import { createHostRpc } from './api/host-rpc.js';
 import { createHttpApi } from './api/http-api.js';
+import { createOriginPolicy, type OriginPolicy } from './api/origin-policy.js';
 import type { Config } from './base/config.js';
 import { untilAborted } from './base/deadline.js';
 import type { DispatchDeps } from './base/dispatch-deps.js';
@@ -156,7 +158,14 @@ async function coordinate(init: RoleInit, change: () => void): Promise<OpenRole>
     },
   });
   const dump = () => dumpStore(store, config().databasePath);
-  return { onRequest: createHttpApi(pool.dispatch, { [xenopsPath]: rpc }, { [dumpPath]: dump }), close: pool.close };
+  return {
+    onRequest: createHttpApi(pool.dispatch, {
+      others: { [xenopsPath]: rpc },
+      downloads: { [dumpPath]: dump },
+      pages: pagesOf(init),
+    }),
+    close: pool.close,
+  };
 }
 
 /** A member has no database: it serves its coordinator, and tells clients where that is. */
@@ -191,12 +200,25 @@ async function serve(init: RoleInit, change: () => void): Promise<OpenRole> {
   const leaving = new AbortController();
   const joining = keepJoining(init, coordinator, leaving.signal);
   return {
-    onRequest: createHttpApi(memberDispatch(addressForClients(new URL(coordinator), port), log), { [xenopsPath]: rpc }),
+    onRequest: createHttpApi(memberDispatch(addressForClients(new URL(coordinator), port), log), {
+      others: { [xenopsPath]: rpc },
+      pages: pagesOf(init),
+    }),
     async close() {
       leaving.abort();
       await joining;
     },
   };
+}
+
+function pagesOf({ config, port }: RoleInit): OriginPolicy {
+  const { address, hostName, listenAddress } = config();
+  return createOriginPolicy({
+    named: () => config().corsOrigins,
+    names: [address, hostName, os.hostname()],
+    listenAddress,
+    port,
+  });
 }
 
 async function forgetWhatWasLeft({ identity, store, config, log }: RoleInit): Promise<void> {

@@ -25,6 +25,28 @@ describe('the daemon that is told to read its configuration again', function () 
     await site.logged(/configuration read again, 0 changed|configuration read again, 1 changed/);
   });
 
+  it('lets web pages of other origins log in once it is told of them', async () => {
+    const daemon = await site.start();
+    const origin = 'https://xo.example';
+    const logIn = async (from: string) => {
+      const body = JSON.stringify({ id: 1, method: 'session.login_with_password', params: ['root', 'wrong'] });
+      const reply = await fetch(`${daemon.url}/jsonrpc`, { method: 'POST', headers: { origin: from }, body });
+      const { error } = (await reply.json()) as { error: string[] };
+      return [error[0], reply.headers.get('access-control-allow-origin')];
+    };
+    expect(await logIn(daemon.url)).to.deep.equal(['SESSION_AUTHENTICATION_FAILED', null]);
+    expect(await logIn(origin)).to.deep.equal(['PERMISSION_DENIED', null]);
+    site.configure(`cors-origins = HTTPS://XO.example:443, https://other.example`);
+    daemon.reload();
+    await site.logged(/:6: cors-origins: \(nothing\) is now https:\/\/xo\.example https:\/\/other\.example/);
+    await site.logged(/configuration read again, 1 changed/);
+    expect(await logIn(origin)).to.deep.equal(['SESSION_AUTHENTICATION_FAILED', origin]);
+    site.configure(`cors-origins = *`);
+    daemon.reload();
+    await site.logged(/:6: cors-origins = \*: allowed is a list of origins, each http/);
+    expect(await logIn(origin)).to.deep.equal(['SESSION_AUTHENTICATION_FAILED', origin]);
+  });
+
   it('may be told so as soon as it has a pidfile', async () => {
     const pidfile = path.join(site.directory, 'pid');
     site.configure(`pidfile = ${pidfile}`);

@@ -1,5 +1,6 @@
 /**
- * One call of the XenAPI, whatever it came in by. The order of checks: UTF-8, name, arity, parameter types, session, role.
+ * One call of the XenAPI, whatever it came in by. The order of checks: UTF-8, name, arity, parameter types, session (or the
+ * web page, of a message without one), role.
  *
  * What an `Async.` call could still fail with after the session is in its task: the caller has the reference by then.
  */
@@ -11,6 +12,7 @@ import { type Message, surface } from '../base/surface.js';
 import { nullRef, type Type } from '../base/value.js';
 import { type FailedCall, logFailure } from './failure-log.js';
 import { answerGeneric } from './generic-messages.js';
+import { assertNoForeignPage } from './origin-policy.js';
 import { assertText, bindParams, resolveName } from './parameters.js';
 import { encodeXml } from './xml-value.js';
 
@@ -55,7 +57,7 @@ async function dispatch(deps: DispatchDeps, call: Call): Promise<TypedResult> {
   const { message, prefix, bare } = resolveName(call.name);
   if (message === undefined) throw unknownMethod(deps, call);
   const args = bindParams(message, bare, call.params);
-  const session = identify(deps, message, call.params[0]);
+  const session = identify(deps, message, call);
   if (message.removed) throw new XapiError('MESSAGE_REMOVED');
   if (prefix !== '' && !message.async) {
     throw new XapiError('Fault', [`No async mode for this operation (rpc: ${message.name})`]);
@@ -85,10 +87,14 @@ function unknownMethod(deps: DispatchDeps, call: Call): XapiError {
   return new XapiError('MESSAGE_METHOD_UNKNOWN', [call.name]);
 }
 
-function identify(deps: DispatchDeps, message: Message, first: unknown): SessionIdentity | undefined {
+function identify(deps: DispatchDeps, message: Message, call: Call): SessionIdentity | undefined {
   const coordinator = deps.coordinatorAddress();
   if (coordinator !== undefined && !deps.isHostLevel(message.name)) throw new XapiError('HOST_IS_SLAVE', [coordinator]);
-  if (!message.session) return undefined;
+  if (!message.session) {
+    assertNoForeignPage(call.origin);
+    return undefined;
+  }
+  const first = call.params[0];
   const session = deps.sessions.use(String(first));
   if (session === undefined) throw new XapiError('SESSION_INVALID', [String(first)]);
   return session;

@@ -19,6 +19,7 @@ import { sameSecret } from '../migrate/rendezvous.js';
 import { checkRequest } from '../migrate/request.js';
 import type { Dispatch } from './dispatch.js';
 import { logFailure } from './failure-log.js';
+import { assertNoForeignPage } from './origin-policy.js';
 
 export interface HostRpcDeps {
   readonly service: HostService;
@@ -92,7 +93,8 @@ export function createHostRpc(deps: HostRpcDeps): Dispatch {
     if (typeof shown === 'string' && known.some((each) => sameSecret(shown, each))) return;
     throw new XapiError('SESSION_AUTHENTICATION_FAILED', ['host', 'this is not the secret of the pool']);
   };
-  const perform: Dispatch = async ({ name, params }) => {
+  const perform: Dispatch = async ({ name, params, origin }) => {
+    assertNoForeignPage(origin);
     const answer = async (call: Call, args: readonly unknown[]) => ({
       type: text,
       value: JSON.stringify((await call(...(args as never[]))) ?? null),

@@ -14,26 +14,31 @@ import { createDispatch, type Dispatch } from './dispatch.js';
 import { answerDownload, type Download } from './download.js';
 import { describeError } from './failure-log.js';
 import { createJsonRpc } from './jsonrpc.js';
+import { noPages, type OriginPolicy } from './origin-policy.js';
 import { createXmlRpc } from './xmlrpc.js';
 
 /** How much of an over-long body is read and thrown away, in bytes, so that the caller gets to read the refusal. */
 const drainLimit = 16 * bodyLimit;
 
-const commonHeaders = { 'cache-control': 'no-cache, no-store', 'access-control-allow-origin': '*' };
+const commonHeaders = { 'cache-control': 'no-cache, no-store', vary: 'Origin' };
 
 const greeting = 'This is xenferry, a XenAPI toolstack. POST JSON-RPC calls to /jsonrpc, XML-RPC calls to /.\n';
 
-/**
- * @param others what answers JSON-RPC on further paths: the host-level calls
- * @param downloads files by the path at which they are fetched
- * @param bodies reads the bodies of calls
- * @returns what a node:http server calls for each request
- */
+export interface HttpApiInit {
+  /** What answers JSON-RPC on further paths: the host-level calls. */
+  readonly others?: Readonly<Record<string, Dispatch>>;
+  /** Files by the path at which they are fetched. */
+  readonly downloads?: Readonly<Record<string, Download>>;
+  /** Reads the bodies of calls. */
+  readonly bodies?: Bodies;
+  /** What web pages may do. */
+  readonly pages?: OriginPolicy;
+}
+
+/** @returns what a node:http server calls for each request */
 export function createHttpApi(
   deps: DispatchDeps,
-  others: Readonly<Record<string, Dispatch>> = {},
-  downloads: Readonly<Record<string, Download>> = {},
-  bodies = createBodies(),
+  { others = {}, downloads = {}, bodies = createBodies(), pages = noPages }: HttpApiInit = {},
 ): (request: IncomingMessage, response: ServerResponse) => void {
   const dispatch = createDispatch(deps);
   const front: Front = {
@@ -44,6 +49,7 @@ export function createHttpApi(
     other: createXmlRpc(dispatch),
     downloads: new Map(Object.entries(downloads)),
     bodies,
+    pages,
   };
   return (request, response) => {
     if (request.httpVersion === '1.0') response.shouldKeepAlive = false;
@@ -65,10 +71,13 @@ interface Front {
   readonly other: AnswerBody;
   readonly downloads: ReadonlyMap<string, Download>;
   readonly bodies: Bodies;
+  readonly pages: OriginPolicy;
 }
 
 async function route(front: Front, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { path, query } = targetOf(request);
+  const { origin } = request.headers;
+  if (origin !== undefined && front.pages.isNamed(origin)) response.setHeader('access-control-allow-origin', origin);
   const download = request.method === 'GET' ? front.downloads.get(path) : undefined;
   if (download !== undefined) {
     const refusal = await answerDownload(front.deps, query, download, response);
@@ -76,9 +85,9 @@ async function route(front: Front, request: IncomingMessage, response: ServerRes
   }
   switch (request.method) {
     case 'POST':
-      return await answerCall(front.bodies, front.byPath.get(path) ?? front.other, request, response);
+      return await answerCall(front, front.byPath.get(path) ?? front.other, request, response);
     case 'OPTIONS':
-      return answerOptions(request, response);
+      return answerOptions(front, request, response);
     case 'GET':
     case 'HEAD':
       if (path === '/') return reply(response, 200, 'text/plain', greeting);
@@ -137,7 +146,7 @@ async function drain(request: IncomingMessage): Promise<void> {
 }
 
 async function answerCall(
-  bodies: Bodies,
+  { bodies, pages }: Front,
   answerBody: AnswerBody,
   request: IncomingMessage,
   response: ServerResponse,
@@ -150,16 +159,21 @@ async function answerCall(
   }
   const body = await bodies.read(request, length);
   if (body === undefined) return;
-  const answer = await answerBody(body, originOf(request, response));
+  const answer = await answerBody(body, originOf(pages, request, response));
   if (answer.status === 500) response.shouldKeepAlive = false;
   reply(response, answer.status, answer.contentType, answer.text);
 }
 
-function originOf(request: IncomingMessage, response: ServerResponse): CallOrigin {
+function originOf(pages: OriginPolicy, request: IncomingMessage, response: ServerResponse): CallOrigin {
+  const { origin } = request.headers;
+  const address = request.socket.remoteAddress ?? '';
   let closed: AbortSignal | undefined;
   return {
-    address: request.socket.remoteAddress ?? '',
+    address,
     userAgent: request.headers['user-agent'] ?? '',
+    get foreignPage() {
+      return origin !== undefined && pages.isForeign(origin, address) ? origin : undefined;
+    },
     // Few calls ask for it, and to make and abort one costs as much as the rest of a small call.
     get closed() {
       closed ??= closeOf(response);
@@ -176,12 +190,22 @@ function closeOf(response: ServerResponse): AbortSignal {
   return closed.signal;
 }
 
-function answerOptions(request: IncomingMessage, response: ServerResponse): void {
+/** Say what a page may send, to a browser that asks for one that is named (CORS preflight); any other client what is served. */
+function answerOptions({ pages }: Front, request: IncomingMessage, response: ServerResponse): void {
+  const { origin } = request.headers;
+  if (origin !== undefined && !pages.isNamed(origin)) {
+    refuse(response, 403, 'pages of this origin are not in cors-origins');
+    return;
+  }
   const asked = request.headers['access-control-request-headers'];
   response.writeHead(200, {
     ...commonHeaders,
-    'access-control-allow-headers': asked === undefined ? 'X-Requested-With' : `${asked}, X-Requested-With`,
-    'access-control-allow-methods': 'POST',
+    ...(origin === undefined
+      ? { allow: 'GET, HEAD, OPTIONS, POST' }
+      : {
+          'access-control-allow-headers': asked === undefined ? 'X-Requested-With' : `${asked}, X-Requested-With`,
+          'access-control-allow-methods': 'POST',
+        }),
     'content-length': 0,
   });
   response.end();

@@ -15,6 +15,7 @@ import {
   integer,
   label,
   logDestination,
+  pageOrigins,
   path,
   program,
   size,
@@ -23,6 +24,7 @@ import {
 } from './config-values.js';
 import { convergenceStrategies } from './emu-protocol.js';
 import { nearestName } from './nearest-name.js';
+import { isEveryAddress } from './server-address.js';
 
 /** What defaults are made from: the machine and the user. */
 export interface Environment {
@@ -246,6 +248,12 @@ export const configKeys = {
     atStart: true,
     doc: 'The address at which clients and other hosts reach this one.',
   }),
+  'cors-origins': key({
+    type: pageOrigins,
+    default: '',
+    derived: 'none',
+    doc: "The origins, such as https://xo.example, of web pages that may log in here and read the answers in a browser, besides this host's own; a list, separated by spaces or commas.",
+  }),
   'host-name': key({
     type: label,
     default: '',
@@ -291,11 +299,6 @@ export const configKeys = {
 function stateDirectory(environment: Environment): string {
   if (environment.isRoot) return '/var/lib/xenferry';
   return join(environment.variables.XDG_STATE_HOME || join(environment.home, '.local', 'state'), 'xenferry');
-}
-
-/** Whether listening on this address means on every address that the machine has. */
-export function isEveryAddress(address: string): boolean {
-  return /^[0.]+$|^[0:]+$/.test(address);
 }
 
 export type ConfigKey = keyof typeof configKeys;

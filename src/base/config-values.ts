@@ -4,7 +4,7 @@
  */
 import { resolve } from 'node:path';
 import { type CompressionLevel, compressionLevelAllowed, parseCompressionLevel } from './emu-protocol.js';
-import { serverOrigin } from './server-address.js';
+import { pageOrigin, serverOrigin } from './server-address.js';
 import { bytesOf, sizeForms } from './size.js';
 
 /** A value that was read, and a warning where it was taken to mean something else than it says. */
@@ -178,3 +178,14 @@ export const httpUrl: ValueType<string> = valueType('a URL of http, such as http
     return undefined;
   }
 });
+
+/** Origins of web pages, separated by spaces or commas, each once and in the form in which browsers send it; empty where none is meant. */
+export const pageOrigins: ValueType<readonly string[]> = valueType(
+  'a list of origins, each http:// or https:// with a host and perhaps a port and nothing behind it, such as https://xo.example or http://192.0.2.1:8080, separated by spaces or commas',
+  (text) => {
+    const origins = text.split(/[\s,]+/).filter((each) => each !== '');
+    const read = origins.flatMap((each) => pageOrigin(each) ?? []);
+    return read.length === origins.length ? [...new Set(read)] : undefined;
+  },
+  (origins) => origins.join(' '),
+);

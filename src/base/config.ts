@@ -15,13 +15,13 @@ import {
   configKeys,
   type Environment,
   isConfigKey,
-  isEveryAddress,
   type KeySpec,
   nearestKey,
   propertyOf,
 } from './config-keys.js';
 import { messageOf } from './errors.js';
 import { NotUtf8Error, readTextFile } from './named-file.js';
+import { isEveryAddress } from './server-address.js';
 
 export type { Config, ConfigKey, Environment } from './config-keys.js';
 

@@ -28,6 +28,8 @@ export interface CallOrigin {
   /** The caller's address. */
   readonly address: string;
   readonly userAgent: string;
+  /** The origin of the web page whose browser calls, where such a page may not log in. */
+  readonly foreignPage?: string | undefined;
   /** Aborted when the caller's connection has ended; what waits for the caller alone ends then. */
   readonly closed: AbortSignal;
 }

@@ -42,6 +42,27 @@ export function spokenUrl(url: string): URL {
   return to;
 }
 
+/**
+ * The origin of a web page in the form in which origins are compared: in lower case, addresses in their canonical form, without the
+ * port that is the scheme's own.
+ * @param text `http://host:port` or the same with https, as a browser or a person writes it
+ * @returns undefined for anything else: another scheme, `null`, a path, a user
+ */
+export function pageOrigin(text: string): string | undefined {
+  return /^https?:\/\/[^/?#@\\\s,*]+\/?$/i.test(text) && URL.canParse(text) ? new URL(text).origin : undefined;
+}
+
+/** Whether a name or an address is of loopback; IPv4 within IPv6 too. */
+export function isLoopback(address: string): boolean {
+  const bare = address.toLowerCase().replace(/^::ffff:/, '');
+  return bare === 'localhost' || bare === '::1' || /^127\.[\d.]+$/.test(bare);
+}
+
+/** Whether listening on this address means on every address that the machine has. */
+export function isEveryAddress(address: string): boolean {
+  return /^[0.]+$|^[0:]+$/.test(address);
+}
+
 /** Why one of these functions has refused a name, without quoting it: for the log, which has nothing that a caller sent. */
 export function whyRefused(error: unknown): string {
   const cause = error instanceof Error ? error.cause : undefined;

@@ -65,6 +65,7 @@ export const descriptions: Readonly<Record<string, string>> = {
   OTHER_OPERATION_IN_PROGRESS: 'Another operation on the object is under way.',
   OUT_OF_SPACE: 'The disk of the database is full. Make space, and try again.',
   PBD_EXISTS: 'The SR is connected to the host already.',
+  PERMISSION_DENIED: 'Web pages of that origin may not log in: cors-origins of the server does not name it.',
   PIF_DOES_NOT_ALLOW_UNPLUG: 'The interface is not to be brought down.',
   PIF_HAS_NO_NETWORK_CONFIGURATION: 'The interface has no IP configuration.',
   PIF_IS_MANAGEMENT_INTERFACE: 'The interface carries the management of the host.',

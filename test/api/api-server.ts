@@ -5,6 +5,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { type Bodies, createBodies } from '../../src/api/bodies.js';
 import type { Download } from '../../src/api/download.js';
 import { createHttpApi } from '../../src/api/http-api.js';
+import type { OriginPolicy } from '../../src/api/origin-policy.js';
 import type { DispatchDeps } from '../../src/base/dispatch-deps.js';
 
 export interface Reply {
@@ -27,8 +28,9 @@ export async function startApi(
   deps: DispatchDeps,
   downloads: Record<string, Download> = {},
   bodies: Bodies = createBodies(),
+  pages?: OriginPolicy,
 ): Promise<ApiServer> {
-  const server: Server = createServer(createHttpApi(deps, {}, downloads, bodies));
+  const server: Server = createServer(createHttpApi(deps, { downloads, bodies, ...(pages && { pages }) }));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

@@ -9,6 +9,7 @@ import {
   httpUrl,
   integer,
   logDestination,
+  pageOrigins,
   path,
   program,
   size,
@@ -98,18 +99,33 @@ const rows: readonly (readonly [string, ValueType<unknown>, string, unknown])[] 
   ['URL', httpUrl, 'http://192.0.2.1:8480/', 'http://192.0.2.1:8480'],
   ['URL', httpUrl, '192.0.2.1:8480', undefined],
   ['URL', httpUrl, 'ftp://192.0.2.1', undefined],
+  ['origins', pageOrigins, '', []],
+  ['origins', pageOrigins, 'https://xo.example', ['https://xo.example']],
+  ['origins', pageOrigins, 'HTTPS://XO.Example:443/', ['https://xo.example']],
+  ['origins', pageOrigins, 'https://a, http://b:80 ,http://b', ['https://a', 'http://b']],
+  ['origins', pageOrigins, 'http://[2001:DB8:0::7]:8080', ['http://[2001:db8::7]:8080']],
+  ['origins', pageOrigins, 'https://bücher.example', ['https://xn--bcher-kva.example']],
+  ['origins', pageOrigins, '*', undefined],
+  ['origins', pageOrigins, 'null', undefined],
+  ['origins', pageOrigins, 'https://*.example', undefined],
+  ['origins', pageOrigins, 'xo.example', undefined],
+  ['origins', pageOrigins, 'ftp://xo.example', undefined],
+  ['origins', pageOrigins, 'https://xo.example/path', undefined],
+  ['origins', pageOrigins, 'https://me@xo.example', undefined],
+  ['origins', pageOrigins, 'https://xo.example:99999', undefined],
+  ['origins', pageOrigins, 'https://', undefined],
 ] as readonly (readonly [string, ValueType<unknown>, string, unknown])[];
 
 describe('values of xenopsd.conf', () => {
   for (const [name, type, text, value] of rows) {
     it(`${name}: ${JSON.stringify(text)} is ${value === undefined ? 'refused' : JSON.stringify(value)}`, () => {
-      expect(type.parse(text, '/here')?.value).to.equal(value);
+      expect(type.parse(text, '/here')?.value).to.deep.equal(value);
     });
   }
 
   it('are written so that they are read as the same', () => {
     for (const [name, type, text, value] of rows.filter((row) => row[3] !== undefined)) {
-      expect(type.parse(type.format(value), '/here')?.value, `${name} ${text}`).to.equal(value);
+      expect(type.parse(type.format(value), '/here')?.value, `${name} ${text}`).to.deep.equal(value);
     }
   });
 

@@ -85,6 +85,7 @@ describe('the configuration', () => {
       listenAddress: '127.0.0.1',
       port: 8480,
       address: '127.0.0.1',
+      corsOrigins: [],
       hostName: 'machine-1',
       coordinator: '',
       poolSecretFile: '/home/me/.local/state/xenferry/pool-secret',

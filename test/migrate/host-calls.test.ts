@@ -37,6 +37,17 @@ describe('The host-level calls', () => {
 
   beforeEach(() => passed.splice(0));
 
+  it('are refused to web pages, the secret of the pool or not', async () => {
+    const ofPage = { ...origin, foreignPage: 'https://evil.example' };
+    for (const name of ['state', 'VM.receive', 'settle']) {
+      const { code, params } = await rpc({ name, params: [secret], validUtf8: true, origin: ofPage }).then(
+        () => expect.fail('it did not fail'),
+        (error: unknown) => error as XapiError,
+      );
+      expect([code, params, passed]).to.deep.equal(['PERMISSION_DENIED', ['https://evil.example'], []]);
+    }
+  });
+
   const domain = testDomain();
   const metadata = { version: 1, domain, vifs: [] };
   const request = {

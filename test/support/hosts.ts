@@ -79,7 +79,7 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
   const front = createFront({
     log,
     keepAliveMs: () => loaded.config.keepaliveTime * 1000,
-    onRequest: createHttpApi(noPool(log), { [xenopsPath]: rpc }),
+    onRequest: createHttpApi(noPool(log), { others: { [xenopsPath]: rpc } }),
     onChannel(head, socket) {
       heads.push(head);
       engine.rendezvous.deliver(head, socket);
