@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
@@ -94,9 +94,13 @@ describe('the hypervisor program', () => {
 
   it('goes on where it has no descriptor for a client', async () => {
     const { child, client, socketPath, connect } = await start();
-    const limit = (value: string) => spawnSync('prlimit', ['--pid', String(child.pid), `--nofile=${value}:`]);
+    const limit = (descriptors: number) =>
+      execFileSync('prlimit', ['--pid', String(child.pid), `--nofile=${descriptors}:`]);
     const used = new Set(fs.readdirSync(`/proc/${child.pid}/fd`).map(Number));
-    limit(String([...used].findIndex((_fd, index) => !used.has(index))));
+    // The lowest one that is free is the next one, whether or not there is a higher one that the program has inherited.
+    let next = 0;
+    while (used.has(next)) next += 1;
+    limit(next);
     const sockets = Array.from({ length: 8 }, () =>
       net
         .connect(socketPath)
@@ -105,7 +109,7 @@ describe('the hypervisor program', () => {
     );
     await Promise.race(sockets.map((socket) => once(socket, 'close')));
     for (const socket of sockets) socket.destroy();
-    limit('1024');
+    limit(1024);
     expect((await client.call('list', {})).result).to.deep.equal([]);
     await eventually(() => connect('helper').catch(() => undefined));
   });
