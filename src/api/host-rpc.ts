@@ -64,6 +64,8 @@ export function createHostRpc(deps: HostRpcDeps): Dispatch {
       service.receive({ migrationId: request?.migrationId ?? '', metadata: checkMetadata(request?.metadata) }),
     noted: (id: unknown) => service.noted(textOf('migration_id', id)),
     received: (id: unknown) => service.received(textOf('migration_id', id)),
+    refuseUnknown: (id: unknown, uuid: unknown) =>
+      service.refuseUnknown(textOf('migration_id', id), textOf('uuid', uuid)),
     callPlugin: (plugin: unknown, fn: unknown, args: unknown) =>
       service.callPlugin(textOf('plugin', plugin), textOf('fn', fn), textsOf('args', args)),
     events: (since: unknown, seconds: unknown) =>

@@ -123,6 +123,7 @@ export function createHost(deps: HostDeps): HostService {
     receive: deps.destination.receive,
     noted: deps.destination.noted,
     received: async (migrationId) => deps.destination.received(migrationId),
+    refuseUnknown: deps.destination.refuseUnknown,
     storage: deps.storage,
     async callPlugin(plugin, fn, args) {
       if (plugin === 'domains') return domainsHere.call(fn, args);

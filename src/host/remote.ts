@@ -1,4 +1,6 @@
 /** A host of the pool as its coordinator reaches it: HostService over RPC, authenticated by the pool's secret. */
+import { toXapiError } from '../base/errors.js';
+import type { Fate } from '../migrate/protocol.js';
 import { xenopsPath } from '../wire/channel.js';
 import { createRpcClient, type RpcClient } from '../wire/rpc-client.js';
 import { type Secrets, withSecret } from './secrets.js';
@@ -39,6 +41,12 @@ export function connectHost(url: string, secrets: Secrets): HostService {
     receive: (request) => call('receive', [request]),
     noted: (id) => call('noted', [id]),
     received: (id) => call('received', [id]),
+    refuseUnknown: (id, uuid) =>
+      call<Fate>('refuseUnknown', [id, uuid]).catch((error: unknown) => {
+        // A host of an earlier version only says what it knows.
+        if (toXapiError(error).code !== 'MESSAGE_METHOD_UNKNOWN') throw error;
+        return call<Fate>('received', [id]);
+      }),
     storage: remoteStorage(client.json, secrets),
     callPlugin: (plugin, fn, args) => call('callPlugin', [plugin, fn, args]),
     events: (since, seconds) => call('events', [since, seconds], seconds * 1000 + 10_000),

@@ -111,6 +111,8 @@ export interface HostService {
   receive(request: ReceiveRequest): Promise<ReceiveReply>;
   /** What became of a migration to this host. */
   received(migrationId: string): Promise<Fate>;
+  /** The same, of a migration of the VM with this uuid; one that the host does not know is refused from then on. */
+  refuseUnknown(migrationId: string, uuid: string): Promise<Fate>;
   /** What became of it is in the records: the host may forget it. */
   noted(migrationId: string): Promise<void>;
   /** The local SRs and their volumes. */

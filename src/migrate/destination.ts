@@ -16,7 +16,7 @@ import { createAdmission } from './admission.js';
 import { type DestinationAttempt, openAttempt } from './destination-attempt.js';
 import { type DestinationEnds, decideTaken, endUntaken, tieDestinationEnds } from './destination-loose-ends.js';
 import { cleanUp, refuseRow } from './destination-refusal.js';
-import { assertFree, destinationRows, isOver, repeated, restOf } from './destination-rows.js';
+import { assertFree, destinationRows, isOver, repeated, restOf, unheardOf } from './destination-rows.js';
 import type { AttemptDeps } from './destination-steps.js';
 import { checkMigrationId, type ReceiveReply, type VmMetadata } from './metadata.js';
 import {
@@ -63,6 +63,8 @@ export interface MigrationDestination {
   digest(migrationId: string, token: string): Promise<string>;
   /** What became of an attempt; one that is forgotten, or was never heard of, is `unknown`. */
   received(migrationId: string): Fate;
+  /** The same; one that is forgotten, or was never heard of, is refused from then on. @param uuid of its VM */
+  refuseUnknown(migrationId: string, uuid: string): Promise<Fate>;
   /** The coordinator knows what became of it. */
   noted(migrationId: string): Promise<void>;
   /** The uuids of the VMs that may yet run here: of attempts that are neither refused nor done. */
@@ -219,6 +221,12 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     return 'refused';
   }
 
+  function received(migrationId: string): Fate {
+    const state = rowOf(migrationId)?.state;
+    if (state === undefined) return 'unknown';
+    return state === 'done' || state === 'refused' ? state : 'open';
+  }
+
   function newRow(request: ReceiveRequest): DestinationRow<DestinationState> {
     const { uuid, vgpus } = request.metadata.domain;
     const temporary = temporaryUuid(uuid);
@@ -276,10 +284,13 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       if (row?.handle === undefined) throw new XapiError('INTERNAL_ERROR', [`migration ${id} has no domain here`]);
       return deps.backend.digest(row.handle);
     },
-    received(migrationId) {
-      const state = rowOf(migrationId)?.state;
-      if (state === undefined) return 'unknown';
-      return state === 'done' || state === 'refused' ? state : 'open';
+    received,
+    async refuseUnknown(migrationId, uuid) {
+      checkMigrationId(migrationId);
+      return inLane(uuid, async () => {
+        if (rowOf(migrationId) === undefined) await deps.journal.put(unheardOf(migrationId, uuid), 'powerLoss');
+        return received(migrationId);
+      });
     },
     async noted(migrationId) {
       const row = rowOf(migrationId);

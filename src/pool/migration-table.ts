@@ -34,6 +34,8 @@ export interface Arrival {
   readonly host: Ref<'host'>;
   /** How it is, where it does not run. */
   readonly rest?: Rest;
+  /** Its host has answered: the source may have what it needs to send the VM. */
+  readonly answered?: true;
 }
 
 /** The hosts of this pool between which a VM migrates; absent where that is a host of another. */

@@ -112,22 +112,20 @@ export function checkRecords(records: unknown): PortableRecords {
 /**
  * Make the records of a VM that comes from another pool. It is halted here until it has arrived, with what of its devices its guest has.
  * @param networks the network of each VIF, by the VIF's uuid
+ * @param ref the VM's reference
  */
 export function importVm(
   db: Database,
   uuid: string,
   records: PortableRecords,
   networks: ReadonlyMap<string, Ref<'network'>>,
-): Ref<'VM'> {
+  ref: Ref<'VM'>,
+): void {
   for (const { uuid: vif } of records.vifs) {
     if (!networks.has(vif)) throw invalidValue('metadata.vifs', vif, 'VIFs that have a network here');
   }
-  const vm = db.create('VM', {
-    ...(records.vm as Partial<RecordOf<'VM'>>),
-    uuid,
-    domid: -1,
-    metrics: db.create('VM_metrics', {}),
-  });
+  const metrics = db.create('VM_metrics', {});
+  const vm = db.create('VM', { ...(records.vm as Partial<RecordOf<'VM'>>), uuid, domid: -1, metrics }, ref);
   for (const { uuid: vif, ...fields } of records.vifs) {
     const network = networks.get(vif) ?? nullRef;
     db.create('VIF', { ...fields, ...freshUuid(db, 'VIF', vif), VM: vm, network });
@@ -138,7 +136,6 @@ export function importVm(
   for (const { uuid: vbd, ...fields } of records.vbds) {
     db.create('VBD', { ...fields, ...freshUuid(db, 'VBD', vbd), VM: vm, VDI: nullRef, empty: true });
   }
-  return vm;
 }
 
 /** A device keeps its uuid, unless something here has it. */

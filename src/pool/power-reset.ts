@@ -3,8 +3,9 @@
  *
  * Hosts that answer are asked first, and what they say counts. A VM that is known to run stays where it runs, and every copy in
  * doubt beside it is destroyed. Where none runs, one copy in doubt goes on: the destination's, as it has taken the VM, else the
- * source's. Where no host that answers has a copy, the VM is halted. Hosts that do not answer and may have a copy are written down:
- * a copy that comes back with one of them is paused there, in doubt, and the next reset destroys it.
+ * source's. Where no host that answers has a copy, the VM is halted; one that was to come from another pool is not of this one then,
+ * and its record goes. Hosts that do not answer and may have a copy are written down: a copy that comes back with one of them is
+ * paused there, in doubt, and the next reset destroys it.
  */
 import type { Ref } from '../../idl/index.js';
 import { toXapiError, XapiError } from '../base/errors.js';
@@ -17,8 +18,9 @@ import { clearDoubt, clearLeftBehind, isLeftBehind, putLeftBehind } from './doub
 import type { ForwardDeps } from './forward.js';
 import { isAtRest } from './migration-outcome.js';
 import type { Arrival, Departure, MigrationTable } from './migration-table.js';
-import { setArrivedSuspended, setHalted } from './power.js';
+import { removeVm, setArrivedSuspended, setHalted } from './power.js';
 import { discardImage } from './suspended-vm.js';
+import { fateOf } from './vm-receive.js';
 
 export interface PowerResetDeps extends ForwardDeps {
   readonly table: MigrationTable;
@@ -55,6 +57,7 @@ export async function resetPowerState(deps: PowerResetDeps, vm: VmRef): Promise<
   const { db } = deps;
   const { uuid } = db.get('VM', vm);
   const inquiry = await inquire(deps, vm);
+  if (await isNeverToCome(deps, inquiry)) return removeArrival(deps, vm, inquiry);
   if (await settleAtRest(deps, vm, inquiry)) return;
   assertNotUnderWay(vm, inquiry);
   const kept = await settleCopies(deps, vm, inquiry);
@@ -63,10 +66,12 @@ export async function resetPowerState(deps: PowerResetDeps, vm: VmRef): Promise<
     on: kept === undefined ? 'no host' : db.get('host', kept).hostname,
   });
   writeDownSilent(deps, vm, inquiry);
-  await giveUpMigrations(deps, vm, inquiry);
-  await tellSources(deps, uuid, inquiry, kept);
+  if (kept === undefined && inquiry.arrivals.length > 0) return removeArrival(deps, vm, inquiry);
+  // The rows hold the VM, so they go when its record is right.
   if (kept === undefined) await halt(deps, vm);
   else await deps.members.settle(vm, kept);
+  await giveUpMigrations(deps, vm, inquiry);
+  await tellSources(deps, uuid, inquiry, kept);
   clearDoubt(deps, vm);
   await db.saved();
 }
@@ -113,8 +118,26 @@ async function inquire({ db, members, table }: PowerResetDeps, vm: VmRef): Promi
   };
 }
 
+/** Whether it comes from another pool, and every host to which it was to come refuses it: for good, even where it is asked only now. */
+async function isNeverToCome(deps: PowerResetDeps, { arrivals, answering, copies }: Inquiry): Promise<boolean> {
+  if (arrivals.length === 0 || copies.length > 0) return false;
+  for (const arrival of arrivals) {
+    if (!answering.includes(arrival.host) || (await fateOf(deps, arrival)) !== 'refused') return false;
+  }
+  return true;
+}
+
+/** A VM that has not come from another pool: there it may run still, so here it is to be started by nobody. */
+async function removeArrival(deps: PowerResetDeps, vm: VmRef, inquiry: Inquiry): Promise<void> {
+  const { uuid } = deps.db.get('VM', vm);
+  deps.log.warn(`VM ${uuid} has not come from its pool: its record goes`, { vm: uuid });
+  removeVm(deps.db, vm);
+  await giveUpMigrations(deps, vm, inquiry);
+}
+
 /**
- * A VM that does not run, and is or may be handed over: where the word is given, there it is from then on.
+ * A VM that does not run, and is or may be handed over: where the word is given, there it is from then on. It can only be on a host
+ * that says so, where it comes from another pool.
  * @returns whether it is such a VM
  */
 async function settleAtRest(deps: PowerResetDeps, vm: VmRef, inquiry: Inquiry): Promise<boolean> {
@@ -138,9 +161,13 @@ async function settleAtRest(deps: PowerResetDeps, vm: VmRef, inquiry: Inquiry): 
         throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', vm, 'migrate_send', id]);
       });
   }
-  deps.log.warn(`VM ${uuid} is settled by an operator: it is here`, { vm: uuid });
+  deps.log.warn(`VM ${uuid} is settled by an operator`, { vm: uuid });
   for (const { host, rest } of arrivals)
     if (rest === 'suspended' && open(host)) setArrivedSuspended(db, vm, deps.now());
+  if (departures.length === 0 && !arrivals.some(({ host }) => open(host))) {
+    await removeArrival(deps, vm, inquiry);
+    return true;
+  }
   await giveUpMigrations(deps, vm, inquiry);
   clearDoubt(deps, vm);
   await db.saved();
@@ -229,7 +256,7 @@ async function giveUpMigrations({ db, table }: PowerResetDeps, vm: VmRef, inquir
   }
   for (const { id } of inquiry.arrivals) {
     await table.remove(id);
-    db.removeFromMap('VM', vm, 'current_operations', id);
+    if (db.find('VM', vm) !== undefined) db.removeFromMap('VM', vm, 'current_operations', id);
   }
 }
 

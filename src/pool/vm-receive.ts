@@ -2,11 +2,13 @@
  * VM.receive, the pool's side: another pool's source is about to send a VM to a host of this one. The VM's record is made
  * here, halted and held, and goes again if the migration does not take. A host that is too busy is asked before there is one.
  */
+import { randomUUID } from 'node:crypto';
 import type { Ref } from '../../idl/index.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { HostEvent, VmMetadata } from '../host/service.js';
 import { decodeMetadata, encodeReply } from '../migrate/metadata.js';
+import type { Fate } from '../migrate/protocol.js';
 import type { ForwardDeps } from './forward.js';
 import { isLive } from './host-rows.js';
 import { assertMacSeedIsFree, macSeedKey } from './mac-seed.js';
@@ -76,24 +78,44 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
     await db.saved();
     if (rest !== undefined) note(id, host);
   };
-  /** Of one that does not run there is no domain by which it is found: the host says what became of it. */
-  const catchUpAtRest = async (arrival: Arrival): Promise<void> => {
-    if (asking.has(arrival.id)) return;
-    const fate = await members.service(arrival.host).received(arrival.id);
-    if (fate === 'done') await taken(arrival);
-    else if (fate !== 'open') await refused(arrival);
+  /** Of one that has no domain by which it is found the host says what became of it. */
+  const catchUpUnseen = async (arrival: Arrival): Promise<void> => {
+    const fate = await fateOf(deps, arrival);
+    if (fate === 'done') {
+      if (arrival.rest === undefined) await members.settle(arrival.vm, arrival.host);
+      await taken(arrival);
+    } else if (fate === 'refused') await refused(arrival);
   };
-  /** The record of an earlier attempt serves a later one. @returns what finds or makes it, once the metadata is checked */
-  const recordFor = (metadata: VmMetadata): (() => Ref<'VM'>) => {
-    const existing = db.findByUuid('VM', metadata.domain.uuid);
-    if (existing === undefined) return recordMaker(deps, metadata);
-    if (table.arrivals().some((arrival) => arrival.vm === existing)) return () => existing;
-    throw new XapiError('DUPLICATE_VM', [existing]);
+  /** References of records that are yet to be made, by the VM's uuid. */
+  const coming = new Map<string, Ref<'VM'>>();
+  /** The record of an earlier attempt serves a later one. @returns its reference, once the metadata is checked; whether it is there or not */
+  const refFor = (metadata: VmMetadata): Ref<'VM'> => {
+    const { uuid } = metadata.domain;
+    const existing = db.findByUuid('VM', uuid);
+    if (existing !== undefined) {
+      if (table.arrivals().some((arrival) => arrival.vm === existing)) return existing;
+      throw new XapiError('DUPLICATE_VM', [existing]);
+    }
+    recordMaker(deps, metadata);
+    return coming.get(uuid) ?? (`OpaqueRef:${randomUUID()}` as Ref<'VM'>);
+  };
+  /** A record without the row that holds it could be started, so the row comes first. */
+  const putRecord = async (arrival: Arrival, metadata: VmMetadata): Promise<void> => {
+    const { uuid } = metadata.domain;
+    coming.set(uuid, arrival.vm);
+    try {
+      await table.putArrival(arrival);
+      if (db.find('VM', arrival.vm) === undefined) recordMaker(deps, metadata)(arrival.vm);
+      hold(arrival.vm, arrival.id);
+    } finally {
+      coming.delete(uuid);
+    }
+    await db.saved();
   };
   /** @throws TOO_BUSY until it is the migration's turn; before that, what is wrong with it */
   const assertTurn = async (host: Ref<'host'>, migrationId: string, metadata: VmMetadata): Promise<void> => {
     if (table.arrival(migrationId) !== undefined) return;
-    recordFor(metadata);
+    refFor(metadata);
     await members.service(host).assertTurn(migrationId, metadata.domain.uuid);
   };
 
@@ -103,17 +125,18 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
       assertMayReceive(deps, host);
       await assertTurn(host, migrationId, metadata);
       const known = table.arrival(migrationId);
-      const vm = known?.vm ?? recordFor(metadata)();
+      const vm = known?.vm ?? refFor(metadata);
       const older = table.arrivals().filter((arrival) => arrival.vm === vm && arrival.id !== migrationId);
       const { rest } = metadata;
       const arrival: Arrival = { id: migrationId, vm, host, ...(rest === undefined ? {} : { rest }) };
-      hold(vm, migrationId);
       asking.add(migrationId);
       if (!sessions.has(migrationId)) sessions.set(migrationId, deps.sessions.keep(session));
       try {
-        await Promise.all([table.putArrival(arrival), db.saved()]);
+        await putRecord(arrival, metadata);
         const { records: _ours, ...forHost } = metadata;
         const reply = await members.service(host).receive({ migrationId, metadata: forHost });
+        // Before the source hears it: from then on it may send the VM, whatever becomes of this daemon.
+        if (table.arrival(migrationId) !== undefined) await table.putArrival({ ...arrival, answered: true });
         for (const { id } of older) {
           await table.remove(id);
           release(vm, id);
@@ -135,22 +158,19 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
     async catchUp(host) {
       const open = table
         .arrivals()
-        .filter((arrival) => arrival.host === host && db.find('VM', arrival.vm) !== undefined);
+        .filter(({ id, host: to, vm }) => to === host && db.find('VM', vm) !== undefined && !asking.has(id));
       if (open.length === 0) return;
       const { domains, arriving } = await members.state(host);
       for (const arrival of open) {
         const { vm } = arrival;
-        if (arrival.rest !== undefined) {
-          await catchUpAtRest(arrival);
-          continue;
-        }
         const { uuid } = db.get('VM', vm);
-        const domain = domains.find((each) => each.uuid === uuid);
+        const domain = arrival.rest === undefined ? domains.find((each) => each.uuid === uuid) : undefined;
         // One that does not run may be about to, or have come to be so.
         const isHere = domain?.state === 'running' || (domain !== undefined && arriving?.includes(uuid) === false);
-        if (!isHere) continue;
-        await members.settle(vm, host);
-        await taken(arrival);
+        if (isHere) {
+          await members.settle(vm, host);
+          await taken(arrival);
+        } else if (domain === undefined) await catchUpUnseen(arrival);
       }
     },
     async event(event) {
@@ -174,16 +194,26 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
   };
 }
 
+/**
+ * What a host says of an arrival. One of which it has never heard it refuses from then on; of one that was answered, and that it does
+ * not know, nothing is known: a source may have sent it, and both have forgotten it since.
+ */
+export function fateOf({ db, members }: ForwardDeps, { id, vm, host, rest, answered }: Arrival): Promise<Fate> {
+  const service = members.service(host);
+  if (rest === undefined && answered === true) return service.received(id);
+  return service.refuseUnknown(id, db.get('VM', vm).uuid);
+}
+
 function assertMayReceive({ db }: VmReceiveDeps, host: Ref<'host'>): void {
   if (!db.get('host', host).enabled) throw new XapiError('HOST_DISABLED', [host]);
   if (!isLive(db, host)) throw new XapiError('HOST_OFFLINE', [host]);
 }
 
 /** @throws where the records or networks are none that this pool can take */
-function recordMaker({ db }: VmReceiveDeps, metadata: VmMetadata): () => Ref<'VM'> {
+function recordMaker({ db }: VmReceiveDeps, metadata: VmMetadata): (ref: Ref<'VM'>) => void {
   const records = checkRecords(metadata.records);
   const networks = new Map(metadata.vifs.map((vif) => [vif.uuid, vif.network as Ref<'network'>]));
   for (const network of networks.values()) db.get('network', network);
   assertMacSeedIsFree(db, records.vm.other_config[macSeedKey]);
-  return () => importVm(db, metadata.domain.uuid, records, networks);
+  return (ref) => importVm(db, metadata.domain.uuid, records, networks, ref);
 }

@@ -65,6 +65,18 @@ describe('A destination', function () {
     await host.engine.destination.settle(migrationId, first.token);
   });
 
+  it('refuses an attempt for good of which it is asked before it has heard of it, and no other', async () => {
+    const { service } = host.engine;
+    expect(await service.refuseUnknown(migrationId, domain.uuid)).to.equal('refused');
+    expect(await rejection(receive())).to.include(`migration ${migrationId} was refused`);
+    const next = randomUUID();
+    const { token } = await receive(next);
+    expect(await service.refuseUnknown(next, domain.uuid)).to.equal('open');
+    expect(await host.engine.destination.settle(next, token)).to.equal('refused');
+    expect(await service.refuseUnknown(next, domain.uuid)).to.equal('refused');
+    await isFree();
+  });
+
   it('refuses an older attempt for the same VM when a newer one comes', async () => {
     const older = await receive();
     const newer = randomUUID();

@@ -81,7 +81,8 @@ describe('A halted VM that goes to another pool', () => {
       const { request, ended } = await begin();
       const arriving = await arrive(request);
       there.a.arriving.push(uuid);
-      if (fate !== 'unknown') there.a.fates.set(request.migrationId, fate);
+      if (fate === 'unknown') there.a.fates.delete(request.migrationId);
+      else there.a.fates.set(request.migrationId, fate);
       await restartThere();
       if (expected === 'held') {
         expect(Object.values(there.pool.db.get('VM', arriving).current_operations)).to.deep.equal(['migrate_send']);
@@ -133,7 +134,7 @@ describe('A halted VM that goes to another pool', () => {
       'migrate_send',
       request.migrationId,
     ]);
-    there.a.service.forceSettlement = async () => undefined;
+    there.a.service.forceSettlement = async () => void there.a.fates.set(request.migrationId, 'done');
     await reset();
     expect(there.pool.db.get('VM', arriving)).to.deep.include({ power_state: 'Halted', current_operations: {} });
     here.a.end(request.migrationId, failed);

@@ -186,6 +186,10 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     },
     async receive(request): Promise<ReceiveReply> {
       assertWilling();
+      if (host.fates.get(request.migrationId) === 'refused') {
+        throw new XapiError('OPERATION_NOT_ALLOWED', [`migration ${request.migrationId} was refused`]);
+      }
+      host.fates.set(request.migrationId, 'open');
       host.received.push(request);
       const at = `${host.url}/services/xenops/migrate`;
       return { control: `${at}/vm`, memory: `${at}/mem`, vgpu: {}, token: 'secret', accepts: [], restoredAck: true };
@@ -197,6 +201,12 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     async received(id) {
       assertReachable();
       return host.fates.get(id) ?? 'unknown';
+    },
+    async refuseUnknown(id) {
+      assertReachable();
+      const fate = host.fates.get(id) ?? 'refused';
+      host.fates.set(id, fate);
+      return fate;
     },
     storage: createHostStorage(join(dir, 'sr')),
     async callPlugin(plugin, fn, args) {
