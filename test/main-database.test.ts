@@ -85,7 +85,7 @@ describe('the database of a daemon', function () {
     const damaged = fs.readFileSync(data);
     const { status, stderr } = await site.run('--config', site.configFile);
     expect(status).to.equal(1);
-    expect(stderr).to.match(/The database .*db is damaged\. Put a copy of the directory back, or move it away/);
+    expect(stderr).to.match(/The database .*db is damaged: .*\. Put a copy of the directory back, or move it away/);
     expect(fs.readFileSync(data).equals(damaged)).to.equal(true);
 
     fs.rmSync(path.join(site.stateDir, 'db'), { recursive: true });

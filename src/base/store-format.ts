@@ -6,19 +6,34 @@
  * brings the rows of the one before to it. A database is copied beside itself before it is upgraded, and upgraded in one
  * transaction, so an upgrade that fails, or is cut short, leaves the old one.
  */
-import { spawnSync } from 'node:child_process';
-import { accessSync, chmodSync, constants, copyFileSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { execFile, spawnSync } from 'node:child_process';
+import { accessSync, chmodSync, constants, copyFileSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { open, type RootDatabase } from 'lmdb';
 import { messageOf, XapiError } from './errors.js';
+import type { Examined } from './store-examiner.js';
 import { assertRoomToBegin, type Extent, keepRoom, provideLockFile, type Room } from './store-room.js';
+import {
+  checksumOf,
+  formatKey,
+  noRows,
+  openRow,
+  sealedFormat,
+  sealRow,
+  type Total,
+  totalAfter,
+  totalKey,
+} from './store-row.js';
 
 /** A key is the name of a table and the id of a row. */
 export type StoreDatabase = RootDatabase<unknown, string[]>;
 
 /** What a step of an upgrade works on. */
 export interface UpgradeRows {
+  /** Seal every row, which none is before format 2. */
+  seal(): void;
   entries(table: string): Iterable<readonly [id: string, row: unknown]>;
   put(table: string, id: string, row: unknown): void;
   remove(table: string, id: string): void;
@@ -31,10 +46,7 @@ export interface StoreFormat {
   readonly upgrades: Readonly<Record<number, (rows: UpgradeRows) => void>>;
 }
 
-export const currentFormat: StoreFormat = { number: 1, upgrades: {} };
-
-/** Its table name is empty, which no other table's is. */
-const formatKey = ['', 'format'];
+export const currentFormat: StoreFormat = { number: sealedFormat, upgrades: { 1: (rows) => rows.seal() } };
 
 /** What a database keeps its rows in, in its directory. */
 export const dataFile = 'data.mdb';
@@ -47,6 +59,8 @@ export interface OpenDatabase {
   readonly database: StoreDatabase;
   /** Without room that was taken from it nothing may be written to the database. */
   readonly room: Room;
+  /** What its rows come to now. */
+  readonly total: Total;
 }
 
 /**
@@ -64,14 +78,15 @@ export function openInFormat(path: string, format: StoreFormat, reserve: number)
   if (found !== undefined && found < format.number) keepCopy(path, found);
   const database = openDatabase(path);
   const room = keepRoom(path, join(path, dataFile), extentOf(database), reserve);
-  if (found === format.number) return { database, room };
+  if (found === format.number) return { database, room, total: openRow(totalKey, database.get(totalKey)) as Total };
   try {
     room.takeForAll();
-    database.transactionSync(() => {
+    const total = database.transactionSync(() => {
       for (let from = found ?? format.number; from < format.number; from++) format.upgrades[from]?.(rowsOf(database));
       database.putSync(formatKey, format.number);
+      return writeTotal(database);
     });
-    return { database, room };
+    return { database, room, total };
   } catch (error) {
     if (error instanceof XapiError && error.code === 'OUT_OF_SPACE') throw error;
     const what = `cannot be brought from format ${found} to ${format.number}: ${messageOf(error)}.`;
@@ -97,13 +112,16 @@ export async function backupDatabase(path: string, to: string): Promise<void> {
   }
 }
 
-/** Copy an open database. @throws INTERNAL_ERROR for a directory that is not empty or cannot be written */
+/** Copy an open database, and read the copy. @throws INTERNAL_ERROR for a directory that is not empty or cannot be written, or a damaged copy */
 export async function copyDatabase(database: StoreDatabase, to: string): Promise<void> {
   try {
     mkdirSync(to, { recursive: true, mode: 0o700 });
     if (readdirSync(to).length > 0) throw new Error('it is not empty');
     await database.backup(to, true);
     chmodSync(join(to, dataFile), ownersAlone);
+    provideFiles(to, 0);
+    await examineCopy(to);
+    rmSync(join(to, lockFile));
   } catch (error) {
     throw new XapiError('INTERNAL_ERROR', [`The database cannot be copied to ${to}: ${messageOf(error)}`], error);
   }
@@ -171,15 +189,40 @@ function assertAccessible(path: string): void {
 function examine(path: string): number | undefined {
   const bytes = dataSize(path);
   if (bytes === undefined) return undefined;
-  const program = fileURLToPath(new URL('./store-examiner.js', import.meta.url));
-  const child = spawnSync(process.execPath, [program, path], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  const [program, args] = examiner(path);
+  const { error, signal, stdout, stderr } = spawnSync(program, args, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  return formatIn(path, { bytes, stdout, failure: error ?? new Error(signal ?? stderr.trim()) });
+}
+
+/** The same without holding up the process. */
+async function examineCopy(path: string): Promise<void> {
+  const [program, args] = examiner(path);
+  const { stdout, failure } = await promisify(execFile)(program, args).then(
+    ({ stdout }) => ({ stdout, failure: undefined }),
+    (error: Error & { stdout: string }) => ({ stdout: error.stdout, failure: error }),
+  );
+  formatIn(path, { bytes: dataSize(path) ?? 0, stdout, failure });
+}
+
+function examiner(path: string): [program: string, args: string[]] {
+  return [process.execPath, [fileURLToPath(new URL('./store-examiner.js', import.meta.url)), path]];
+}
+
+/** What the examiner said of a database of so many bytes, or why it said nothing. @throws XapiError INTERNAL_ERROR */
+function formatIn(
+  path: string,
+  { bytes, stdout, failure }: { bytes: number; stdout: string; failure: Error | undefined },
+): number {
   const restore = 'Put a copy of the directory back, or move it away to begin with an empty database.';
-  if (bytes === 0 || child.status !== 0) {
-    throw unusable(path, 'is damaged.', restore, child.error ?? new Error(child.signal ?? child.stderr.trim()));
-  }
-  const found: unknown = JSON.parse(child.stdout);
-  if (typeof found !== 'number') throw unusable(path, 'is no database of xenferry.', 'Set another database-path.');
-  return found;
+  if (bytes === 0) throw unusable(path, `is damaged: ${dataFile} is empty.`, restore);
+  if (stdout === '') throw unusable(path, `is damaged: ${dataFile} cannot be read.`, restore, failure);
+  const { format, damage } = JSON.parse(stdout) as Examined;
+  if (damage !== undefined) throw unusable(path, `is damaged: in ${dataFile} ${damage}.`, restore);
+  if (typeof format !== 'number') throw unusable(path, 'is no database of xenferry.', 'Set another database-path.');
+  return format;
 }
 
 function assertKnown(path: string, found: number, { number, upgrades }: StoreFormat): void {
@@ -201,18 +244,31 @@ function keepCopy(path: string, format: number): void {
   }
 }
 
+/** @returns the total of the rows that are there, which is written */
+function writeTotal(database: StoreDatabase): Total {
+  let total = noRows;
+  for (const { key, value } of database.getRange({})) {
+    if (key[0] !== '') total = totalAfter(total, undefined, checksumOf(key, value));
+  }
+  database.putSync(totalKey, sealRow(totalKey, total));
+  return total;
+}
+
 function rowsOf(database: StoreDatabase): UpgradeRows {
   return {
+    seal() {
+      for (const { key, value } of [...database.getRange({})]) database.putSync(key, sealRow(key, value));
+    },
     entries: (table) => [...rowsIn(database, table)],
-    put: (table, id, row) => void database.putSync([table, id], row),
+    put: (table, id, row) => void database.putSync([table, id], sealRow([table, id], row)),
     remove: (table, id) => void database.removeSync([table, id]),
   };
 }
 
-/** Every row of a table with its id, in the order of the ids by code point. */
+/** Every row of a table with its id, in the order of the ids by code point. @throws Error for one that is damaged */
 export function* rowsIn(database: StoreDatabase, table: string): Iterable<[id: string, row: unknown]> {
   for (const { key, value } of database.getRange({ start: [table, ''], end: [table, '\u{10ffff}'] })) {
-    yield [key[1] ?? '', value];
+    yield [key[1] ?? '', openRow(key, value)];
   }
 }
 

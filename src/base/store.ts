@@ -19,8 +19,12 @@ import {
   type StoreFormat,
 } from './store-format.js';
 import type { WriteSize } from './store-room.js';
+import { checksumOf, openRow, sealRow, type Total, totalAfter, totalKey } from './store-row.js';
 
-/** One table of the store. Rows are plain JSON-like values; dates and byte arrays are kept as such. */
+/**
+ * One table of the store. Rows are plain JSON-like values, maps with any keys and texts of any characters; dates and byte arrays
+ * are kept as such. What reads rows throws an Error that names a damaged one.
+ */
 export interface Table<T> {
   get(id: string): T | undefined;
   /** Resolves when the row outlives a kill of the process. @throws OUT_OF_SPACE [path]: nothing was written */
@@ -101,7 +105,10 @@ function openTable<T>(database: StoreDatabase, table: string, write: Write): Tab
   if (!/^[\w.-]{1,100}$/.test(table)) throw new XapiError('INTERNAL_ERROR', [`"${table}" is no name for a table`]);
   const change = (id: string, row: T | undefined): RowChange => ({ table, id, row });
   return {
-    get: (id) => database.get([table, id]) as T | undefined,
+    get(id) {
+      const sealed = database.get([table, id]);
+      return sealed === undefined ? undefined : (openRow([table, id], sealed) as T);
+    },
     put: (id, row) => write([change(id, row)]),
     remove: (id) => write([change(id, undefined)]),
     entries: () => rowsIn(database, table) as Iterable<[id: string, row: T]>,
@@ -109,7 +116,12 @@ function openTable<T>(database: StoreDatabase, table: string, write: Write): Tab
   };
 }
 
-function createWrite(path: string, { database, room }: OpenDatabase, onFailed: (error: XapiError) => void): Write {
+function createWrite(
+  path: string,
+  { database, room, total }: OpenDatabase,
+  onFailed: (error: XapiError) => void,
+): Write {
+  const commit = createCommit(database, total);
   let failed: XapiError | undefined;
   const fail = (error: unknown): XapiError => {
     const what = `Writing to the database ${path} failed: ${messageOf(error)}. ${remedyFor(messageOf(error))}`;
@@ -117,13 +129,13 @@ function createWrite(path: string, { database, room }: OpenDatabase, onFailed: (
   };
   return async (changes) => {
     // Rows are checked before any is written, so that a batch is never cut short by a bad one.
-    const size = sizeOf(changes);
-    const ended = await room.take(size).catch((error: unknown) => {
+    const sealed = changes.map(seal);
+    const ended = await room.take(sizeOf(sealed)).catch((error: unknown) => {
       throw error instanceof XapiError ? error : fail(error);
     });
     try {
       if (failed !== undefined) throw failed;
-      const error = await commit(database, changes);
+      const error = await commit(sealed);
       if (error === undefined) return;
       if (failed === undefined) {
         failed = fail(error);
@@ -136,17 +148,43 @@ function createWrite(path: string, { database, room }: OpenDatabase, onFailed: (
   };
 }
 
-/** @returns what went wrong, where it was not written */
-async function commit(database: StoreDatabase, changes: readonly RowChange[]): Promise<unknown> {
-  // Each row's promise fails with the batch's.
-  const written: Promise<boolean>[] = [];
-  const batch = database.batch(() => {
-    for (const { table, id, row } of changes) {
-      written.push(row === undefined ? database.remove([table, id]) : database.put([table, id], row));
+/** A row to put, or with undefined to remove, as it stands in the database. */
+interface SealedChange {
+  readonly key: string[];
+  readonly sealed: Buffer | undefined;
+}
+
+/**
+ * @param total of the rows that are there
+ * @returns writes changes and the total that they lead to; resolves with what went wrong, where they were not written: nothing may
+ *   be written after that
+ */
+function createCommit(database: StoreDatabase, total: Total): (changes: readonly SealedChange[]) => Promise<unknown> {
+  /** What writes under way lead to, which reads do not see yet. */
+  const pending = new Map<string, SealedChange>();
+  let current = total;
+  const checksum = ({ key, sealed }: SealedChange): number | undefined => sealed && checksumOf(key, sealed);
+  const present = (key: string[]): SealedChange =>
+    pending.get(String(key)) ?? { key, sealed: database.get(key) as Buffer | undefined };
+  return async (changes) => {
+    for (const change of changes) {
+      current = totalAfter(current, checksum(present(change.key)), checksum(change));
+      pending.set(String(change.key), change);
     }
-  });
-  const [failed] = (await Promise.allSettled([batch, ...written])).filter(({ status }) => status === 'rejected');
-  return failed === undefined ? undefined : causeOf((failed as PromiseRejectedResult).reason);
+    const all: SealedChange[] = [...changes, { key: totalKey, sealed: sealRow(totalKey, current) }];
+    // Each row's promise fails with the batch's.
+    const written: Promise<boolean>[] = [];
+    const batch = database.batch(() => {
+      for (const { key, sealed } of all) {
+        written.push(sealed === undefined ? database.remove(key) : database.put(key, sealed));
+      }
+    });
+    const [failed] = (await Promise.allSettled([batch, ...written])).filter(({ status }) => status === 'rejected');
+    for (const change of changes) {
+      if (pending.get(String(change.key)) === change) pending.delete(String(change.key));
+    }
+    return failed === undefined ? undefined : causeOf((failed as PromiseRejectedResult).reason);
+  };
 }
 
 function remedyFor(message: string): string {
@@ -167,43 +205,41 @@ const longestId = 1000;
 /** What a key and its row have beside their own bytes, at the most: lengths, and what LMDB keeps of each. */
 const overheadBytes = 64;
 
-/** What the changes come to. @throws INTERNAL_ERROR for what cannot be stored */
-function sizeOf(changes: readonly RowChange[]): WriteSize {
-  const size = { puts: 0, removes: 0, bytes: 0 };
-  for (const { table, id, row } of changes) {
-    const where = `row "${id}" of table ${table}`;
-    if (id === '' || Buffer.byteLength(id) > longestId || /[\0\u{10ffff}]/u.test(id)) {
-      throw new XapiError('INTERNAL_ERROR', [`${where}: an id has 1 to ${longestId} bytes`]);
-    }
-    if (row === undefined) size.removes += 1;
+/** @throws INTERNAL_ERROR for what cannot be stored */
+function seal({ table, id, row }: RowChange): SealedChange {
+  const where = `row "${id}" of table ${table}`;
+  if (id === '' || Buffer.byteLength(id) > longestId || /[\0\u{10ffff}\p{Surrogate}]/u.test(id)) {
+    throw new XapiError('INTERNAL_ERROR', [`${where}: an id has 1 to ${longestId} bytes`]);
+  }
+  if (row !== undefined) assertStorable(row, where);
+  const key = [table, id];
+  return { key, sealed: row === undefined ? undefined : sealRow(key, row) };
+}
+
+/** What the changes come to, with the total. */
+function sizeOf(changes: readonly SealedChange[]): WriteSize {
+  const size = { puts: 1, removes: 0, bytes: 2 * overheadBytes };
+  for (const { key, sealed } of changes) {
+    if (sealed === undefined) size.removes += 1;
     else {
       size.puts += 1;
-      size.bytes += overheadBytes + textBytes(table) + textBytes(id) + storedBytes(row, where);
+      size.bytes += overheadBytes + Buffer.byteLength(key.join()) + sealed.length;
     }
   }
   return size;
 }
 
-/** What a value has at the most, encoded as MessagePack. @throws INTERNAL_ERROR for one that cannot be stored */
-function storedBytes(value: unknown, where: string): number {
-  if (typeof value === 'string') return textBytes(value);
-  if (value === null || typeof value === 'boolean' || value === undefined) return 4;
-  if (typeof value === 'number' && Number.isFinite(value)) return 9;
-  if (value instanceof Date) return 16;
-  if (value instanceof Uint8Array) return value.length + 8;
-  let bytes = 16;
+/** @throws INTERNAL_ERROR that names the part of a row that cannot be stored */
+function assertStorable(value: unknown, where: string): void {
+  if (value === null || ['string', 'boolean', 'undefined'].includes(typeof value) || Number.isFinite(value)) return;
+  if (value instanceof Date || value instanceof Uint8Array) return;
   if (Array.isArray(value)) {
-    for (const [index, item] of value.entries()) bytes += storedBytes(item, `${where}, [${index}]`);
+    for (const [index, item] of value.entries()) assertStorable(item, `${where}, [${index}]`);
   } else if (typeof value === 'object' && isPlain(value)) {
-    for (const [name, item] of Object.entries(value)) bytes += textBytes(name) + storedBytes(item, `${where}, ${name}`);
+    for (const [name, item] of Object.entries(value)) assertStorable(item, `${where}, ${name}`);
   } else {
     throw new XapiError('INTERNAL_ERROR', [`${where}: ${String(value)} cannot be stored`]);
   }
-  return bytes;
-}
-
-function textBytes(text: string): number {
-  return 8 + Buffer.byteLength(text);
 }
 
 function isPlain(value: object): boolean {
