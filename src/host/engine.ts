@@ -32,7 +32,7 @@ import { createMigrations, type Migrations } from './migrations.js';
 import { createPeers } from './peers.js';
 import type { Secrets } from './secrets.js';
 import type { HostService } from './service.js';
-import { createHostStorage } from './storage.js';
+import { openLocalStorage } from './storage.js';
 
 export interface HostEngineInit {
   readonly uuid: string;
@@ -147,7 +147,9 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
       },
     }),
   });
-  const storage = createHostStorage(join(config().stateDir, 'sr'));
+  const helper = { environment: mark, stopTimeoutMs: config().helperStopTimeout * 1000 };
+  const local = openLocalStorage(join(config().stateDir, 'sr'), helper, log);
+  const { storage } = local;
   const service = createHost({ ...init, queue, suspended, migrations, destination, events, storage, faults });
   return {
     service,
@@ -161,6 +163,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
       await destination.recover();
       await migrations.recover();
       await suspended.recover();
+      await local.recover();
     },
     async reload() {
       faults.reload();
@@ -170,7 +173,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     async close() {
       faults.close();
       events.close();
-      await Promise.all([suspended.close(), migrations.close(), destination.close()]);
+      await Promise.all([suspended.close(), migrations.close(), destination.close(), local.close()]);
     },
   };
 }

@@ -66,7 +66,9 @@ function remoteStorage(json: RpcClient['json'], secrets: Secrets): HostStorage {
     createVolume: (sr, volume, bytes) => call('createVolume', [sr, volume, bytes]),
     destroyVolume: (sr, volume) => call('destroyVolume', [sr, volume]),
     resizeVolume: (sr, volume, bytes) => call('resizeVolume', [sr, volume, bytes]),
+    undoResize: (sr, volume, bytes) => call('undoResize', [sr, volume, bytes]),
     copyVolume: (sr, volume, toSr, copy) => call('copyVolume', [sr, volume, toSr, copy], copyTimeoutMs),
+    copyProgress: async (toSr, copy) => (await call<number | null>('copyProgress', [toSr, copy])) ?? undefined,
   };
 }
 

@@ -1,22 +1,33 @@
 /**
  * Local storage of one host: an SR is a directory, a volume a sparse file in it. Names are uuids and nothing else, links are
  * not followed, so nothing outside the directory of the named SR is ever touched. Sizes are bytes.
+ *
+ * A volume is made as `<uuid>.raw.partial`, flushed, and then has its name: where that fails, or is given up, nothing is left, and
+ * what a daemon left that was killed goes when the next one starts. What was answered outlives a loss of power.
  */
 import { constants } from 'node:fs';
-import {
-  copyFile,
-  type FileHandle,
-  lstat,
-  mkdir,
-  open,
-  readdir,
-  rename,
-  rmdir,
-  statfs,
-  unlink,
-} from 'node:fs/promises';
+import { type FileHandle, lstat, mkdir, readdir, rmdir, statfs, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, XapiError } from '../base/errors.js';
+import type { HelperSettings } from '../base/helper-process.js';
+import type { Log } from '../base/log.js';
+import { createCopyContent, shareContent } from './volume-copy.js';
+import {
+  absent,
+  assertDirectory,
+  type FileFigures,
+  type Fill,
+  failure,
+  figuresOf,
+  type Making,
+  makeFile,
+  openVolume,
+  removePartials,
+  suffix,
+  syncDirectory,
+  using,
+  uuidPattern,
+} from './volume-file.js';
 
 export interface SrUsage {
   /** The size of the file system that holds the SR. */
@@ -25,11 +36,8 @@ export interface SrUsage {
   readonly physicalUtilisation: number;
 }
 
-export interface Volume {
+export interface Volume extends FileFigures {
   readonly uuid: string;
-  readonly virtualSize: number;
-  /** What the file has on the disk; holes have nothing. */
-  readonly physicalUtilisation: number;
 }
 
 /** Every method throws SR_BACKEND_FAILURE [status, '', text] where the file system refuses. */
@@ -47,42 +55,106 @@ export interface HostStorage {
   statVolume(sr: string, volume: string): Promise<Volume | undefined>;
   /** Make a volume that reads as zeros. @throws VDI_TOO_LARGE [volume, most] */
   createVolume(sr: string, volume: string, bytes: number): Promise<Volume>;
-  /** Fine where it is gone. */
+  /** Fine where it is gone. One that is being made is given up: its call fails with ECANCELED. */
   destroyVolume(sr: string, volume: string): Promise<void>;
-  /** Make a volume larger. @throws VDI_TOO_SMALL [volume, least], VDI_TOO_LARGE [volume, most] */
+  /** Make a volume larger; it has its size still where that fails. @throws VDI_TOO_SMALL [volume, least], VDI_TOO_LARGE [volume, most] */
   resizeVolume(sr: string, volume: string, bytes: number): Promise<Volume>;
+  /** Take back a resize that nobody has been told of: cut the volume to the size that it had. */
+  undoResize(sr: string, volume: string, bytes: number): Promise<void>;
   /** Copy a volume into an SR of this host, under another name. @throws SR_FULL [needed, free] */
   copyVolume(sr: string, volume: string, toSr: string, copy: string): Promise<Volume>;
+  /** How much of the data of a copy that is being made is there, 0 to 1. Undefined, over RPC null, where none of that name is. */
+  copyProgress(toSr: string, copy: string): Promise<number | undefined>;
+}
+
+/** The storage of a host that serves it to its coordinator. */
+export interface LocalStorage {
+  readonly storage: HostStorage;
+  /** Once, before anything else: remove what an earlier run of the daemon has not finished. */
+  recover(): Promise<void>;
+  /** Give up what is being made, and wait for that. */
+  close(): Promise<void>;
 }
 
 /** The largest volume, in bytes: what every file system that is in use can hold as one file. */
 export const largestVolume = 2 ** 44;
-const suffix = '.raw';
-const partial = '.partial';
-const chunkBytes = 4 * 2 ** 20;
-/** Holes are made in steps of this size, which is at least a block of most file systems. */
-const holeBytes = 64 * 2 ** 10;
-const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** @param root the directory that holds the SRs' directories; made when it is needed */
-export function createHostStorage(root: string): HostStorage {
-  const underWay = new Set<string>();
+/**
+ * @param root the directory that holds the SRs' directories; made when it is needed
+ * @param helper how the programs are started that copy
+ */
+export function openLocalStorage(root: string, helper: HelperSettings, log: Log): LocalStorage {
+  const making = new Map<string, Making>();
+  const closing = new AbortController();
+  const storage = createStorage(root, making, closing.signal, helper);
+  return {
+    storage,
+    async recover() {
+      for (const sr of await storage.listSrs()) {
+        try {
+          const removed = await removePartials(join(root, sr), making);
+          if (removed > 0) log.warn(`removed ${removed} disks from SR ${sr} that were not finished`);
+        } catch (error) {
+          log.warn(`what was not finished stays in SR ${sr}: ${messageOf(error)}`, { err: error });
+        }
+      }
+    },
+    async close() {
+      closing.abort(new XapiError('HOST_OFFLINE', ['the daemon of the host stops']));
+      await Promise.all([...making.values()].map(({ ended }) => ended));
+    },
+  };
+}
+
+function createStorage(
+  root: string,
+  making: Map<string, Making>,
+  closing: AbortSignal,
+  helper: HelperSettings,
+): HostStorage {
+  const copyContent = createCopyContent(helper);
   const pathOfSr = (sr: string): string => join(root, nameOf('SR', sr));
   const pathOf = (sr: string, volume: string): string => join(pathOfSr(sr), nameOf('VDI', volume) + suffix);
   const stat = async (sr: string, volume: string): Promise<Volume | undefined> => {
     const file = await openVolume(pathOf(sr, volume), constants.O_RDONLY);
-    return file && using(file, () => describe(file, volume));
+    return file && using(file, async () => ({ uuid: volume, ...(await figuresOf(file)) }));
   };
   const known = async (sr: string, volume: string, flags: number): Promise<FileHandle> => {
     const file = await openVolume(pathOf(sr, volume), flags);
     if (file === undefined) throw failure('ENOENT', `SR ${sr} has no volume ${volume}`);
     return file;
   };
+  const make = async (sr: string, volume: string, fill: Fill): Promise<Volume> => {
+    const path = pathOf(sr, volume);
+    await assertDirectory(pathOfSr(sr));
+    const isThere = (await lstat(path).catch(absent)) !== undefined;
+    if (isThere || making.has(path)) throw failure('EEXIST', `SR ${sr} has a volume ${volume}`);
+    const job: Making = { stop: new AbortController(), ended: Promise.resolve(), bytes: 0 };
+    making.set(path, job);
+    const made = makeFile(path, job, AbortSignal.any([job.stop.signal, closing]), fill);
+    job.ended = made.then(
+      () => void making.delete(path),
+      () => void making.delete(path),
+    );
+    const figures = await made;
+    await job.ended;
+    return { uuid: volume, ...figures };
+  };
+  /** What other copies will still take from a file system. */
+  const promised = async (device: number, except: Making): Promise<number> => {
+    let sum = 0;
+    for (const job of making.values()) {
+      const found = job === except ? undefined : await job.file?.stat().catch(() => undefined);
+      if (found?.dev === device) sum += Math.max(job.bytes - found.blocks * 512, 0);
+    }
+    return sum;
+  };
 
   return guarded({
     async createSr(sr) {
       await mkdir(pathOfSr(sr), { recursive: true, mode: 0o700 });
       await assertDirectory(pathOfSr(sr));
+      await syncDirectory(root);
     },
     async statSr(sr) {
       await assertDirectory(pathOfSr(sr));
@@ -92,7 +164,7 @@ export function createHostStorage(root: string): HostStorage {
       const path = pathOfSr(sr);
       if ((await lstat(path).catch(absent)) === undefined) return;
       await assertDirectory(path);
-      await removePartials(path, underWay);
+      await removePartials(path, making);
       if ((await readdir(path)).length > 0) throw new XapiError('SR_NOT_EMPTY');
       await rmdir(path);
     },
@@ -102,7 +174,7 @@ export function createHostStorage(root: string): HostStorage {
     },
     async listVolumes(sr) {
       await assertDirectory(pathOfSr(sr));
-      await removePartials(pathOfSr(sr), underWay);
+      await removePartials(pathOfSr(sr), making);
       const names = (await readdir(pathOfSr(sr)))
         .filter((name) => name.endsWith(suffix))
         .map((name) => name.slice(0, -suffix.length))
@@ -114,49 +186,67 @@ export function createHostStorage(root: string): HostStorage {
     statVolume: stat,
     async createVolume(sr, volume, bytes) {
       assertSize(volume, bytes, 0);
-      await assertDirectory(pathOfSr(sr));
-      const file = await open(pathOf(sr, volume), newFile, 0o600);
-      return using(file, async () => {
+      return make(sr, volume, async (file) => {
         await file.truncate(bytes);
         await file.sync();
-        return describe(file, volume);
       });
     },
     async destroyVolume(sr, volume) {
+      const path = pathOf(sr, volume);
       await assertDirectory(pathOfSr(sr));
-      await unlink(pathOf(sr, volume)).catch(absent);
+      const job = making.get(path);
+      job?.stop.abort(failure('ECANCELED', `volume ${volume} is not made any more`));
+      await job?.ended;
+      await unlink(path).catch(absent);
+      await syncDirectory(pathOfSr(sr));
     },
     async resizeVolume(sr, volume, bytes) {
       const file = await known(sr, volume, constants.O_RDWR);
       return using(file, async () => {
-        assertSize(volume, bytes, (await file.stat()).size);
+        const { size } = await file.stat();
+        assertSize(volume, bytes, size);
+        try {
+          await file.truncate(bytes);
+          await file.sync();
+          return { uuid: volume, ...(await figuresOf(file)) };
+        } catch (error) {
+          await file.truncate(size).catch(() => undefined);
+          throw error;
+        }
+      });
+    },
+    async undoResize(sr, volume, bytes) {
+      assertSize(volume, bytes, 0);
+      const file = await known(sr, volume, constants.O_RDWR);
+      await using(file, async () => {
         await file.truncate(bytes);
         await file.sync();
-        return describe(file, volume);
       });
     },
     async copyVolume(sr, volume, toSr, copy) {
-      const target = pathOf(toSr, copy);
+      pathOf(toSr, copy);
       await assertDirectory(pathOfSr(toSr));
-      if ((await lstat(target).catch(absent)) !== undefined) throw failure('EEXIST', `SR ${toSr} has a volume ${copy}`);
       const source = await known(sr, volume, constants.O_RDONLY);
-      const making = target + partial;
-      underWay.add(making);
-      try {
-        await using(source, () => copyData(source, pathOf(sr, volume), making));
-        await rename(making, target);
-      } finally {
-        await unlink(making).catch(absent);
-        underWay.delete(making);
-      }
-      const made = await stat(toSr, copy);
-      if (made === undefined) throw failure('ENOENT', `the copy ${copy} of volume ${volume} is gone`);
-      return made;
+      return using(source, () =>
+        make(toSr, copy, async (file, job, signal) => {
+          if (await shareContent(source, file)) return file.sync();
+          const needed = (await source.stat()).blocks * 512;
+          const { physicalSize, physicalUtilisation } = await usageOf(pathOfSr(toSr));
+          const free = physicalSize - physicalUtilisation - (await promised((await file.stat()).dev, job));
+          if (needed > free) throw new XapiError('SR_FULL', [String(needed), String(Math.max(free, 0))]);
+          job.bytes = needed;
+          await copyContent(source, file, signal);
+        }),
+      );
+    },
+    async copyProgress(toSr, copy) {
+      const job = making.get(pathOf(toSr, copy));
+      const found = await job?.file?.stat().catch(() => undefined);
+      if (job === undefined) return undefined;
+      return found === undefined || job.bytes === 0 ? 0 : Math.min((found.blocks * 512) / job.bytes, 1);
     },
   });
 }
-
-const newFile = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
 function nameOf(cls: 'SR' | 'VDI', uuid: unknown): string {
   if (typeof uuid !== 'string' || !uuidPattern.test(uuid)) throw new XapiError('UUID_INVALID', [cls, String(uuid)]);
@@ -170,94 +260,9 @@ function assertSize(volume: string, bytes: unknown, least: number): void {
   if (bytes > largestVolume) throw new XapiError('VDI_TOO_LARGE', [volume, String(largestVolume)]);
 }
 
-async function assertDirectory(path: string): Promise<void> {
-  const found = await lstat(path);
-  if (!found.isDirectory()) throw failure('ENOTDIR', `${path} is no directory`);
-}
-
-/** Undefined where there is none; what is no plain file is refused. */
-async function openVolume(path: string, flags: number): Promise<FileHandle | undefined> {
-  const file = await open(path, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(absent);
-  if (file === undefined || (await file.stat()).isFile()) return file;
-  await file.close();
-  throw failure('EINVAL', `${path} is no plain file`);
-}
-
-async function using<T>(file: FileHandle, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } finally {
-    await file.close();
-  }
-}
-
-async function describe(file: FileHandle, uuid: string): Promise<Volume> {
-  const { size, blocks } = await file.stat();
-  return { uuid, virtualSize: size, physicalUtilisation: blocks * 512 };
-}
-
 async function usageOf(path: string): Promise<SrUsage> {
   const { bsize, blocks, bavail } = await statfs(path);
   return { physicalSize: blocks * bsize, physicalUtilisation: (blocks - bavail) * bsize };
-}
-
-/** Copies that an earlier run of the daemon did not finish. */
-async function removePartials(path: string, underWay: ReadonlySet<string>): Promise<void> {
-  for (const name of await readdir(path)) {
-    const full = join(path, name);
-    if (name.endsWith(suffix + partial) && !underWay.has(full)) await unlink(full).catch(absent);
-  }
-}
-
-/** Share the blocks where the file system can, else copy what is not zero. */
-async function copyData(source: FileHandle, path: string, target: string): Promise<void> {
-  const shared = await copyFile(path, target, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE).then(
-    () => true,
-    () => false,
-  );
-  if (shared) return;
-  await unlink(target).catch(absent);
-  const copy = await open(target, newFile, 0o600);
-  await using(copy, async () => {
-    const { size, blocks } = await source.stat();
-    const { physicalSize, physicalUtilisation } = await usageOf(target);
-    const free = physicalSize - physicalUtilisation;
-    if (blocks * 512 > free) throw new XapiError('SR_FULL', [String(blocks * 512), String(free)]);
-    await copyChunks(source, copy);
-    await copy.truncate(size);
-    await copy.sync();
-  });
-}
-
-async function copyChunks(source: FileHandle, copy: FileHandle): Promise<void> {
-  const chunk = Buffer.alloc(chunkBytes);
-  const zeros = Buffer.alloc(holeBytes);
-  for (let position = 0; ; ) {
-    const { bytesRead } = await source.read(chunk, 0, chunkBytes, position);
-    if (bytesRead === 0) return;
-    for (let from = 0; from < bytesRead; from += holeBytes) {
-      const piece = chunk.subarray(from, Math.min(from + holeBytes, bytesRead));
-      if (!piece.equals(zeros.subarray(0, piece.length))) await writeAll(copy, piece, position + from);
-    }
-    position += bytesRead;
-  }
-}
-
-async function writeAll(file: FileHandle, data: Buffer, position: number): Promise<void> {
-  for (let written = 0; written < data.length; ) {
-    const { bytesWritten } = await file.write(data, written, data.length - written, position + written);
-    written += bytesWritten;
-  }
-}
-
-/** For what is looked for and may not be there. */
-function absent(error: NodeJS.ErrnoException): undefined {
-  if (error.code === 'ENOENT') return undefined;
-  throw error;
-}
-
-function failure(status: string, text: string, cause?: unknown): XapiError {
-  return new XapiError('SR_BACKEND_FAILURE', [status, '', text], cause);
 }
 
 /** The same methods, with errors of the file system as SR_BACKEND_FAILURE. */
@@ -282,6 +287,8 @@ function guarded(storage: HostStorage): HostStorage {
     createVolume: guard(storage.createVolume),
     destroyVolume: guard(storage.destroyVolume),
     resizeVolume: guard(storage.resizeVolume),
+    undoResize: guard(storage.undoResize),
     copyVolume: guard(storage.copyVolume),
+    copyProgress: guard(storage.copyProgress),
   };
 }

@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { toXapiError } from '../../src/base/errors.js';
-import { createHostStorage, type HostStorage } from '../../src/host/storage.js';
+import { nullLog } from '../../src/base/log.js';
+import { type HostStorage, openLocalStorage } from '../../src/host/storage.js';
+import { testLimits } from '../support/limits.js';
 
 const sr = '11111111-1111-4111-8111-111111111111';
 const otherSr = '22222222-2222-4222-8222-222222222222';
@@ -18,7 +20,7 @@ describe('host storage', () => {
   beforeEach(async () => {
     dir = mkdtempSync(join(tmpdir(), 'xenferry-storage-'));
     root = join(dir, 'sr');
-    storage = createHostStorage(root);
+    storage = openLocalStorage(root, testLimits, nullLog).storage;
     await storage.createSr(sr);
   });
   afterEach(() => rmSync(dir, { recursive: true, force: true }));
@@ -43,7 +45,7 @@ describe('host storage', () => {
     await storage.destroySr(sr);
     await storage.destroySr(sr);
     expect(await storage.listSrs()).to.deep.equal([otherSr]);
-    expect(await createHostStorage(join(dir, 'none')).listSrs()).to.deep.equal([]);
+    expect(await openLocalStorage(join(dir, 'none'), testLimits, nullLog).storage.listSrs()).to.deep.equal([]);
   });
 
   it('says what the file system has', async () => {

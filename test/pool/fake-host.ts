@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { XapiError } from '../../src/base/errors.js';
 import type { DomainSpec, DomainState, GuestEnd } from '../../src/base/hypervisor-protocol.js';
+import { nullLog } from '../../src/base/log.js';
 import type { Found } from '../../src/host/domains.js';
 import type { MachineDescription } from '../../src/host/machine.js';
 import type {
@@ -16,8 +17,9 @@ import type {
   ReceiveReply,
   ReceiveRequest,
 } from '../../src/host/service.js';
-import { createHostStorage } from '../../src/host/storage.js';
+import { openLocalStorage } from '../../src/host/storage.js';
 import type { Fate } from '../../src/migrate/protocol.js';
+import { testLimits } from '../support/limits.js';
 
 export interface FakeHost {
   readonly service: HostService;
@@ -208,7 +210,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       host.fates.set(id, fate);
       return fate;
     },
-    storage: createHostStorage(join(dir, 'sr')),
+    storage: openLocalStorage(join(dir, 'sr'), testLimits, nullLog).storage,
     async callPlugin(plugin, fn, args) {
       assertReachable();
       if (plugin !== 'domains') return JSON.stringify({ plugin, fn, args });
