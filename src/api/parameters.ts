@@ -3,9 +3,8 @@
  */
 import { XapiError } from '../base/errors.js';
 import { type Message, surface, underscored } from '../base/surface.js';
-import { fieldsOf, type Type } from '../base/value.js';
+import { fieldsOf, forbiddenInXml, type Type } from '../base/value.js';
 import { decodeValue, describe, isObject } from './typed-value.js';
-import { forbiddenInXml } from './xml-value.js';
 
 /** @throws INVALID_VALUE for a parameter with bytes that are no UTF-8, or with characters that XML cannot carry */
 export function assertText(call: { readonly params: readonly unknown[]; readonly validUtf8: boolean }): void {

@@ -2,7 +2,15 @@
  * Results in XML-RPC's notation, by their declared type: in XML-RPC's replies, and as `task.result` holds them.
  */
 import type { EventBatch, EventChange } from '../../idl/index.js';
-import { classByLowerCase, type Field, fields, formatDatetime, nullRef, type Type } from '../base/value.js';
+import {
+  classByLowerCase,
+  type Field,
+  fields,
+  forbiddenInXml,
+  formatDatetime,
+  nullRef,
+  type Type,
+} from '../base/value.js';
 import { formatFloat, isObject, type Members, misfit } from './typed-value.js';
 
 /**
@@ -94,10 +102,6 @@ function event({ snapshot, ...head }: EventChange): string {
   const shown = snapshot === undefined ? [] : [['snapshot', `<value>${record(cls, snapshot)}</value>`] as const];
   return struct([...entries, ...shown], (text) => text);
 }
-
-/** What XML cannot carry: control characters, halves of a surrogate pair, the two that are no characters. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-export const forbiddenInXml = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/u;
 
 const special = new RegExp(`[&<>"\\r]|${forbiddenInXml.source}`, 'u');
 

@@ -2,9 +2,31 @@
 import { z } from 'zod';
 import { invalidValue, XapiError } from './errors.js';
 import { isSecretName } from './log.js';
+import { forbiddenInXml } from './value.js';
 
 /** A URL that another host or pool names, to be called there. Nothing but http is spoken. */
 export const httpUrl = z.url({ protocol: /^http$/, error: 'allowed: a URL of http' }).max(2048);
+
+/** A text as clients may read and write it. */
+export const clientText = z.string().refine(isClientText, 'characters that XML can carry');
+
+/** A map of such texts with any keys, as it is: a record of zod's leaves out the key `__proto__`. */
+export const clientTexts = z
+  .custom<Readonly<Record<string, string>>>(isObject, 'a map')
+  .superRefine((map, { addIssue }) => {
+    for (const [key, value] of Object.entries(map)) {
+      if (isClientText(key) && isClientText(value)) continue;
+      addIssue({ code: 'custom', message: 'texts of characters that XML can carry', path: [key] });
+    }
+  });
+
+function isClientText(value: unknown): boolean {
+  return typeof value === 'string' && !forbiddenInXml.test(value);
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
 
 /**
  * The value as the schema has it.

@@ -153,6 +153,10 @@ export function utcOffsetAt(time: Date): number {
   return 0 - time.getTimezoneOffset();
 }
 
+/** What XML cannot carry: control characters, halves of a surrogate pair, the two that are no characters. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+export const forbiddenInXml = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/u;
+
 /** `YYYYMMDDTHH:MM:SSZ`, without the `Z` for a local time; never for a time that is none, or outside the years 0 to 9999. */
 export function formatDatetime(time: Date): string {
   const year = time.getUTCFullYear();

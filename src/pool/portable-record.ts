@@ -2,14 +2,12 @@
 import { z } from 'zod';
 import { enums, type RecordOf, type Ref } from '../../idl/index.js';
 import { invalidValue } from '../base/errors.js';
-import { parse } from '../base/schema.js';
+import { parse, clientTexts as strings, clientText as text } from '../base/schema.js';
 import { nullRef } from '../base/value.js';
 import type { Database } from './database.js';
 import { withoutDoubts } from './doubt.js';
 
-const text = z.string();
 const whole = z.number().int();
-const strings = z.record(z.string(), z.string());
 
 const vmSchema = z.object({
   name_label: text,

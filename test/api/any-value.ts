@@ -1,7 +1,6 @@
 /** Values of the model's types, made up. */
 import fc from 'fast-check';
-import { forbiddenInXml } from '../../src/api/xml-value.js';
-import { fieldsOf, type Type } from '../../src/base/value.js';
+import { fieldsOf, forbiddenInXml, type Type } from '../../src/base/value.js';
 
 /** Any text that a call may carry. */
 const text = fc.string({ unit: 'binary', maxLength: 12 }).filter((each) => !forbiddenInXml.test(each));

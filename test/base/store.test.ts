@@ -10,14 +10,8 @@ import { open } from 'lmdb';
 import { XapiError } from '../../src/base/errors.js';
 import { openStore, type Store } from '../../src/base/store.js';
 import { backupDatabase, type StoreFormat } from '../../src/base/store-format.js';
-
-/** Those that objects of the language have of themselves, those that a codec may take for something else, and odd ones. */
-const keys = [
-  ...['__proto__', '__proto_', 'constructor', 'prototype', 'toString', 'hasOwnProperty', '__defineGetter__'],
-  ...['', ' ', '0', '1', '-1', '1e3', 'a.b', 'a:b', 'a=b', '$ref', 'toJSON', 'length', 'then'],
-  ...['\0', 'a\0b', '\n', 'a\r\nb', '\ud800', 'a\udc00', '\u{1f600}', '\ufeff', '\uffff', 'é', 'e\u0301'],
-  'x'.repeat(100_000),
-];
+import { openRow, sealRow } from '../../src/base/store-row.js';
+import { anyKeys, forbiddenKeys, mapOf } from '../support/map-keys.js';
 
 describe('the store', () => {
   let directory: string;
@@ -69,7 +63,8 @@ describe('the store', () => {
   });
 
   it('keeps maps with any keys and texts of any characters', async () => {
-    const map = Object.fromEntries(keys.map((key) => [key, key]));
+    const keys = [...anyKeys, ...forbiddenKeys];
+    const map = mapOf(keys);
     const row = { map, deep: [{ map }] };
     await withStore((store) => store.table<unknown>('kept').put('a', row));
     const text = (value: unknown) => JSON.stringify(value);
@@ -78,15 +73,15 @@ describe('the store', () => {
       expect(text(table.get('a'))).to.equal(text(row));
       expect(Object.keys(table.get('a')?.map ?? {})).to.have.members(keys);
     });
-    const any = fc.dictionary(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), { noNullPrototype: true });
-    await withStore(async (store) => {
-      const table = store.table<unknown>('kept');
-      const property = fc.asyncProperty(any, async (drawn) => {
-        await table.put('a', drawn);
-        expect(text(table.get('a'))).to.equal(text(drawn));
-      });
-      await fc.assert(property, { numRuns: 30 });
+    const any = fc.dictionary(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), {
+      maxKeys: 5,
+      noNullPrototype: true,
     });
+    fc.assert(
+      fc.property(any, (drawn) => {
+        expect(text(openRow(['table', 'id'], sealRow(['table', 'id'], drawn)))).to.equal(text(drawn));
+      }),
+    );
   });
 
   it('keeps rows from one opening to the next', async () => {

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { expect } from 'chai';
 import { nullRef } from '../../src/base/value.js';
+import { anyKeys, expectMap, mapOf } from '../support/map-keys.js';
 import { type RealHost, type RealPool, type RealPools, startRealPools } from './real-pools.js';
 
 interface VmRecord {
@@ -92,6 +93,7 @@ describe('A VM that does not run', function () {
       vm = await here.createVm({ 'simulator:dirty-pages-per-second': '2000' });
       await here.call('VGPU.create', vm.ref, nullRef, '0', {}, nullRef);
       await here.call('VM.start_on', vm.ref, here.hosts[1]!.ref, false, false);
+      await here.call('VM.set_xenstore_data', vm.ref, mapOf(anyKeys));
       await here.call('VM.suspend', vm.ref);
     });
 
@@ -114,6 +116,7 @@ describe('A VM that does not run', function () {
         expect(domain).to.include({ uuid: vm.uuid, state: 'running' });
         expect(domain!.ticks).to.be.above(0);
         expect(await destination.badPages(vm.uuid)).to.equal(0);
+        expectMap(await there.call('VM.get_xenstore_data', ref), mapOf(anyKeys), 'xenstore_data');
         expect(images(there)).to.deep.equal([]);
       });
     }

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import type { RecordOf, Ref } from '../../idl/index.js';
 import { recordWithDefaults } from '../../src/base/value.js';
 import { startApi } from '../api/api-server.js';
+import { anyKeys, expectMap, forbiddenKeys, mapOf } from '../support/map-keys.js';
 import type { Fixture } from './fixture.js';
 import { openTwoPools, type TwoPools } from './two-pools.js';
 
@@ -22,6 +23,42 @@ describe('the record of a VM that goes to another pool', () => {
   afterEach(async () => {
     await here.close();
     await there.close();
+  });
+
+  it('has every key of its maps there, and of those of its devices', async () => {
+    const map = mapOf(anyKeys);
+    const fields = ['platform', 'xenstore_data', 'HVM_boot_params', 'VCPUs_params', 'NVRAM', 'bios_strings'] as const;
+    here.pool.db.update('VM', vm, Object.fromEntries(fields.map((field) => [field, map])));
+    here.pool.db.update('VM', vm, { other_config: { ...here.pool.db.get('VM', vm).other_config, ...map } });
+    here.pool.db.update('VIF', vif, { other_config: map });
+    const call = send({ [vif]: networkThere() });
+    const request = await asked();
+    const arrived = there.pool.db.get('VM', (await receive(request)).vm as Ref<'VM'>);
+    for (const field of fields) expectMap(arrived[field], map, field);
+    expectMap({ ...arrived.other_config, ...map }, arrived.other_config, 'other_config');
+    expectMap(there.pool.db.get('VIF', arrived.VIFs[0] as Ref<'VIF'>).other_config, map, 'other_config of the VIF');
+    here.a.end(request.migrationId, { status: 'failure', error: { code: 'VM_MIGRATE_FAILED', params: [] } });
+    await here.failure(() => call);
+  });
+
+  it('is refused there with a text that no client could read, and the field is named', async () => {
+    const call = send({ [vif]: networkThere() });
+    const request = await asked();
+    const records = request.metadata.records as { vm: { xenstore_data: object; name_description: string } };
+    const { vm: record } = records;
+    for (const key of forbiddenKeys) {
+      for (const [bad, field] of [
+        [{ ...record, xenstore_data: { [key]: 'value' } }, `xenstore_data.${key}`],
+        [{ ...record, xenstore_data: { key } }, 'xenstore_data.key'],
+        [{ ...record, name_description: key }, 'name_description'],
+      ] as const) {
+        const metadata = { ...request.metadata, records: { ...records, vm: bad } };
+        const [code, named] = await there.failure(() => receive({ ...request, metadata }));
+        expect([code, named]).to.deep.equal(['INVALID_VALUE', `metadata.records.vm.${field}`]);
+      }
+    }
+    here.a.end(request.migrationId, { status: 'failure', error: { code: 'VM_MIGRATE_FAILED', params: [] } });
+    await here.failure(() => call);
   });
 
   it('takes along all that was written before it, and lets nothing be written here from then on, until it fails', async () => {
