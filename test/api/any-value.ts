@@ -5,8 +5,20 @@ import { fieldsOf, forbiddenInXml, type Type } from '../../src/base/value.js';
 /** Any text that a call may carry. */
 const text = fc.string({ unit: 'binary', maxLength: 12 }).filter((each) => !forbiddenInXml.test(each));
 
-/** Any value of a type; an option of an option, which no protocol can tell apart from one, has a value. */
-export function anyOf(type: Type): fc.Arbitrary<unknown> {
+/** Any reference to an object of a class, or to none. */
+function anyRef(_cls: string): fc.Arbitrary<string> {
+  return fc.oneof(
+    fc.uuid().map((uuid) => `OpaqueRef:${uuid}`),
+    fc.constant('OpaqueRef:NULL'),
+  );
+}
+
+/**
+ * Any value of a type; an option of an option, which no protocol can tell apart from one, has a value.
+ * @param refTo references to objects of a class; made up where absent
+ */
+export function anyOf(type: Type, refTo: (cls: string) => fc.Arbitrary<string> = anyRef): fc.Arbitrary<unknown> {
+  const any = (inner: Type) => anyOf(inner, refTo);
   switch (type.kind) {
     case 'string':
       return fc.oneof(text, fc.constantFrom('', ' ', '\r\n\t', '<a>&amp;"\'', ']]>', '5', 'true', '__proto__'));
@@ -19,22 +31,19 @@ export function anyOf(type: Type): fc.Arbitrary<unknown> {
     case 'datetime':
       return fc.integer({ min: -62_167_219_200, max: 253_402_300_799 }).map((seconds) => new Date(seconds * 1000));
     case 'ref':
-      return fc.oneof(
-        fc.uuid().map((uuid) => `OpaqueRef:${uuid}`),
-        fc.constant('OpaqueRef:NULL'),
-      );
+      return refTo(type.cls);
     case 'enum':
       return fc.constantFrom(...type.values);
     case 'set':
-      return fc.array(anyOf(type.element), { maxLength: 3 });
+      return fc.array(any(type.element), { maxLength: 3 });
     case 'map':
       return fc
-        .array(fc.tuple(anyOf(type.key).map(String), anyOf(type.value)), { maxLength: 3 })
+        .array(fc.tuple(any(type.key).map(String), any(type.value)), { maxLength: 3 })
         .map((entries) => Object.fromEntries(entries));
     case 'record':
-      return fc.record(Object.fromEntries([...fieldsOf(type.cls).values()].map((f) => [f.name, anyOf(f.type)])));
+      return fc.record(Object.fromEntries([...fieldsOf(type.cls).values()].map((f) => [f.name, any(f.type)])));
     case 'option':
-      return type.element.kind === 'option' ? anyOf(type.element) : fc.option(anyOf(type.element), { nil: undefined });
+      return type.element.kind === 'option' ? any(type.element) : fc.option(any(type.element), { nil: undefined });
     case 'void':
     case 'event_batch':
     case 'event_change':
