@@ -65,6 +65,7 @@ function remoteStorage(json: RpcClient['json'], secrets: Secrets): HostStorage {
     statVolume: async (sr, volume) => (await call<Volume | null>('statVolume', [sr, volume])) ?? undefined,
     createVolume: (sr, volume, bytes) => call('createVolume', [sr, volume, bytes]),
     destroyVolume: (sr, volume) => call('destroyVolume', [sr, volume]),
+    discardVolume: (sr, volume) => call('discardVolume', [sr, volume]),
     resizeVolume: (sr, volume, bytes) => call('resizeVolume', [sr, volume, bytes]),
     undoResize: (sr, volume, bytes) => call('undoResize', [sr, volume, bytes]),
     copyVolume: (sr, volume, toSr, copy) => call('copyVolume', [sr, volume, toSr, copy], copyTimeoutMs),

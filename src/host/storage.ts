@@ -19,6 +19,7 @@ import {
   type Fill,
   failure,
   figuresOf,
+  isWritten,
   type Making,
   makeFile,
   openVolume,
@@ -57,6 +58,8 @@ export interface HostStorage {
   createVolume(sr: string, volume: string, bytes: number): Promise<Volume>;
   /** Fine where it is gone. One that is being made is given up: its call fails with ECANCELED. */
   destroyVolume(sr: string, volume: string): Promise<void>;
+  /** The same, unless somebody has written to it since it was made. @throws SR_BACKEND_FAILURE EBUSY then */
+  discardVolume(sr: string, volume: string): Promise<void>;
   /** Make a volume larger; it has its size still where that fails. @throws VDI_TOO_SMALL [volume, least], VDI_TOO_LARGE [volume, most] */
   resizeVolume(sr: string, volume: string, bytes: number): Promise<Volume>;
   /** Take back a resize that nobody has been told of: cut the volume to the size that it had. */
@@ -140,6 +143,15 @@ function createStorage(
     await job.ended;
     return { uuid: volume, ...figures };
   };
+  const remove = async (sr: string, volume: string): Promise<void> => {
+    const path = pathOf(sr, volume);
+    await assertDirectory(pathOfSr(sr));
+    const job = making.get(path);
+    job?.stop.abort(failure('ECANCELED', `volume ${volume} is not made any more`));
+    await job?.ended;
+    await unlink(path).catch(absent);
+    await syncDirectory(pathOfSr(sr));
+  };
   /** What other copies will still take from a file system. */
   const promised = async (device: number, except: Making): Promise<number> => {
     let sum = 0;
@@ -186,19 +198,14 @@ function createStorage(
     statVolume: stat,
     async createVolume(sr, volume, bytes) {
       assertSize(volume, bytes, 0);
-      return make(sr, volume, async (file) => {
-        await file.truncate(bytes);
-        await file.sync();
-      });
+      return make(sr, volume, (file) => file.truncate(bytes));
     },
-    async destroyVolume(sr, volume) {
+    destroyVolume: remove,
+    async discardVolume(sr, volume) {
       const path = pathOf(sr, volume);
-      await assertDirectory(pathOfSr(sr));
-      const job = making.get(path);
-      job?.stop.abort(failure('ECANCELED', `volume ${volume} is not made any more`));
-      await job?.ended;
-      await unlink(path).catch(absent);
-      await syncDirectory(pathOfSr(sr));
+      const isInUse = !making.has(path) && (await isWritten(path).catch(absent));
+      if (isInUse) throw failure('EBUSY', `volume ${volume} was written to since it was made`);
+      await remove(sr, volume);
     },
     async resizeVolume(sr, volume, bytes) {
       const file = await known(sr, volume, constants.O_RDWR);
@@ -229,7 +236,7 @@ function createStorage(
       const source = await known(sr, volume, constants.O_RDONLY);
       return using(source, () =>
         make(toSr, copy, async (file, job, signal) => {
-          if (await shareContent(source, file)) return file.sync();
+          if (await shareContent(source, file)) return;
           const needed = (await source.stat()).blocks * 512;
           const { physicalSize, physicalUtilisation } = await usageOf(pathOfSr(toSr));
           const free = physicalSize - physicalUtilisation - (await promised((await file.stat()).dev, job));
@@ -286,6 +293,7 @@ function guarded(storage: HostStorage): HostStorage {
     statVolume: guard(storage.statVolume),
     createVolume: guard(storage.createVolume),
     destroyVolume: guard(storage.destroyVolume),
+    discardVolume: guard(storage.discardVolume),
     resizeVolume: guard(storage.resizeVolume),
     undoResize: guard(storage.undoResize),
     copyVolume: guard(storage.copyVolume),

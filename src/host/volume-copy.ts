@@ -26,7 +26,7 @@ export function shareContent(source: FileHandle, target: FileHandle): Promise<bo
   );
 }
 
-/** @param helper how programs are started @returns copies, and flushes the target to its disk */
+/** @param helper how programs are started @returns copies, and has the disk take what was written, where that may be long */
 export function createCopyContent(helper: HelperSettings): CopyContent {
   const settings = { ...helper, environment: { ...helper.environment, LC_ALL: 'C' } };
   let isGnu: Promise<boolean> | undefined;
@@ -38,8 +38,6 @@ export function createCopyContent(helper: HelperSettings): CopyContent {
       await run(['cp', '--sparse=always', '--', ownEnd(0), ownEnd(1)], [source, target], settings, signal);
       await run(['sync', ownEnd(0)], [target], settings, signal);
     } else await copyChunks(source, target, signal);
-    // A disk that has refused what was written before says so here.
-    await target.sync();
     signal.throwIfAborted();
   };
 }

@@ -16,13 +16,16 @@ export interface Making {
   bytes: number;
 }
 
-/** Makes an empty file a volume, flushed to its disk. @param signal stops it */
+/** Makes an empty file a volume. @param signal stops it */
 export type Fill = (file: FileHandle, job: Making, signal: AbortSignal) => Promise<void>;
 
 /** Of the name of a volume's file, behind its uuid. */
 export const suffix = '.raw';
 /** Behind that, while the volume is made. */
 const partial = '.partial';
+
+/** When a volume was last written to that nobody has written to since it was made, in seconds since 1970. */
+const neverWritten = 0;
 
 /** The names of SRs and volumes. */
 export const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -75,6 +78,9 @@ export async function makeFile(path: string, job: Making, signal: AbortSignal, f
     job.file = file;
     const made = await using(file, async () => {
       await fill(file, job, signal);
+      await file.utimes(neverWritten, neverWritten);
+      // A disk that has refused what was written before says so here.
+      await file.sync();
       return figuresOf(file);
     }).finally(() => delete job.file);
     signal.throwIfAborted();
@@ -102,6 +108,11 @@ export async function removePartials(path: string, making: ReadonlyMap<string, u
     .filter((name) => uuidPattern.test(name.slice(0, -suffix.length)) && !making.has(join(path, name)));
   for (const name of unfinished) await unlink(join(path, name) + partial).catch(absent);
   return unfinished.length;
+}
+
+/** Whether anybody has written to a volume since it was made. @throws ENOENT */
+export async function isWritten(path: string): Promise<boolean> {
+  return (await lstat(path)).mtimeMs !== neverWritten * 1000;
 }
 
 /** For what is looked for and may not be there. */

@@ -7,10 +7,10 @@ import { isDeepStrictEqual } from 'node:util';
 import { type ClassName, classes, type RecordOf, type Ref } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import type { Store } from '../base/store.js';
+import type { RowChange, Store } from '../base/store.js';
 import { recordWithDefaults } from '../base/value.js';
 import { type Change, type ChangeListener, createRows, type Fields, type Row, type Rows } from './rows.js';
-import { reserveGenerations, saveChanges } from './saving.js';
+import { reserveGenerations, type Saving, saveChanges } from './saving.js';
 
 /** Classes whose rows end with the daemon. */
 const volatileClasses: ReadonlySet<ClassName> = new Set(['session', 'task']);
@@ -61,6 +61,8 @@ export interface Database {
   onChange(listener: ChangeListener): () => void;
   /** Resolves when everything written so far is in the store. @throws OUT_OF_SPACE [path]; INTERNAL_ERROR where the store failed */
   saved(): Promise<void>;
+  /** Write a change of another table in the batch of what this turn of the event loop changes: all of it or none. */
+  alongside(change: RowChange): void;
 }
 
 /** Load the database from the store; an empty store gives an empty one. */
@@ -76,8 +78,7 @@ export async function openDatabase(store: Store, log: Log): Promise<Database> {
     );
   }
   rows.relate();
-  const saved = saveChanges(store, rows, generations, isDurable, log);
-  return database(rows, defaults, saved);
+  return database(rows, defaults, saveChanges(store, rows, generations, isDurable, log));
 }
 
 /** Remove what the store holds of a pool's rows. */
@@ -117,7 +118,7 @@ function thaw(defaults: Fields, row: Row): Row {
   return { ...row, record: Object.freeze(record) };
 }
 
-function database(rows: Rows, defaults: Defaults, saved: () => Promise<void>): Database {
+function database(rows: Rows, defaults: Defaults, saving: Saving): Database {
   const find = (cls: ClassName, ref: Ref): Fields | undefined => rows.find(cls, ref)?.record;
   const row = (cls: ClassName, ref: Ref): Row => {
     const found = rows.find(cls, ref);
@@ -182,7 +183,7 @@ function database(rows: Rows, defaults: Defaults, saved: () => Promise<void>): D
     modified: (cls, ref) => row(cls, ref).modified,
     changes: rows.changes,
     onChange: rows.onChange,
-    saved,
+    ...saving,
   };
 }
 

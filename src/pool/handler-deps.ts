@@ -9,10 +9,10 @@ import type { PoolMembership } from './membership.js';
 import type { MigrationTable } from './migration-table.js';
 import type { SecretRotation } from './secret-rotation.js';
 import type { SessionService } from './session.js';
-import type { VolumeGuard } from './storage.js';
 import type { TaskService } from './task.js';
 import type { VmMigrate } from './vm-migrate.js';
 import type { VmReceive } from './vm-receive.js';
+import type { VolumeJournal } from './volume-journal.js';
 
 export interface HandlerDeps extends ForwardDeps {
   readonly db: Database;
@@ -25,7 +25,7 @@ export interface HandlerDeps extends ForwardDeps {
   readonly table: MigrationTable;
   readonly vmMigrate: VmMigrate;
   readonly vmReceive: VmReceive;
-  readonly volumes: VolumeGuard;
+  readonly volumes: VolumeJournal;
   /** How many VMs leave a host at once in host.evacuate, where the caller does not say. */
   readonly evacuationBatchSize: () => number;
   /** The coordinator. */

@@ -39,12 +39,13 @@ import type { PasswordHash } from './password.js';
 import { createSecretRotation } from './secret-rotation.js';
 import { seed } from './seed.js';
 import { createSessions } from './session.js';
-import { createVolumeGuard } from './storage.js';
+import { accessTo } from './storage.js';
 import { followStorageOperations } from './storage-operations.js';
 import { createTasks } from './task.js';
 import { createDomainWatch } from './unknown-domains.js';
 import { createVmMigrate } from './vm-migrate.js';
 import { createVmReceive } from './vm-receive.js';
+import { createVolumeJournal, type OpenVolume } from './volume-journal.js';
 
 export interface PoolDeps {
   readonly store: Store;
@@ -122,6 +123,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     },
     onConnected: async (host, service) => {
       await provideLocalStorage(common, host, service.storage);
+      await volumes.settle(host);
       await rotation.connected(host);
       await vmMigrate.catchUp(host, service);
       await vmReceive.catchUp(host);
@@ -136,6 +138,11 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
   const vmMigrate = createVmMigrate({ ...common, members, table, tasks, closed: closed.signal });
   const vmReceive = createVmReceive({ ...common, members, table, sessions });
 
+  const volumes = createVolumeJournal({
+    ...{ db, log, table: store.table<OpenVolume>('volumes') },
+    access: (sr) => accessTo({ db, members }, sr),
+  });
+
   const handlerDeps: HandlerDeps = {
     ...common,
     members,
@@ -148,7 +155,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     membership: deps.membership,
     rotation,
     eventQueue: createEventQueue(db),
-    volumes: createVolumeGuard(),
+    volumes,
     evacuationBatchSize: deps.evacuationBatchSize ?? (() => 10),
   };
   const stopFollowing = [followAllowedOperations(db), followStorageOperations(db), followHostOperations(db)];
@@ -196,7 +203,7 @@ export async function forgetPool(store: Store, copy: string): Promise<boolean> {
   const hadVms = vms.some(([, { record }]) => !record.is_a_template && !record.is_control_domain);
   if (hadVms) await store.copy(copy);
   await clearRows(store);
-  for (const name of ['passwords', 'migrations', 'arrivals', 'members']) {
+  for (const name of ['passwords', 'migrations', 'arrivals', 'members', 'volumes']) {
     const table = store.table(name);
     await store.putMany([...table.entries()].map(([id]) => table.change(id, undefined)));
   }
@@ -211,13 +218,13 @@ function handlers(deps: HandlerDeps): DispatchDeps['handlers'] {
     event: eventHandlers(deps),
     pool: durable(deps.db, poolHandlers(deps)),
     message: durable(deps.db, messageHandlers(deps)),
-    VM: durable(deps.db, withoutDeparting(deps.db, deps.table, 'VM', vmHandlers(deps))),
+    VM: durable(deps.db, withoutDeparting(deps.db, deps.table, 'VM', vmHandlers(deps)), ['clone', 'copy', 'provision']),
     host: durable(deps.db, hostHandlers(deps)),
     network: durable(deps.db, networkHandlers(deps)),
     PIF: durable(deps.db, pifHandlers(deps)),
     SR: durable(deps.db, srHandlers(deps)),
     PBD: durable(deps.db, pbdHandlers(deps)),
-    VDI: durable(deps.db, vdiHandlers(deps)),
+    VDI: durable(deps.db, vdiHandlers(deps), ['create', 'clone', 'copy', 'snapshot', 'resize']),
     role: durable(deps.db, roleHandlers(deps)),
     VIF: durable(deps.db, withoutDeparting(deps.db, deps.table, 'VIF', vifHandlers(deps))),
     VBD: durable(deps.db, withoutDeparting(deps.db, deps.table, 'VBD', vbdHandlers(deps))),
@@ -225,15 +232,18 @@ function handlers(deps: HandlerDeps): DispatchDeps['handlers'] {
   };
 }
 
-/** What a class's handlers change is answered when it is durable. */
-function durable<H extends object>(db: Database, handlers: H): H {
-  const wrapped = Object.entries(handlers).map(([name, handler]) => [
-    name,
-    async (...args: unknown[]) => {
+/**
+ * What a class's handlers change is answered when it is durable.
+ * @param own those that see to it by themselves, and undo what is not: what is written later must not make them fail
+ */
+function durable<H extends object>(db: Database, handlers: H, own: readonly (keyof H & string)[] = []): H {
+  const wrapped = Object.entries(handlers).map(([name, handler]) => {
+    const thenSaved = async (...args: unknown[]) => {
       const result: unknown = await handler(...args);
       await db.saved();
       return result;
-    },
-  ]);
+    };
+    return [name, own.some((each) => each === name) ? handler : thenSaved];
+  });
   return Object.fromEntries(wrapped) as H;
 }

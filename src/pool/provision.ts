@@ -10,7 +10,9 @@ import { nullRef, recordWithDefaults } from '../base/value.js';
 import { blockDevice } from './block-devices.js';
 import type { Database } from './database.js';
 import type { StorageDeps } from './storage.js';
-import { createVdi, destroyVdi } from './vdi-operations.js';
+import { withSrs } from './storage-operations.js';
+import { makeVdis, type NewVdi, type Relate } from './vdi-making.js';
+import { emptyVdi } from './vdi-operations.js';
 
 const disksKey = 'disks';
 
@@ -25,37 +27,41 @@ interface DiskOrder {
 
 /**
  * Make the disks that a VM's other_config asks for, and take the order out of it.
- * @throws INVALID_VALUE for an order that is none, UUID_INVALID for its SR, what VDI.create throws; no disk is left then
+ * @param settle what goes with that, at once
+ * @throws INVALID_VALUE for an order that is none, UUID_INVALID for its SR, what VDI.create throws; all is as it was then
  */
-export async function makeDisks(deps: StorageDeps, task: CallTask, vm: Ref<'VM'>): Promise<void> {
+export async function makeDisks(deps: StorageDeps, task: CallTask, vm: Ref<'VM'>, settle: Relate<void>): Promise<void> {
   const { db } = deps;
   const orders = readOrders(db, db.get('VM', vm).other_config[disksKey] ?? '');
-  const made: { vdi: Ref<'VDI'>; vbd: Ref<'VBD'> }[] = [];
-  try {
-    for (const order of orders) made.push(await makeDisk(deps, task, vm, order));
-  } catch (error) {
-    for (const { vbd, vdi } of made) {
-      db.destroy('VBD', vbd);
-      await destroyVdi(deps, task.ref, vdi).catch(() => undefined);
-    }
-    throw error;
-  }
-  db.removeFromMap('VM', vm, 'other_config', disksKey);
+  const taken = db.get('VM', vm).VBDs.map((vbd) => db.get('VBD', vbd).userdevice);
+  const devices = orders.map(({ device }) => {
+    const userdevice = blockDevice(device, taken);
+    taken.push(userdevice);
+    return userdevice;
+  });
+  const disks = orders.map((order, index) => newDisk(db, vm, order, devices[index] ?? ''));
+  const srs = orders.map(({ SR }) => SR);
+  await withSrs(db, srs, 'vdi_create', task.ref, () =>
+    makeVdis(deps, task, disks, (vdis, onUndo) => {
+      for (const [index, VDI] of vdis.entries()) {
+        const [userdevice = '', bootable = false] = [devices[index], orders[index]?.bootable];
+        // Goes with the disk, where that goes.
+        db.create('VBD', { VM: vm, VDI, userdevice, bootable, mode: 'RW', type: 'Disk', other_config: { owner: '' } });
+      }
+      const { other_config } = db.get('VM', vm);
+      onUndo(() => db.update('VM', vm, { other_config }));
+      db.removeFromMap('VM', vm, 'other_config', disksKey);
+      settle(vdis, onUndo);
+    }),
+  );
 }
 
-async function makeDisk(deps: StorageDeps, task: CallTask, VM: Ref<'VM'>, order: DiskOrder) {
-  const { db } = deps;
-  const taken = db.get('VM', VM).VBDs.map((vbd) => db.get('VBD', vbd).userdevice);
-  const userdevice = blockDevice(order.device, taken);
-  const vdi = await createVdi(deps, task.ref, {
+function newDisk(db: Database, vm: Ref<'VM'>, { SR, size, type }: DiskOrder, userdevice: string): NewVdi {
+  return emptyVdi({
     ...(recordWithDefaults('VDI') as RecordOf<'VDI'>),
-    ...{ name_label: `disk ${userdevice}`, name_description: `of ${db.get('VM', VM).name_label}` },
-    ...{ SR: order.SR, virtual_size: order.size, type: order.type },
+    ...{ name_label: `disk ${userdevice}`, name_description: `of ${db.get('VM', vm).name_label}` },
+    ...{ SR, virtual_size: size, type },
   });
-  const vbd = db.create('VBD', {
-    ...{ VM, VDI: vdi, userdevice, bootable: order.bootable, mode: 'RW', type: 'Disk', other_config: { owner: '' } },
-  });
-  return { vdi, vbd };
 }
 
 function readOrders(db: Database, text: string): DiskOrder[] {

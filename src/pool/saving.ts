@@ -1,8 +1,8 @@
 /** Writing rows through to the store: what one turn of the event loop changes is one batch, batches go one after another. */
-import type { ClassName, Ref } from '../../idl/index.js';
+import type { ClassName } from '../../idl/index.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import type { Store } from '../base/store.js';
+import type { RowChange, Store } from '../base/store.js';
 import { relationsTo } from './relations.js';
 import type { Row, Rows } from './rows.js';
 
@@ -35,31 +35,34 @@ export async function reserveGenerations(store: Store): Promise<Generations> {
   };
 }
 
-/**
- * Write each changed row of the classes that are to be kept. What the disk has no room for is written when it has.
- * @returns waits until everything changed so far is written. @throws OUT_OF_SPACE [path]; INTERNAL_ERROR where the store failed
- */
+export interface Saving {
+  /** Waits until everything changed so far is written. @throws OUT_OF_SPACE [path]; INTERNAL_ERROR where the store failed */
+  saved(): Promise<void>;
+  /** Write a change of another table in the batch of what this turn of the event loop changes. The last one of a row counts. */
+  alongside(change: RowChange): void;
+}
+
+/** Write each changed row of the classes that are to be kept. What the disk has no room for is written when it has. */
 export function saveChanges(
   store: Store,
   rows: Rows,
   generations: Generations,
   kept: (cls: ClassName) => boolean,
   log: Log,
-): () => Promise<void> {
-  const dirty = new Map<string, { readonly cls: ClassName; readonly ref: Ref }>();
+): Saving {
+  /** What is to be written of each row, as it is then. */
+  const dirty = new Map<string, () => RowChange>();
   let running: Promise<void> | undefined;
   let isFull = false;
 
   const writeBatch = async (): Promise<void> => {
-    const batch = [...dirty.values()];
+    const batch = [...dirty];
     dirty.clear();
     try {
       await generations.keepAhead(rows.generation());
-      await store.putMany(
-        batch.map(({ cls, ref }) => store.table<Row>(`rows.${cls}`).change(ref, toStore(cls, rows.find(cls, ref)))),
-      );
+      await store.putMany(batch.map(([, change]) => change()));
     } catch (error) {
-      for (const row of batch) dirty.set(row.ref, row);
+      for (const [key, change] of batch) if (!dirty.has(key)) dirty.set(key, change);
       if (error instanceof XapiError && error.code === 'OUT_OF_SPACE') {
         waitForSpace(error);
         throw error;
@@ -86,13 +89,17 @@ export function saveChanges(
     return running;
   };
 
-  rows.onChange((cls, ref, change) => {
-    if (!kept(cls) || change === 'mirror') return;
-    dirty.set(ref, { cls, ref });
+  const put = (key: string, change: () => RowChange): void => {
+    dirty.set(key, change);
     // Whoever needs the row to be durable asks `saved`, and hears of a failure there.
     flush().catch(() => undefined);
+  };
+
+  rows.onChange((cls, ref, change) => {
+    if (!kept(cls) || change === 'mirror') return;
+    put(ref, () => store.table<Row>(`rows.${cls}`).change(ref, toStore(cls, rows.find(cls, ref))));
   });
-  return flush;
+  return { saved: flush, alongside: (change) => put(`${change.table} ${change.id}`, () => change) };
 }
 
 /** A row without its back references, which are made anew from what they mirror. */

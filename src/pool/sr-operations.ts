@@ -103,7 +103,8 @@ export function updateSr(deps: StorageDeps, task: string, sr: SrRef): Promise<vo
 export function scanSr(deps: StorageDeps, task: string, sr: SrRef): Promise<void> {
   const { db, volumes } = deps;
   return withSr(db, sr, 'scan', task, async () => {
-    const { uuid, storage } = accessTo(deps, sr);
+    const { host, uuid, storage } = accessTo(deps, sr);
+    await volumes.settle(host);
     await volumes.scan(async (changing) => {
       const found = await storage.listVolumes(uuid);
       bringToVolumes(db, sr, found, changing);

@@ -193,3 +193,34 @@ export async function withVdi<T>(
     }
   });
 }
+
+/** The same for each of several disks, all of them from the beginning. */
+export function withVdis<T>(
+  db: Database,
+  refs: readonly Ref<'VDI'>[],
+  operation: ImplementedVdiOperation,
+  task: string,
+  run: () => Promise<T>,
+): Promise<T> {
+  return nested(refs, (ref, inner) => withVdi(db, ref, operation, task, inner), run);
+}
+
+/** The same for each of several SRs. */
+export function withSrs<T>(
+  db: Database,
+  refs: readonly Ref<'SR'>[],
+  operation: SrOperation,
+  task: string,
+  run: () => Promise<T>,
+): Promise<T> {
+  return nested(refs, (ref, inner) => withSr(db, ref, operation, task, inner), run);
+}
+
+function nested<R, T>(
+  refs: readonly R[],
+  hold: (ref: R, inner: () => Promise<T>) => Promise<T>,
+  run: () => Promise<T>,
+): Promise<T> {
+  const [first, ...rest] = [...new Set(refs)];
+  return first === undefined ? run() : hold(first, () => nested(rest, hold, run));
+}

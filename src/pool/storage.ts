@@ -1,14 +1,17 @@
 /** What the operations on SRs and VDIs share: the host that has an SR, its usage, and what a scan must leave alone. */
 import type { Ref } from '../../idl/index.js';
 import { XapiError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
 import { nullRef } from '../base/value.js';
-import type { HostStorage } from '../host/storage.js';
+import type { HostStorage, SrUsage } from '../host/storage.js';
 import type { Database } from './database.js';
 import type { ForwardDeps } from './forward.js';
 import { isLive } from './host-rows.js';
+import type { VolumeJournal } from './volume-journal.js';
 
 export interface StorageDeps extends ForwardDeps {
-  readonly volumes: VolumeGuard;
+  readonly log: Log;
+  readonly volumes: VolumeJournal;
   readonly now: () => Date;
 }
 
@@ -40,9 +43,22 @@ export function storageOf({ db, members }: ForwardDeps, host: Ref<'host'>): Host
 
 /** Bring an SR's figures to what its host says. @throws what `accessTo` and the host throw */
 export async function refreshUsage(deps: ForwardDeps, sr: Ref<'SR'>): Promise<void> {
-  const { uuid, storage } = accessTo(deps, sr);
-  const { physicalSize, physicalUtilisation } = await storage.statSr(uuid);
-  const { db } = deps;
+  putUsage(deps.db, sr, await readUsage(deps, sr));
+}
+
+/** The same after a change that stands whatever comes of the figures, which the next change or SR.update mends. */
+export async function tryRefreshUsage(deps: ForwardDeps, sr: Ref<'SR'>): Promise<void> {
+  await refreshUsage(deps, sr).catch(() => undefined);
+}
+
+/** @throws what `accessTo` and the host throw */
+export async function readUsage(deps: ForwardDeps, sr: Ref<'SR'>): Promise<SrUsage> {
+  const { host, uuid, storage } = accessTo(deps, sr);
+  return whileLive(deps.db, host, storage.statSr(uuid));
+}
+
+/** Put an SR's figures into its record, where there is one. */
+export function putUsage(db: Database, sr: Ref<'SR'>, { physicalSize, physicalUtilisation }: SrUsage): void {
   const row = db.find('SR', sr);
   if (row === undefined) return;
   const virtual_allocation = row.VDIs.reduce((bytes, vdi) => bytes + db.get('VDI', vdi).virtual_size, 0);
@@ -53,9 +69,16 @@ export async function refreshUsage(deps: ForwardDeps, sr: Ref<'SR'>): Promise<vo
   });
 }
 
-/** The same after a change that stands whatever comes of the figures, which the next change or SR.update mends. */
-export async function tryRefreshUsage(deps: ForwardDeps, sr: Ref<'SR'>): Promise<void> {
-  await refreshUsage(deps, sr).catch(() => undefined);
+/** What a host answers, for as long as it does. @throws HOST_OFFLINE [host] when it does not any more, what the call throws */
+export async function whileLive<T>(db: Database, host: Ref<'host'>, call: Promise<T>): Promise<T> {
+  let stop = (): void => undefined;
+  const lost = new Promise<never>((_resolve, reject) => {
+    stop = db.onChange((cls) => {
+      if (cls !== 'host_metrics' && cls !== 'host') return;
+      if (db.find('host', host) === undefined || !isLive(db, host)) reject(new XapiError('HOST_OFFLINE', [host]));
+    });
+  });
+  return Promise.race([call, lost]).finally(stop);
 }
 
 /** Remove a VDI's record. A drive that holds it is empty then; a disk of a VM goes with it. */
@@ -65,37 +88,4 @@ export function removeVdi(db: Database, vdi: Ref<'VDI'>): void {
     else db.destroy('VBD', vbd);
   }
   db.destroy('VDI', vdi);
-}
-
-/** Tells scans which volumes come and go meanwhile, so that they make no record of those and remove none. */
-export interface VolumeGuard {
-  /** @param volume its uuid */
-  change<T>(volume: string, work: () => Promise<T>): Promise<T>;
-  /** @param work gets the volumes that have been changing at any time since it began; ask when it is to count */
-  scan<T>(work: (changing: ReadonlySet<string>) => Promise<T>): Promise<T>;
-}
-
-export function createVolumeGuard(): VolumeGuard {
-  const changing = new Set<string>();
-  const scans = new Set<Set<string>>();
-  return {
-    async change(volume, work) {
-      changing.add(volume);
-      for (const seen of scans) seen.add(volume);
-      try {
-        return await work();
-      } finally {
-        changing.delete(volume);
-      }
-    },
-    async scan(work) {
-      const seen = new Set(changing);
-      scans.add(seen);
-      try {
-        return await work(seen);
-      } finally {
-        scans.delete(seen);
-      }
-    },
-  };
 }

@@ -1,11 +1,12 @@
 /** What can be done with virtual disks. The volume changes first, at its host; the record follows. */
-import { randomUUID } from 'node:crypto';
 import type { RecordOf, Ref } from '../../idl/index.js';
 import { invalidValue, XapiError } from '../base/errors.js';
+import type { CallTask } from '../base/handlers.js';
 import { largestVolume, type Volume } from '../host/storage.js';
-import type { RecordView } from './database.js';
-import { accessTo, removeVdi, type StorageDeps, tryRefreshUsage } from './storage.js';
+import type { Database } from './database.js';
+import { accessTo, putUsage, readUsage, removeVdi, type StorageDeps, tryRefreshUsage, whileLive } from './storage.js';
 import { withSr, withVdi } from './storage-operations.js';
+import { makeVdis, type NewVdi } from './vdi-making.js';
 
 type VdiRef = Ref<'VDI'>;
 type VDI = RecordOf<'VDI'>;
@@ -23,36 +24,34 @@ function fromVolume(volume: Volume): Partial<VDI> {
   return { virtual_size, physical_utilisation };
 }
 
-/**
- * Make a virtual disk that reads as zeros.
- * @throws VDI_INCOMPATIBLE_TYPE, INVALID_VALUE, what `withSr` and the host throw
- */
-export async function createVdi(deps: StorageDeps, task: string, args: Readonly<VDI>): Promise<VdiRef> {
-  const { db, volumes } = deps;
+/** What VDI.create is given, as a disk to be made. @throws VDI_INCOMPATIBLE_TYPE, INVALID_VALUE */
+export function emptyVdi(args: Readonly<VDI>): NewVdi {
   if (args.type === 'cbt_metadata') throw new XapiError('VDI_INCOMPATIBLE_TYPE', ['', args.type]);
-  const size = wholeSectors('virtual_size', args.virtual_size);
+  const bytes = wholeSectors('virtual_size', args.virtual_size);
   const { name_label, name_description, SR, type, sharable, read_only, other_config, xenstore_data } = args;
-  const given = { name_label, name_description, SR, type, sharable, read_only, other_config, xenstore_data };
   const { sm_config, tags } = args;
-  return withSr(db, SR, 'vdi_create', task, async () => {
-    const { uuid: sr, storage } = accessTo(deps, SR);
-    const uuid = randomUUID();
-    const vdi = await volumes.change(uuid, async () => {
-      const volume = await storage.createVolume(sr, uuid, size);
-      return db.create('VDI', {
-        uuid,
-        location: uuid,
-        managed: true,
-        ...given,
-        sm_config,
-        tags,
-        ...fromVolume(volume),
-      });
-    });
-    await tryRefreshUsage(deps, SR);
-    await db.saved();
-    return vdi;
-  });
+  const given = {
+    name_label,
+    name_description,
+    type,
+    sharable,
+    read_only,
+    other_config,
+    xenstore_data,
+    sm_config,
+    tags,
+  };
+  return { SR, content: { bytes }, record: given };
+}
+
+/** Make a virtual disk that reads as zeros. @throws what `emptyVdi`, `withSr` and `makeVdis` throw */
+export async function createVdi(deps: StorageDeps, task: CallTask, args: Readonly<VDI>): Promise<VdiRef> {
+  const disk = emptyVdi(args);
+  return withSr(deps.db, args.SR, 'vdi_create', task.ref, () => makeVdi(deps, task, disk));
+}
+
+function makeVdi(deps: StorageDeps, task: CallTask, disk: NewVdi): Promise<VdiRef> {
+  return makeVdis(deps, task, [disk], ([vdi]) => vdi as VdiRef);
 }
 
 /** Remove a virtual disk with its content. @throws what `withVdi` and the host throw */
@@ -70,63 +69,63 @@ export function destroyVdi(deps: StorageDeps, task: string, vdi: VdiRef): Promis
   });
 }
 
-/** Make a virtual disk larger. @throws VDI_TOO_SMALL, INVALID_VALUE, what `withVdi` and the host throw */
+/** Make a virtual disk larger; it is as it was where that fails. @throws VDI_TOO_SMALL, INVALID_VALUE, what `withVdi` and the host throw */
 export function resizeVdi(deps: StorageDeps, task: string, vdi: VdiRef, bytes: number): Promise<void> {
-  const { db } = deps;
+  const { db, volumes } = deps;
   return withVdi(db, vdi, 'resize', task, async () => {
     const size = wholeSectors('size', bytes);
     const { SR, location, virtual_size } = db.get('VDI', vdi);
     if (size < virtual_size) throw new XapiError('VDI_TOO_SMALL', [vdi, String(virtual_size)]);
-    const { uuid: sr, storage } = accessTo(deps, SR);
-    db.update('VDI', vdi, fromVolume(await storage.resizeVolume(sr, location, size)));
-    await tryRefreshUsage(deps, SR);
-    await db.saved();
+    const { host, uuid: sr, storage } = accessTo(deps, SR);
+    const entry = { sr, what: 'resized' } as const;
+    await volumes.open([[location, entry]]);
+    let undo: (() => Promise<void>) | undefined;
+    try {
+      const volume = await whileLive(db, host, storage.resizeVolume(sr, location, size));
+      undo = () => storage.undoResize(sr, location, virtual_size);
+      const usage = await readUsage(deps, SR).catch(() => undefined);
+      db.update('VDI', vdi, fromVolume(volume));
+      if (usage !== undefined) putUsage(db, SR, usage);
+      volumes.close(location);
+      await db.saved();
+    } catch (error) {
+      volumes.abandon(location, entry);
+      await undo?.().catch(() => undefined);
+      await volumes.settle(host);
+      await tryRefreshUsage(deps, SR);
+      throw error;
+    }
   });
 }
 
-/** An independent disk with the content of another, in the same SR. @throws what `withVdi` and the host throw */
-export function cloneVdi(deps: StorageDeps, task: string, vdi: VdiRef): Promise<VdiRef> {
-  return withVdi(deps.db, vdi, 'clone', task, () => duplicate(deps, vdi, deps.db.get('VDI', vdi).SR, {}));
+/** An independent disk with the content of another, in the same SR. @throws what `withVdi` and `makeVdis` throw */
+export function cloneVdi(deps: StorageDeps, task: CallTask, vdi: VdiRef): Promise<VdiRef> {
+  const { db } = deps;
+  return withVdi(db, vdi, 'clone', task.ref, () => makeVdi(deps, task, copyOf(db, vdi, db.get('VDI', vdi).SR)));
 }
 
-/** The content of a disk as it is now, in the same SR. @throws what `withVdi` and the host throw */
-export function snapshotVdi(deps: StorageDeps, task: string, vdi: VdiRef): Promise<VdiRef> {
+/** The content of a disk as it is now, in the same SR. @throws what `withVdi` and `makeVdis` throw */
+export function snapshotVdi(deps: StorageDeps, task: CallTask, vdi: VdiRef): Promise<VdiRef> {
   const { db, now } = deps;
   const made = { is_a_snapshot: true, snapshot_of: vdi, snapshot_time: now() };
-  return withVdi(db, vdi, 'snapshot', task, () => duplicate(deps, vdi, db.get('VDI', vdi).SR, made));
-}
-
-/**
- * Copy a disk into an SR that the same host has.
- * @throws NOT_IMPLEMENTED where no one host has both SRs, what `withVdi`, `withSr` and the host throw
- */
-export function copyVdi(deps: StorageDeps, task: string, vdi: VdiRef, to: Ref<'SR'>): Promise<VdiRef> {
-  return withVdi(deps.db, vdi, 'copy', task, () =>
-    withSr(deps.db, to, 'vdi_create', task, () => duplicate(deps, vdi, to, {})),
+  return withVdi(db, vdi, 'snapshot', task.ref, () =>
+    makeVdi(deps, task, copyOf(db, vdi, db.get('VDI', vdi).SR, made)),
   );
 }
 
-/** What a copy has of the original; what is its own follows from how it is made. */
-function inherited(vdi: RecordView<'VDI'>): Partial<VDI> {
-  const { name_label, name_description, type, sharable, other_config, xenstore_data, tags } = vdi;
-  return { name_label, name_description, type, sharable, other_config, xenstore_data, tags };
+/** Copy a disk into an SR that the same host has. @throws what `withVdi`, `withSr` and `makeVdis` throw */
+export function copyVdi(deps: StorageDeps, task: CallTask, vdi: VdiRef, to: Ref<'SR'>): Promise<VdiRef> {
+  const { db } = deps;
+  return withVdi(db, vdi, 'copy', task.ref, () =>
+    withSr(db, to, 'vdi_create', task.ref, () => makeVdi(deps, task, copyOf(db, vdi, to))),
+  );
 }
 
-async function duplicate(deps: StorageDeps, vdi: VdiRef, to: Ref<'SR'>, made: Partial<VDI>): Promise<VdiRef> {
-  const { db, volumes } = deps;
-  const original = db.get('VDI', vdi);
-  const from = accessTo(deps, original.SR);
-  const target = accessTo(deps, to);
-  if (from.host !== target.host) throw new XapiError('NOT_IMPLEMENTED', ['VDI.copy'], 'not to an SR of another host');
-  const uuid = randomUUID();
-  const copy = await volumes.change(uuid, async () => {
-    const volume = await from.storage.copyVolume(from.uuid, original.location, target.uuid, uuid);
-    const own = { uuid, SR: to, location: uuid, managed: true, ...made };
-    return db.create('VDI', { ...inherited(original), ...own, ...fromVolume(volume) });
-  });
-  await tryRefreshUsage(deps, to);
-  await db.saved();
-  return copy;
+/** A disk to be made that has what another has; what is its own follows from how it is made. */
+export function copyOf(db: Database, vdi: VdiRef, SR: Ref<'SR'>, made: Partial<VDI> = {}): NewVdi {
+  const { name_label, name_description, type, sharable, other_config, xenstore_data, tags } = db.get('VDI', vdi);
+  const inherited = { name_label, name_description, type, sharable, other_config, xenstore_data, tags };
+  return { SR, content: { copyOf: vdi }, record: { ...inherited, ...made } };
 }
 
 /** What VDI.introduce is given, apart from what its host says. */

@@ -17,7 +17,7 @@ import type {
   ReceiveReply,
   ReceiveRequest,
 } from '../../src/host/service.js';
-import { openLocalStorage } from '../../src/host/storage.js';
+import { type HostStorage, openLocalStorage } from '../../src/host/storage.js';
 import type { Fate } from '../../src/migrate/protocol.js';
 import { testLimits } from '../support/limits.js';
 
@@ -210,7 +210,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       host.fates.set(id, fate);
       return fate;
     },
-    storage: openLocalStorage(join(dir, 'sr'), testLimits, nullLog).storage,
+    storage: whenReachable(openLocalStorage(join(dir, 'sr'), testLimits, nullLog).storage, assertReachable),
     async callPlugin(plugin, fn, args) {
       assertReachable();
       if (plugin !== 'domains') return JSON.stringify({ plugin, fn, args });
@@ -321,3 +321,14 @@ export const report: MigrationReport = {
   downtimeMs: 42,
   digests: { source: 'abc', destination: 'abc' },
 };
+
+function whenReachable(storage: HostStorage, assertReachable: () => void): HostStorage {
+  const calls = Object.entries(storage).map(([name, call]: [string, (...args: never[]) => Promise<unknown>]) => {
+    const guarded = async (...args: never[]) => {
+      assertReachable();
+      return call(...args);
+    };
+    return [name, guarded];
+  });
+  return Object.fromEntries(calls) as HostStorage;
+}

@@ -17,16 +17,16 @@ import {
 
 export function vdiHandlers(deps: HandlerDeps): ClassHandlers<'VDI'> {
   return {
-    create: ({ task }, args) => createVdi(deps, task.ref, args),
+    create: ({ task }, args) => createVdi(deps, task, args),
     destroy: ({ task }, vdi) => destroyVdi(deps, task.ref, vdi),
     resize: ({ task }, vdi, size) => resizeVdi(deps, task.ref, vdi, size),
-    clone: ({ task }, vdi) => cloneVdi(deps, task.ref, vdi),
-    snapshot: ({ task }, vdi) => snapshotVdi(deps, task.ref, vdi),
+    clone: ({ task }, vdi) => cloneVdi(deps, task, vdi),
+    snapshot: ({ task }, vdi) => snapshotVdi(deps, task, vdi),
     async copy({ task }, vdi, sr, baseVdi, intoVdi) {
       if (baseVdi !== nullRef || intoVdi !== nullRef) {
         throw new XapiError('NOT_IMPLEMENTED', ['VDI.copy'], 'not with base_vdi or into_vdi');
       }
-      return copyVdi(deps, task.ref, vdi, sr === nullRef ? deps.db.get('VDI', vdi).SR : sr);
+      return copyVdi(deps, task, vdi, sr === nullRef ? deps.db.get('VDI', vdi).SR : sr);
     },
     introduce: ({ task }, ...params) => {
       const [uuid, name_label, name_description, SR, type, sharable, read_only, other_config, location] = params;

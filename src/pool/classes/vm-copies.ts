@@ -26,10 +26,12 @@ export function vmCopyHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, Cop
     copy: ({ task }, vm, name, sr) => withVm(db, vm, 'copy', task.ref, () => duplicateVm(deps, task, vm, name, { sr })),
     async provision({ task }, vm) {
       await withVm(db, vm, 'provision', task.ref, async () => {
-        await makeDisks(deps, task, vm);
-        becomeVm(db, vm, now());
+        await makeDisks(deps, task, vm, (_disks, onUndo) => {
+          const { is_a_template, is_default_template, other_config } = db.get('VM', vm);
+          onUndo(() => db.update('VM', vm, { is_a_template, is_default_template, other_config }));
+          becomeVm(db, vm, now());
+        });
       });
-      await db.saved();
     },
     async set_is_default_template(_context, vm, value) {
       if (value && !db.get('VM', vm).is_a_template) assertAllowed(db, vm, 'make_into_template');
