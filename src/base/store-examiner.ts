@@ -1,6 +1,9 @@
 /**
  * A program of its own: reads every row of a database once, as reading a damaged one can end the process that does. Its
  * argument is the path; it prints what it found, as JSON. Where it prints nothing the file is damaged as well.
+ *
+ * The database is opened to be written, as the daemon opens it: after a loss of power the library then goes back to what was flushed
+ * last. Opened to be read alone it would show the newest commit, of which the disk may have a part.
  */
 import { open } from 'lmdb';
 import { messageOf } from './errors.js';
@@ -15,7 +18,7 @@ export interface Examined {
 
 /** @throws Error that says what is wrong */
 async function examine(path: string): Promise<Examined> {
-  const database = open<unknown, string[]>({ path, noSubdir: false, readOnly: true });
+  const database = open<unknown, string[]>({ path, noSubdir: false });
   let format: unknown = null;
   let counted = noRows;
   let total: Total | undefined;

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { open, type RootDatabase } from 'lmdb';
+import { flushPathSync, makeDirectorySync } from './durable-file.js';
 import { messageOf, XapiError } from './errors.js';
 import type { Examined } from './store-examiner.js';
 import { assertRoomToBegin, type Extent, keepRoom, provideLockFile, type Room } from './store-room.js';
@@ -86,6 +87,7 @@ export function openInFormat(path: string, format: StoreFormat, reserve: number)
       database.putSync(formatKey, format.number);
       return writeTotal(database);
     });
+    if (found === undefined) flushPathSync(path);
     return { database, room, total };
   } catch (error) {
     if (error instanceof XapiError && error.code === 'OUT_OF_SPACE') throw error;
@@ -161,7 +163,7 @@ function provideFiles(path: string, reserve: number): void {
 /** Make the directory of a database if need be. @throws XapiError INTERNAL_ERROR, with the path and what to do */
 export function makeDatabaseDirectory(path: string): void {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeDirectorySync(path);
   } catch (error) {
     throw cannotOpen(path, error);
   }
@@ -237,8 +239,10 @@ function assertKnown(path: string, found: number, { number, upgrades }: StoreFor
 function keepCopy(path: string, format: number): void {
   const copy = `${path}.format-${format}`;
   try {
-    mkdirSync(copy, { recursive: true, mode: 0o700 });
+    makeDirectorySync(copy);
     copyFileSync(join(path, dataFile), join(copy, dataFile));
+    flushPathSync(join(copy, dataFile));
+    flushPathSync(copy);
   } catch (error) {
     throw unusable(path, `cannot be copied to ${copy}: ${messageOf(error)}.`, 'It is copied before an upgrade.', error);
   }

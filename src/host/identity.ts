@@ -6,7 +6,7 @@
  * again only when its key `coordinator` is changed.
  */
 import { randomUUID } from 'node:crypto';
-import { rename, rm, writeFile } from 'node:fs/promises';
+import { replaceFile } from '../base/durable-file.js';
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { readTextFile } from '../base/named-file.js';
@@ -91,13 +91,14 @@ export async function openIdentity({ store, coordinator, secretFile, log }: Iden
   };
 }
 
-/** The host's uuid, made at the first start. */
+/** The host's uuid, made at the first start; it outlives a loss of power, as the pool's coordinator knows the host by it. */
 export async function hostUuid(store: Store): Promise<string> {
   const table = store.table<string>('host');
   const known = table.get('uuid');
   if (known !== undefined) return known;
   const uuid = randomUUID();
   await table.put('uuid', uuid);
+  await store.flushed();
   return uuid;
 }
 
@@ -119,28 +120,21 @@ export async function poolSecret(path: string, make: boolean): Promise<string> {
     }
   }
   const secret = newSecret();
-  await replaceFile(path, secret);
+  await writeSecret(path, secret);
   return secret;
 }
 
-/** Write the file as a whole or, as where its disk is full, not at all. */
-async function replaceFile(path: string, secret: string): Promise<void> {
-  const fresh = `${path}.new`;
-  try {
-    await rm(fresh, { force: true });
-    await writeFile(fresh, `${secret}\n`, { mode: 0o600, flag: 'wx' });
-    await rename(fresh, path);
-  } catch (error) {
-    await rm(fresh, { force: true }).catch(() => undefined);
+async function writeSecret(path: string, secret: string): Promise<void> {
+  await replaceFile(path, `${secret}\n`).catch((error: unknown) => {
     throw new Error(`pool-secret-file ${path}: ${messageOf(error)}`, { cause: error });
-  }
+  });
 }
 
 /** Hosts that are configured later read the file, so it follows, where it has this pool's secret and can be written. */
 async function renewFile(path: string, old: string, secret: string, log: Log): Promise<void> {
   try {
     if (readTextFile(path).trim() !== old) return;
-    await replaceFile(path, secret);
+    await writeSecret(path, secret);
   } catch (error) {
     log.warn(`the old secret stays in its file: ${messageOf(error)}`);
   }

@@ -6,8 +6,9 @@
  * what a daemon left that was killed goes when the next one starts. What was answered outlives a loss of power.
  */
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, readdir, rmdir, statfs, unlink } from 'node:fs/promises';
+import { type FileHandle, lstat, readdir, rmdir, statfs, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { flushPath, makeDirectory } from '../base/durable-file.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import type { HelperSettings } from '../base/helper-process.js';
 import type { Log } from '../base/log.js';
@@ -25,7 +26,6 @@ import {
   openVolume,
   removePartials,
   suffix,
-  syncDirectory,
   using,
   uuidPattern,
 } from './volume-file.js';
@@ -150,7 +150,7 @@ function createStorage(
     job?.stop.abort(failure('ECANCELED', `volume ${volume} is not made any more`));
     await job?.ended;
     await unlink(path).catch(absent);
-    await syncDirectory(pathOfSr(sr));
+    await flushPath(pathOfSr(sr));
   };
   /** What other copies will still take from a file system. */
   const promised = async (device: number, except: Making): Promise<number> => {
@@ -164,9 +164,9 @@ function createStorage(
 
   return guarded({
     async createSr(sr) {
-      await mkdir(pathOfSr(sr), { recursive: true, mode: 0o700 });
+      await makeDirectory(pathOfSr(sr));
       await assertDirectory(pathOfSr(sr));
-      await syncDirectory(root);
+      await flushPath(root);
     },
     async statSr(sr) {
       await assertDirectory(pathOfSr(sr));

@@ -5,6 +5,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, readdir, rename, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { flushPath } from '../base/durable-file.js';
 import { XapiError } from '../base/errors.js';
 
 /** A volume that is being made. */
@@ -86,18 +87,12 @@ export async function makeFile(path: string, job: Making, signal: AbortSignal, f
     signal.throwIfAborted();
     await rename(path + partial, path);
     left.add(path);
-    await syncDirectory(dirname(path));
+    await flushPath(dirname(path));
     left.clear();
     return made;
   } finally {
     for (const name of left) await unlink(name).catch(() => undefined);
   }
-}
-
-/** Flush the names in a directory: what is being made outlives a loss of power under its name alone, and a name that is gone stays so. */
-export async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
-  await using(directory, () => directory.sync());
 }
 
 /** Remove what was begun here and not finished, and nothing else that lies there. @returns how many there were */

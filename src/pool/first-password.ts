@@ -1,10 +1,11 @@
 /**
  * The first password of root: it stands in a file of the state directory that its owner alone can read, until it is changed. The
- * file goes with the change, or stays with it: all or nothing, also where the daemon is killed in between.
+ * file goes with the change, or stays with it: all or nothing, also where the daemon is killed or the power lost in between.
  */
 import { randomBytes } from 'node:crypto';
-import { lstat, rename, rm, writeFile } from 'node:fs/promises';
+import { lstat, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { replaceFile } from '../base/durable-file.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import { readTextFile } from '../base/named-file.js';
 
@@ -22,9 +23,10 @@ export interface FirstPassword {
   /**
    * Remove the file, if there is one, as the password changes.
    * @param change writes the new password; where it fails the file is still there
+   * @param flushed has that outlive a loss of power; where it fails the next start ends the change
    * @throws INTERNAL_ERROR that names the file where it cannot be removed: nothing was changed
    */
-  removeWith(change: () => Promise<void>): Promise<void>;
+  removeWith(change: () => Promise<void>, flushed: () => Promise<void>): Promise<void>;
 }
 
 /** The first password whose file is in a state directory. */
@@ -37,15 +39,14 @@ export function firstPasswordIn(stateDir: string): FirstPassword & { readonly fi
       const found = passwordIn(file);
       if (found !== '') return found;
       const password = randomBytes(18).toString('base64url');
-      await rm(file, { force: true });
-      await writeFile(file, `${password}\n`, { mode: 0o600 });
+      await replaceFile(file, `${password}\n`);
       return password;
     },
     async endChange(matches) {
       if ((await kindAt(aside)) === 'nothing') return;
       await ((await matches(passwordIn(aside))) ? rename(aside, file) : rm(aside, { force: true }));
     },
-    async removeWith(change) {
+    async removeWith(change, flushed) {
       if (!(await setAside(file, aside))) return change();
       try {
         await change();
@@ -53,6 +54,7 @@ export function firstPasswordIn(stateDir: string): FirstPassword & { readonly fi
         await rename(aside, file);
         throw error;
       }
+      await flushed();
       await rm(aside, { force: true });
     },
   };

@@ -94,6 +94,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     ...common,
     stateDir: deps.stateDir,
     passwords: store.table<PasswordHash>('passwords'),
+    flushed: store.flushed,
   });
   const tasks = createTasks(common);
   const table = createMigrationTable(store.table<Departure>('migrations'), store.table<Arrival>('arrivals'));

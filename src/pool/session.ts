@@ -17,6 +17,8 @@ import { hashPassword, type PasswordHash, passwordMatches } from './password.js'
 export interface SessionDeps {
   readonly db: Database;
   readonly passwords: Table<PasswordHash>;
+  /** Resolves when the passwords outlive a loss of power. */
+  readonly flushed: () => Promise<void>;
   readonly stateDir: string;
   readonly log: Log;
   /** The host that sessions are of. */
@@ -164,7 +166,7 @@ export async function createSessions(deps: SessionDeps): Promise<SessionService>
         known.forget();
         changes += 1;
         await passwords.put(superuser, hash);
-      });
+      }, deps.flushed);
       logins.note('info', 'change of password', user, address);
       for (const [ref, { byPassword }] of live) {
         if (byPassword && ref !== session && db.find('session', ref)?.auth_user_name === user) logout(ref);

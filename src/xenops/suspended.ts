@@ -11,11 +11,12 @@
  * removed; a row `arriving` is the migration's to keep or drop. So there is always one of the two, domain or image, and never both to choose from.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Backend } from '../backend/backend.js';
 import type { EmuProgram } from '../backend/emu-manager.js';
 import { within } from '../base/deadline.js';
+import { makeDirectory, nameFile } from '../base/durable-file.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import { type DomainHandle, type DomainInfo, type DomainSpec, sameDomain } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
@@ -147,11 +148,8 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
       for (const file of files.values()) file.destroy();
     }
     for (const part of files.keys()) {
-      const path = pathOf(row.uuid, part);
-      await flush(`${path}.part`);
-      await rename(`${path}.part`, path);
+      await nameFile(pathOf(row.uuid, `${part}.part`), pathOf(row.uuid, part));
     }
-    await flush(directory);
   };
   const transferOf = (
     { channels, ...transfer }: ImageTransfer,
@@ -187,7 +185,7 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
     if (rows.get(uuid) !== undefined) {
       throw new XapiError('OPERATION_NOT_ALLOWED', [`the host has a suspend image of VM ${uuid} already`]);
     }
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await makeDirectory(directory);
     await removeFilesOf(uuid);
     await assertSpace(
       directory,
@@ -212,7 +210,7 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
   const save = async ({ uuid, handle, state, inDoubt, memoryBytes }: DomainInfo): Promise<void> => {
     closing.signal.throwIfAborted();
     if (inDoubt !== undefined) throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${inDoubt}`]);
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await makeDirectory(directory);
     const row: Saved = {
       ...{ uuid, handle, state: 'saving', wasRunning: state === 'running', image: randomUUID() },
       spec: await backend.specOf(handle),
@@ -323,16 +321,6 @@ async function openParts(parts: readonly string[], openPart: (part: string) => P
 function channelsOf(files: ReadonlyMap<string, RawStream>): ImageChannels {
   const [[, memory], ...rest] = [...files] as [[string, RawStream], ...[string, RawStream][]];
   return { memory, vgpu: new Map(rest.map(([part, file]) => [part.replace(/^vgpu-/, ''), file])) };
-}
-
-/** What was written to a file, or a folder's names, outlives a loss of power. */
-async function flush(path: string): Promise<void> {
-  const file = await open(path, 'r');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }
 
 async function assertSpace(directory: string, memoryBytes: number): Promise<void> {

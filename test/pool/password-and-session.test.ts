@@ -130,6 +130,7 @@ describe('session', () => {
       const sessions = await createSessions({
         db: f.pool.db,
         passwords: { get: () => row, put } as unknown as Table<PasswordHash>,
+        flushed: async () => undefined,
         ...{ stateDir: f.dir, log: nullLog, thisHost: () => f.hostA, now: () => new Date(), elapsed: () => 0 },
       });
       const session = await sessions.login('root', password, 'test', '');

@@ -13,7 +13,7 @@ import { createSimulator, type Simulator } from '../../src/backend/simulator.js'
 import { type LoadedConfig, readConfig } from '../../src/base/config.js';
 import type { DispatchDeps } from '../../src/base/dispatch-deps.js';
 import type { DomainSpec } from '../../src/base/hypervisor-protocol.js';
-import type { Log } from '../../src/base/log.js';
+import type { Log, LogRecord } from '../../src/base/log.js';
 import { openStore } from '../../src/base/store.js';
 import { type HostEngine, type HostEngineInit, openHostEngine } from '../../src/host/engine.js';
 import type { MigrateRequest, MigrationOutcome } from '../../src/migrate/request.js';
@@ -42,6 +42,10 @@ export interface TestHostInit {
   /** Options as on the command line. */
   readonly options?: Record<string, string>;
   readonly announce?: HostEngineInit['announce'];
+  /** Given the engine before others reach it. */
+  readonly onEngine?: (engine: HostEngine) => void;
+  /** Told each record of its log, at once. */
+  readonly onLog?: (record: LogRecord) => void;
 }
 
 const secret = 'the secret of the pool';
@@ -50,7 +54,7 @@ const secret = 'the secret of the pool';
 export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
   const stateDir = await mkdtemp(path.join(tmpdir(), 'xenferry-host-'));
   const uuid = randomUUID();
-  const captured = captureLog();
+  const captured = captureLog(init.onLog);
   const { log } = captured;
   let loaded = configOf(stateDir, init.options ?? {});
   const simulator = await createSimulator({
@@ -74,6 +78,7 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
     log,
     ...(init.announce === undefined ? {} : { announce: init.announce }),
   });
+  init.onEngine?.(engine);
   await engine.recover();
   const rpc = createHostRpc({ ...engine, secrets: () => [secret], hostUuid: uuid, log });
   const front = createFront({

@@ -8,9 +8,14 @@ export interface CapturedLog {
   messages(level?: LogLevel): string[];
 }
 
-export function captureLog(): CapturedLog {
+/** @param onRecord told each record at once */
+export function captureLog(onRecord: (record: LogRecord) => void = () => undefined): CapturedLog {
   const records: LogRecord[] = [];
-  const log = logTo({ enabled: () => true, write: (record) => records.push(record) });
+  const write = (record: LogRecord): void => {
+    records.push(record);
+    onRecord(record);
+  };
+  const log = logTo({ enabled: () => true, write });
   return {
     log,
     records,
