@@ -21,6 +21,7 @@ import { isEveryAddress, isLoopback } from './base/server-address.js';
 import { openStore } from './base/store.js';
 import { backupDatabase, makeDatabaseDirectory } from './base/store-format.js';
 import { ownVersion } from './base/version.js';
+import { zstd } from './base/zstd.js';
 import { createEnding } from './ending.js';
 import { openHostEngine } from './host/engine.js';
 import { openIdentity } from './host/identity.js';
@@ -157,6 +158,7 @@ async function start(
   const config = (): Config => loaded().config;
   const { stateDir, databasePath, listenAddress, address, coordinator, hostName, pidfile } = config();
   const door = await openDoor(config, log);
+  log.info(`memory is compressed by ${zstd.way}`);
   if (pidfile !== '') keepPidfile(pidfile);
   if (!isLoopback(listenAddress)) warnOfListening(listenAddress, log);
   const url = `http://${address.includes(':') ? `[${address}]` : address}:${door.port}`;

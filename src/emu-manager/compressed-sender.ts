@@ -8,6 +8,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { CompressionLevel } from '../base/emu-protocol.js';
 import { pageSize } from '../base/hypervisor-protocol.js';
+import { frameRoom } from '../base/zstd-way.js';
 import {
   type Codec,
   compressPages,
@@ -37,6 +38,8 @@ export interface CompressedSenderInit {
 interface Batch {
   readonly pfns: number[];
   readonly data: Buffer;
+  /** Where their frame goes. */
+  readonly room: Buffer;
 }
 
 const kinds = ['random', 'text', 'binary'] as const;
@@ -59,10 +62,10 @@ export function createCompressedSender({ memoryFd, sink, queued, level, threads 
     if (codec === 'stored' || codec === 'zstd') chooser.sent(pfns.length * pageSize);
     await sink.write(...encodePages(codec, pfns, payload));
   };
-  const compressBeside = async (raw: Buffer, to: number): Promise<Buffer> => {
+  const compressBeside = async (raw: Buffer, to: number, room: Buffer): Promise<Buffer> => {
     compressing += 1;
     try {
-      return await compressPages(raw, to);
+      return await compressPages(raw, to, room);
     } finally {
       compressing -= 1;
     }
@@ -72,7 +75,8 @@ export function createCompressedSender({ memoryFd, sink, queued, level, threads 
     const raw = batch.data.subarray(0, batch.pfns.length * pageSize);
     const to = kind === 'random' ? undefined : chooser.levels()?.[kind];
     const isBeside = to !== undefined && compressing < threads;
-    const frame = to === undefined ? raw : isBeside ? compressBeside(raw, to) : compressPagesHere(raw, to);
+    const compress = isBeside ? compressBeside : compressPagesHere;
+    const frame = to === undefined ? raw : compress(raw, to, batch.room);
     // `abort`, and what the stream and the other threads have done meanwhile, is only heard of in between.
     if (!isBeside) await setImmediate();
     const job = (async () => {
@@ -120,12 +124,17 @@ export function createCompressedSender({ memoryFd, sink, queued, level, threads 
   };
 }
 
+function newBatch(): Batch {
+  const bytes = pagesGathered * pageSize;
+  return { pfns: [], data: Buffer.alloc(bytes), room: Buffer.allocUnsafeSlow(frameRoom(bytes)) };
+}
+
 /** Sorts pages that were read into its buffer. */
 function createSorter() {
   const incoming = Buffer.alloc(pagesRead * pageSize);
   const classify = createPageClassifier();
   const free: Batch[] = [];
-  const take = (): Batch => free.pop() ?? { pfns: [], data: Buffer.alloc(pagesGathered * pageSize) };
+  const take = (): Batch => free.pop() ?? newBatch();
   const gathered: Record<Kind, Batch> = { random: take(), text: take(), binary: take() };
   const zeros: number[] = [];
   const repeated: number[] = [];

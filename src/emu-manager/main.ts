@@ -7,6 +7,7 @@
 import { emuFeatures } from '../base/emu-protocol.js';
 import { messageOf } from '../base/errors.js';
 import { compileInForeground } from '../base/exit-hang.js';
+import { zstd } from '../base/zstd.js';
 import { parseArguments, type RunArguments, UsageError } from './argv.js';
 import { openControl, reportError } from './control.js';
 import { openSink, openSource } from './descriptor.js';
@@ -16,14 +17,15 @@ import { save } from './save.js';
 
 async function run(args: RunArguments): Promise<void> {
   const fail = async (error: unknown) => {
+    if (ending !== undefined) return;
     process.stderr.write(`emu-manager: ${messageOf(error)}\n`);
     await control.error(messageOf(error));
-    process.exit(1);
+    await end(1);
   };
   const control = openControl({
     inFd: args.controlIn,
     outFd: args.controlOut,
-    onAbort: () => process.exit(0),
+    onAbort: () => void end(0),
     onError: (error) => void fail(error),
   });
   try {
@@ -33,10 +35,20 @@ async function run(args: RunArguments): Promise<void> {
     const domain = await openDomain(socketPath, args.domid);
     if (args.mode === 'save') await save(args, { control, domain, sink: oneEach(openSink) });
     else await restore(args, { control, domain, source: oneEach(openSource) });
-    process.exit(0);
+    await end(0);
   } catch (error) {
     await fail(error);
   }
+}
+
+/** The exit status, once it is known. */
+let ending: number | undefined;
+
+/** Wait for frames that are with other threads, milliseconds at most, and end. What was the first reason counts. */
+async function end(code: number): Promise<void> {
+  ending ??= code;
+  await zstd.close();
+  process.exit(ending);
 }
 
 function oneEach<T>(open: (fd: number) => T): (fd: number) => T {

@@ -1,6 +1,13 @@
 /** Pages of the memory stream, plain or compressed, into memory. */
+import { pageSize } from '../base/hypervisor-protocol.js';
 import { decodePageData, type ReadExactly } from '../wire/libxc-stream.js';
-import { type CompressedPages, decodePages, expandPages, expandPagesHere } from '../wire/page-codec.js';
+import {
+  type CompressedPages,
+  decodePages,
+  expandPages,
+  expandPagesHere,
+  maxPagesCompressed,
+} from '../wire/page-codec.js';
 import type { Source } from './descriptor.js';
 import type { PageWriter } from './domain-memory.js';
 
@@ -50,9 +57,15 @@ export function createPageReceiver(writer: PageWriter, expanding: number): PageR
   const end = async () => {
     await Promise.all(underWay.splice(0));
   };
+  const rooms: Buffer[] = [];
+  const takeRoom = () => rooms.pop() ?? Buffer.allocUnsafeSlow(maxPagesCompressed * pageSize);
   const putBeside = async (pages: CompressedPages) => {
-    const expanded = expandPages(pages);
-    last = Promise.all([expanded, last]).then(([data]) => writer.write({ pfns: pages.pfns, data }));
+    const room = takeRoom();
+    const expanded = expandPages(pages, room);
+    last = Promise.all([expanded, last]).then(([data]) => {
+      writer.write({ pfns: pages.pfns, data });
+      rooms.push(room);
+    });
     last.catch(() => undefined);
     underWay.push(last);
     if (underWay.length > expanding) await underWay.shift();
@@ -71,8 +84,10 @@ export function createPageReceiver(writer: PageWriter, expanding: number): PageR
       received += pages.pfns.length;
       if (pages.codec === 'zstd' && expanding > 0) return putBeside(pages);
       await end();
-      if (pages.codec === 'zero') writer.clear(pages.pfns);
-      else writer.write({ pfns: pages.pfns, data: expandPagesHere(pages) });
+      if (pages.codec === 'zero') return writer.clear(pages.pfns);
+      const room = takeRoom();
+      writer.write({ pfns: pages.pfns, data: expandPagesHere(pages, room) });
+      rooms.push(room);
     },
   };
 }

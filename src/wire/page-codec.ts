@@ -1,11 +1,10 @@
 /** Compressed pages in the memory stream; page-codec.md beside this file specifies the record. */
 import { crc32 } from 'node:zlib';
-import { _NapiBindings as zstdHere } from '@cloudpss/zstd/napi';
-import * as zstdPool from '@mongodb-js/zstd/bindings.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import { pageSize } from '../base/hypervisor-protocol.js';
+import { zstd } from '../base/zstd.js';
+import { assertFrameBounded } from '../base/zstd-frame.js';
 import * as libxc from './libxc-stream.js';
-import { assertFrameBounded, largestBlock } from './zstd-frame.js';
 
 /** The record's type: private, mandatory. */
 export const compressedPagesType = 0x0f5a5354;
@@ -28,8 +27,6 @@ export interface CompressedPages {
   /** Bytes of the pages. */
   readonly rawLength: number;
   readonly payload: Buffer;
-  /** Whether the payload is a frame that says how long its content is: it is expanded in this thread, into just that. */
-  readonly isSized: boolean;
 }
 
 const codecs: readonly Codec[] = ['stored', 'zstd', 'zero', 'repeated'];
@@ -77,51 +74,57 @@ export function decodePages(body: Buffer): CompressedPages {
   const pfns = libxc.readPfns(body, headBytes, count);
   if (pfns.length !== count) throw damaged('a page of a type without data');
   const payload = body.subarray(payloadAt);
-  return { codec, pfns, rawLength, payload, isSized: checkPayload(codec, payload, rawLength) };
+  assertPayload(codec, payload, rawLength);
+  return { codec, pfns, rawLength, payload };
 }
 
 /**
- * One frame of pages, made in another thread. The pages must not change before the promise settles.
- * @param level zstd's, -7 to 9: with higher ones the blocks of a frame are no longer full, and a reader refuses it, as it does not
+ * One frame of pages, made in another thread.
+ * @param level zstd's, -7 to 9: with higher ones the blocks of a frame are no longer full, and a reader refuses it where it does not
  *   say its content size
+ * @param room frameRoom(pages.length) bytes, where the frame may be put; neither buffer must change before the promise settles
  */
-export function compressPages(pages: Buffer, level = 1): Promise<Buffer> {
-  return zstdPool.compress(pages, level);
+export function compressPages(pages: Buffer, level = 1, room?: Buffer): Promise<Buffer> {
+  return zstd.compress(pages, level, room);
 }
 
-/** The same in this thread, which costs a tenth less; the frame says its content size. */
-export function compressPagesHere(pages: Buffer, level: number): Buffer {
-  return zstdHere.compress(pages, level);
+/** The same in this thread, which costs less. */
+export function compressPagesHere(pages: Buffer, level: number, room?: Buffer): Buffer {
+  return zstd.compressSync(pages, level, room);
 }
 
 /**
- * The pages of a decoded record, one after the other. The record's body must not change before the promise settles.
+ * The pages of a decoded record, one after the other.
+ * @param room at least rawLength bytes, where they may be put; neither it nor the record's body must change before the promise settles
  * @throws INTERNAL_ERROR when the payload does not expand to just these pages
  */
-export async function expandPages(pages: CompressedPages): Promise<Buffer> {
-  // The pool's library makes as much room as the blocks need, whatever the frame says.
-  if (pages.codec !== 'zstd' || pages.isSized) return expandPagesHere(pages);
-  return checkedLength(pages, await zstdPool.decompress(pages.payload).catch(refuseFrame));
+export async function expandPages(pages: CompressedPages, room = roomFor(pages)): Promise<Buffer> {
+  const { codec, payload, rawLength } = pages;
+  if (codec !== 'zstd') return expandPagesHere(pages, room);
+  return checkedLength(pages, await zstd.expand(payload, room.subarray(0, rawLength)).catch(refuseFrame));
 }
 
 /** The same in this thread, which costs less. @throws as the other */
-export function expandPagesHere(pages: CompressedPages): Buffer {
+export function expandPagesHere(pages: CompressedPages, room = roomFor(pages)): Buffer {
   const { codec, payload, rawLength } = pages;
   if (codec === 'stored') return payload;
-  if (codec === 'zstd') return checkedLength(pages, expandHere(payload, rawLength));
-  const data = Buffer.alloc(rawLength);
-  if (codec === 'repeated') {
-    for (let at = 0; at < rawLength; at += pageSize) {
-      const word = (at / pageSize) * wordBytes;
-      data.fill(payload.subarray(word, word + wordBytes), at, at + pageSize);
-    }
+  const data = room.subarray(0, rawLength);
+  if (codec === 'zstd') return checkedLength(pages, expandHere(payload, data));
+  if (codec === 'zero') return data.fill(0);
+  for (let at = 0; at < rawLength; at += pageSize) {
+    const word = (at / pageSize) * wordBytes;
+    data.fill(payload.subarray(word, word + wordBytes), at, at + pageSize);
   }
   return data;
 }
 
-function expandHere(frame: Buffer, rawLength: number): Buffer {
+function roomFor({ rawLength }: CompressedPages): Buffer {
+  return Buffer.allocUnsafe(rawLength);
+}
+
+function expandHere(frame: Buffer, room: Buffer): Buffer {
   try {
-    return zstdHere.decompress(frame, rawLength + 2 * largestBlock);
+    return zstd.expandSync(frame, room);
   } catch (error) {
     return refuseFrame(error);
   }
@@ -146,15 +149,14 @@ export async function expandRecord(body: Buffer): Promise<Buffer> {
   return libxc.encodeRecord(libxc.recordTypes.pageData, Buffer.concat([head, pfns, data]));
 }
 
-/** @returns whether it is a frame that says how long its content is */
-function checkPayload(codec: Codec, payload: Buffer, rawLength: number): boolean {
+function assertPayload(codec: Codec, payload: Buffer, rawLength: number): void {
   if (codec === 'zstd') {
     if (payload.length >= rawLength) throw damaged(`a frame of ${payload.length} bytes for ${rawLength} of pages`);
-    return assertFrameBounded(payload, rawLength, 'sized');
+    assertFrameBounded(payload, rawLength, 'sized');
+    return;
   }
   const expected = { stored: rawLength, zero: 0, repeated: (rawLength / pageSize) * wordBytes }[codec];
   if (payload.length !== expected) throw damaged(`a payload of ${payload.length} bytes; expected: ${expected}`);
-  return false;
 }
 
 function damaged(what: string): XapiError {

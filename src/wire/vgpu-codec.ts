@@ -1,9 +1,9 @@
 /** The states of virtual GPUs on a channel of their own, plain or compressed; vgpu-codec.md beside this file specifies it. */
 import { crc32 } from 'node:zlib';
-import * as zstd from '@mongodb-js/zstd/bindings.js';
 import { messageOf, XapiError } from '../base/errors.js';
+import { zstd } from '../base/zstd.js';
+import { assertFrameBounded } from '../base/zstd-frame.js';
 import type { ReadExactly } from './libxc-stream.js';
-import { assertFrameBounded } from './zstd-frame.js';
 
 /** The state of one virtual GPU. */
 export interface VgpuState {
@@ -118,7 +118,7 @@ async function readPiece(read: ReadExactly, rawLength: number): Promise<Buffer> 
   if (crc32(payload, crc32(head.subarray(0, 8))) !== head.readUInt32LE(8)) throw refused('a wrong checksum');
   if (codec === codecs.stored) return payload;
   assertFrameBounded(payload, rawLength);
-  const raw = await zstd.decompress(payload).catch((error: unknown) => {
+  const raw = await zstd.expand(payload, Buffer.allocUnsafe(rawLength)).catch((error: unknown) => {
     throw refused(`a frame that does not expand: ${messageOf(error)}`);
   });
   if (raw.length !== rawLength) throw refused(`a frame of ${raw.length} bytes instead of ${rawLength}`);

@@ -2,7 +2,7 @@
  * What a zstd frame can expand to, told from its frame header and block headers alone (RFC 8878), so that a hostile frame is
  * refused before a library expands it in one go.
  */
-import { XapiError } from '../base/errors.js';
+import { XapiError } from './errors.js';
 
 const magic = 0xfd2fb528;
 /** The most that a block can hold, in bytes. */
