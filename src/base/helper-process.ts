@@ -5,11 +5,12 @@
  * alone, and one that is asked to end may not listen: so the asking is bounded, and an end is an end only when the process was
  * reaped. Each carries in its environment whose helper it is; xenops/leftovers finds by that what a killed daemon left.
  */
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { realpathSync } from 'node:fs';
-import type { Readable } from 'node:stream';
+import { PassThrough, type Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { execa } from 'execa';
+import { messageOf } from './errors.js';
 
 /** A command line: a file, then its arguments. */
 export type Command = readonly [string, ...string[]];
@@ -62,24 +63,15 @@ export function helperMark(stateDir: string): Record<string, string> {
  * @param stdio as for child_process; its standard error is to be a pipe, which is read here
  */
 export function startHelper(
-  [file, ...args]: Command,
+  command: Command,
   stdio: readonly ('ignore' | 'pipe' | number)[],
   { environment, stopTimeoutMs }: HelperSettings,
 ): HelperProcess {
-  const child = execa(file, args, {
-    stdio: stdio as never,
-    env: { ...environment },
-    ...{ buffer: false, detached: true, cleanup: false, reject: false },
-  });
-  const { pid } = child;
-  const said = keepEnd(child.stderr as unknown as Readable | null);
-  const started = pid === undefined ? undefined : endOf(child as never, pid, said);
-  const ended =
-    started ??
-    child.then(({ originalMessage, shortMessage }) => ({
-      how: `cannot be started: ${originalMessage ?? shortMessage}`,
-      said: '',
-    }));
+  const child = launch(command, stdio, environment);
+  const pid = child instanceof Error ? undefined : child.pid;
+  const ended = endOf(child);
+  // Without descriptors or such a file there is a process that has neither an id nor streams.
+  const streams = child instanceof Error || child.pid === undefined ? stdio.map(streamOfNone) : child.stdio;
   const endsWithin = async (ms: number): Promise<boolean> => {
     const timer = new AbortController();
     const late = delay(ms, false, { signal: timer.signal }).catch(() => false);
@@ -98,7 +90,7 @@ export function startHelper(
   };
   let stopping: Promise<void> | undefined;
   return {
-    ...{ pid, stdio: child.stdio as unknown as readonly unknown[], ended },
+    ...{ pid, stdio: streams, ended },
     stop(ask) {
       stopping ??= end(ask);
       return stopping;
@@ -106,14 +98,36 @@ export function startHelper(
   };
 }
 
-interface Child {
-  readonly stderr: Readable | null;
-  once(event: 'exit', listener: (exitCode: number | null, signal: string | null) => void): unknown;
+/** @returns the process, which tells later why it could not be started; or at once why not */
+function launch(
+  [file, ...args]: Command,
+  stdio: readonly ('ignore' | 'pipe' | number)[],
+  environment: HelperSettings['environment'],
+): ChildProcess | Error {
+  try {
+    const child = spawn(file, args, { stdio: [...stdio], env: { ...process.env, ...environment }, detached: true });
+    // Who reads or writes a pipe finds out by itself; for the others the end of the process is enough.
+    if (child.pid !== undefined) for (const pipe of child.stdio) pipe?.on('error', () => undefined);
+    return child;
+  } catch (error) {
+    return error instanceof Error ? error : new Error(messageOf(error));
+  }
+}
+
+/** In place of a pipe to a process that was not started: nothing comes from it. */
+function streamOfNone(kind: 'ignore' | 'pipe' | number): PassThrough | null {
+  return kind === 'pipe' ? new PassThrough().on('error', () => undefined).end() : null;
 }
 
 /** The pipes of a process may be held by what it started: nobody waits for those for long. */
-function endOf(child: Child, pid: number, said: () => string): Promise<HelperEnd> {
+function endOf(child: ChildProcess | Error): Promise<HelperEnd> {
   return new Promise((resolve) => {
+    const notStarted = ({ message }: Error) => resolve({ how: `cannot be started: ${message}`, said: '' });
+    if (child instanceof Error) return notStarted(child);
+    const { pid } = child;
+    child.once('error', notStarted);
+    if (pid === undefined) return;
+    const said = keepEnd(child.stderr);
     child.once('exit', async (exitCode, signal) => {
       signalGroup(pid, 'SIGKILL');
       await drained(child.stderr);
