@@ -39,7 +39,7 @@ import type { PasswordHash } from './password.js';
 import { createSecretRotation } from './secret-rotation.js';
 import { seed } from './seed.js';
 import { createSessions } from './session.js';
-import { accessTo } from './storage.js';
+import { accessTo, removeVdi } from './storage.js';
 import { followStorageOperations } from './storage-operations.js';
 import { createTasks } from './task.js';
 import { createDomainWatch } from './unknown-domains.js';
@@ -142,6 +142,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
   const volumes = createVolumeJournal({
     ...{ db, log, table: store.table<OpenVolume>('volumes') },
     access: (sr) => accessTo({ db, members }, sr),
+    removeRecord: (vdi) => removeVdi(db, vdi),
   });
 
   const handlerDeps: HandlerDeps = {

@@ -19,6 +19,10 @@ function wholeSectors(field: string, bytes: number): number {
   throw invalidValue(field, bytes, `1 to ${largestVolume} bytes`);
 }
 
+function unlessFull(error: unknown): void {
+  if (!(error instanceof XapiError && error.code === 'OUT_OF_SPACE')) throw error;
+}
+
 function fromVolume(volume: Volume): Partial<VDI> {
   const { virtualSize: virtual_size, physicalUtilisation: physical_utilisation } = volume;
   return { virtual_size, physical_utilisation };
@@ -59,11 +63,19 @@ export function destroyVdi(deps: StorageDeps, task: string, vdi: VdiRef): Promis
   const { db, volumes } = deps;
   return withVdi(db, vdi, 'destroy', task, async () => {
     const { SR, location } = db.get('VDI', vdi);
-    const { uuid: sr, storage } = accessTo(deps, SR);
-    await volumes.change(location, async () => {
-      await storage.destroyVolume(sr, location);
+    const { host, uuid: sr, storage } = accessTo(deps, SR);
+    const entry = { sr, what: 'destroyed' } as const;
+    // What makes space needs none first.
+    await volumes.open([[location, entry]]).catch(unlessFull);
+    try {
+      await whileLive(db, host, storage.destroyVolume(sr, location));
       removeVdi(db, vdi);
-    });
+      volumes.close(location);
+    } catch (error) {
+      volumes.abandon(location, entry);
+      await volumes.settle(host);
+      throw error;
+    }
     await tryRefreshUsage(deps, SR);
     await db.saved();
   });

@@ -1,7 +1,7 @@
 /**
- * Volumes that come, go or change, durable before their host is asked, until their records say the same. So a coordinator that was killed, or
- * that could not reach the host, finds what is left: a volume without a record goes, and a record has the size of its volume. The
- * end of an entry is written with the records, in one batch. Scans leave these volumes alone.
+ * Volumes that come, go or change, durable before their host is asked, until their records say the same. So a coordinator that was
+ * killed, or that could not reach the host, finds what is left: a volume without a record goes, a record has the size of its volume,
+ * and goes where that was destroyed. The end of an entry is written with the records, in one batch. Scans leave these volumes alone.
  */
 import type { Ref } from '../../idl/index.js';
 import { messageOf, XapiError } from '../base/errors.js';
@@ -14,8 +14,8 @@ import type { Database } from './database.js';
 export interface OpenVolume {
   /** The uuid of its SR. */
   readonly sr: string;
-  /** It is made, and has no record yet; or it has, and its size changes. */
-  readonly what: 'made' | 'resized';
+  /** It is made, and has no record yet; or it has, and its size changes, or both go. */
+  readonly what: 'made' | 'resized' | 'destroyed';
 }
 
 export interface VolumeJournal {
@@ -38,10 +38,12 @@ export interface VolumeJournalDeps {
   readonly table: Table<OpenVolume>;
   /** The storage in which an SR is. @throws where no host that answers has it */
   readonly access: (sr: Ref<'SR'>) => { readonly host: Ref<'host'>; readonly storage: HostStorage };
+  /** Remove a disk's record, and what refers to it. */
+  readonly removeRecord: (vdi: Ref<'VDI'>) => void;
   readonly log: Log;
 }
 
-export function createVolumeJournal({ db, table, access, log }: VolumeJournalDeps): VolumeJournal {
+export function createVolumeJournal({ db, table, access, removeRecord, log }: VolumeJournalDeps): VolumeJournal {
   const changing = new Set<string>();
   const scans = new Set<Set<string>>();
   const abandoned = new Map<string, OpenVolume>(table.entries());
@@ -70,9 +72,11 @@ export function createVolumeJournal({ db, table, access, log }: VolumeJournalDep
       });
     }
     const found = vdi === undefined ? undefined : await at.storage.statVolume(sr, volume);
-    if (vdi !== undefined && found !== undefined && db.find('VDI', vdi) !== undefined) {
-      const { virtualSize: virtual_size, physicalUtilisation: physical_utilisation } = found;
-      db.update('VDI', vdi, { virtual_size, physical_utilisation });
+    if (vdi !== undefined && db.find('VDI', vdi) !== undefined) {
+      if (found !== undefined) {
+        const { virtualSize: virtual_size, physicalUtilisation: physical_utilisation } = found;
+        db.update('VDI', vdi, { virtual_size, physical_utilisation });
+      } else if (what === 'destroyed') removeRecord(vdi);
     }
     close(volume);
     log.info(`volume ${volume}, which was being ${what}, is settled`, { sr });

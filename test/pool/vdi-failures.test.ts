@@ -135,6 +135,23 @@ describe('virtual disks, where what makes or changes them fails', () => {
     }
   }
 
+  it('are destroyed on a full disk, where nothing can be written before that has made space', async () => {
+    const vdi = await diskWithData();
+    const file = lab.fileOf(vdi);
+    const store = f.store as { putMany: Store['putMany'] };
+    const { putMany } = store;
+    store.putMany = async (changes) => {
+      if (fs.existsSync(file)) throw new XapiError('OUT_OF_SPACE', ['/db']);
+      return putMany(changes);
+    };
+    try {
+      await lab.handlers.VDI.destroy(f.context(), vdi);
+      expect(lab.srRow().VDIs).to.deep.equal([]);
+    } finally {
+      store.putMany = putMany;
+    }
+  });
+
   it('are as they were after a VM.clone whose second disk cannot be copied', async () => {
     const vm = await vmWithDisks(2);
     const [, second] = f.pool.db.get('VM', vm).VBDs.map((vbd) => f.pool.db.get('VBD', vbd).VDI);
@@ -267,6 +284,17 @@ describe('virtual disks, where what makes or changes them fails', () => {
       await f.store.table<OpenVolume>('volumes').put(location, { sr: uuid, what: 'resized' });
       await settled();
       expect(lab.vdiRow(vdi).virtual_size).to.equal(4 * mib);
+    });
+
+    it('have no record where they were destroyed', async () => {
+      const [gone, kept] = [await lab.createVdi(), await lab.createVdi()];
+      for (const vdi of [gone, kept]) {
+        const entry = { sr: lab.srRow().uuid, what: 'destroyed' } as const;
+        await f.store.table<OpenVolume>('volumes').put(lab.vdiRow(vdi).location, entry);
+      }
+      fs.rmSync(lab.fileOf(gone));
+      await settled();
+      expect(lab.srRow().VDIs).to.deep.equal([kept]);
     });
 
     it('are forgotten with an SR that is forgotten', async () => {
