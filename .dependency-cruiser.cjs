@@ -6,6 +6,7 @@
 const below = {
   idl: [],
   'src/base': ['idl'],
+  'src/model': ['idl', 'src/base'],
   'src/wire': ['idl', 'src/base'],
   'src/backend': ['idl', 'src/base'],
   'src/hypervisor': ['idl', 'src/base'],
@@ -13,9 +14,19 @@ const below = {
   'src/emu-manager': ['idl', 'src/base', 'src/wire', 'src/backend'],
   'src/xenops': ['idl', 'src/base', 'src/wire', 'src/backend'],
   'src/migrate': ['idl', 'src/base', 'src/wire', 'src/backend', 'src/xenops'],
-  'src/host': ['idl', 'src/base', 'src/wire', 'src/backend', 'src/xenops', 'src/migrate'],
-  'src/pool': ['idl', 'src/base', 'src/wire', 'src/backend', 'src/xenops', 'src/migrate', 'src/host'],
-  'src/api': ['idl', 'src/base', 'src/wire', 'src/backend', 'src/xenops', 'src/migrate', 'src/host', 'src/pool'],
+  'src/host': ['idl', 'src/base', 'src/model', 'src/wire', 'src/backend', 'src/xenops', 'src/migrate'],
+  'src/pool': ['idl', 'src/base', 'src/model', 'src/wire', 'src/backend', 'src/xenops', 'src/migrate', 'src/host'],
+  'src/api': [
+    'idl',
+    'src/base',
+    'src/model',
+    'src/wire',
+    'src/backend',
+    'src/xenops',
+    'src/migrate',
+    'src/host',
+    'src/pool',
+  ],
   'src/cli': ['idl', 'src/base', 'src/wire'],
 };
 const notForMain = ['src/cli', 'src/hypervisor', 'src/zstd', 'src/emu-manager'];

@@ -5,28 +5,28 @@
  */
 import { mkdirSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { createSimulator } from './backend/simulator.js';
-import { type Config, ConfigError, type LoadedConfig, readConfig } from './base/config.js';
-import { optionsHelp, readCommandLine } from './base/config-command-line.js';
-import { namedProblems } from './base/config-named.js';
-import { checkConfig, describeChange, reloadConfig } from './base/config-report.js';
+import { createSimulator } from './backend/simulator/simulator.js';
+import { optionsHelp, readCommandLine } from './base/config/command-line.js';
+import { type Config, ConfigError, type LoadedConfig, readConfig } from './base/config/config.js';
+import { namedProblems } from './base/config/named.js';
+import { checkConfig, describeChange, reloadConfig } from './base/config/report.js';
 import { messageOf, XapiError } from './base/errors.js';
-import { compileInForeground } from './base/exit-hang.js';
-import { helperMark } from './base/helper-process.js';
-import { type Lock, takeLock } from './base/lock.js';
 import { createLog, type RootLog } from './base/log.js';
 import { readTextFile, writeTextFile } from './base/named-file.js';
 import { logPrints, surviveOutput, writeOutput } from './base/output.js';
+import { compileInForeground } from './base/process/exit-hang.js';
+import { helperMark } from './base/process/helper-process.js';
+import { type Lock, takeLock } from './base/process/lock.js';
 import { isEveryAddress, isLoopback } from './base/server-address.js';
-import { openStore } from './base/store.js';
-import { backupDatabase, makeDatabaseDirectory } from './base/store-format.js';
+import { backupDatabase, makeDatabaseDirectory } from './base/store/format.js';
+import { openStore } from './base/store/store.js';
 import { ownVersion } from './base/version.js';
-import { zstd } from './base/zstd.js';
-import { createEnding } from './ending.js';
+import { zstd } from './base/zstd/zstd.js';
 import { openHostEngine } from './host/engine.js';
 import { openIdentity } from './host/identity.js';
 import { takeRole } from './role.js';
-import { createFront, type FrontDeps } from './wire/front.js';
+import { createEnding } from './shutdown.js';
+import { createFront, type FrontDeps } from './wire/connection/listener.js';
 import { killMarked } from './xenops/leftovers.js';
 
 /** What a running daemon is to its signals. */

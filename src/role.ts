@@ -7,19 +7,19 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { createHostRpc } from './api/host-rpc.js';
 import { createHttpApi } from './api/http-api.js';
 import { createOriginPolicy, type OriginPolicy } from './api/origin-policy.js';
-import type { Config } from './base/config.js';
+import type { Config } from './base/config/config.js';
 import { untilAborted } from './base/deadline.js';
-import type { DispatchDeps } from './base/dispatch-deps.js';
 import { messageOf, XapiError } from './base/errors.js';
 import type { Log } from './base/log.js';
-import type { Store } from './base/store.js';
-import { dumpStore } from './base/store-dump.js';
+import { dumpStore } from './base/store/dump.js';
+import type { Store } from './base/store/store.js';
 import type { HostEngine } from './host/engine.js';
 import type { Identity } from './host/identity.js';
-import { connectHost, controlMember, joinCoordinator } from './host/remote.js';
+import { connectHost, controlMember, joinCoordinator } from './host/rpc/client.js';
+import type { DispatchDeps } from './model/dispatch-deps.js';
 import { createPool, forgetPool } from './pool/pool.js';
-import { xenopsPath } from './wire/channel.js';
-import type { FrontDeps } from './wire/front.js';
+import { xenopsPath } from './wire/connection/channel.js';
+import type { FrontDeps } from './wire/connection/listener.js';
 
 export interface RoleInit {
   readonly config: () => Config;

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { ownVersion } from '../src/base/version.js';
 
-const programs = { xenferryd: 'main.js', xe: 'cli/xe.js', 'xenferry-pool': 'cli/pool.js' };
+const programs = { xenferryd: 'main.js', xe: 'cli/xe/main.js', 'xenferry-pool': 'cli/local-pool/main.js' };
 
 for (const [name, file] of Object.entries(programs)) {
   describe(`the program ${name}`, function () {

@@ -16,18 +16,18 @@ import pLimit from 'p-limit';
 const here = fileURLToPath(new URL('.', import.meta.url));
 const mocha = createRequire(import.meta.url).resolve('mocha/bin/mocha.js');
 /** Those that take longest, so that none of them is left alone at the end. */
-const slowFirst = ['faults', '.', 'cli', 'pool', 'migrate', 'xenops', 'host', 'hypervisor', 'clients'];
+const slowFirst = ['faults', 'daemon', 'cli', 'pool', 'migrate', 'xenops', 'host', 'hypervisor', 'clients'];
 /** So many files share a process. */
 const filesTogether = 6;
 /** So many processes run for each core. */
 const runsOfCore = 2;
 
-/** The compiled test files of each folder. */
+/** The compiled test files of each folder, those of the folders in it included. */
 async function foldersOf(root: string): Promise<Map<string, string[]>> {
   const folders = new Map<string, string[]>(slowFirst.map((folder) => [folder, []]));
   const files = (await readdir(root, { recursive: true })).filter((file) => file.endsWith('.test.js')).sort();
   for (const file of files) {
-    const folder = path.dirname(file);
+    const folder = file.includes(path.sep) ? (file.split(path.sep)[0] as string) : '.';
     folders.set(folder, [...(folders.get(folder) ?? []), path.join(root, file)]);
   }
   return folders;

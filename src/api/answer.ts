@@ -1,5 +1,5 @@
 /** What a protocol answers to the body of a request. */
-import type { CallOrigin } from '../base/handlers.js';
+import type { CallOrigin } from '../model/handlers.js';
 
 export interface Answer {
   /** 200 for a success of the API and a failure of the API alike; 500, after which the connection ends, for what is no call. */

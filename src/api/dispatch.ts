@@ -5,11 +5,11 @@
  * What an `Async.` call could still fail with after the session is in its task: the caller has the reference by then.
  */
 import type { Ref } from '../../idl/index.js';
-import type { DispatchDeps, OpenTask, SessionIdentity } from '../base/dispatch-deps.js';
 import { toXapiError, XapiError } from '../base/errors.js';
-import type { CallContext, CallOrigin, CallTask } from '../base/handlers.js';
-import { type Message, surface } from '../base/surface.js';
-import { nullRef, type Type } from '../base/value.js';
+import type { DispatchDeps, OpenTask, SessionIdentity } from '../model/dispatch-deps.js';
+import type { CallContext, CallOrigin, CallTask } from '../model/handlers.js';
+import { type Message, surface } from '../model/surface.js';
+import { nullRef, type Type } from '../model/value.js';
 import { type FailedCall, logFailure } from './failure-log.js';
 import { answerGeneric } from './generic-messages.js';
 import { assertNoForeignPage } from './origin-policy.js';

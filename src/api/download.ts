@@ -2,8 +2,8 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
-import type { DispatchDeps } from '../base/dispatch-deps.js';
 import { toXapiError, XapiError } from '../base/errors.js';
+import type { DispatchDeps } from '../model/dispatch-deps.js';
 import { describeError } from './failure-log.js';
 
 /** Opens the file that is sent, for reading; whoever gets it closes it. */

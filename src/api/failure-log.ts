@@ -7,7 +7,7 @@
 import { classes, enums } from '../../idl/index.js';
 import { messageOf, toXapiError, type XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import { surface } from '../base/surface.js';
+import { surface } from '../model/surface.js';
 import { WrongType } from './typed-value.js';
 
 /** Characters that each part of a line has at most; together they stay below the limit. */

@@ -5,10 +5,10 @@
  * What is compared is the text of a value: true, 42, Running, OpaqueRef:...
  */
 import type { ClassName } from '../../idl/index.js';
-import type { Row } from '../base/dispatch-deps.js';
 import { XapiError } from '../base/errors.js';
 import { shownValue } from '../base/schema.js';
-import { fieldsOf, formatDatetime, type Type } from '../base/value.js';
+import type { Row } from '../model/dispatch-deps.js';
+import { fieldsOf, formatDatetime, type Type } from '../model/value.js';
 import { formatFloat } from './typed-value.js';
 
 export type Filter = (row: Row) => boolean;

@@ -1,8 +1,8 @@
 /**
  * The messages that every class has by its fields, answered from the rows.
  */
-import type { Row, Rows } from '../base/dispatch-deps.js';
-import type { Message } from '../base/surface.js';
+import type { Row, Rows } from '../model/dispatch-deps.js';
+import type { Message } from '../model/surface.js';
 import { parseFilter } from './filter.js';
 
 /**

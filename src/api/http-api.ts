@@ -4,10 +4,10 @@
  * A failure of the API is a reply like any other, with status 200. Only what is no call gets 500, and its connection ends.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { DispatchDeps } from '../base/dispatch-deps.js';
 import { XapiError } from '../base/errors.js';
-import type { CallOrigin } from '../base/handlers.js';
-import { bodyLimit } from '../wire/rpc-client.js';
+import type { DispatchDeps } from '../model/dispatch-deps.js';
+import type { CallOrigin } from '../model/handlers.js';
+import { bodyLimit } from '../wire/connection/rpc-client.js';
 import type { AnswerBody } from './answer.js';
 import { type Bodies, createBodies } from './bodies.js';
 import { createDispatch, type Dispatch } from './dispatch.js';

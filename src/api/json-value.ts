@@ -2,7 +2,7 @@
  * Results in JSON, by their declared type and never by their JavaScript type.
  */
 import type { EventBatch, EventChange } from '../../idl/index.js';
-import { classByLowerCase, type Field, fields, formatDatetime, nullRef, type Type } from '../base/value.js';
+import { classByLowerCase, type Field, fields, formatDatetime, nullRef, type Type } from '../model/value.js';
 import { formatFloat, isObject, type Members, misfit } from './typed-value.js';
 
 /**

@@ -7,8 +7,8 @@
  */
 import os from 'node:os';
 import { XapiError } from '../base/errors.js';
-import type { CallOrigin } from '../base/handlers.js';
 import { isEveryAddress, isLoopback, pageOrigin } from '../base/server-address.js';
+import type { CallOrigin } from '../model/handlers.js';
 
 export interface OriginPolicy {
   /** Whether the operator has named this origin: its pages may log in and read what is answered. @param origin as it was sent */

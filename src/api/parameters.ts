@@ -1,9 +1,11 @@
 /**
  * The first checks of a call, those that need its name and parameters alone: UTF-8, name, arity, types.
  */
+
 import { XapiError } from '../base/errors.js';
-import { type Message, surface, underscored } from '../base/surface.js';
-import { fieldsOf, forbiddenInXml, type Type } from '../base/value.js';
+import { forbiddenInXml } from '../base/schema.js';
+import { type Message, surface, underscored } from '../model/surface.js';
+import { fieldsOf, type Type } from '../model/value.js';
 import { decodeValue, describe, isObject } from './typed-value.js';
 
 /** @throws INVALID_VALUE for a parameter with bytes that are no UTF-8, or with characters that XML cannot carry */

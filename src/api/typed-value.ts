@@ -3,7 +3,7 @@
  * texts, numbers, booleans, null, arrays and objects.
  */
 import { XapiError } from '../base/errors.js';
-import { defaultOf, fieldsOf, parseDatetime, type Type } from '../base/value.js';
+import { defaultOf, fieldsOf, parseDatetime, type Type } from '../model/value.js';
 
 export type Members = Readonly<Record<string, unknown>>;
 

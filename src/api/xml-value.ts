@@ -1,16 +1,10 @@
 /**
  * Results in XML-RPC's notation, by their declared type: in XML-RPC's replies, and as `task.result` holds them.
  */
+
 import type { EventBatch, EventChange } from '../../idl/index.js';
-import {
-  classByLowerCase,
-  type Field,
-  fields,
-  forbiddenInXml,
-  formatDatetime,
-  nullRef,
-  type Type,
-} from '../base/value.js';
+import { forbiddenInXml } from '../base/schema.js';
+import { classByLowerCase, type Field, fields, formatDatetime, nullRef, type Type } from '../model/value.js';
 import { formatFloat, isObject, type Members, misfit } from './typed-value.js';
 
 /**

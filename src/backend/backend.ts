@@ -2,7 +2,7 @@
  * What every back end offers to the layers above it. Handles name domains for good (see base/hypervisor-protocol); every
  * method throws a XapiError, and ends in bounded time.
  */
-import type { DomainHandle, DomainInfo, DomainSpec } from '../base/hypervisor-protocol.js';
+import type { DomainHandle, DomainInfo, DomainSpec } from '../base/protocol/hypervisor-protocol.js';
 
 export interface HostMemory {
   /** Bytes that domains may have in all. */

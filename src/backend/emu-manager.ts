@@ -9,6 +9,16 @@ import type { Duplex, Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { untilAborted, within } from '../base/deadline.js';
+import { XapiError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import {
+  type Command,
+  drained,
+  type HelperEnd,
+  type HelperProcess,
+  type HelperSettings,
+  startHelper,
+} from '../base/process/helper-process.js';
 import {
   type CopyFigures,
   createLineDecoder,
@@ -22,17 +32,7 @@ import {
   parseFigures,
   parseStatistics,
   type SaveStatistics,
-} from '../base/emu-protocol.js';
-import { XapiError } from '../base/errors.js';
-import {
-  type Command,
-  drained,
-  type HelperEnd,
-  type HelperProcess,
-  type HelperSettings,
-  startHelper,
-} from '../base/helper-process.js';
-import type { Log } from '../base/log.js';
+} from '../base/protocol/emu-protocol.js';
 
 /** How the program is started: a file, and what comes before its own arguments. */
 export type EmuProgram = Command;

@@ -2,7 +2,10 @@
 import { z } from 'zod';
 import { invalidValue, XapiError } from './errors.js';
 import { isSecretName } from './log.js';
-import { forbiddenInXml } from './value.js';
+
+/** What XML cannot carry: control characters, halves of a surrogate pair, the two that are no characters. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+export const forbiddenInXml = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/u;
 
 /** A URL that another host or pool names, to be called there. Nothing but http is spoken. */
 export const httpUrl = z.url({ protocol: /^http$/, error: 'allowed: a URL of http' }).max(2048);

@@ -8,8 +8,8 @@ import {
   compressionLevelAllowed,
   convergenceStrategies,
   parseCompressionLevel,
-} from '../base/emu-protocol.js';
-import { defaultRule } from './convergence.js';
+} from '../base/protocol/emu-protocol.js';
+import { defaultRule } from './save/convergence.js';
 
 export interface RunArguments {
   readonly kind: 'run';

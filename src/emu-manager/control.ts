@@ -9,7 +9,7 @@ import {
   type EmuMessage,
   type EmuResult,
   encodeMessage,
-} from '../base/emu-protocol.js';
+} from '../base/protocol/emu-protocol.js';
 
 export interface Control {
   /** Ask the daemon to get ready for a stream. @throws when `done` does not come within 120 s */

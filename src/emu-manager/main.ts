@@ -1,19 +1,19 @@
 #!/usr/bin/env node
+import { messageOf } from '../base/errors.js';
+import { compileInForeground } from '../base/process/exit-hang.js';
 /**
  * emu-manager: streams the state of one simulated domain into descriptors, or out of them, for the daemon that started it.
  * The hypervisor's Unix socket is in XENFERRY_HYPERVISOR. A result line is success; the exit status is 0 after that and after
  * `abort`, 1 after an error.
  */
-import { emuFeatures } from '../base/emu-protocol.js';
-import { messageOf } from '../base/errors.js';
-import { compileInForeground } from '../base/exit-hang.js';
-import { zstd } from '../base/zstd.js';
+import { emuFeatures } from '../base/protocol/emu-protocol.js';
+import { zstd } from '../base/zstd/zstd.js';
 import { parseArguments, type RunArguments, UsageError } from './argv.js';
 import { openControl, reportError } from './control.js';
 import { openSink, openSource } from './descriptor.js';
 import { openDomain } from './domain.js';
-import { restore } from './restore.js';
-import { save } from './save.js';
+import { restore } from './restore/restore.js';
+import { save } from './save/save.js';
 
 async function run(args: RunArguments): Promise<void> {
   const fail = async (error: unknown) => {

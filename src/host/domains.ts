@@ -7,9 +7,9 @@
  */
 import type { Backend } from '../backend/backend.js';
 import { XapiError } from '../base/errors.js';
-import type { DomainInfo, DomainSpec } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
-import type { MigrationDestination } from '../migrate/destination.js';
+import type { DomainInfo, DomainSpec } from '../base/protocol/hypervisor-protocol.js';
+import type { MigrationDestination } from '../migrate/destination/migrations.js';
 import { findDomain } from '../xenops/perform.js';
 import type { Queue } from '../xenops/queue.js';
 import type { Suspended } from '../xenops/suspended.js';

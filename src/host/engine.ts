@@ -5,34 +5,34 @@
 import { join } from 'node:path';
 import type { Backend } from '../backend/backend.js';
 import { emuProgram } from '../backend/emu-manager.js';
-import type { Config } from '../base/config.js';
-import { helperMark } from '../base/helper-process.js';
+import type { Config } from '../base/config/config.js';
 import type { Log } from '../base/log.js';
-import type { Store } from '../base/store.js';
+import { helperMark } from '../base/process/helper-process.js';
+import type { Store } from '../base/store/store.js';
 import {
   createDestination,
   type DestinationDeps,
   fullAnnouncement,
   type MigrationDestination,
-} from '../migrate/destination.js';
+} from '../migrate/destination/migrations.js';
+import { createRendezvous, type Rendezvous } from '../migrate/destination/rendezvous.js';
 import type { DestinationState, SourceState } from '../migrate/protocol.js';
-import { createRendezvous, type Rendezvous } from '../migrate/rendezvous.js';
-import { xenopsPath } from '../wire/channel.js';
-import { findZstd, type ZstdCommand } from '../wire/zstd-pipe.js';
+import { xenopsPath } from '../wire/connection/channel.js';
+import { findZstd, type ZstdCommand } from '../wire/connection/zstd-pipe.js';
 import type { ImageLimits } from '../xenops/image.js';
 import { openJournal } from '../xenops/journal.js';
 import { endLeftovers } from '../xenops/leftovers.js';
 import { createQueue } from '../xenops/queue.js';
+import { createTurns } from '../xenops/semaphore.js';
 import { createSuspended } from '../xenops/suspended.js';
-import { createTurns } from '../xenops/turns.js';
 import { createHostEvents, reserveEventNumbers } from './events.js';
-import { createFaultRules } from './fault-rules.js';
+import { createFaultRules } from './faults/rules.js';
 import { createHost } from './host.js';
 import { createMigrations, type Migrations } from './migrations.js';
-import { createPeers } from './peers.js';
-import type { Secrets } from './secrets.js';
+import { createPeers } from './rpc/peers.js';
+import type { Secrets } from './rpc/secrets.js';
 import type { HostService } from './service.js';
-import { openLocalStorage } from './storage.js';
+import { openLocalStorage } from './storage/storage.js';
 
 export interface HostEngineInit {
   readonly uuid: string;

@@ -2,24 +2,24 @@
 import { availableParallelism } from 'node:os';
 import type { Backend } from '../backend/backend.js';
 import { XapiError } from '../base/errors.js';
-import type { DomainHandle, DomainInfo } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
-import { utcOffsetAt } from '../base/value.js';
-import type { MigrationDestination } from '../migrate/destination.js';
+import type { DomainHandle, DomainInfo } from '../base/protocol/hypervisor-protocol.js';
+import type { MigrationDestination } from '../migrate/destination/migrations.js';
 import { uuid as vmUuid } from '../migrate/metadata.js';
 import { oldCopyUuid, temporaryUuid } from '../migrate/protocol.js';
+import { utcOffsetAt } from '../model/value.js';
 import { type Operation, vmOf } from '../xenops/operations.js';
 import { perform } from '../xenops/perform.js';
 import type { Queue } from '../xenops/queue.js';
 import type { Suspended } from '../xenops/suspended.js';
 import { createHostDomains } from './domains.js';
-import { createDoubts } from './doubt.js';
 import type { HostEvents } from './events.js';
-import type { FaultRules } from './fault-rules.js';
+import type { FaultRules } from './faults/rules.js';
+import { createDoubts } from './in-doubt.js';
 import { describeBios, describeBootTime, describeCpu, describeInterface } from './machine.js';
 import type { Migrations } from './migrations.js';
 import type { HostService, HostState } from './service.js';
-import type { HostStorage } from './storage.js';
+import type { HostStorage } from './storage/storage.js';
 
 export interface HostDeps {
   readonly uuid: string;

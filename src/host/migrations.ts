@@ -1,13 +1,13 @@
 /** The migrations that leave this host: queued in their VM's lane, followed, cancelled, remembered by their journal rows. */
 import { setTimeout } from 'node:timers/promises';
 import { toXapiError, XapiError } from '../base/errors.js';
-import { type DomainHandle, type GuestEnd, sameDomain } from '../base/hypervisor-protocol.js';
+import { type DomainHandle, type GuestEnd, sameDomain } from '../base/protocol/hypervisor-protocol.js';
 import { persist } from '../base/retry.js';
+import { sameSecret } from '../migrate/destination/rendezvous.js';
 import type { Permission, Phase, RunsWhere, SourceState } from '../migrate/protocol.js';
-import { sameSecret } from '../migrate/rendezvous.js';
 import { type CompressionReport, type MigrateRequest, type MigrationOutcome, toWireError } from '../migrate/request.js';
-import { migrateAsSource } from '../migrate/source.js';
-import type { SourceDeps, SourceSettings } from '../migrate/source-attempt.js';
+import type { SourceDeps, SourceSettings } from '../migrate/source/attempt.js';
+import { migrateAsSource } from '../migrate/source/phases.js';
 import {
   applySettlement,
   copyOf,
@@ -18,10 +18,10 @@ import {
   markInDoubt,
   notResumed,
   tieLooseEnds,
-} from '../migrate/source-loose-ends.js';
+} from '../migrate/source/recovery.js';
 import type { SourceRow } from '../xenops/journal.js';
 import type { Queue } from '../xenops/queue.js';
-import type { Turns } from '../xenops/turns.js';
+import type { Turns } from '../xenops/semaphore.js';
 import type { HostEvents } from './events.js';
 
 export interface Migrations {

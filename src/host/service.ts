@@ -4,15 +4,15 @@
  *
  * A host knows no database of the pool: what it needs comes in the call, and what happens on it goes out as events.
  */
-import type { CopyFigures } from '../base/emu-protocol.js';
-import type { DomainHandle, DomainSpec, DomainState, GuestEnd } from '../base/hypervisor-protocol.js';
+import type { CopyFigures } from '../base/protocol/emu-protocol.js';
+import type { DomainHandle, DomainSpec, DomainState, GuestEnd } from '../base/protocol/hypervisor-protocol.js';
 import type { ReceiveReply, VmMetadata } from '../migrate/metadata.js';
 import type { Fate, RunsWhere } from '../migrate/protocol.js';
 import type { CompressionReport, MigrateRequest, MigrationOutcome } from '../migrate/request.js';
 import type { MachineDescription } from './machine.js';
-import type { HostStorage } from './storage.js';
+import type { HostStorage } from './storage/storage.js';
 
-export type { CopyFigures } from '../base/emu-protocol.js';
+export type { CopyFigures } from '../base/protocol/emu-protocol.js';
 export type { ReceiveReply, VmMetadata } from '../migrate/metadata.js';
 export type {
   CompressionReport,

@@ -13,19 +13,19 @@ import type {
   DomainState,
   GuestEnd,
   Verification,
-} from '../base/hypervisor-protocol.js';
-import { pageSize } from '../base/hypervisor-protocol.js';
-import { createContent } from './content.js';
-import { type Context, decodeContext, encodeContext } from './context.js';
-import { createDigest, type Digest } from './digest.js';
-import { openGuestMemory } from './guest-memory.js';
-import { createLogDirty, type LogDirty } from './log-dirty.js';
-import type { Material } from './material.js';
+} from '../base/protocol/hypervisor-protocol.js';
+import { pageSize } from '../base/protocol/hypervisor-protocol.js';
+import { createContent } from './guest/content.js';
+import { type Context, decodeContext, encodeContext } from './guest/context.js';
+import { createDigest, type Digest } from './guest/digest.js';
+import { openGuestMemory } from './guest/guest-memory.js';
+import { createLogDirty, type LogDirty } from './guest/log-dirty.js';
+import type { Material } from './guest/material.js';
+import { foldSeed, seedRandom } from './guest/random.js';
+import { fillMemory, verifyMemory } from './guest/sweep.js';
+import { createVcpu } from './guest/vcpu.js';
+import { createVgpus, type Vgpus } from './guest/vgpus.js';
 import type { MemoryFile } from './memory.js';
-import { foldSeed, seedRandom } from './random.js';
-import { fillMemory, verifyMemory } from './sweep.js';
-import { createVcpu } from './vcpu.js';
-import { createVgpus, type Vgpus } from './vgpus.js';
 
 export interface Domain {
   readonly handle: DomainHandle;

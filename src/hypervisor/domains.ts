@@ -1,8 +1,13 @@
 /** All domains of this hypervisor and the memory that is promised to those that are to come. */
 import { messageOf, XapiError } from '../base/errors.js';
-import type { DomainHandle, DomainInfo, DomainSpec, HypervisorNotification } from '../base/hypervisor-protocol.js';
+import type {
+  DomainHandle,
+  DomainInfo,
+  DomainSpec,
+  HypervisorNotification,
+} from '../base/protocol/hypervisor-protocol.js';
 import { createDomain, type Domain, type DomainInit } from './domain.js';
-import type { MaterialStore } from './material.js';
+import type { MaterialStore } from './guest/material.js';
 import type { MemoryFile, MemoryStore } from './memory.js';
 
 export interface Domains {

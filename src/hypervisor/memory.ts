@@ -9,7 +9,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { messageOf, XapiError } from '../base/errors.js';
-import { isAlive, ownIdentity, type ProcessIdentity } from '../base/process-identity.js';
+import { isAlive, ownIdentity, type ProcessIdentity } from '../base/process/process-identity.js';
 
 /** A sparse file that stands for promised memory. */
 export interface MemoryFile {

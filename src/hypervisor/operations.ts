@@ -1,7 +1,7 @@
 /** Every request by name, and what answers it. */
 import { setTimeout } from 'node:timers/promises';
 import { XapiError } from '../base/errors.js';
-import { type HypervisorOp, type HypervisorOps, pageSize } from '../base/hypervisor-protocol.js';
+import { type HypervisorOp, type HypervisorOps, pageSize } from '../base/protocol/hypervisor-protocol.js';
 import type { Domains } from './domains.js';
 
 export interface Answer<Result> {

@@ -9,7 +9,7 @@ import {
   type Frame,
   type HypervisorNotification,
   type HypervisorOp,
-} from '../base/hypervisor-protocol.js';
+} from '../base/protocol/hypervisor-protocol.js';
 import { isOp, parseArguments } from './arguments.js';
 import type { Answer, Connection, DomainOp, Operations } from './operations.js';
 

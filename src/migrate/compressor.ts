@@ -12,9 +12,9 @@
  * well, if it knows that; and `-compress_format 2`, where the destination does not know the checksum of the whole stream. The
  * destination obeys the cookie and the stream, never its own configuration.
  */
-import type { CompressionLevel } from '../base/emu-protocol.js';
-import { compressedFormat, uncheckedCompressedFormat } from '../wire/page-codec.js';
-import { compressedVgpuFormat } from '../wire/vgpu-codec.js';
+import type { CompressionLevel } from '../base/protocol/emu-protocol.js';
+import { compressedFormat, uncheckedCompressedFormat } from '../wire/stream/page-codec.js';
+import { compressedVgpuFormat } from '../wire/stream/vgpu-codec.js';
 
 /** What `migration-compressor` may be set to. */
 export type ConfiguredCompressor = 'stream' | 'xenguest';

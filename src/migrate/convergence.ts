@@ -2,9 +2,9 @@
  * What `migration-max-downtime`, `migration-max-rounds` and `migration-convergence` come to, pure. They are for emu-manager, which
  * counts pages and has the rounds; one that does not support them goes by its own rule. See emu-manager/convergence.ts.
  */
-import { configKeys } from '../base/config-keys.js';
-import { type ConvergenceRule, noConvergence } from '../base/emu-protocol.js';
+import { configKeys } from '../base/config/keys.js';
 import { messageOf, XapiError } from '../base/errors.js';
+import { type ConvergenceRule, noConvergence } from '../base/protocol/emu-protocol.js';
 
 /** Said where the source's emu-manager does not answer `-supports convergence` with true, and a rule is configured. */
 export const notSupported =

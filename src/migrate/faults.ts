@@ -2,8 +2,8 @@
  * Where a migration can be made to fail on purpose: each side says which step it has reached, and with which helpers and
  * channels, and waits for what a rule does there. Without rules nothing happens. The rules are host/fault-rules.
  */
-import type { ChannelKind } from '../wire/channel.js';
-import type { RawSocket } from '../wire/raw-socket.js';
+import type { ChannelKind } from '../wire/connection/channel.js';
+import type { RawSocket } from '../wire/connection/raw-socket.js';
 import type { Side, Step } from './protocol.js';
 
 /** A process that works for a migration. */

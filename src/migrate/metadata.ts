@@ -1,6 +1,6 @@
 /** What the source tells the destination of a VM, checked where it comes in; and VM.receive's reply as a map of strings. */
 import { z } from 'zod';
-import { pageSize } from '../base/hypervisor-protocol.js';
+import { pageSize } from '../base/protocol/hypervisor-protocol.js';
 import { httpUrl, parse, parseJson } from '../base/schema.js';
 
 const share = z.number().min(0).max(1);

@@ -75,8 +75,8 @@
  * migration_id does, in VM.receive, in a cookie on every channel and in every journal row.
  */
 
-import { compressedFormat, uncheckedCompressedFormat } from '../wire/page-codec.js';
-import { compressedVgpuFormat } from '../wire/vgpu-codec.js';
+import { compressedFormat, uncheckedCompressedFormat } from '../wire/stream/page-codec.js';
+import { compressedVgpuFormat } from '../wire/stream/vgpu-codec.js';
 
 /** The synchronisation points, as both sides' logs name them. */
 export type SynchronisationPoint =

@@ -1,7 +1,7 @@
 /** What is asked of the source of a migration, and what comes of it. JSON throughout, as it crosses from host to coordinator. */
 import { z } from 'zod';
-import type { ConvergenceStrategy, CopyFigures } from '../base/emu-protocol.js';
 import { XapiError } from '../base/errors.js';
+import type { ConvergenceStrategy, CopyFigures } from '../base/protocol/emu-protocol.js';
 import { httpUrl, parse } from '../base/schema.js';
 import type { Compressor } from './compressor.js';
 import { metadataSchema, migrationId, uuid, type VmMetadata } from './metadata.js';

@@ -1,12 +1,12 @@
 /** What a pool starts with: its own row, and the rows of its coordinator. */
 import type { Ref } from '../../idl/index.js';
 import type { HostState } from '../host/service.js';
-import type { Database } from './database.js';
-import { putHost } from './host-rows.js';
-import { seedDriver } from './local-storage.js';
-import { putPoolCpus } from './pool-cpus.js';
-import { seedRoles } from './roles.js';
-import { provideDefaultTemplates } from './vm-template.js';
+import { seedRoles } from './access/roles.js';
+import type { Database } from './database/database.js';
+import { putHost } from './hosts/host-records.js';
+import { putPoolCpus } from './hosts/pool-cpus.js';
+import { seedDriver } from './storage/local-storage.js';
+import { provideDefaultTemplates } from './vm-records/templates.js';
 
 /**
  * Make the pool's first rows where the database is empty, and bring the coordinator's up to date.

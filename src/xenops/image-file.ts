@@ -4,7 +4,7 @@
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import { XapiError } from '../base/errors.js';
-import type { RawStream } from '../wire/raw-socket.js';
+import type { RawStream } from '../wire/connection/raw-socket.js';
 
 /** Make a new file, for its owner alone. @throws where there is one already, or none can be made */
 export async function createImageFile(path: string): Promise<RawStream> {

@@ -6,9 +6,15 @@ import { createHash } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { untilAborted, within } from '../base/deadline.js';
 import { XapiError } from '../base/errors.js';
-import type { HelperSettings } from '../base/helper-process.js';
-import type { RawStream } from '../wire/raw-socket.js';
-import { CodecError, openCompressor, openDecompressor, type ZstdCommand, type ZstdPipe } from '../wire/zstd-pipe.js';
+import type { HelperSettings } from '../base/process/helper-process.js';
+import type { RawStream } from '../wire/connection/raw-socket.js';
+import {
+  CodecError,
+  openCompressor,
+  openDecompressor,
+  type ZstdCommand,
+  type ZstdPipe,
+} from '../wire/connection/zstd-pipe.js';
 
 /** One part: the memory, or a virtual GPU. */
 export interface ImagePart {

@@ -10,12 +10,19 @@ import { setTimeout } from 'node:timers/promises';
 import type { Backend } from '../backend/backend.js';
 import { type EmuProgram, runEmuRestore, runEmuSave } from '../backend/emu-manager.js';
 import { untilAborted, within } from '../base/deadline.js';
-import type { CopyFigures } from '../base/emu-protocol.js';
 import { XapiError } from '../base/errors.js';
-import type { HelperSettings } from '../base/helper-process.js';
-import type { DomainHandle } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
-import type { RawStream } from '../wire/raw-socket.js';
+import type { HelperSettings } from '../base/process/helper-process.js';
+import type { CopyFigures } from '../base/protocol/emu-protocol.js';
+import type { DomainHandle } from '../base/protocol/hypervisor-protocol.js';
+import type { RawStream } from '../wire/connection/raw-socket.js';
+import {
+  CodecError,
+  openCompressor,
+  openDecompressor,
+  type ZstdCommand,
+  type ZstdPipe,
+} from '../wire/connection/zstd-pipe.js';
 import {
   decodeHeader,
   decodeXenops,
@@ -27,8 +34,7 @@ import {
   type ImageHeader,
   signatureBytes,
   verifySignature,
-} from '../wire/suspend-image.js';
-import { CodecError, openCompressor, openDecompressor, type ZstdCommand, type ZstdPipe } from '../wire/zstd-pipe.js';
+} from '../wire/stream/suspend-image.js';
 import { type Direction, watchProgress } from './progress-watch.js';
 import { openSendQueues, type SendQueues, untilTaken } from './send-queues.js';
 

@@ -2,8 +2,8 @@
  * What each side of a migration has durably decided, a row for each side and migration. A row is written before the effect that
  * it speaks of; after a crash the rows say what to complete, undo or settle (see migrate/protocol for the states).
  */
-import type { DomainHandle } from '../base/hypervisor-protocol.js';
-import type { Store } from '../base/store.js';
+import type { DomainHandle } from '../base/protocol/hypervisor-protocol.js';
+import type { Store } from '../base/store/store.js';
 
 /** A source's attempt to send a VM. */
 export interface SourceRow<State extends string = string> {

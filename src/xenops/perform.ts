@@ -2,8 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Backend } from '../backend/backend.js';
 import { XapiError } from '../base/errors.js';
-import type { DomainHandle, DomainInfo } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
+import type { DomainHandle, DomainInfo } from '../base/protocol/hypervisor-protocol.js';
 import { type Operation, vmOf } from './operations.js';
 import { type Atomic, plan, undoOf } from './plan.js';
 import type { Suspended } from './suspended.js';

@@ -6,7 +6,7 @@
  * What waits holds no worker: an operation takes its lane first, then a turn of what else limits it, then a worker. One that has
  * begun and has to wait for its turn elsewhere stands aside meanwhile: it keeps its lane alone, and is the next that goes on.
  */
-import { createTurns, type Turns } from './turns.js';
+import { createTurns, type Turns } from './semaphore.js';
 
 /** Wait for something without a turn and a worker, and take both again. Where the wait fails they are not taken again. */
 export type StandAside = (wait: () => Promise<void>) => Promise<void>;

@@ -2,8 +2,8 @@
 import { setTimeout } from 'node:timers/promises';
 import { within } from '../base/deadline.js';
 import { XapiError } from '../base/errors.js';
-import { type RawStream, socketInode } from '../wire/raw-socket.js';
-import { openSendQueue } from '../wire/send-queue.js';
+import { type RawStream, socketInode } from '../wire/connection/raw-socket.js';
+import { openSendQueue } from '../wire/connection/send-queue.js';
 
 /** Of each channel, by name, a function that gives the bytes; of a file none ever wait. */
 export type SendQueues = ReadonlyMap<string, () => number>;

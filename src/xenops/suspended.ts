@@ -16,12 +16,17 @@ import { join } from 'node:path';
 import type { Backend } from '../backend/backend.js';
 import type { EmuProgram } from '../backend/emu-manager.js';
 import { within } from '../base/deadline.js';
-import { makeDirectory, nameFile } from '../base/durable-file.js';
 import { messageOf, XapiError } from '../base/errors.js';
-import { type DomainHandle, type DomainInfo, type DomainSpec, sameDomain } from '../base/hypervisor-protocol.js';
 import type { Log } from '../base/log.js';
-import type { Store } from '../base/store.js';
-import type { RawStream } from '../wire/raw-socket.js';
+import {
+  type DomainHandle,
+  type DomainInfo,
+  type DomainSpec,
+  sameDomain,
+} from '../base/protocol/hypervisor-protocol.js';
+import { makeDirectory, nameFile } from '../base/store/durable-file.js';
+import type { Store } from '../base/store/store.js';
+import type { RawStream } from '../wire/connection/raw-socket.js';
 import { type ImageChannels, type ImageLimits, restoreImage, saveImage } from './image.js';
 import { createImageFile, openImageFile } from './image-file.js';
 import { receiveParts, sendParts, type TransferInit } from './image-transfer.js';

@@ -1,6 +1,6 @@
 /** The stand-in for the zstd program, for machines that have none: a small program on a streaming library, in zstd's own format. */
 import { _NapiBindings as library } from '@cloudpss/zstd/napi';
-import { compileInForeground } from '../base/exit-hang.js';
+import { compileInForeground } from '../base/process/exit-hang.js';
 import { readChunks, writeAll } from './descriptors.js';
 import { announceChecksum, checksumField, framePieces } from './frames.js';
 import { createContentChecksum } from './xxh64.js';

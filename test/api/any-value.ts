@@ -1,6 +1,7 @@
 /** Values of the model's types, made up. */
 import fc from 'fast-check';
-import { fieldsOf, forbiddenInXml, type Type } from '../../src/base/value.js';
+import { forbiddenInXml } from '../../src/base/schema.js';
+import { fieldsOf, type Type } from '../../src/model/value.js';
 
 /** Any text that a call may carry. */
 const text = fc.string({ unit: 'binary', maxLength: 12 }).filter((each) => !forbiddenInXml.test(each));

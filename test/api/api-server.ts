@@ -6,7 +6,7 @@ import { type Bodies, createBodies } from '../../src/api/bodies.js';
 import type { Download } from '../../src/api/download.js';
 import { createHttpApi } from '../../src/api/http-api.js';
 import type { OriginPolicy } from '../../src/api/origin-policy.js';
-import type { DispatchDeps } from '../../src/base/dispatch-deps.js';
+import type { DispatchDeps } from '../../src/model/dispatch-deps.js';
 
 export interface Reply {
   readonly status: number;

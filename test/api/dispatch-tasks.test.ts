@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import type { Ref } from '../../idl/index.js';
 import { createDispatch } from '../../src/api/dispatch.js';
 import { XapiError } from '../../src/base/errors.js';
-import type { CallContext } from '../../src/base/handlers.js';
+import type { CallContext } from '../../src/model/handlers.js';
 import { call, errorOf, fakeDeps, operatorSession, origin, rootSession, vmRef } from './fake-deps.js';
 
 /** Until the background has done what it can do without waiting for anything outside. */

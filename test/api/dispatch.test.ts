@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { XapiError } from '../../src/base/errors.js';
-import type { CallContext } from '../../src/base/handlers.js';
+import type { CallContext } from '../../src/model/handlers.js';
 import { call, errorOf, fakeDeps, nobodySession, operatorSession, origin, rootSession, vmRef } from './fake-deps.js';
 
 describe('dispatch: the checks', () => {

@@ -1,11 +1,11 @@
 /** What dispatch needs of the pool, in memory, with everything that was done to it written down. */
 import type { ClassName, Ref } from '../../idl/index.js';
 import { createDispatch, type TypedResult } from '../../src/api/dispatch.js';
-import type { DispatchDeps, OpenTask, Rows, SessionIdentity } from '../../src/base/dispatch-deps.js';
 import { XapiError } from '../../src/base/errors.js';
-import type { CallContext, Handlers } from '../../src/base/handlers.js';
 import { logTo } from '../../src/base/log.js';
-import { recordWithDefaults } from '../../src/base/value.js';
+import type { DispatchDeps, OpenTask, Rows, SessionIdentity } from '../../src/model/dispatch-deps.js';
+import type { CallContext, Handlers } from '../../src/model/handlers.js';
+import { recordWithDefaults } from '../../src/model/value.js';
 
 type AnyHandler = (context: CallContext, ...params: never[]) => unknown;
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { parseFilter } from '../../src/api/filter.js';
-import { recordWithDefaults } from '../../src/base/value.js';
+import { recordWithDefaults } from '../../src/model/value.js';
 import { refusalOf } from '../support/refusal.js';
 
 describe('a filter', () => {

@@ -4,7 +4,7 @@ import { createHostRpc, type HostRpcDeps } from '../../src/api/host-rpc.js';
 import type { XapiError } from '../../src/base/errors.js';
 import type { HostState } from '../../src/host/service.js';
 import { encodeMetadata } from '../../src/migrate/metadata.js';
-import { createRpcClient, type RpcClient } from '../../src/wire/rpc-client.js';
+import { createRpcClient, type RpcClient } from '../../src/wire/connection/rpc-client.js';
 import { openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
 import { captureLog } from '../support/log.js';
 

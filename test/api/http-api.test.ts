@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { expect } from 'chai';
-import { bodyLimit } from '../../src/wire/rpc-client.js';
+import { bodyLimit } from '../../src/wire/connection/rpc-client.js';
 import { type ApiServer, startApi } from './api-server.js';
 import { fakeDeps, rootSession } from './fake-deps.js';
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { encodeJson } from '../../src/api/json-value.js';
-import { parseType, recordWithDefaults } from '../../src/base/value.js';
+import { parseType, recordWithDefaults } from '../../src/model/value.js';
 import { failureOf } from './fake-deps.js';
 
 describe('results in JSON', () => {

@@ -5,8 +5,8 @@ import { encodeJson } from '../../src/api/json-value.js';
 import { decodeValue } from '../../src/api/typed-value.js';
 import { parseXmlCall } from '../../src/api/xml-call.js';
 import { encodeXml } from '../../src/api/xml-value.js';
-import { surface } from '../../src/base/surface.js';
-import type { Type } from '../../src/base/value.js';
+import { surface } from '../../src/model/surface.js';
+import type { Type } from '../../src/model/value.js';
 import { anyOf, anyType } from './any-value.js';
 
 /** A value as it comes back from its text, by protocol. */

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { decodeValue } from '../../src/api/typed-value.js';
-import { parseType, recordWithDefaults } from '../../src/base/value.js';
+import { parseType, recordWithDefaults } from '../../src/model/value.js';
 import { failureOf } from './fake-deps.js';
 
 describe('parameters', () => {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { recordWithDefaults } from '../../src/base/value.js';
-import { bodyLimit } from '../../src/wire/rpc-client.js';
+import { recordWithDefaults } from '../../src/model/value.js';
+import { bodyLimit } from '../../src/wire/connection/rpc-client.js';
 import { type ApiServer, startApi } from './api-server.js';
 import { fakeDeps, rootSession, vmRef } from './fake-deps.js';
 

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { emuProgram, runEmuRestore, runEmuSave } from '../../src/backend/emu-manager.js';
 import { nullLog } from '../../src/base/log.js';
 import { type Lab, openLab } from '../emu-manager/harness.js';
-import { messageOfFailure, openConnections } from '../wire/connections.js';
+import { messageOfFailure, openConnections } from '../wire/connection/connections.js';
 
 describe('running the emu-manager that comes with xenferry', function () {
   this.timeout(30_000);

@@ -13,7 +13,7 @@ import {
   openConnections,
   openDescriptors,
   processExists,
-} from '../wire/connections.js';
+} from '../wire/connection/connections.js';
 
 describe('running an emu-manager', function () {
   this.timeout(30_000);

@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { emuProgram, emuSupports } from '../../src/backend/emu-manager.js';
 import { XapiError } from '../../src/base/errors.js';
 import { scriptsIn } from '../support/scripts.js';
-import { messageOfFailure, processExists } from '../wire/connections.js';
+import { messageOfFailure, processExists } from '../wire/connection/connections.js';
 
 describe('an emu-manager program', function () {
   this.timeout(30_000);

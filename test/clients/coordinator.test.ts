@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { expect } from 'chai';
-import { createVm } from '../../src/cli/local-vm.js';
-import { login } from '../../src/cli/xapi-client.js';
+import { login } from '../../src/cli/client/xapi-client.js';
+import { createVm } from '../../src/cli/local-pool/local-vm.js';
 import { type Clients, type Host, objectState, openClients, type Vm } from './harness.js';
 import { type PoolOfTwo, startPoolOfTwo } from './pool-of-two.js';
 

@@ -2,7 +2,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { expect } from 'chai';
 import { Xapi, type XapiObject, type XapiOptions } from 'xen-api';
-import type { Credentials } from '../../src/cli/xapi-client.js';
+import type { Credentials } from '../../src/cli/client/xapi-client.js';
 
 /** Fields of a VM, and what the client adds for them. */
 export interface Vm {

@@ -5,8 +5,8 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type LocalHost, startHost } from '../../src/cli/local-host.js';
-import type { Credentials } from '../../src/cli/xapi-client.js';
+import type { Credentials } from '../../src/cli/client/xapi-client.js';
+import { type LocalHost, startHost } from '../../src/cli/local-pool/local-host.js';
 
 export interface PoolOfTwo {
   readonly credentials: Credentials;

@@ -1,5 +1,5 @@
 /** Whether values of records are of the types that the model declares. */
-import { fieldsOf, parseDatetime, type Type } from '../../src/base/value.js';
+import { fieldsOf, parseDatetime, type Type } from '../../src/model/value.js';
 
 /** Values of a class's records, as JSON has them. */
 export type Records = Readonly<Record<string, Readonly<Record<string, unknown>>>>;

@@ -1,10 +1,15 @@
 import { once } from 'node:events';
 import { expect } from 'chai';
 import type { Xapi, XapiObject } from 'xen-api';
-import { type LocalPool, type LocalPoolOptions, type LocalPools, startLocalPool } from '../../src/cli/local-pool.js';
-import { createVm } from '../../src/cli/local-vm.js';
-import { login, type XapiSession } from '../../src/cli/xapi-client.js';
-import { createRpcClient } from '../../src/wire/rpc-client.js';
+import { login, type XapiSession } from '../../src/cli/client/xapi-client.js';
+import {
+  type LocalPool,
+  type LocalPoolOptions,
+  type LocalPools,
+  startLocalPool,
+} from '../../src/cli/local-pool/local-pool.js';
+import { createVm } from '../../src/cli/local-pool/local-vm.js';
+import { createRpcClient } from '../../src/wire/connection/rpc-client.js';
 import { type Clients, failureOf, type Host, objectState, openClients, type Task, type Vm } from './harness.js';
 import { startOldServer } from './old-server.js';
 import { faultsOf, type Records, recordAsSeen, referencesOf } from './record-types.js';

@@ -1,7 +1,7 @@
 /** What every back end has to do, as one suite. */
 import { expect } from 'chai';
 import type { Backend } from '../../src/backend/backend.js';
-import type { DomainHandle, DomainInfo, DomainSpec } from '../../src/base/hypervisor-protocol.js';
+import type { DomainHandle, DomainInfo, DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 
 export interface BackendUnderTest {
   readonly backend: Backend;

@@ -6,10 +6,15 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { connectHypervisor, type HypervisorClient } from '../../src/backend/hypervisor-client.js';
-import { createSimulator, type Simulator } from '../../src/backend/simulator.js';
-import { createLineDecoder, decodeMessage, type EmuMessage, encodeCommand } from '../../src/base/emu-protocol.js';
-import type { DomainHandle, DomainInfo, DomainSpec } from '../../src/base/hypervisor-protocol.js';
+import { connectHypervisor, type HypervisorClient } from '../../src/backend/simulator/client.js';
+import { createSimulator, type Simulator } from '../../src/backend/simulator/simulator.js';
+import {
+  createLineDecoder,
+  decodeMessage,
+  type EmuMessage,
+  encodeCommand,
+} from '../../src/base/protocol/emu-protocol.js';
+import type { DomainHandle, DomainInfo, DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 
 export const program = fileURLToPath(new URL('../../src/emu-manager/main.js', import.meta.url));
 

@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { recordTypes, streamHeadBytes } from '../../src/wire/libxc-stream.js';
+import { recordTypes, streamHeadBytes } from '../../src/wire/stream/libxc-stream.js';
 import { type SavedStreams, savedSpec, saveStreams } from '../support/saved-stream.js';
 import { type Lab, openLab } from './harness.js';
 

@@ -1,7 +1,7 @@
 /** Looks at both hypervisors all the while, so that two running copies are seen even where they do not last. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connectHypervisor, type HypervisorClient } from '../../src/backend/hypervisor-client.js';
-import { socketPathOf } from '../../src/backend/hypervisor-program.js';
+import { connectHypervisor, type HypervisorClient } from '../../src/backend/simulator/client.js';
+import { socketPathOf } from '../../src/backend/simulator/program.js';
 import { within } from '../../src/base/deadline.js';
 import type { Pair, PairHost } from './pair.js';
 

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { vmRecord } from '../../src/cli/vm-record.js';
+import { vmRecord } from '../../src/cli/client/vm-record.js';
 import { type Rest, rests } from '../../src/migrate/metadata.js';
 import { type Side, type Step, steps } from '../../src/migrate/protocol.js';
 import { type FaultHost, startFaultHost } from './host.js';

@@ -3,9 +3,9 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { open, type RootDatabase, type Transaction } from 'lmdb';
-import { connectHypervisor, type HypervisorClient } from '../../src/backend/hypervisor-client.js';
-import { socketPathOf } from '../../src/backend/hypervisor-program.js';
-import { type LocalHost, startHost } from '../../src/cli/local-host.js';
+import { connectHypervisor, type HypervisorClient } from '../../src/backend/simulator/client.js';
+import { socketPathOf } from '../../src/backend/simulator/program.js';
+import { type LocalHost, startHost } from '../../src/cli/local-pool/local-host.js';
 import { fillUp } from '../support/full-disk.js';
 import { hostMark, lives, type ProcessKind, processesOf, signal, until } from './processes.js';
 

@@ -3,7 +3,7 @@
  * After a fault at most one copy of a VM runs, and once all is settled one does, where its record says; nothing temporary is
  * left: no uuid, process, socket, reservation, task or file.
  */
-import type { DomainInfo } from '../../src/base/hypervisor-protocol.js';
+import type { DomainInfo } from '../../src/base/protocol/hypervisor-protocol.js';
 import type { FaultHost } from './host.js';
 import { inWords, type Pair, type PairHost, type PairVm } from './pair.js';
 import { lives, processesOf, socketsOf, zombiesOf } from './processes.js';

@@ -7,7 +7,7 @@ import { until } from './processes.js';
 import { addRule, fired } from './rules.js';
 import { settled } from './sweep.js';
 
-const program = fileURLToPath(new URL('../../src/cli/xe.js', import.meta.url));
+const program = fileURLToPath(new URL('../../src/cli/xe/main.js', import.meta.url));
 const waitMs = 30_000;
 
 describe('A host that is gone for good in a migration past its commit point', function () {

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, XapiError } from '../../src/base/errors.js';
-import type { TaskRecord } from '../../src/cli/task.js';
-import { vmRecord } from '../../src/cli/vm-record.js';
-import { login, type XapiSession } from '../../src/cli/xapi-client.js';
+import type { TaskRecord } from '../../src/cli/client/task.js';
+import { vmRecord } from '../../src/cli/client/vm-record.js';
+import { login, type XapiSession } from '../../src/cli/client/xapi-client.js';
 import { type FaultHost, startFaultHost } from './host.js';
 import { until } from './processes.js';
 

@@ -5,7 +5,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { vmRecord } from '../../src/cli/vm-record.js';
+import { vmRecord } from '../../src/cli/client/vm-record.js';
 import type { Act, Case, Compressor } from './cases.js';
 import type { Pair, PairHost, PairVm } from './pair.js';
 import { signal, until } from './processes.js';

@@ -2,10 +2,10 @@
 import fc from 'fast-check';
 import { encodeJson } from '../../src/api/json-value.js';
 import { encodeXml } from '../../src/api/xml-value.js';
-import { type Message, surface } from '../../src/base/surface.js';
-import type { Type } from '../../src/base/value.js';
-import { channelUrl, encodeHead, xenopsPath } from '../../src/wire/channel.js';
-import { bodyLimit } from '../../src/wire/rpc-client.js';
+import { type Message, surface } from '../../src/model/surface.js';
+import type { Type } from '../../src/model/value.js';
+import { channelUrl, encodeHead, xenopsPath } from '../../src/wire/connection/channel.js';
+import { bodyLimit } from '../../src/wire/connection/rpc-client.js';
 import { anyOf, anyType } from '../api/any-value.js';
 
 /** What one connection sends. */

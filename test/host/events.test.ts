@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
-import { openStore } from '../../src/base/store.js';
+import { openStore } from '../../src/base/store/store.js';
 import { createHostEvents, type HostEvents, reserveEventNumbers } from '../../src/host/events.js';
 import type { HostEvent } from '../../src/host/service.js';
 

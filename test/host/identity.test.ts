@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { nullLog } from '../../src/base/log.js';
-import { openStore } from '../../src/base/store.js';
+import { openStore } from '../../src/base/store/store.js';
 import { hostUuid, type Identity, openIdentity, poolSecret } from '../../src/host/identity.js';
-import { messageOfFailure } from '../wire/connections.js';
+import { messageOfFailure } from '../wire/connection/connections.js';
 
 describe('the identity of a host', () => {
   let directory: string;

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { nullLog } from '../../src/base/log.js';
-import { openStore } from '../../src/base/store.js';
+import { openStore } from '../../src/base/store/store.js';
 import { type Identity, openIdentity } from '../../src/host/identity.js';
-import { type HostStorage, openLocalStorage } from '../../src/host/storage.js';
-import { firstPasswordIn } from '../../src/pool/first-password.js';
+import { type HostStorage, openLocalStorage } from '../../src/host/storage/storage.js';
+import { firstPasswordIn } from '../../src/pool/access/first-password.js';
 import { testLimits } from '../support/limits.js';
 import { type NamesLeft, type SlowDisk, watchFlushes } from '../support/slow-disk.js';
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { createFrameDecoder, encodeFrame, frameLimits } from '../../src/base/hypervisor-protocol.js';
+import { createFrameDecoder, encodeFrame, frameLimits } from '../../src/base/protocol/hypervisor-protocol.js';
 
 describe('frames of the hypervisor protocol', () => {
   it('come out whole however the bytes are cut', () => {

@@ -6,8 +6,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { connectHypervisor, type HypervisorClient } from '../../src/backend/hypervisor-client.js';
-import type { DomainHandle, DomainInfo, DomainSpec } from '../../src/base/hypervisor-protocol.js';
+import { connectHypervisor, type HypervisorClient } from '../../src/backend/simulator/client.js';
+import type { DomainHandle, DomainInfo, DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 
 export const mebibyte = 1024 * 1024;
 export const hypervisorProgram = fileURLToPath(new URL('../../src/hypervisor/main.js', import.meta.url));

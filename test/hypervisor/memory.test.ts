@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
-import { ownIdentity } from '../../src/base/process-identity.js';
+import { ownIdentity } from '../../src/base/process/process-identity.js';
 import { type MemoryStore, type MemoryStoreInit, openMemoryStore } from '../../src/hypervisor/memory.js';
 import { makeDirectory, mebibyte } from './hypervisor-process.js';
 

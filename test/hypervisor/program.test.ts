@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { expect } from 'chai';
-import { alreadyRunsStatus } from '../../src/base/hypervisor-protocol.js';
+import { alreadyRunsStatus } from '../../src/base/protocol/hypervisor-protocol.js';
 import {
   boot,
   eventually,

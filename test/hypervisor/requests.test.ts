@@ -3,14 +3,14 @@ import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { expect } from 'chai';
-import type { HypervisorClient } from '../../src/backend/hypervisor-client.js';
+import type { HypervisorClient } from '../../src/backend/simulator/client.js';
+import { ownIdentity } from '../../src/base/process/process-identity.js';
 import {
   createFrameDecoder,
   encodeFrame,
   frameLimits,
   type HypervisorNotification,
-} from '../../src/base/hypervisor-protocol.js';
-import { ownIdentity } from '../../src/base/process-identity.js';
+} from '../../src/base/protocol/hypervisor-protocol.js';
 import {
   boot,
   eventually,

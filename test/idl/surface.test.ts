@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { type ClassModel, classes, errors } from '../../idl/index.js';
-import { rolesIn, surface, underscored } from '../../src/base/surface.js';
-import { fieldsOf, zeroOf } from '../../src/base/value.js';
+import { rolesIn, surface, underscored } from '../../src/model/surface.js';
+import { fieldsOf, zeroOf } from '../../src/model/value.js';
 
 function shape(name: string) {
   const found = surface.get(name);

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import type { CopyFigures } from '../../src/base/emu-protocol.js';
 import { XapiError } from '../../src/base/errors.js';
-import type { DomainSpec } from '../../src/base/hypervisor-protocol.js';
+import type { CopyFigures } from '../../src/base/protocol/emu-protocol.js';
+import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { convergenceFlags, notSupported, withAdvice } from '../../src/migrate/convergence.js';
 import type { MigrationOutcome } from '../../src/migrate/request.js';
 import { writeEmuWrapper } from '../support/emu-wrapper.js';

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { DomainSpec } from '../../src/base/hypervisor-protocol.js';
+import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { type ChannelProxy, openChannelProxy, passChanged } from '../support/channel-proxy.js';
 import { readCompressedStream } from '../support/compressed-stream-reader.js';
 import { goesOn, migrate, openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';

@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
 import { createHostRpc, type HostRpcDeps } from '../../src/api/host-rpc.js';
 import { XapiError } from '../../src/base/errors.js';
-import type { CallOrigin } from '../../src/base/handlers.js';
 import { nullLog } from '../../src/base/log.js';
 import type { HostService, HostState } from '../../src/host/service.js';
-import type { MigrationDestination } from '../../src/migrate/destination.js';
+import type { MigrationDestination } from '../../src/migrate/destination/migrations.js';
+import type { CallOrigin } from '../../src/model/handlers.js';
 import { openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
 
 const secret = 'the secret of the pool';

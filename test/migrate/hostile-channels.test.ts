@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import net from 'node:net';
 import { expect } from 'chai';
-import { openChannel, xenopsPath } from '../../src/wire/channel.js';
-import { encodeError, encodeSuccess, recvHandshake } from '../../src/wire/handshake.js';
-import type { RawSocket } from '../../src/wire/raw-socket.js';
+import { openChannel, xenopsPath } from '../../src/wire/connection/channel.js';
+import { encodeError, encodeSuccess, recvHandshake } from '../../src/wire/connection/handshake.js';
+import type { RawSocket } from '../../src/wire/connection/raw-socket.js';
 import { expectNothingLeft, type FakeSource, openFakeSource } from '../support/fake-source.js';
 import { migrate, openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
-import { childProcesses } from '../wire/connections.js';
+import { childProcesses } from '../wire/connection/connections.js';
 
 const secret = 'the secret of the pool';
 

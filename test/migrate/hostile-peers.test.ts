@@ -1,16 +1,16 @@
 import type http from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { DomainSpec } from '../../src/base/hypervisor-protocol.js';
+import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { encodeReply } from '../../src/migrate/metadata.js';
 import { temporaryUuid } from '../../src/migrate/protocol.js';
-import { type ChannelHead, channelUrl } from '../../src/wire/channel.js';
-import { createFront, type Front } from '../../src/wire/front.js';
-import { encodeError } from '../../src/wire/handshake.js';
-import type { RawSocket } from '../../src/wire/raw-socket.js';
+import { type ChannelHead, channelUrl } from '../../src/wire/connection/channel.js';
+import { encodeError } from '../../src/wire/connection/handshake.js';
+import { createFront, type Front } from '../../src/wire/connection/listener.js';
+import type { RawSocket } from '../../src/wire/connection/raw-socket.js';
 import { migrate, openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
 import { captureLog } from '../support/log.js';
-import { childProcesses, readAll } from '../wire/connections.js';
+import { childProcesses, readAll } from '../wire/connection/connections.js';
 
 const success = Buffer.alloc(2);
 

@@ -1,22 +1,22 @@
 import fs from 'node:fs';
 import * as zstd from '@mongodb-js/zstd';
 import { expect } from 'chai';
-import { pageSize } from '../../src/base/hypervisor-protocol.js';
-import { encodeSuccess, recvHandshake } from '../../src/wire/handshake.js';
+import { pageSize } from '../../src/base/protocol/hypervisor-protocol.js';
+import { encodeSuccess, recvHandshake } from '../../src/wire/connection/handshake.js';
+import type { RawSocket } from '../../src/wire/connection/raw-socket.js';
 import {
   encodeRecord,
   encodeStreamHead,
   recordTypes,
   writePageHead,
   writeRecordHeader,
-} from '../../src/wire/libxc-stream.js';
-import { compressedPagesType, encodePages } from '../../src/wire/page-codec.js';
-import type { RawSocket } from '../../src/wire/raw-socket.js';
-import { encodeHeader, encodeSignature } from '../../src/wire/suspend-image.js';
+} from '../../src/wire/stream/libxc-stream.js';
+import { compressedPagesType, encodePages } from '../../src/wire/stream/page-codec.js';
+import { encodeHeader, encodeSignature } from '../../src/wire/stream/suspend-image.js';
 import { expectNothingLeft, imageOf, imageStart, openFakeSource } from '../support/fake-source.js';
 import { openTestHost, type TestHost, testDomain } from '../support/hosts.js';
 import { type SavedStreams, savedSpec, savedStreams } from '../support/saved-stream.js';
-import { childProcesses } from '../wire/connections.js';
+import { childProcesses } from '../wire/connection/connections.js';
 
 const mebibyte = 1 << 20;
 const streamStart = Buffer.concat([encodeStreamHead(), encodeRecord(recordTypes.staticDataEnd)]);

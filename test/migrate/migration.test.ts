@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { DomainInfo, DomainSpec } from '../../src/base/hypervisor-protocol.js';
+import type { DomainInfo, DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import type { Compressor } from '../../src/migrate/compressor.js';
 import type { MigrationReport } from '../../src/migrate/request.js';
 import { type EmuWrapper, writeEmuWrapper } from '../support/emu-wrapper.js';

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
-import type { DomainSpec } from '../../src/base/hypervisor-protocol.js';
+import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { oldCopyUuid, temporaryUuid } from '../../src/migrate/protocol.js';
 import type { MigrateRequest, MigrationOutcome } from '../../src/migrate/request.js';
 import { migrate, openTestHost, outcomeOf, requestTo, type TestHost, testDomain } from '../support/hosts.js';

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { XapiError } from '../../src/base/errors.js';
-import type { DomainSpec, DomainState, GuestEnd } from '../../src/base/hypervisor-protocol.js';
 import { nullLog } from '../../src/base/log.js';
+import type { DomainSpec, DomainState, GuestEnd } from '../../src/base/protocol/hypervisor-protocol.js';
 import type { Found } from '../../src/host/domains.js';
 import type { MachineDescription } from '../../src/host/machine.js';
 import type {
@@ -17,7 +17,7 @@ import type {
   ReceiveReply,
   ReceiveRequest,
 } from '../../src/host/service.js';
-import { type HostStorage, openLocalStorage } from '../../src/host/storage.js';
+import { type HostStorage, openLocalStorage } from '../../src/host/storage/storage.js';
 import type { Fate } from '../../src/migrate/protocol.js';
 import { testLimits } from '../support/limits.js';
 

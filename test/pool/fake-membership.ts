@@ -1,6 +1,6 @@
 /** The membership of a pool's hosts, in memory: what each member was told last, and which of them cannot be told. */
 import { XapiError } from '../../src/base/errors.js';
-import type { PoolMembership } from '../../src/pool/membership.js';
+import type { PoolMembership } from '../../src/pool/hosts/membership.js';
 
 export interface FakeMembership extends PoolMembership {
   /** The secrets that each member has, by its URL. */

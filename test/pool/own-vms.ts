@@ -1,5 +1,5 @@
 import type { Ref } from '../../idl/index.js';
-import type { Database } from '../../src/pool/database.js';
+import type { Database } from '../../src/pool/database/database.js';
 
 /** The VMs that a test has made: no control domains, no default templates. */
 export function ownVms(db: Database): Ref<'VM'>[] {

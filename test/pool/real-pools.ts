@@ -1,11 +1,11 @@
 /** Two pools of real hosts, the first with two and the second with one, and what a client and each hypervisor see of a VM. */
-import { connectHypervisor, type HypervisorClient } from '../../src/backend/hypervisor-client.js';
-import { socketPathOf } from '../../src/backend/hypervisor-program.js';
-import type { DomainInfo, GuestEnd } from '../../src/base/hypervisor-protocol.js';
-import { startLocalPool } from '../../src/cli/local-pool.js';
-import { type TaskRecord, taskEnd } from '../../src/cli/task.js';
-import { vmRecord } from '../../src/cli/vm-record.js';
-import { login, type XapiSession } from '../../src/cli/xapi-client.js';
+import { connectHypervisor, type HypervisorClient } from '../../src/backend/simulator/client.js';
+import { socketPathOf } from '../../src/backend/simulator/program.js';
+import type { DomainInfo, GuestEnd } from '../../src/base/protocol/hypervisor-protocol.js';
+import { type TaskRecord, taskEnd } from '../../src/cli/client/task.js';
+import { vmRecord } from '../../src/cli/client/vm-record.js';
+import { login, type XapiSession } from '../../src/cli/client/xapi-client.js';
+import { startLocalPool } from '../../src/cli/local-pool/local-pool.js';
 
 const mebibyte = 2 ** 20;
 

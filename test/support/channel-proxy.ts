@@ -1,8 +1,8 @@
 /** A TCP proxy in front of a host, in which a test has one kind of channel in its own hands. */
 import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { readHead } from '../../src/wire/channel.js';
-import { adoptRaw, connectRaw, type RawSocket } from '../../src/wire/raw-socket.js';
+import { readHead } from '../../src/wire/connection/channel.js';
+import { adoptRaw, connectRaw, type RawSocket } from '../../src/wire/connection/raw-socket.js';
 
 /** Passes what comes after the head of a channel on to the host; what the host says is passed back already. */
 export type Passing = (near: RawSocket, far: RawSocket) => Promise<void>;

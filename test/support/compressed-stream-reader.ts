@@ -1,5 +1,5 @@
 /**
- * A reader of memory streams with compressed pages, written from src/wire/page-codec.md alone, and from libxc's own
+ * A reader of memory streams with compressed pages, written from src/wire/stream/page-codec.md alone, and from libxc's own
  * specification where that document leaves things as they are there. It has no line of the code that it reads after.
  */
 import { crc32 } from 'node:zlib';

@@ -1,13 +1,13 @@
 /** A source that does what a test tells it, at a real host; and images for it to send. */
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
-import type { DomainSpec } from '../../src/base/hypervisor-protocol.js';
+import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import type { ReceiveReply } from '../../src/migrate/metadata.js';
-import { openChannel } from '../../src/wire/channel.js';
-import { encodeSuccess, PeerError, recvHandshake } from '../../src/wire/handshake.js';
-import type { RawSocket } from '../../src/wire/raw-socket.js';
-import { encodeHeader, encodeSignature, encodeXenops } from '../../src/wire/suspend-image.js';
-import { childProcesses } from '../wire/connections.js';
+import { openChannel } from '../../src/wire/connection/channel.js';
+import { encodeSuccess, PeerError, recvHandshake } from '../../src/wire/connection/handshake.js';
+import type { RawSocket } from '../../src/wire/connection/raw-socket.js';
+import { encodeHeader, encodeSignature, encodeXenops } from '../../src/wire/stream/suspend-image.js';
+import { childProcesses } from '../wire/connection/connections.js';
 import type { TestHost } from './hosts.js';
 
 const waitMs = 15_000;

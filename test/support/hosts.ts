@@ -9,17 +9,17 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { createHostRpc } from '../../src/api/host-rpc.js';
 import { createHttpApi } from '../../src/api/http-api.js';
-import { createSimulator, type Simulator } from '../../src/backend/simulator.js';
-import { type LoadedConfig, readConfig } from '../../src/base/config.js';
-import type { DispatchDeps } from '../../src/base/dispatch-deps.js';
-import type { DomainSpec } from '../../src/base/hypervisor-protocol.js';
+import { createSimulator, type Simulator } from '../../src/backend/simulator/simulator.js';
+import { type LoadedConfig, readConfig } from '../../src/base/config/config.js';
 import type { Log, LogRecord } from '../../src/base/log.js';
-import { openStore } from '../../src/base/store.js';
+import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
+import { openStore } from '../../src/base/store/store.js';
 import { type HostEngine, type HostEngineInit, openHostEngine } from '../../src/host/engine.js';
 import type { MigrateRequest, MigrationOutcome } from '../../src/migrate/request.js';
-import type { ChannelHead } from '../../src/wire/channel.js';
-import { xenopsPath } from '../../src/wire/channel.js';
-import { createFront } from '../../src/wire/front.js';
+import type { DispatchDeps } from '../../src/model/dispatch-deps.js';
+import type { ChannelHead } from '../../src/wire/connection/channel.js';
+import { xenopsPath } from '../../src/wire/connection/channel.js';
+import { createFront } from '../../src/wire/connection/listener.js';
 import { type CapturedLog, captureLog } from './log.js';
 
 export interface TestHost {

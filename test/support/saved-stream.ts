@@ -1,7 +1,7 @@
 /** Memory streams of a small guest, as the real emu-manager writes them. */
 import fs from 'node:fs';
 import path from 'node:path';
-import type { DomainHandle, DomainSpec } from '../../src/base/hypervisor-protocol.js';
+import type { DomainHandle, DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { followSave, type Lab, openLab } from '../emu-manager/harness.js';
 
 export interface SavedStreams {

@@ -5,7 +5,7 @@
  */
 import { createInterface } from 'node:readline';
 import { XapiError } from '../../src/base/errors.js';
-import { openStore } from '../../src/base/store.js';
+import { openStore } from '../../src/base/store/store.js';
 import { randomBytes } from './random.js';
 
 const clients = 8;

@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { messageOf } from '../../src/base/errors.js';
-import { openStore } from '../../src/base/store.js';
+import { openStore } from '../../src/base/store/store.js';
 
 const path = process.argv[2] ?? '';
 const told: string[] = [];

@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { expect } from 'chai';
 import { messageOf } from '../../src/base/errors.js';
-import { encodeHeader, headerBytes, signatureBytes } from '../../src/wire/suspend-image.js';
+import { encodeHeader, headerBytes, signatureBytes } from '../../src/wire/stream/suspend-image.js';
 import { restoreImage } from '../../src/xenops/image.js';
-import { messageOfFailure } from '../wire/connections.js';
+import { messageOfFailure } from '../wire/connection/connections.js';
 import { type ImageLab, openImageLab, type SavedImage } from './image-lab.js';
 
 const pages = 64;

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { XapiError } from '../../src/base/errors.js';
 import { restoreImage, saveImage } from '../../src/xenops/image.js';
-import { childProcesses, messageOfFailure } from '../wire/connections.js';
+import { childProcesses, messageOfFailure } from '../wire/connection/connections.js';
 import { type ImageLab, openImageLab, somethingCame } from './image-lab.js';
 
 /** So many pages do not fit into the buffers of a connection. */

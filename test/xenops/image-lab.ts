@@ -2,10 +2,10 @@
 import { once } from 'node:events';
 import type net from 'node:net';
 import { emuProgram } from '../../src/backend/emu-manager.js';
-import { type DomainHandle, pageSize } from '../../src/base/hypervisor-protocol.js';
 import { nullLog } from '../../src/base/log.js';
-import type { RawSocket } from '../../src/wire/raw-socket.js';
-import { findZstd, type ZstdCommand } from '../../src/wire/zstd-pipe.js';
+import { type DomainHandle, pageSize } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { RawSocket } from '../../src/wire/connection/raw-socket.js';
+import { findZstd, type ZstdCommand } from '../../src/wire/connection/zstd-pipe.js';
 import { type ImageInit, restoreImage, type SaveInit, type SaveResult, saveImage } from '../../src/xenops/image.js';
 import { type Lab, openLab } from '../emu-manager/harness.js';
 import { testLimits } from '../support/limits.js';
@@ -16,7 +16,7 @@ import {
   openConnections,
   openDescriptors,
   readAll,
-} from '../wire/connections.js';
+} from '../wire/connection/connections.js';
 
 /** Bytes of what was saved: the memory channel, and the channel of each vGPU. */
 export interface SavedImage {

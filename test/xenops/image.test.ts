@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import type { DomainHandle } from '../../src/base/hypervisor-protocol.js';
-import { decodeHeader, decodeXenops, headerBytes, signatureBytes } from '../../src/wire/suspend-image.js';
-import type { ZstdCommand } from '../../src/wire/zstd-pipe.js';
+import type { DomainHandle } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { ZstdCommand } from '../../src/wire/connection/zstd-pipe.js';
+import { decodeHeader, decodeXenops, headerBytes, signatureBytes } from '../../src/wire/stream/suspend-image.js';
 import { restoreImage, saveImage } from '../../src/xenops/image.js';
 import { checkLibxcStream } from '../support/libxc-checker.js';
 import { type ImageLab, openImageLab } from './image-lab.js';

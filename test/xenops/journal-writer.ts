@@ -1,5 +1,5 @@
 /** A program that journals one state after the other at the path of its argument, and prints each once it is acknowledged. */
-import { openStore } from '../../src/base/store.js';
+import { openStore } from '../../src/base/store/store.js';
 import { openJournal } from '../../src/xenops/journal.js';
 
 const journal = openJournal(openStore(process.argv[2] ?? ''));

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { openStore, type Store } from '../../src/base/store.js';
+import { openStore, type Store } from '../../src/base/store/store.js';
 import { type DestinationRow, openJournal, type SourceRow } from '../../src/xenops/journal.js';
 
 const writer = fileURLToPath(new URL('./journal-writer.js', import.meta.url));

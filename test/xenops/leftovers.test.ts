@@ -4,10 +4,10 @@ import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
-import { helperMark, markVariable } from '../../src/base/helper-process.js';
-import { createRpcClient } from '../../src/wire/rpc-client.js';
+import { helperMark, markVariable } from '../../src/base/process/helper-process.js';
+import { createRpcClient } from '../../src/wire/connection/rpc-client.js';
 import { endLeftovers } from '../../src/xenops/leftovers.js';
-import { openSite } from '../daemon.js';
+import { openSite } from '../daemon/daemon.js';
 import { eventually, kill, makeDirectory } from '../hypervisor/hypervisor-process.js';
 import { testDomain } from '../support/hosts.js';
 

@@ -1,13 +1,13 @@
 import fs from 'node:fs';
 import { expect } from 'chai';
 import type { Backend } from '../../src/backend/backend.js';
-import { createSimulator, type Simulator } from '../../src/backend/simulator.js';
+import { createSimulator, type Simulator } from '../../src/backend/simulator/simulator.js';
 import { XapiError } from '../../src/base/errors.js';
 import type { Operation } from '../../src/xenops/operations.js';
 import { findDomain, perform } from '../../src/xenops/perform.js';
 import { makeDirectory, mebibyte, specOf } from '../hypervisor/hypervisor-process.js';
 import { captureLog } from '../support/log.js';
-import { messageOfFailure } from '../wire/connections.js';
+import { messageOfFailure } from '../wire/connection/connections.js';
 
 const uuid = 'c0ffee00-0000-4000-8000-000000000001';
 

@@ -9,7 +9,7 @@ import { type Direction, watchProgress } from '../../src/xenops/progress-watch.j
 import type { SendQueues } from '../../src/xenops/send-queues.js';
 import { kill } from '../hypervisor/hypervisor-process.js';
 import { testLimits } from '../support/limits.js';
-import { messageOfFailure } from '../wire/connections.js';
+import { messageOfFailure } from '../wire/connection/connections.js';
 import { type ImageLab, openImageLab } from './image-lab.js';
 
 type Program = ChildProcessByStdio<Writable, Readable, null>;

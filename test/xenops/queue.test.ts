@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { createQueue, type StandAside } from '../../src/xenops/queue.js';
-import { createTurns } from '../../src/xenops/turns.js';
-import { messageOfFailure } from '../wire/connections.js';
+import { createTurns } from '../../src/xenops/semaphore.js';
+import { messageOfFailure } from '../wire/connection/connections.js';
 
 /** Work that ends when it is told to. */
 function openWork(log: string[], name: string) {

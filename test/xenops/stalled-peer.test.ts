@@ -1,11 +1,11 @@
 /** Peers at the other end of real connections, behind a receive buffer that stays small: what they do not take waits at the sender. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { DomainHandle } from '../../src/base/hypervisor-protocol.js';
-import type { RawSocket } from '../../src/wire/raw-socket.js';
+import type { DomainHandle } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { RawSocket } from '../../src/wire/connection/raw-socket.js';
 import { type SaveInit, saveImage } from '../../src/xenops/image.js';
 import { testLimits } from '../support/limits.js';
-import { messageOfFailure } from '../wire/connections.js';
+import { messageOfFailure } from '../wire/connection/connections.js';
 import { type ImageLab, openImageLab } from './image-lab.js';
 
 type Channel = 'memory' | 'vGPU';

@@ -3,10 +3,10 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { emuProgram } from '../../src/backend/emu-manager.js';
-import type { Simulator } from '../../src/backend/simulator.js';
-import type { DomainInfo } from '../../src/base/hypervisor-protocol.js';
+import type { Simulator } from '../../src/backend/simulator/simulator.js';
 import { nullLog } from '../../src/base/log.js';
-import { openStore, type Store } from '../../src/base/store.js';
+import type { DomainInfo } from '../../src/base/protocol/hypervisor-protocol.js';
+import { openStore, type Store } from '../../src/base/store/store.js';
 import { type Operation, vmOf } from '../../src/xenops/operations.js';
 import { findDomain, perform } from '../../src/xenops/perform.js';
 import { createSuspended, type Suspended } from '../../src/xenops/suspended.js';
@@ -14,7 +14,7 @@ import { type Lab, openLab } from '../emu-manager/harness.js';
 import { testDomain } from '../support/hosts.js';
 import { testLimits } from '../support/limits.js';
 import { type Loss, watchFlushes } from '../support/slow-disk.js';
-import { messageOfFailure } from '../wire/connections.js';
+import { messageOfFailure } from '../wire/connection/connections.js';
 
 const uuid = 'ca11ab1e-0000-4000-8000-000000000001';
 

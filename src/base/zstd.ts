@@ -1,6 +1,0 @@
-/** zstd in the fastest way that this machine and the running Node have, chosen when it is loaded. */
-import { openAddons, openNode } from './zstd-addons.js';
-import { openFfi } from './zstd-ffi.js';
-import type { Zstd } from './zstd-way.js';
-
-export const zstd: Zstd = (await openFfi()) ?? (await openNode()) ?? (await openAddons());

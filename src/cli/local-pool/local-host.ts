@@ -1,0 +1,135 @@
+/** One host of a local pool: a daemon of its own, and the hypervisor that the daemon starts. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { configOf, endHypervisor, endSeconds, pidfileOf } from './local-processes.js';
+
+/** What a host is made from. */
+export interface HostInit {
+  readonly name: string;
+  /** Its own directory, for its configuration and its state. It is made. */
+  readonly directory: string;
+  readonly port: number;
+  /** The coordinator's URL, for a member. */
+  readonly coordinator?: string;
+  /** Where it is, as far as the network goes; on the loopback address unless given. */
+  readonly place?: NetworkPlace;
+  readonly secretFile: string;
+  /** Further keys of xenopsd.conf. */
+  readonly config: Readonly<Record<string, string>>;
+  /** Variables for the environment of its daemon, and so of every process that it starts, beyond our own. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Told when the daemon ends and nobody ended it here. */
+  readonly warn: (text: string) => void;
+}
+
+/** Where on this machine's networks a host is. */
+export interface NetworkPlace {
+  /** It listens there. */
+  readonly address: string;
+  /** What its daemon's command line begins with, such as that which enters a network namespace. */
+  readonly enter: readonly string[];
+}
+
+export interface LocalHost {
+  readonly name: string;
+  readonly directory: string;
+  /** The path of its xenopsd.conf. */
+  readonly config: string;
+  readonly url: string;
+  /** Its daemon's process id. */
+  readonly pid: number;
+  /** End the daemon, then the hypervisor with its domains; returns when both are gone. */
+  stop(): Promise<void>;
+}
+
+const daemonProgram = fileURLToPath(new URL('../../main.js', import.meta.url));
+
+/** How long a daemon may take to listen, in seconds. */
+const startSeconds = 30;
+
+/**
+ * Write a host's configuration, start its daemon and wait until it serves.
+ * @param signal gives up waiting
+ * @throws an Error with what the daemon last said, when it ends or does not serve in time
+ */
+export async function startHost(init: HostInit, signal: AbortSignal): Promise<LocalHost> {
+  const config = configOf(init.directory);
+  await mkdir(join(init.directory, 'xenopsd.conf.d'), { recursive: true, mode: 0o700 });
+  await writeFile(config, configText(init));
+  signal.throwIfAborted();
+  // In a process group of its own, so that Ctrl-C reaches only us, and we end it in order.
+  const command = [...(init.place?.enter ?? []), process.execPath, daemonProgram, '--config', config];
+  const daemon = spawn(command[0] as string, command.slice(1), {
+    detached: true,
+    env: { ...process.env, ...init.environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stopping = false;
+  const stop = async () => {
+    stopping = true;
+    await end(daemon);
+    await endHypervisor(init.directory);
+  };
+  try {
+    const url = await listening(daemon, init.name, signal);
+    daemon.once('exit', (status, by) => {
+      if (!stopping) init.warn(`the daemon of ${init.name} ended with ${by ?? `status ${status}`}`);
+    });
+    return { name: init.name, directory: init.directory, config, url, pid: daemon.pid as number, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function configText({ name, directory, port, coordinator, place, secretFile, config }: HostInit): string {
+  const entries = {
+    'state-dir': directory,
+    'config-dir': join(directory, 'xenopsd.conf.d'),
+    'listen-address': place?.address ?? '127.0.0.1',
+    port: String(port),
+    'host-name': name,
+    ...(coordinator === undefined ? {} : { coordinator }),
+    'pool-secret-file': secretFile,
+    pidfile: pidfileOf(directory),
+    log: join(directory, 'xenferryd.log'),
+    ...config,
+  };
+  const lines = Object.entries(entries).map(([key, value]) => `${key} = "${value}"\n`);
+  return lines.join('');
+}
+
+/** The URL in the line that the daemon prints when it serves. */
+async function listening(daemon: ChildProcess, name: string, signal: AbortSignal): Promise<string> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(startSeconds * 1000)]);
+  const said: string[] = [];
+  const failed = (why: string) =>
+    new Error(`the daemon of ${name} ${why}${said.length > 0 ? `:\n${said.join('\n')}` : ''}`);
+  return new Promise((resolve, reject) => {
+    daemon.once('error', (error) => reject(failed(`could not be started: ${error.message}`)));
+    daemon.once('exit', (status, by) => reject(failed(`ended with ${by ?? `status ${status}`}`)));
+    limit.addEventListener('abort', () => reject(signal.aborted ? signal.reason : failed('did not listen in time')));
+    for (const stream of [daemon.stdout, daemon.stderr]) {
+      if (stream === null) continue;
+      createInterface({ input: stream }).on('line', (line) => {
+        said.push(line);
+        if (said.length > 20) said.shift();
+        const url = /^xenferryd listening on (http:\/\/\S+)$/.exec(line)?.[1];
+        if (url !== undefined) resolve(url);
+      });
+    }
+  });
+}
+
+async function end(daemon: ChildProcess): Promise<void> {
+  if (daemon.pid === undefined || daemon.exitCode !== null || daemon.signalCode !== null) return;
+  const gone = once(daemon, 'exit');
+  daemon.kill('SIGTERM');
+  const late = setTimeout(() => daemon.kill('SIGKILL'), endSeconds * 1000);
+  await gone;
+  clearTimeout(late);
+}

@@ -1,0 +1,52 @@
+/** Copies that must not run: marked in doubt on the coordinator's word, settled on an operator's. */
+import { randomUUID } from 'node:crypto';
+import type { Backend } from '../backend/backend.js';
+import { XapiError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import type { DomainInfo } from '../base/protocol/hypervisor-protocol.js';
+import type { RunsWhere } from '../migrate/protocol.js';
+import type { Queue } from '../xenops/queue.js';
+
+export interface Doubts {
+  /** Pause a VM's domain here and let it run no more until it is settled. Fine where there is none, or it is in doubt already. */
+  mark(uuid: string, reason: string): Promise<void>;
+  /**
+   * Settle a copy that is in doubt: it goes on here, or it is destroyed. Fine for `elsewhere` where there is no copy.
+   * @throws OPERATION_NOT_ALLOWED where the copy here is not in doubt, or `here` finds none
+   */
+  settle(uuid: string, runs: RunsWhere): Promise<void>;
+}
+
+export interface DoubtDeps {
+  readonly backend: Backend;
+  readonly queue: Queue;
+  readonly log: Log;
+}
+
+/** The doubts of a host beyond those that its migrations have. */
+export function createDoubts({ backend, queue, log }: DoubtDeps): Doubts {
+  const find = async (uuid: string): Promise<DomainInfo | undefined> =>
+    (await backend.list()).find((domain) => domain.uuid === uuid);
+  return {
+    async mark(uuid, reason) {
+      const domain = await find(uuid);
+      // The mark of a migration goes with its end; this one stays until an operator lifts it.
+      if (domain === undefined || domain.inDoubt === reason) return;
+      log.error(`in doubt: ${reason}`, { vm: uuid });
+      await backend.markInDoubt(domain.handle, reason);
+    },
+    settle: (uuid, runs) =>
+      queue.run(uuid, async () => {
+        const domain = await find(uuid);
+        if (domain === undefined && runs === 'elsewhere') return;
+        if (domain?.inDoubt === undefined) {
+          const found = domain === undefined ? 'there is no copy here' : 'the copy here is not in doubt';
+          throw new XapiError('OPERATION_NOT_ALLOWED', [`VM ${uuid} cannot be settled on this host: ${found}`]);
+        }
+        log.warn(`settled by an operator: the VM runs ${runs}`, { vm: uuid, was: domain.inDoubt });
+        if (runs === 'elsewhere') return backend.destroy(domain.handle);
+        await backend.markInDoubt(domain.handle, undefined);
+        await backend.unpause(domain.handle, `settled ${randomUUID()}`);
+      }),
+  };
+}

@@ -1,0 +1,119 @@
+/** A host of the pool as its coordinator reaches it: HostService over RPC, authenticated by the pool's secret. */
+import { toXapiError } from '../../base/errors.js';
+import type { Fate } from '../../migrate/protocol.js';
+import { xenopsPath } from '../../wire/connection/channel.js';
+import { createRpcClient, type RpcClient } from '../../wire/connection/rpc-client.js';
+import type { HostService, HostState } from '../service.js';
+import type { HostStorage, Volume } from '../storage/storage.js';
+import { type Secrets, withSecret } from './secrets.js';
+import { checkHostState } from './state.js';
+
+/** Calls that do work on domains may take so long; events wait for as long as they are asked to, and a little more. */
+const callTimeoutMs = 600_000;
+/** A coordinator that does not answer is asked again, and must not hold up a daemon that stops. */
+const joinTimeoutMs = 15_000;
+/** A suspend image is as large as the memory. */
+const imageTimeoutMs = 24 * 3600 * 1000;
+/** A copy of a volume takes as long as its disk does. */
+const copyTimeoutMs = 24 * 3600 * 1000;
+
+/** @param url the http URL of the host's port */
+export function connectHost(url: string, secrets: Secrets): HostService {
+  const client = createRpcClient(`${url}${xenopsPath}`);
+  const call = <T>(method: keyof HostService, params: readonly unknown[], timeoutMs = callTimeoutMs) =>
+    withSecret(secrets, (secret) => client.json<T>(method, [secret, ...params], timeoutMs));
+  return {
+    state: async () => checkHostState(await call('state', [])),
+    start: (spec, paused) => call('start', [spec, paused]),
+    pause: (uuid) => call('pause', [uuid]),
+    unpause: (uuid) => call('unpause', [uuid]),
+    shutdown: (uuid, clean) => call('shutdown', [uuid, clean]),
+    reboot: (spec, clean) => call('reboot', [spec, clean]),
+    suspend: (uuid) => call('suspend', [uuid], imageTimeoutMs),
+    resume: (uuid, paused) => call('resume', [uuid, paused], imageTimeoutMs),
+    migrate: (request) => call('migrate', [request]),
+    cancel: (id) => call('cancel', [id]),
+    outcome: async (id) =>
+      (await call<Awaited<ReturnType<HostService['outcome']>> | null>('outcome', [id])) ?? undefined,
+    doubt: (uuid, reason) => call('doubt', [uuid, reason]),
+    forceSettlement: (uuid, runs) => call('forceSettlement', [uuid, runs]),
+    assertTurn: (id, uuid) => call('assertTurn', [id, uuid]),
+    receive: (request) => call('receive', [request]),
+    noted: (id) => call('noted', [id]),
+    received: (id) => call('received', [id]),
+    refuseUnknown: (id, uuid) =>
+      call<Fate>('refuseUnknown', [id, uuid]).catch((error: unknown) => {
+        // A host of an earlier version only says what it knows.
+        if (toXapiError(error).code !== 'MESSAGE_METHOD_UNKNOWN') throw error;
+        return call<Fate>('received', [id]);
+      }),
+    storage: remoteStorage(client.json, secrets),
+    callPlugin: (plugin, fn, args) => call('callPlugin', [plugin, fn, args]),
+    events: (since, seconds) => call('events', [since, seconds], seconds * 1000 + 10_000),
+  };
+}
+
+function remoteStorage(json: RpcClient['json'], secrets: Secrets): HostStorage {
+  const call = <T>(method: keyof HostStorage, params: readonly unknown[], timeoutMs = callTimeoutMs) =>
+    withSecret(secrets, (secret) => json<T>(`storage.${method}`, [secret, ...params], timeoutMs));
+  return {
+    createSr: (sr) => call('createSr', [sr]),
+    statSr: (sr) => call('statSr', [sr]),
+    destroySr: (sr) => call('destroySr', [sr]),
+    listSrs: () => call('listSrs', []),
+    listVolumes: (sr) => call('listVolumes', [sr]),
+    statVolume: async (sr, volume) => (await call<Volume | null>('statVolume', [sr, volume])) ?? undefined,
+    createVolume: (sr, volume, bytes) => call('createVolume', [sr, volume, bytes]),
+    destroyVolume: (sr, volume) => call('destroyVolume', [sr, volume]),
+    discardVolume: (sr, volume) => call('discardVolume', [sr, volume]),
+    resizeVolume: (sr, volume, bytes) => call('resizeVolume', [sr, volume, bytes]),
+    undoResize: (sr, volume, bytes) => call('undoResize', [sr, volume, bytes]),
+    copyVolume: (sr, volume, toSr, copy) => call('copyVolume', [sr, volume, toSr, copy], copyTimeoutMs),
+    copyProgress: async (toSr, copy) => (await call<number | null>('copyProgress', [toSr, copy])) ?? undefined,
+  };
+}
+
+/** Tell the coordinator that this host is there. @param again one that knows the host where it is has nothing to do */
+export async function joinCoordinator(
+  coordinator: string,
+  secrets: Secrets,
+  state: HostState,
+  again = false,
+  signal?: AbortSignal,
+): Promise<void> {
+  await ask(coordinator, secrets, 'join', [state, again], signal);
+}
+
+/** What a coordinator asks of a member as a host of its pool. */
+export interface MemberControl {
+  /** The pool's secrets, the newest first. Resolves when the member has them durably. */
+  takeSecrets(secrets: readonly string[]): Promise<void>;
+  /** Leave the pool. @throws HOST_HAS_RESIDENT_VMS */
+  leave(): Promise<void>;
+}
+
+/** @param url the http URL of the member's port */
+export function controlMember(url: string, secrets: Secrets): MemberControl {
+  return {
+    takeSecrets: (taken) => ask(url, secrets, 'takeSecrets', [taken]),
+    leave: () => ask(url, secrets, 'leave', []),
+  };
+}
+
+async function ask(
+  url: string,
+  secrets: Secrets,
+  method: string,
+  params: readonly unknown[],
+  signal?: AbortSignal,
+): Promise<void> {
+  signal?.throwIfAborted();
+  const client = createRpcClient(`${url}${xenopsPath}`);
+  signal?.addEventListener('abort', client.close, { once: true });
+  try {
+    await withSecret(secrets, (secret) => client.json(method, [secret, ...params], joinTimeoutMs));
+  } finally {
+    signal?.removeEventListener('abort', client.close);
+    client.close();
+  }
+}

@@ -1,0 +1,48 @@
+/** Guest memory as pages: exact reads and writes of a memory file. */
+import fs from 'node:fs';
+import { promisify } from 'node:util';
+import { XapiError } from '../../base/errors.js';
+import { pageSize } from '../../base/protocol/hypervisor-protocol.js';
+
+export interface GuestMemory {
+  /** Fill a target of whole pages from page `pfn` on. */
+  read(target: Buffer, pfn: number): void;
+  /** Write whole pages from page `pfn` on. @throws HOST_NOT_ENOUGH_FREE_MEMORY when the file system is full */
+  write(source: Buffer, pfn: number): void;
+  /** Reads and writes are refused from now on. Resolves when the file is let go of; off this thread, for it takes a while. */
+  close(): Promise<void>;
+}
+
+const close = promisify(fs.close);
+
+/** Opens a memory file. */
+export function openGuestMemory(path: string): GuestMemory {
+  const fd = fs.openSync(path, 'r+');
+  let open = true;
+  const assertOpen = (): void => {
+    if (!open) throw new XapiError('OPERATION_NOT_ALLOWED', ['the domain was destroyed meanwhile']);
+  };
+  return {
+    read: (target, pfn) => {
+      assertOpen();
+      const count = fs.readSync(fd, target, 0, target.length, pfn * pageSize);
+      if (count !== target.length)
+        throw new XapiError('INTERNAL_ERROR', [`${path} is shorter than the domain's memory`]);
+    },
+    write: (source, pfn) => {
+      assertOpen();
+      try {
+        for (let at = 0; at < source.length; ) {
+          at += fs.writeSync(fd, source, at, source.length - at, pfn * pageSize + at);
+        }
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+        throw new XapiError('HOST_NOT_ENOUGH_FREE_MEMORY', [String(source.length), '0'], error);
+      }
+    },
+    close: () => {
+      open = false;
+      return close(fd);
+    },
+  };
+}

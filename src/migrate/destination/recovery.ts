@@ -1,0 +1,134 @@
+/**
+ * What a destination still has to do for an attempt that is over, or was cut short by a crash: as its journal row says, and
+ * again until nothing is left to do.
+ *
+ * | row | domain | what it comes to |
+ * |---|---|---|
+ * | reserved, created, restored | | `refused`: without point 3 it never runs |
+ * | refused | | the domain is destroyed unless it ever ran, the promised memory released |
+ * | taken, unpausing | ever ran, or is gone | `done`: the VM ran here, whatever became of it |
+ * | taken, unpausing | never ran | the source is asked: it runs and `done`, or `refused`; without an answer it stays paused, in doubt |
+ * | taken, unpausing | none, of a VM that does not run | the same: `done`, or `refused` |
+ * | done | | nothing |
+ */
+import { messageOf, XapiError } from '../../base/errors.js';
+import { type DomainInfo, sameDomain } from '../../base/protocol/hypervisor-protocol.js';
+import type { DestinationRow } from '../../xenops/journal.js';
+import type { VmMetadata } from '../metadata.js';
+import type { Peers } from '../peers.js';
+import { type DestinationState, hasTaken, type Permission, type Settlement } from '../protocol.js';
+import { isDoubtOf } from '../source/recovery.js';
+import { cleanUp, refuseRow } from './refusal.js';
+import { restOf } from './rows.js';
+import type { AttemptDeps } from './steps.js';
+
+export interface DestinationEnds {
+  readonly deps: Pick<AttemptDeps, 'backend' | 'journal' | 'suspended' | 'log'>;
+  readonly peers: Pick<Peers, 'at'>;
+  /** Run in the VM's lane of receives. */
+  inLane<T>(uuid: string, work: () => Promise<T>): Promise<T>;
+  /** An attempt has ended that had not ended before. */
+  onEnded(migrationId: string, taken: boolean): void;
+}
+
+type Row = DestinationRow<DestinationState>;
+
+/** Do what can be done for an attempt now. Never throws. @returns whether nothing is left to do */
+export async function tieDestinationEnds(ends: DestinationEnds, migrationId: string): Promise<boolean> {
+  const log = ends.deps.log.child({ migration: migrationId, side: 'destination' });
+  try {
+    const row = rowIn(ends, migrationId);
+    if (row === undefined || row.state === 'done') return true;
+    if (!hasTaken(row.state)) {
+      await ends.inLane(row.uuid, () => endUntaken(ends, migrationId));
+      return true;
+    }
+    const domain = await domainOf(ends, row);
+    const over = restOf(row) === undefined && (domain === undefined || domain.everRan);
+    const permission = over ? 'yes' : await askSource(ends, row, domain);
+    const outcome = permission === 'unknown' ? 'unknown' : permission === 'yes' ? 'taken' : 'refused';
+    return outcome !== 'unknown' && (await ends.inLane(row.uuid, () => decideTaken(ends, migrationId, outcome)));
+  } catch (error) {
+    log.warn(`what is left of a migration is tried again: ${messageOf(error)}`);
+    return false;
+  }
+}
+
+/** Refuse what was not taken, and leave nothing of it behind. The caller holds the lane. */
+export async function endUntaken(ends: DestinationEnds, migrationId: string): Promise<void> {
+  const row = rowIn(ends, migrationId);
+  if (row === undefined || hasTaken(row.state)) return;
+  if (row.state === 'refused') return cleanUp(ends.deps, row);
+  await refuseRow(ends.deps, row, () => ends.onEnded(migrationId, false));
+}
+
+/** A copy that was taken and never ran is not to run by itself: the source may have been settled by force meanwhile. */
+async function askSource(ends: DestinationEnds, row: Row, domain: DomainInfo | undefined): Promise<Permission> {
+  if (domain !== undefined && domain.inDoubt === undefined)
+    await ends.deps.backend.markInDoubt(domain.handle, doubtOf(row));
+  const { sourceUrl } = row.request as VmMetadata;
+  if (sourceUrl === undefined) return 'unknown';
+  const answer: unknown = await ends.peers.at(sourceUrl).mayRun(row.migrationId, row.token);
+  return answer === 'yes' || answer === 'no' ? answer : 'unknown';
+}
+
+/**
+ * Run a copy that was taken, or let it go. The caller holds the lane, and knows that nobody else decides otherwise: by the
+ * source's word, or by an operator's.
+ * @returns true: it is over
+ */
+export async function decideTaken(
+  ends: DestinationEnds,
+  migrationId: string,
+  outcome: Exclude<Settlement, 'unknown'>,
+): Promise<true> {
+  const { journal, log } = ends.deps;
+  const row = rowIn(ends, migrationId);
+  if (row === undefined || row.state === 'done' || !hasTaken(row.state)) return true;
+  const domain = await domainOf(ends, row);
+  const never = restOf(row) !== undefined || (domain !== undefined && !domain.everRan);
+  if (outcome === 'refused' && never) {
+    const refused: Row = { ...row, state: 'refused' };
+    await journal.put(refused, 'powerLoss');
+    log.info('what was taken is refused after all', { migration: migrationId, vm: row.uuid, side: 'destination' });
+    ends.onEnded(migrationId, false);
+    await cleanUp(ends.deps, refused);
+    return true;
+  }
+  if (never && domain?.inDoubt !== undefined && !isDoubtOf(migrationId, domain.inDoubt)) {
+    throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${domain.inDoubt}`]);
+  }
+  if (never && domain !== undefined) await run(ends, row, domain);
+  if (restOf(row) === 'suspended') await ends.deps.suspended.keep(row.uuid, migrationId);
+  await journal.put({ ...row, state: 'done' });
+  log.info('taken up again: the migration is complete', { migration: migrationId, vm: row.uuid, side: 'destination' });
+  ends.onEnded(migrationId, true);
+  return true;
+}
+
+async function run(
+  { deps: { backend, journal } }: DestinationEnds,
+  row: Row,
+  { handle, uuid }: DomainInfo,
+): Promise<void> {
+  if (uuid !== row.uuid) await backend.rename(handle, row.uuid);
+  await backend.markInDoubt(handle, undefined);
+  await journal.put({ ...row, state: 'unpausing' });
+  if ((row.request as VmMetadata).paused !== true) await backend.unpause(handle, row.migrationId);
+}
+
+/** Why a copy that was taken is in doubt. */
+function doubtOf({ migrationId }: Row): string {
+  return `migration ${migrationId}: it was taken, was interrupted before it ran, and the source has not said that it may run`;
+}
+
+async function domainOf({ deps }: DestinationEnds, row: Row): Promise<DomainInfo | undefined> {
+  const { handle } = row;
+  if (restOf(row) !== undefined) return undefined;
+  if (handle === undefined) throw new XapiError('INTERNAL_ERROR', ['a migration that was taken has no domain']);
+  return (await deps.backend.list()).find((domain) => sameDomain(domain.handle, handle));
+}
+
+function rowIn({ deps }: DestinationEnds, migrationId: string): Row | undefined {
+  return deps.journal.get('destination', migrationId) as Row | undefined;
+}

@@ -1,0 +1,52 @@
+/** What a destination reads from its rows. */
+import { randomBytes } from 'node:crypto';
+import type { Backend } from '../../backend/backend.js';
+import { XapiError } from '../../base/errors.js';
+import type { DestinationRow, Journal } from '../../xenops/journal.js';
+import type { ReceiveReply, Rest, VmMetadata } from '../metadata.js';
+import { type DestinationState, temporaryUuid } from '../protocol.js';
+
+/** How a VM is that an attempt is to take; undefined for one that runs. */
+export function restOf({ request }: DestinationRow): Rest | undefined {
+  return (request as VmMetadata).rest;
+}
+
+/** Whether an attempt has ended. */
+export function isOver({ state }: DestinationRow<DestinationState>): boolean {
+  return state === 'done' || state === 'refused';
+}
+
+export function destinationRows(journal: Journal): DestinationRow<DestinationState>[] {
+  return journal.rows().filter((row) => row.side === 'destination') as DestinationRow<DestinationState>[];
+}
+
+/** The reply of an attempt that is asked for again. @throws OPERATION_NOT_ALLOWED where it was refused */
+export function repeated(row: DestinationRow<DestinationState>): ReceiveReply {
+  if (row.state === 'refused')
+    throw new XapiError('OPERATION_NOT_ALLOWED', [`migration ${row.migrationId} was refused`]);
+  return row.reply as ReceiveReply;
+}
+
+/** The row of an attempt that is refused without having been asked for: nobody has its token, and nothing was made for it. */
+export function unheardOf(migrationId: string, uuid: string): DestinationRow<DestinationState> {
+  const token = randomBytes(32).toString('hex');
+  const given = { request: {}, reply: {} };
+  return {
+    side: 'destination',
+    migrationId,
+    uuid,
+    temporaryUuid: temporaryUuid(uuid),
+    state: 'refused',
+    token,
+    ...given,
+  };
+}
+
+/** @throws OPERATION_NOT_ALLOWED where a domain has the attempt's temporary uuid */
+export async function assertFree(backend: Backend, row: DestinationRow): Promise<void> {
+  const holder = (await backend.list()).find(({ uuid }) => uuid === row.temporaryUuid);
+  if (holder === undefined) return;
+  throw new XapiError('OPERATION_NOT_ALLOWED', [
+    `the temporary uuid ${row.temporaryUuid} is in use by domain ${holder.handle.domid}`,
+  ]);
+}

@@ -1,0 +1,104 @@
+/** What the phases of one attempt share at its destination: what they know of it, and how they journal, wait and fail. */
+import type { Backend } from '../../backend/backend.js';
+import type { EmuProgram } from '../../backend/emu-manager.js';
+import { untilAborted, within } from '../../base/deadline.js';
+import { XapiError } from '../../base/errors.js';
+import type { Log } from '../../base/log.js';
+import type { ChannelKind } from '../../wire/connection/channel.js';
+import { sendSuccess } from '../../wire/connection/handshake.js';
+import type { RawSocket } from '../../wire/connection/raw-socket.js';
+import type { ZstdCommand } from '../../wire/connection/zstd-pipe.js';
+import type { ImageLimits } from '../../xenops/image.js';
+import type { DestinationRow, Journal } from '../../xenops/journal.js';
+import type { Suspended } from '../../xenops/suspended.js';
+import type { FaultPlace, Faults, Helper } from '../faults.js';
+import type { VmMetadata } from '../metadata.js';
+import { hear } from '../peer-text.js';
+import type { DestinationState, Step, SynchronisationPoint } from '../protocol.js';
+import type { ArrivedChannel, Meeting, Rendezvous } from './rendezvous.js';
+
+export interface AttemptDeps {
+  readonly backend: Backend;
+  readonly suspended: Pick<Suspended, 'receive' | 'keep' | 'drop'>;
+  readonly journal: Journal;
+  readonly rendezvous: Rendezvous;
+  readonly faults: Faults;
+  readonly emu: () => EmuProgram;
+  readonly zstd: () => ZstdCommand;
+  readonly limits: () => ImageLimits;
+  /** How long to wait for the channels, and for the source at a synchronisation point, in milliseconds. */
+  readonly timeouts: () => { readonly acceptMs: number; readonly stepMs: number };
+  readonly log: Log;
+}
+
+export interface Running {
+  readonly deps: AttemptDeps;
+  readonly metadata: VmMetadata;
+  readonly meeting: Meeting;
+  /** Names the source's task from when the control channel is here. */
+  log: Log;
+  /** Aborted, with the reason, when the attempt is refused from outside. */
+  readonly refusal: AbortController;
+  /** The processes that were started for it. */
+  readonly helpers: Helper[];
+  /** Aborted, with the reason, when the source reports an Error, is early, or is gone. */
+  readonly failure: AbortController;
+  row: DestinationRow<DestinationState>;
+  control?: RawSocket;
+  /** The source's next handshake on the control channel. */
+  heard?: Promise<void>;
+  /** Whether the source may send it yet. */
+  due: boolean;
+}
+
+/** A channel, once it is there: itself, or what can be broken in its place. */
+export async function accept(attempt: Running, kind: ChannelKind, device?: string): Promise<ArrivedChannel> {
+  const { deps, meeting } = attempt;
+  const arrived = await step(attempt, meeting.channel(kind, device, deps.timeouts().acceptMs));
+  return { ...arrived, socket: await deps.faults.channel(kind, placeOf(attempt), arrived.socket) };
+}
+
+/** The destination has reached a step: where a rule says so, something breaks here. @throws what the rule says */
+export function reach(attempt: Running, to: Step): Promise<void> {
+  return attempt.deps.faults.at(to, placeOf(attempt));
+}
+
+export function placeOf({ row: { uuid, migrationId }, helpers, refusal }: Running): FaultPlace {
+  return { side: 'destination', uuid, migrationId, helpers, signal: refusal.signal };
+}
+
+/** Journal a row. The decision to take the VM must outlive a loss of power. */
+export async function write(attempt: Running, row: DestinationRow<DestinationState>): Promise<void> {
+  attempt.row = row;
+  await attempt.deps.journal.put(row, row.state === 'taken' ? 'powerLoss' : undefined);
+}
+
+/** Listen for the source's next point from now on; until it is due only a failure can come, which ends the attempt at once. */
+export function listen(attempt: Running, point: SynchronisationPoint): void {
+  attempt.due = false;
+  attempt.heard = hear(attempt.control as RawSocket).then(() => {
+    if (!attempt.due) throw new XapiError('INTERNAL_ERROR', [`synchronisation point ${point} came before it was due`]);
+  });
+  attempt.heard.catch((error: unknown) => attempt.failure.abort(error));
+}
+
+/** Wait for the point that is listened for. */
+export async function awaitPoint(attempt: Running, point: SynchronisationPoint): Promise<void> {
+  const heard = attempt.heard ?? Promise.reject(new Error('nobody listens'));
+  await step(attempt, within(heard, attempt.deps.timeouts().stepMs, `no synchronisation point ${point}`));
+  attempt.log.info(`synchronisation point ${point}: received`);
+}
+
+export async function send(attempt: Running, point: SynchronisationPoint, to: RawSocket): Promise<void> {
+  await step(attempt, sendSuccess(to));
+  attempt.log.info(`synchronisation point ${point}: sent`);
+}
+
+/** Anything that an attempt waits for ends when it is refused, or the source fails. */
+export function step<T>(attempt: Running, work: Promise<T>): Promise<T> {
+  return untilAborted(work, stopOf(attempt));
+}
+
+export function stopOf({ refusal, failure }: Running): AbortSignal {
+  return AbortSignal.any([refusal.signal, failure.signal]);
+}

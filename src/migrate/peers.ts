@@ -1,0 +1,103 @@
+/**
+ * What the two hosts of a migration say to each other apart from the channels, and the command that ends a silent commit.
+ *
+ * Each call carries the token that VM.receive gave, for this migration alone. `settle` is a command, not a question: the
+ * destination records for good whichever of {point 3, settle} came first, and answers it. It is sent again and again, with
+ * growing pauses, until it is answered. `acknowledge` lets the destination forget the outcome; `digest` gives the digest of what
+ * arrived. `mayRun` goes the other way: a destination that took the VM and was interrupted before it ran asks the source.
+ */
+import { setTimeout } from 'node:timers/promises';
+import { messageOf, XapiError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import type { ReceiveReply, VmMetadata } from './metadata.js';
+import { shorten } from './peer-text.js';
+import type { Permission, Settlement } from './protocol.js';
+import type { MigrateRequest } from './request.js';
+
+/** How a host reaches the other one of a migration over RPC. */
+export interface Peers {
+  /** VM.receive, where the request says. */
+  receive(request: MigrateRequest, metadata: VmMetadata): Promise<ReceiveReply>;
+  /** The other host of an attempt, by the URL below which its channels are. */
+  at(xenopsUrl: string): Peer;
+}
+
+/** The other host of one attempt; every call carries the migration's token. */
+export interface Peer {
+  settle(migrationId: string, token: string): Promise<Settlement>;
+  /** The source knows the outcome: the destination may forget it. @throws while the VM it took does not run yet */
+  acknowledge(migrationId: string, token: string): Promise<void>;
+  /** The digest of what the destination got, once it is complete. */
+  digest(migrationId: string, token: string): Promise<string>;
+  /** Asked of the source: whether the destination, which took the VM, may run it. */
+  mayRun(migrationId: string, token: string): Promise<Permission>;
+}
+
+/** What a source needs to know of an attempt to settle it. */
+export interface Agreed {
+  readonly migrationId: string;
+  /** The URL below which the migration goes: the caller's, or the destination's own. */
+  readonly xenopsUrl: string;
+  /** The destination's own, where the caller's is another. */
+  readonly direct?: string | undefined;
+  readonly token: string;
+}
+
+/**
+ * Ask the destination by the way that the migration took, and where nobody is there who answers, at its own address.
+ * @throws what the destination answers, or that it does not
+ */
+export async function askDestination<T>(
+  peers: Pick<Peers, 'at'>,
+  { xenopsUrl, direct }: Agreed,
+  ask: (peer: Peer) => Promise<T>,
+): Promise<T> {
+  try {
+    return await ask(peers.at(xenopsUrl));
+  } catch (error) {
+    const isAnswer = error instanceof XapiError && error.code !== 'INTERNAL_ERROR';
+    if (direct === undefined || isAnswer) throw error;
+    return ask(peers.at(direct));
+  }
+}
+
+const firstPauseMs = 200;
+const longestPauseMs = 5_000;
+
+/**
+ * Settle a migration within a time.
+ *
+ * @param timeoutMs give up after so long; `unknown` then
+ * @param signal gives up at once
+ */
+export async function settleWithin(
+  timeoutMs: number,
+  peers: Peers,
+  agreed: Agreed,
+  log: Log,
+  signal?: AbortSignal,
+): Promise<Settlement> {
+  const until = performance.now() + timeoutMs;
+  for (let pause = firstPauseMs; signal?.aborted !== true; pause = Math.min(pause * 2, longestPauseMs)) {
+    const settlement = await settleOnce(peers, agreed, log);
+    if (settlement !== 'unknown') return settlement;
+    if (performance.now() + pause > until) break;
+    await setTimeout(pause, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
+  }
+  return 'unknown';
+}
+
+/** Settle a migration with one call; `unknown` where that has no clear answer. Never throws. */
+export async function settleOnce(peers: Peers, agreed: Agreed, log: Log): Promise<Settlement> {
+  try {
+    return await askDestination(peers, agreed, async (destination) => {
+      const settlement: unknown = await destination.settle(agreed.migrationId, agreed.token);
+      // The VM is resumed or destroyed by this word: nothing else is taken for an outcome.
+      if (settlement === 'taken' || settlement === 'refused') return settlement;
+      throw new Error(`the destination answers ${shorten(JSON.stringify(settlement))}`);
+    });
+  } catch (error) {
+    log.warn(`settle: ${messageOf(error)}`);
+  }
+  return 'unknown';
+}

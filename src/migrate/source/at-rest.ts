@@ -1,0 +1,35 @@
+/** What the source sends of a VM that does not run. */
+import type { SaveResult } from '../../xenops/image.js';
+import { compressionPlan } from '../compressor.js';
+import { type Attempt, type Decision, reach } from './attempt.js';
+import type { Channels } from './connect.js';
+
+/** The suspend image of a suspended VM, as it is. Of a halted one there is its record alone, which VM.receive had. */
+export async function sendAtRest(
+  attempt: Attempt,
+  { memory, vgpu, restoredAck }: Channels,
+  decision: Decision,
+  signal: AbortSignal,
+): Promise<SaveResult> {
+  const { deps, hooks, request } = attempt;
+  await reach(attempt, 'copy', signal);
+  if (memory === undefined) {
+    attempt.due = restoredAck;
+    return { emuFlags: [] };
+  }
+  const { memory: guestBytes = 0 } = await deps.suspended.sizes(request.uuid);
+  const sending = deps.suspended.send(request.uuid, {
+    channels: { memory, vgpu },
+    ...(compressionPlan(decision).zstdPipe ? { zstd: deps.zstd } : {}),
+    signal,
+    onProgress(share) {
+      // The destination can have the whole image before the last of it is known to be sent.
+      if (share === 1) attempt.due = restoredAck;
+      hooks.onProgress('copy', share);
+    },
+    onHelper: (helper) => attempt.helpers.push(helper),
+  });
+  const [wireBytes] = await sending;
+  attempt.due = restoredAck;
+  return { emuFlags: [], guestBytes, ...(wireBytes === undefined ? {} : { wireBytes }) };
+}

@@ -1,0 +1,261 @@
+/** What the phases of one migration share at its source: what they know of it, and how they journal, wait and fail. */
+
+import { setTimeout } from 'node:timers/promises';
+import type { Backend } from '../../backend/backend.js';
+import type { EmuProgram } from '../../backend/emu-manager.js';
+import { untilAborted, within } from '../../base/deadline.js';
+import { messageOf, XapiError } from '../../base/errors.js';
+import type { Log } from '../../base/log.js';
+import type { CompressionLevel, ConvergenceRule, CopyFigures } from '../../base/protocol/emu-protocol.js';
+import { PeerError, sendSuccess } from '../../wire/connection/handshake.js';
+import type { RawSocket } from '../../wire/connection/raw-socket.js';
+import type { ZstdCommand } from '../../wire/connection/zstd-pipe.js';
+import type { ImageLimits } from '../../xenops/image.js';
+import type { Journal, SourceRow } from '../../xenops/journal.js';
+import type { Suspended } from '../../xenops/suspended.js';
+import type { Compressor, ConfiguredCompressor, Effect } from '../compressor.js';
+import type { FaultPlace, Faults, Helper } from '../faults.js';
+import type { ReceiveReply } from '../metadata.js';
+import { hear, shorten } from '../peer-text.js';
+import type { Agreed, Peers } from '../peers.js';
+import type { Phase, Side, SourceState, Step, SynchronisationPoint } from '../protocol.js';
+import { type CompressionReport, type MigrateRequest, migrateFailed } from '../request.js';
+
+export interface SourceDeps {
+  readonly backend: Backend;
+  readonly suspended: Pick<Suspended, 'imageOf' | 'sizes' | 'send' | 'discard'>;
+  readonly journal: Journal;
+  readonly emu: EmuProgram;
+  readonly zstd: ZstdCommand;
+  readonly peers: Peers;
+  readonly faults: Faults;
+  /** The URL below which this host answers the other ones. */
+  readonly xenopsUrl: () => string;
+  readonly log: Log;
+}
+
+export interface SourceSettings {
+  /** `migration-compressor` as it was when the operation was queued. */
+  readonly compressor: ConfiguredCompressor;
+  /** Where that stands in for a value that is not known. */
+  readonly compressorWarning?: string | undefined;
+  /** `migration-compression-level` of then. */
+  readonly compressionLevel: CompressionLevel;
+  /** When a live copy stops, as it was configured when the operation was queued. */
+  readonly convergence: ConvergenceRule;
+  /** Take digests of both sides and compare them. */
+  readonly digest: boolean;
+  /** How long to wait for the destination at a synchronisation point. */
+  readonly stepTimeoutMs: number;
+  /** How long the guest may take to stop. */
+  readonly suspendTimeoutMs: number;
+  readonly limits: ImageLimits;
+  /** After how much silence TCP asks whether the destination is there, in milliseconds. */
+  readonly keepAliveMs: number;
+}
+
+export interface SourceHooks {
+  /** Aborted when the migration is to stop; heard until the commit point. */
+  readonly signal: AbortSignal;
+  /** @param progress 0 to 1 */
+  onProgress(phase: Phase, progress: number): void;
+  /** What compression comes to, once. */
+  onDecided(compression: CompressionReport): void;
+  /** How the copy goes, about twice a second. */
+  onFigures(figures: CopyFigures): void;
+  /** Aborted when the daemon stops: past the commit point nothing is waited for any more, the next start goes on. */
+  readonly closing: AbortSignal;
+  /** Wait for a turn at the destination, without a turn and a worker here. */
+  standAside(wait: () => Promise<void>): Promise<void>;
+  /** The commit begins, and is about to be journaled: from now on the signal is not to be aborted. */
+  onCommit(): void;
+}
+
+/** Everything about one migration that its phases share. */
+export interface Attempt {
+  readonly deps: SourceDeps;
+  readonly settings: SourceSettings;
+  readonly hooks: SourceHooks;
+  readonly request: MigrateRequest;
+  readonly log: Log;
+  /** What it waited for its turn at the destination is left out. */
+  startedAt: number;
+  readonly sockets: RawSocket[];
+  /** The processes that were started for it. */
+  readonly helpers: Helper[];
+  /** The channels are closed: one that opens now is closed at once. */
+  closed: boolean;
+  phase: Phase;
+  /** The side that a failure, should one come now, is on. */
+  failedSide: Side;
+  /** VM.receive, once it was called. */
+  asked?: Promise<ReceiveReply>;
+  /** What was journaled last; absent until `begin` has found the domain. */
+  row?: SourceRow<SourceState>;
+  control?: RawSocket;
+  /** The next handshake on the control channel, which is listened for from the copy on. */
+  answer?: Promise<void>;
+  /** Whether the destination may send it yet. */
+  due: boolean;
+  pausedAt?: number;
+}
+
+/** What compression comes to, decided once. */
+export interface Decision extends Effect {
+  readonly asked: Compressor;
+  readonly cookies: Readonly<Record<string, string>>;
+  /** Whether emu-manager goes by the configured rule of convergence. */
+  readonly converges: boolean;
+}
+
+/** Times up to now: since the start, and since the pause of a VM that ran. */
+export function elapsed({ startedAt, pausedAt, row }: Attempt): {
+  readonly seconds: number;
+  readonly downtimeMs: number;
+} {
+  const now = performance.now();
+  return {
+    seconds: (now - startedAt) / 1000,
+    downtimeMs: row?.wasRunning === true && pausedAt !== undefined ? now - pausedAt : 0,
+  };
+}
+
+/** The XenAPI error of a failure: itself where it says something of its own, else VM_MIGRATE_FAILED with phase, side and cause. */
+export function migrationError(attempt: Attempt, error: unknown): XapiError {
+  const { request, phase, failedSide } = attempt;
+  if (error instanceof XapiError && saysEnough(error)) return error;
+  const cause = shorten(error instanceof XapiError ? error.params.join(' ') : messageOf(error));
+  return migrateFailed(request, `${phase}, ${failedSide}: ${cause}`, error);
+}
+
+/** A domain's handle says nothing to who asked for the migration. */
+function saysEnough({ code, params }: XapiError): boolean {
+  return code !== 'INTERNAL_ERROR' && !(code === 'HANDLE_INVALID' && params[0] === 'domain');
+}
+
+/** Begin a phase: what fails from now on is on our side until it is known better. */
+export function enter(attempt: Attempt, phase: Phase): void {
+  attempt.phase = phase;
+  attempt.failedSide = 'source';
+  attempt.hooks.onProgress(phase, 0);
+  attempt.log.debug(`phase ${phase}`);
+}
+
+/**
+ * The source has reached a step: where a rule says so, something breaks here. @throws what the rule says
+ * @param signal ends what the rule waits for; the migration's own, where absent
+ */
+export function reach(attempt: Attempt, step: Step, signal = attempt.hooks.signal): Promise<void> {
+  return attempt.deps.faults.at(step, { ...placeOf(attempt), signal });
+}
+
+/** Which migration it is, for the rules that break it. */
+export function placeOf({ request: { uuid, migrationId }, helpers, hooks }: Attempt): FaultPlace {
+  return { side: 'source', uuid, migrationId, helpers, signal: hooks.signal };
+}
+
+/** Journal a row. The commit point must outlive a loss of power. */
+export async function write(attempt: Attempt, row: SourceRow<SourceState>): Promise<void> {
+  attempt.row = row;
+  await attempt.deps.journal.put(row, ['going', 'done', 'failed'].includes(row.state) ? 'powerLoss' : undefined);
+}
+
+/** What was journaled last. @throws INTERNAL_ERROR before `begin` */
+export function rowOf(attempt: Attempt): SourceRow<SourceState> {
+  if (attempt.row === undefined) throw new XapiError('INTERNAL_ERROR', ['the migration was not begun']);
+  return attempt.row;
+}
+
+/** What VM.receive's reply comes to, and by which way the destination is reached. */
+export function agreedFrom({ request }: Attempt, { control, token }: ReceiveReply): Agreed {
+  const { migrationId, destination } = request;
+  const direct = control.replace(/\/migrate\/vm\/[^/]*$/, '');
+  const { xenops = direct } = destination;
+  return { migrationId, xenopsUrl: xenops, ...(xenops === direct ? {} : { direct }), token };
+}
+
+/** @throws INTERNAL_ERROR before VM.receive has answered */
+export function agreedOf(row: SourceRow): Agreed {
+  if (row.agreed === undefined) throw new XapiError('INTERNAL_ERROR', ['the destination has agreed to nothing']);
+  return row.agreed;
+}
+
+/** A destination that fails closes what it has, and says why a moment later: so long we wait to hear it, in milliseconds. */
+export const explanationMs = 500;
+
+/** Wait for the destination at a point; what goes wrong then is on its side. */
+export async function recv(attempt: Attempt, point: SynchronisationPoint, from: RawSocket): Promise<void> {
+  await awaitPoint(attempt, point, () => hear(from).catch((error: unknown) => explain(attempt, from, error)));
+}
+
+/** A destination that fails closes every channel, and says why on the control channel alone. */
+async function explain({ control }: Attempt, from: RawSocket, error: unknown): Promise<never> {
+  if (control !== undefined && control !== from && !(error instanceof PeerError)) {
+    await within(hear(control), explanationMs, 'no reason').catch((said: unknown) => {
+      if (said instanceof PeerError) throw said;
+    });
+  }
+  throw error;
+}
+
+/** The same for a handshake that is listened for already. */
+export async function awaitPoint(
+  attempt: Attempt,
+  point: SynchronisationPoint,
+  handshake: () => Promise<void>,
+): Promise<void> {
+  const { stepTimeoutMs } = attempt.settings;
+  await ofDestination(attempt, () => within(handshake(), stepTimeoutMs, `no synchronisation point ${point}`));
+  attempt.log.info(`synchronisation point ${point}: received`);
+}
+
+/** Tell the destination that this side has reached a point. */
+export async function send(attempt: Attempt, point: SynchronisationPoint, to: RawSocket): Promise<void> {
+  await ofDestination(attempt, () => sendSuccess(to));
+  attempt.log.info(`synchronisation point ${point}: sent`);
+}
+
+/** Do what needs the destination, unless the migration is to stop: nothing is begun then. A failure is on its side, and a cancel is heard. */
+export async function ofDestination<T>(attempt: Attempt, work: () => Promise<T>): Promise<T> {
+  attempt.hooks.signal.throwIfAborted();
+  attempt.failedSide = 'destination';
+  const result = await untilAborted(work(), attempt.hooks.signal);
+  attempt.failedSide = 'source';
+  return result;
+}
+
+/** Between two calls of VM.receive at a destination that is busy. */
+const firstBusyPauseMs = 125;
+const longestBusyPauseMs = 500;
+
+/** Ask a destination that is busy again and again, as long as it is: nothing has begun there. */
+export async function askInTurn(attempt: Attempt, ask: () => Promise<ReceiveReply>): Promise<ReceiveReply> {
+  const { hooks, log } = attempt;
+  for (let pauseMs = firstBusyPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestBusyPauseMs)) {
+    try {
+      return await ofDestination(attempt, ask);
+    } catch (error) {
+      if (!(error instanceof XapiError) || error.code !== 'TOO_BUSY') throw error;
+    }
+    if (pauseMs === firstBusyPauseMs) log.info('queued: the destination takes as many VMs as it may');
+    enter(attempt, 'queued');
+    const since = performance.now();
+    await hooks.standAside(() => setTimeout(pauseMs, undefined, { signal: hooks.signal }));
+    attempt.startedAt += performance.now() - since;
+    enter(attempt, 'prepare');
+  }
+}
+
+/** A channel that is being opened; it may open when nobody waits for it any more. */
+export async function keepChannel(attempt: Attempt, opening: Promise<RawSocket>): Promise<RawSocket> {
+  const socket = await opening;
+  attempt.sockets.push(socket);
+  if (attempt.closed) socket.destroy();
+  return socket;
+}
+
+/** Close what is ours of the channels, those that are still to open as well. */
+export function closeChannels(attempt: Attempt): void {
+  attempt.closed = true;
+  for (const socket of attempt.sockets) socket.destroy();
+}

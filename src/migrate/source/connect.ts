@@ -1,0 +1,67 @@
+/** How the source of a migration opens its channels. */
+import { type ChannelKind, channelUrl, openChannel } from '../../wire/connection/channel.js';
+import type { RawSocket } from '../../wire/connection/raw-socket.js';
+import type { ReceiveReply } from '../metadata.js';
+import { temporaryUuid } from '../protocol.js';
+import {
+  type Attempt,
+  agreedOf,
+  type Decision,
+  enter,
+  keepChannel,
+  ofDestination,
+  placeOf,
+  reach,
+  recv,
+  rowOf,
+  send,
+} from './attempt.js';
+
+export interface Channels {
+  readonly control: RawSocket;
+  /** Absent for a halted VM, which has none. */
+  readonly memory?: RawSocket;
+  readonly vgpu: ReadonlyMap<string, RawSocket>;
+  /** Whether the destination sends 2-restored before it waits for point 3. */
+  readonly restoredAck: boolean;
+}
+
+/** Open the channels, up to point 1-mem ACK; for a halted VM, which needs the first alone, up to point 1. */
+export async function connect(attempt: Attempt, reply: ReceiveReply, decision: Decision): Promise<Channels> {
+  const { settings, request } = attempt;
+  enter(attempt, 'connect');
+  const { domain, rest } = request.metadata;
+  const memoryBytes = String(domain.memoryBytes);
+  const { xenopsUrl, token } = agreedOf(rowOf(attempt));
+  const open = async (kind: ChannelKind, more: Record<string, string> = {}, device?: string) => {
+    const cookies = { ...decision.cookies, ...more };
+    const url = channelUrl(xenopsUrl, kind, temporaryUuid(request.uuid), device);
+    const socket = await ofDestination(attempt, () =>
+      keepChannel(attempt, openChannel(url, token, cookies, settings.stepTimeoutMs, settings.keepAliveMs)),
+    );
+    return keepChannel(attempt, attempt.deps.faults.channel(kind, placeOf(attempt), socket));
+  };
+  await reach(attempt, 'connect');
+  const control = await open('vm', {
+    memory_limit: memoryBytes,
+    memory_total_source: memoryBytes,
+    ...(reply.restoredAck ? { restored_ack: '1' } : {}),
+  });
+  attempt.control = control;
+  const vgpu = new Map<string, RawSocket>();
+  for (const device of rest === 'halted' ? [] : domain.vgpus) {
+    const channel = await open('vgpu', { vgpu_migration: device }, device);
+    vgpu.set(device, channel);
+    await recv(attempt, '1-vgpu', channel);
+    await reach(attempt, '1-vgpu ACK');
+    await send(attempt, '1-vgpu ACK', control);
+  }
+  await recv(attempt, '1', control);
+  await reach(attempt, '1');
+  if (rest === 'halted') return { control, vgpu, restoredAck: reply.restoredAck };
+  const memory = await open('mem');
+  await recv(attempt, '1-mem', memory);
+  await reach(attempt, '1-mem ACK');
+  await send(attempt, '1-mem ACK', control);
+  return { control, memory, vgpu, restoredAck: reply.restoredAck };
+}

@@ -1,0 +1,165 @@
+/** How a migration ends at its source: it has moved, it goes on here, or it is in doubt. What is left then is source-loose-ends.ts. */
+import { untilAborted, within } from '../../base/deadline.js';
+import { messageOf, XapiError } from '../../base/errors.js';
+import { sendError } from '../../wire/connection/handshake.js';
+import { askDestination, settleWithin } from '../peers.js';
+import type { Settlement } from '../protocol.js';
+import { type MigrationOutcome, type MigrationReport, toWireError } from '../request.js';
+import {
+  type Attempt,
+  agreedFrom,
+  agreedOf,
+  awaitPoint,
+  closeChannels,
+  elapsed,
+  enter,
+  migrationError,
+  reach,
+  rowOf,
+  write,
+} from './attempt.js';
+import { doubtOf, letGo, markInDoubt, resume } from './recovery.js';
+
+/** How long a destination may take to hear why, and to clean up; what takes longer goes on by itself. */
+const sayWhyMs = 500;
+const refuseMs = 3_000;
+
+/** Past the commit point nothing that fails here resumes the VM; only the destination's word that it has refused does. */
+export async function conclude(attempt: Attempt, report: MigrationReport): Promise<MigrationOutcome> {
+  const settlement = await awaitRunning(attempt);
+  if (settlement === 'taken') return finish(attempt, report);
+  if (settlement === 'unknown') return leaveInDoubt(attempt);
+  attempt.failedSide = 'destination';
+  return abandon(
+    attempt,
+    new XapiError('INTERNAL_ERROR', ['the destination has refused the VM after the commit point']),
+  );
+}
+
+/** Point 4, or what the destination has settled on where that does not come. */
+async function awaitRunning(attempt: Attempt): Promise<Settlement> {
+  const { deps, settings, log, hooks } = attempt;
+  enter(attempt, 'run');
+  try {
+    await untilAborted(reach(attempt, 'run'), hooks.closing);
+    const four = () => attempt.answer ?? Promise.reject(new Error('the control channel is gone'));
+    await untilAborted(awaitPoint(attempt, '4', four), hooks.closing);
+    return 'taken';
+  } catch (error) {
+    if (hooks.closing.aborted) return 'unknown';
+    log.warn(`no point 4, settling: ${messageOf(error)}`);
+    return settleWithin(settings.stepTimeoutMs, deps.peers, agreedOf(rowOf(attempt)), log, hooks.closing);
+  }
+}
+
+/** The VM runs at the destination: report, and clean up the old copy. */
+async function finish(attempt: Attempt, known: MigrationReport): Promise<MigrationOutcome> {
+  const { deps, log } = attempt;
+  const times = elapsed(attempt);
+  enter(attempt, 'clean-up');
+  const report: MigrationReport = { ...known, ...times, ...(await digests(attempt)) };
+  const outcome: MigrationOutcome = { status: 'success', report };
+  closeChannels(attempt);
+  try {
+    await reach(attempt, '4');
+    await write(attempt, { ...rowOf(attempt), state: 'done', outcome });
+    await reach(attempt, 'clean-up');
+    await letGo(deps, rowOf(attempt));
+    const agreed = agreedOf(rowOf(attempt));
+    await askDestination(deps.peers, agreed, (peer) => peer.acknowledge(agreed.migrationId, agreed.token));
+    await write(attempt, { ...rowOf(attempt), tied: true });
+  } catch (error) {
+    log.warn(`clean-up goes on later: ${messageOf(error)}`);
+  }
+  log.info('migrated', { compressor: report.compressorUsed, seconds: report.seconds, downtime_ms: report.downtimeMs });
+  return outcome;
+}
+
+async function digests(attempt: Attempt): Promise<Pick<MigrationReport, 'digests'>> {
+  const { backend, peers } = attempt.deps;
+  const row = rowOf(attempt);
+  const { handle } = row;
+  if (!attempt.settings.digest || handle === undefined) return {};
+  const agreed = agreedOf(row);
+  try {
+    const theirs = askDestination(peers, agreed, (peer) => peer.digest(agreed.migrationId, agreed.token));
+    const both = Promise.all([backend.digest(handle), theirs]);
+    const [source, destination] = await untilAborted(both, attempt.hooks.closing);
+    if (source !== destination) attempt.log.error('what arrived is not what was sent', { source, destination });
+    return { digests: { source, destination } };
+  } catch (error) {
+    attempt.log.warn(`the digests could not be compared: ${messageOf(error)}`);
+    return {};
+  }
+}
+
+/** No outcome in time: the VM stays here, paused, marked, and refusing what could double it, until it is settled. */
+async function leaveInDoubt(attempt: Attempt): Promise<MigrationOutcome> {
+  const row = rowOf(attempt);
+  closeChannels(attempt);
+  await markInDoubt(attempt.deps, row);
+  const reason = doubtOf(row);
+  attempt.log.error(`the VM is in doubt: ${reason}`);
+  return { status: 'in-doubt', error: toWireError(migrationError(attempt, new Error(reason))) };
+}
+
+/** The destination will not run it, so the VM goes on here: at once, as without point 3 the destination runs nothing. */
+export async function abandon(attempt: Attempt, error: unknown): Promise<MigrationOutcome> {
+  const { deps, log, row, hooks, request } = attempt;
+  const stopped: unknown = hooks.signal.aborted && row?.state !== 'going' ? hooks.signal.reason : undefined;
+  const cancelled = stopped instanceof XapiError && stopped.code === 'TASK_CANCELLED';
+  const failure = cancelled
+    ? new XapiError('TASK_CANCELLED', [request.task])
+    : migrationError(attempt, stopped ?? error);
+  log.warn(cancelled ? 'cancelled' : 'failed', { phase: attempt.phase, failed_side: attempt.failedSide, err: error });
+  if (attempt.control !== undefined) {
+    await within(sendError(attempt.control, failure.message), sayWhyMs, 'not heard').catch(() => undefined);
+  }
+  closeChannels(attempt);
+  const outcome: MigrationOutcome = { status: cancelled ? 'cancelled' : 'failure', error: toWireError(failure) };
+  if (row === undefined) return outcome;
+  if (row.state === 'going') {
+    // Before the VM runs here: a destination that asks must not hear `yes` any more, and may forget only now.
+    try {
+      await write(attempt, { ...row, state: 'failed', owed: true, outcome });
+    } catch (reason) {
+      log.error('the end is not journaled yet', { err: reason });
+      return outcome;
+    }
+  }
+  const [resumed, told] = await Promise.allSettled([resume(deps.backend, row), tellRefusal(attempt)]);
+  const end = { outcome, ...(told.status === 'fulfilled' ? { tied: true as const } : {}) };
+  if (resumed.status === 'rejected') log.error('the VM could not be resumed yet', { err: resumed.reason });
+  await write(
+    attempt,
+    resumed.status === 'fulfilled'
+      ? { ...rowOf(attempt), state: 'failed', ...end, owed: undefined }
+      : { ...rowOf(attempt), outcome },
+  ).catch((reason: unknown) => log.error('the end is not journaled yet', { err: reason }));
+  return outcome;
+}
+
+/** Tell the destination that nothing more comes, and that it may forget the attempt. @throws where it has not heard */
+async function tellRefusal(attempt: Attempt): Promise<void> {
+  const { asked, deps } = attempt;
+  const telling = async () => {
+    if (rowOf(attempt).agreed === undefined) {
+      // A cancel does not wait for the reply of VM.receive, which may still come. Where there is none, nothing was agreed.
+      const reply = await asked?.catch(() => undefined);
+      if (reply === undefined) return;
+      // By now the row may have gone on without this attempt.
+      const agreed = agreedFrom(attempt, reply);
+      const now = deps.journal.get('source', attempt.request.migrationId);
+      attempt.row = { ...rowOf(attempt), agreed };
+      if (now !== undefined) await deps.journal.put({ ...now, agreed, tied: undefined });
+    }
+    const agreed = agreedOf(rowOf(attempt));
+    const { migrationId, token } = agreed;
+    await askDestination(deps.peers, agreed, (peer) => peer.settle(migrationId, token));
+    await askDestination(deps.peers, agreed, (peer) => peer.acknowledge(migrationId, token));
+  };
+  await within(telling(), refuseMs, 'no answer').catch((error: unknown) => {
+    attempt.log.debug(`the destination is told later: ${messageOf(error)}`);
+    throw error;
+  });
+}

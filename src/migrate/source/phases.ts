@@ -1,0 +1,308 @@
+/**
+ * The source of a migration: one function a phase, in the order of the diagram in protocol.ts.
+ *
+ * Until `commit` every failure ends in `abandon`, after which the VM is as it was. From `commit` on the source acts only on
+ * what the destination has decided: see source-outcome.ts.
+ */
+import { setImmediate, setTimeout } from 'node:timers/promises';
+import { untilAborted, within } from '../../base/deadline.js';
+import { messageOf, XapiError } from '../../base/errors.js';
+import type { DomainHandle } from '../../base/protocol/hypervisor-protocol.js';
+import { PeerError, sendSuccess } from '../../wire/connection/handshake.js';
+import { type RawSocket, socketInode } from '../../wire/connection/raw-socket.js';
+import { type SaveResult, saveImage } from '../../xenops/image.js';
+import type { SourceRow } from '../../xenops/journal.js';
+import { compressionPlan } from '../compressor.js';
+import { convergenceFlags, withAdvice } from '../convergence.js';
+import type { ReceiveReply, VmMetadata } from '../metadata.js';
+import { hear } from '../peer-text.js';
+import { oldCopyUuid, type SynchronisationPoint } from '../protocol.js';
+import type { CompressionReport, MigrateRequest, MigrationOutcome, MigrationReport } from '../request.js';
+import { sendAtRest } from './at-rest.js';
+import {
+  type Attempt,
+  agreedFrom,
+  askInTurn,
+  awaitPoint,
+  type Decision,
+  elapsed,
+  enter,
+  explanationMs,
+  ofDestination,
+  reach,
+  rowOf,
+  type SourceDeps,
+  type SourceHooks,
+  type SourceSettings,
+  write,
+} from './attempt.js';
+import { type Channels, connect } from './connect.js';
+import { decide } from './decision.js';
+import { abandon, conclude } from './outcome.js';
+import { letGo } from './recovery.js';
+
+const brokenStream = /\b(EPIPE|ECONNRESET|SIGPIPE|[Bb]roken pipe|Connection reset|closed)\b/;
+
+/** Migrate a VM away, and say how it ended. Never throws: a failure is an outcome. */
+export async function migrateAsSource(
+  deps: SourceDeps,
+  settings: SourceSettings,
+  request: MigrateRequest,
+  hooks: SourceHooks,
+): Promise<MigrationOutcome> {
+  const attempt: Attempt = {
+    deps,
+    settings,
+    hooks,
+    request,
+    log: deps.log.child({ migration: request.migrationId, task: request.task, vm: request.uuid, side: 'source' }),
+    startedAt: performance.now(),
+    phase: 'prepare',
+    failedSide: 'source',
+    sockets: [],
+    helpers: [],
+    closed: false,
+    due: false,
+  };
+  let report: MigrationReport;
+  try {
+    await begin(attempt);
+    const reply = await prepare(attempt);
+    const decision = await decide(attempt, reply);
+    hooks.onDecided(compressionOf(decision));
+    const channels = await connect(attempt, reply, decision);
+    const saved = await copy(attempt, channels, decision);
+    await awaitRestored(attempt, channels);
+    report = reportOf(attempt, reply, decision, saved);
+    await commit(attempt, channels.control, report);
+  } catch (error) {
+    return abandon(attempt, error);
+  }
+  return conclude(attempt, report);
+}
+
+/** Look at what is sent and journal the attempt. */
+async function begin(attempt: Attempt): Promise<void> {
+  const { request } = attempt;
+  const sent = await find(attempt);
+  await forgetEarlier(attempt);
+  await write(attempt, {
+    side: 'source',
+    migrationId: request.migrationId,
+    task: request.task,
+    uuid: request.uuid,
+    state: 'preparing',
+    ...sent,
+    request,
+  });
+}
+
+/** What the host has of the VM, which has to be as the request says. */
+async function find({ deps, request }: Attempt): Promise<Pick<SourceRow, 'handle' | 'image' | 'wasRunning'>> {
+  const domain = (await deps.backend.list()).find(({ uuid }) => uuid === request.uuid);
+  const { rest } = request.metadata;
+  if (domain?.inDoubt !== undefined) throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${domain.inDoubt}`]);
+  if (rest === 'halted' && domain === undefined) return { wasRunning: false };
+  if (rest === 'suspended' && domain === undefined) {
+    return { image: deps.suspended.imageOf(request.uuid), wasRunning: false };
+  }
+  if (rest === undefined && (domain?.state === 'running' || domain?.state === 'paused')) {
+    return { handle: domain.handle, wasRunning: domain.state === 'running' };
+  }
+  throw new XapiError('VM_BAD_POWER_STATE', [request.uuid, rest ?? 'running', domain?.state ?? 'halted']);
+}
+
+/**
+ * Earlier migrations of the VM from here have ended, and whoever asked for this one knows how. Their old copies go first; of
+ * those of which the destination still has to be told the rows stay.
+ */
+async function forgetEarlier({ deps, request }: Attempt): Promise<void> {
+  for (const row of deps.journal.rows()) {
+    if (row.side !== 'source' || row.uuid !== request.uuid || row.migrationId === request.migrationId) continue;
+    if ((row.state !== 'done' && row.state !== 'failed') || row.owed) {
+      throw new XapiError('OPERATION_NOT_ALLOWED', [`migration ${row.migrationId} has not ended: ${row.state}`]);
+    }
+    if (row.state === 'done') await letGo(deps, row);
+    if (row.tied) await deps.journal.remove('source', row.migrationId);
+  }
+}
+
+/** VM.receive at the destination. */
+async function prepare(attempt: Attempt): Promise<ReceiveReply> {
+  const { deps, request, settings } = attempt;
+  const row = rowOf(attempt);
+  enter(attempt, 'prepare');
+  const metadata: VmMetadata = {
+    ...request.metadata,
+    paused: !row.wasRunning,
+    ...(settings.digest ? { digest: true } : {}),
+    ...(row.image === undefined ? {} : { image: await deps.suspended.sizes(request.uuid) }),
+    sourceUrl: deps.xenopsUrl(),
+  };
+  await reach(attempt, 'prepare');
+  const reply = await askInTurn(attempt, () => {
+    attempt.asked = deps.peers.receive(request, metadata);
+    return attempt.asked;
+  });
+  await write(attempt, { ...row, agreed: agreedFrom(attempt, reply) });
+  return reply;
+}
+
+/** The copy, up to point 2: the image is out, its streams are closed, the old copy is renamed. */
+async function copy(attempt: Attempt, channels: Channels, decision: Decision): Promise<SaveResult> {
+  const { request, hooks } = attempt;
+  await write(attempt, { ...rowOf(attempt), state: 'copying' });
+  enter(attempt, 'copy');
+  const stop = new AbortController();
+  const answer = listen(attempt, channels.control, channels.restoredAck ? '2-restored' : '4');
+  answer.catch((error: unknown) => stop.abort(error));
+  const signal = AbortSignal.any([hooks.signal, stop.signal]);
+  const sending = request.metadata.rest === undefined ? saveDomain : sendAtRest;
+  const saved = await sending(attempt, channels, decision, signal).catch((error: unknown) => explain(attempt, error));
+  if (request.metadata.rest !== undefined) await reachTwo(attempt);
+  return saved;
+}
+
+/** Point 2: everything is out, if not at the destination. */
+async function reachTwo(attempt: Attempt): Promise<void> {
+  const { handle } = rowOf(attempt);
+  await reach(attempt, '2');
+  if (handle !== undefined) await attempt.deps.backend.rename(handle, oldCopyUuid(attempt.request.uuid));
+  attempt.log.info('synchronisation point 2: sent');
+}
+
+/** The image of a domain that runs, or is paused. */
+async function saveDomain(
+  attempt: Attempt,
+  { memory, vgpu, restoredAck }: Channels,
+  decision: Decision,
+  signal: AbortSignal,
+): Promise<SaveResult> {
+  const { deps, request, settings, hooks } = attempt;
+  const { handle, wasRunning } = rowOf(attempt);
+  if (handle === undefined || memory === undefined)
+    throw new XapiError('INTERNAL_ERROR', ['there is no domain to send']);
+  const plan = compressionPlan(decision);
+  const link = socketInode(memory.fd);
+  const paceFlags = decision.converges ? convergenceFlags(settings.convergence, link) : [];
+  return saveImage({
+    backend: deps.backend,
+    emu: deps.emu,
+    limits: settings.limits,
+    handle,
+    live: wasRunning,
+    vmStr: JSON.stringify(request.metadata.domain),
+    channels: { memory, vgpu },
+    ...(plan.zstdPipe ? { zstd: deps.zstd } : {}),
+    emuFlags: [...plan.emuFlags, ...paceFlags],
+    endTimeoutMs: settings.stepTimeoutMs,
+    signal,
+    log: attempt.log,
+    onProgress: (percent) => hooks.onProgress('copy', percent / 100),
+    onFigures: hooks.onFigures,
+    onHelper: (helper) => attempt.helpers.push(helper),
+    onBegin: () => reach(attempt, 'copy', signal),
+    onSuspend: () => suspend(attempt, handle, signal),
+    onEnd: () => {
+      attempt.due = restoredAck;
+    },
+    onOut: () => reachTwo(attempt),
+    ...(restoredAck ? { received: attempt.answer } : {}),
+  });
+}
+
+/**
+ * A destination that fails breaks the stream first and says why a moment later: its word is the cause. Where it is the source
+ * that failed, what the destination says of the stream that ended is not.
+ */
+async function explain(attempt: Attempt, error: unknown): Promise<never> {
+  if (error instanceof PeerError) attempt.failedSide = 'destination';
+  if (attempt.hooks.signal.aborted || !brokenStream.test(messageOf(error))) throw withAdvice(error);
+  await Promise.race([attempt.answer, setTimeout(explanationMs)]).catch((said: unknown) => {
+    if (!(said instanceof PeerError)) throw error;
+    attempt.failedSide = 'destination';
+    throw said;
+  });
+  throw error;
+}
+
+/**
+ * Listen for the destination's next point from now on; until it is due only a failure can come. A point 4 from before point 3 would
+ * otherwise end the old copy of a VM that runs nowhere.
+ */
+function listen(attempt: Attempt, control: RawSocket, point: SynchronisationPoint): Promise<void> {
+  attempt.due = false;
+  const answer = hear(control).then(() => {
+    if (!attempt.due) throw new PeerError(`synchronisation point ${point} came before it was due`);
+  });
+  answer.catch(() => undefined);
+  attempt.answer = answer;
+  return answer;
+}
+
+async function suspend(attempt: Attempt, handle: DomainHandle, signal: AbortSignal): Promise<void> {
+  const { deps, settings } = attempt;
+  const row = rowOf(attempt);
+  assertOpen(attempt);
+  await write(attempt, { ...row, state: 'suspended' });
+  await reach(attempt, 'suspend', signal);
+  assertOpen(attempt);
+  attempt.pausedAt = performance.now();
+  const pausing = within(
+    deps.backend.pause(handle, settings.suspendTimeoutMs),
+    settings.suspendTimeoutMs,
+    'the guest did not stop',
+  );
+  await untilAborted(pausing, signal);
+  if (settings.digest) await deps.backend.armDigest(handle);
+  await reach(attempt, 'last round', signal);
+}
+
+/** What has been given up is not paused: it goes on already. */
+function assertOpen({ closed }: Attempt): void {
+  if (closed) throw new XapiError('INTERNAL_ERROR', ['the migration has ended']);
+}
+
+/** Point 2-restored, where both sides have it: the destination has the whole image and is ready to run it. */
+async function awaitRestored(attempt: Attempt, channels: Channels): Promise<void> {
+  if (!channels.restoredAck) return;
+  enter(attempt, 'restore');
+  await awaitPoint(attempt, '2-restored', () => attempt.answer as Promise<void>);
+  listen(attempt, channels.control, '4');
+}
+
+/** What is known before the commit point, so that it can be told after a restart as well. */
+function reportOf(attempt: Attempt, reply: ReceiveReply, decision: Decision, saved: SaveResult): MigrationReport {
+  return {
+    ...compressionOf(decision),
+    ...(decision.converges ? { convergence: attempt.settings.convergence.strategy } : {}),
+    ...saved,
+    cookies: decision.cookies,
+    ...elapsed(attempt),
+    ...(reply.vm === undefined ? {} : { vm: reply.vm }),
+  };
+}
+
+function compressionOf({ asked, used, fallback }: Decision): CompressionReport {
+  return { compressorAsked: asked, compressorUsed: used, ...(fallback === undefined ? {} : { fallback }) };
+}
+
+/** The commit point: durable before it is sent, and not to be cancelled from before it is durable. */
+async function commit(attempt: Attempt, control: RawSocket, report: MigrationReport): Promise<void> {
+  await reach(attempt, 'going');
+  // A destination that has failed, or was early, is not sent a VM: what it has sent by now is read within two turns.
+  await ofDestination(attempt, () => Promise.race([attempt.answer, setImmediate().then(() => setImmediate())]));
+  attempt.hooks.signal.throwIfAborted();
+  attempt.hooks.onCommit();
+  enter(attempt, 'commit');
+  await write(attempt, { ...rowOf(attempt), state: 'going', report });
+  await reach(attempt, '3')
+    .then(() => {
+      attempt.due = true;
+      return sendSuccess(control);
+    })
+    .then(
+      () => attempt.log.info('synchronisation point 3: sent'),
+      (error: unknown) => attempt.log.warn(`point 3 may not have arrived: ${messageOf(error)}`),
+    );
+}

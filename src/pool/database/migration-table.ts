@@ -1,0 +1,140 @@
+/**
+ * The migrations that the coordinator has asked for or prepared, durable until their end is known and in the records. A row is
+ * there before the host is asked, so that a coordinator that starts anew finds every migration that it may have begun.
+ */
+import type { Ref } from '../../../idl/index.js';
+import type { Table } from '../../base/store/store.js';
+import type {
+  CompressionReport,
+  CopyFigures,
+  HostEvent,
+  MigrateRequest,
+  MigrationOutcome,
+} from '../../host/service.js';
+import type { Rest } from '../../migrate/metadata.js';
+
+/** One that leaves a host of this pool. */
+export interface Departure {
+  readonly id: string;
+  readonly vm: Ref<'VM'>;
+  readonly source: Ref<'host'>;
+  /** Absent where it goes to another pool. */
+  readonly destination?: Ref<'host'>;
+  readonly operation: 'pool_migrate' | 'migrate_send';
+  readonly task: Ref<'task'>;
+  /** The task's name. */
+  readonly label: string;
+  readonly request: MigrateRequest;
+  /** The source has it. */
+  readonly accepted: boolean;
+  /** Its call has ended without an outcome. */
+  readonly inDoubt: boolean;
+  /** Its task was cancelled while nobody knew whether the source has it. */
+  readonly cancelled?: true;
+}
+
+/** One that comes from another pool; the VM's record was made for it. */
+export interface Arrival {
+  readonly id: string;
+  readonly vm: Ref<'VM'>;
+  readonly host: Ref<'host'>;
+  /** How it is, where it does not run. */
+  readonly rest?: Rest;
+  /** Its host has answered: the source may have what it needs to send the VM. */
+  readonly answered?: true;
+}
+
+/** The hosts of this pool between which a VM migrates; absent where that is a host of another. */
+export interface Way {
+  readonly source?: Ref<'host'>;
+  readonly destination?: Ref<'host'>;
+}
+
+/** What a call that waits for a migration's end hears. */
+export interface Waiter {
+  progress(progress: number, phase: string, compression?: CompressionReport): void;
+  figures(figures: CopyFigures): void;
+  ended(outcome: MigrationOutcome): void;
+}
+
+export interface MigrationTable {
+  departures(): Departure[];
+  arrivals(): Arrival[];
+  departure(id: string): Departure | undefined;
+  arrival(id: string): Arrival | undefined;
+  putDeparture(row: Departure): Promise<void>;
+  putArrival(row: Arrival): Promise<void>;
+  /** Forget a migration, and let its call, where one waits, end so. */
+  giveUp(id: string, outcome: MigrationOutcome): Promise<void>;
+  /** Forget a migration; fine where there is none. */
+  remove(id: string): Promise<void>;
+  /** Where a VM that migrates may be; undefined where it does not. */
+  wayOf(vm: Ref<'VM'>): Way | undefined;
+  wait(id: string, waiter: Waiter): void;
+  /** Forget one that leaves for this run of the daemon: the next finds it again. */
+  forget(id: string): void;
+  /** Nobody waits any more. */
+  leave(id: string): void;
+  /** Pass a host's event on to who waits for it. @returns whether anybody did */
+  tell(event: HostEvent): boolean;
+}
+
+export function createMigrationTable(departureRows: Table<Departure>, arrivalRows: Table<Arrival>): MigrationTable {
+  const departures = new Map<string, Departure>(departureRows.entries());
+  const arrivals = new Map<string, Arrival>(arrivalRows.entries());
+  const waiters = new Map<string, Waiter>();
+
+  const remove = async (id: string): Promise<void> => {
+    waiters.delete(id);
+    if (departures.delete(id)) await departureRows.remove(id);
+    if (arrivals.delete(id)) await arrivalRows.remove(id);
+  };
+
+  return {
+    departures: () => [...departures.values()],
+    arrivals: () => [...arrivals.values()],
+    departure: (id) => departures.get(id),
+    arrival: (id) => arrivals.get(id),
+    putDeparture(row) {
+      departures.set(row.id, row);
+      return departureRows.put(row.id, row);
+    },
+    putArrival(row) {
+      arrivals.set(row.id, row);
+      return arrivalRows.put(row.id, row);
+    },
+    async giveUp(id, outcome) {
+      const waiter = waiters.get(id);
+      await remove(id);
+      waiter?.ended(outcome);
+    },
+    remove,
+    forget(id) {
+      waiters.delete(id);
+      departures.delete(id);
+    },
+    wayOf(vm) {
+      for (const row of departures.values()) if (row.vm === vm) return row;
+      for (const row of arrivals.values()) if (row.vm === vm) return { destination: row.host };
+      return undefined;
+    },
+    wait(id, waiter) {
+      waiters.set(id, waiter);
+    },
+    leave(id) {
+      waiters.delete(id);
+    },
+    tell(event) {
+      if (!('migrationId' in event) || event.kind === 'receive-ended') return false;
+      const waiter = waiters.get(event.migrationId);
+      if (waiter === undefined) return false;
+      if (event.kind === 'migration-progress') waiter.progress(event.progress, event.phase, event.compression);
+      else if (event.kind === 'migration-figures') waiter.figures(event.figures);
+      else {
+        waiters.delete(event.migrationId);
+        waiter.ended(event.outcome);
+      }
+      return true;
+    },
+  };
+}

@@ -1,0 +1,11 @@
+/** role.*: what roles may do. */
+import type { ClassHandlers } from '../../model/handlers.js';
+import { permissionsOf, rolesFor } from '../access/roles.js';
+import type { HandlerDeps } from './deps.js';
+
+export function roleHandlers({ db }: HandlerDeps): ClassHandlers<'role'> {
+  return {
+    get_permissions_name_label: (_context, role) => permissionsOf(db, role),
+    get_by_permission_name_label: (_context, label) => rolesFor(label),
+  };
+}

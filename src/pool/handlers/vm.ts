@@ -1,0 +1,35 @@
+/** VM.*: a VM's record, its life, and its moves. */
+import type { CallContext, ClassHandlers } from '../../model/handlers.js';
+import type { HandlerDeps } from './deps.js';
+import { vmCopyHandlers } from './vm-copies.js';
+import { vmLifeHandlers } from './vm-life.js';
+import { vmMemoryHandlers } from './vm-memory.js';
+import { vmQuestionHandlers } from './vm-questions.js';
+import { vmSettingHandlers } from './vm-settings.js';
+
+export function vmHandlers(deps: HandlerDeps): ClassHandlers<'VM'> {
+  const { vmMigrate, vmReceive, sessions } = deps;
+  /** A session lives as long as the migration that it asked for. */
+  const keeping = async <T>({ session }: CallContext, run: () => Promise<T>): Promise<T> => {
+    const release = sessions.keep(session);
+    try {
+      return await run();
+    } finally {
+      release();
+    }
+  };
+  return {
+    ...vmCopyHandlers(deps),
+    ...vmLifeHandlers(deps),
+    ...vmMemoryHandlers(deps),
+    ...vmSettingHandlers(deps),
+    ...vmQuestionHandlers(deps),
+    pool_migrate: (context, vm, host, options) =>
+      keeping(context, () => vmMigrate.poolMigrate(context.task, vm, host, options)),
+    migrate_send: (context, vm, dest, _live, vdiMap, vifMap, options, vgpuMap) =>
+      keeping(context, () => vmMigrate.migrateSend(context.task, vm, { dest, vdiMap, vifMap, options, vgpuMap })),
+    assert_can_migrate: (_context, vm, dest, _live, vdiMap, vifMap, options, vgpuMap) =>
+      vmMigrate.assertCanMigrate(vm, { dest, vdiMap, vifMap, options, vgpuMap }),
+    receive: ({ session }, host, migrationId, metadata) => vmReceive.receive(host, migrationId, metadata, session),
+  };
+}

@@ -1,0 +1,114 @@
+import fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect } from 'chai';
+import { makeDirectory, replaceFile } from '../../../src/base/store/durable-file.js';
+import { openStore, type Store } from '../../../src/base/store/store.js';
+import { afterReboot, type SlowDisk, watchFlushes } from '../../support/slow-disk.js';
+
+describe('the store, when the power is lost', () => {
+  let directory: string;
+  let disk: SlowDisk;
+  let store: Store;
+  beforeEach(async () => {
+    directory = fs.mkdtempSync(path.join(tmpdir(), 'xenferry-power-'));
+    disk = await watchFlushes();
+    store = openStore(path.join(directory, 'host', 'a', 'db'));
+  });
+  afterEach(async () => {
+    await store.close();
+    disk.close();
+    fs.rmSync(directory, { recursive: true, force: true });
+  });
+  /** The rows that are left. */
+  const left = async (loss = disk.lose(path.join(directory, 'host'))): Promise<[string, unknown][]> => {
+    const at = fs.mkdtempSync(path.join(directory, 'left-'));
+    loss.restore(at);
+    const opened = openStore(path.join(at, 'a', 'db'));
+    const rows = [...opened.table<unknown>('t').entries()];
+    await opened.close();
+    return rows;
+  };
+
+  it('has what was written before it was flushed, and a part of nothing', async () => {
+    const table = store.table<number>('t');
+    await table.put('first', 1);
+    await store.flushed();
+    await table.put('second', 2);
+    await store.putMany([table.change('first', 3), table.change('third', 3)]);
+    const before = disk.lose(path.join(directory, 'host'));
+    await store.flushed();
+    const after = disk.lose(path.join(directory, 'host'));
+    expect(await left(before)).to.deep.equal([['first', 1]]);
+    expect(await left(after)).to.deep.equal([
+      ['first', 3],
+      ['second', 2],
+      ['third', 3],
+    ]);
+  });
+
+  it('goes back to what was flushed where a part of what was written later has reached the disk', async () => {
+    const table = store.table<string>('t');
+    await table.put('first', 'flushed');
+    await store.flushed();
+    const loss = disk.lose(path.join(directory, 'host'));
+    for (const id of ['second', 'third', 'fourth']) await table.put(id, 'x'.repeat(10_000));
+    const at = path.join(directory, 'left');
+    loss.restore(at);
+    const file = path.join(at, 'a', 'db', 'data.mdb');
+    const [flushed, written] = [
+      fs.readFileSync(file),
+      fs.readFileSync(path.join(directory, 'host', 'a', 'db', 'data.mdb')),
+    ];
+    // The beginnings of the newest two commits, in LMDB's first two pages; where it keeps what was flushed is the second half of one.
+    afterReboot(written).copy(flushed, 0, 0, 2048);
+    afterReboot(written).copy(flushed, 4096, 4096, 8192);
+    fs.writeFileSync(file, flushed);
+    for (let start = 0; start < 2; start++) {
+      const opened = openStore(path.join(at, 'a', 'db'));
+      const rows = opened.table<string>('t');
+      expect([...rows.entries()]).to.deep.equal(start === 0 ? [['first', 'flushed']] : [['first', 'changed']]);
+      await rows.put('first', 'changed');
+      await opened.close();
+    }
+  });
+});
+
+describe('a file that is replaced while the power is lost', () => {
+  for (const names of ['flushed', 'all'] as const) {
+    it(`is the old one or the new one, whole, and the new one afterwards, with ${names} names left`, async () => {
+      const directory = fs.mkdtempSync(path.join(tmpdir(), 'xenferry-power-'));
+      const disk = await watchFlushes();
+      try {
+        const at = path.join(directory, 'host');
+        const file = path.join(at, 'made', 'file');
+        fs.mkdirSync(at);
+        const left = (): string | undefined => {
+          const to = fs.mkdtempSync(path.join(directory, 'left-'));
+          disk.lose(at).restore(to, names);
+          const found = path.join(to, 'made', 'file');
+          return fs.existsSync(found) ? fs.readFileSync(found, 'utf8') : undefined;
+        };
+        await makeDirectory(path.dirname(file));
+        for (const [old, text] of [
+          [undefined, 'the first'],
+          ['the first', 'the second'],
+        ] as const) {
+          let isReplaced = false;
+          const replaced = replaceFile(file, text).then(() => {
+            isReplaced = true;
+          });
+          while (!isReplaced) {
+            expect(left()).to.be.oneOf([old, text]);
+            await new Promise(setImmediate);
+          }
+          await replaced;
+          expect(left()).to.equal(text);
+        }
+      } finally {
+        disk.close();
+        fs.rmSync(directory, { recursive: true, force: true });
+      }
+    });
+  }
+});

@@ -1,0 +1,75 @@
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { expect } from 'chai';
+import { connectQmp } from '../../../scripts/bench/qmp.js';
+
+interface Request {
+  readonly id: number;
+  readonly execute: string;
+  readonly arguments: object;
+}
+
+describe('the connection to QEMU', () => {
+  let directory: string;
+  let server: net.Server;
+  const signal = new AbortController().signal;
+  const requests: Request[] = [];
+  const path = () => join(directory, 'qmp');
+
+  /** Answers as QEMU does: a greeting, an answer a command, and an event that comes before the answer that it belongs to. */
+  function serve(socket: net.Socket): void {
+    const say = (message: object) => void socket.write(`${JSON.stringify(message)}\r\n`);
+    say({ QMP: { version: {}, capabilities: [] } });
+    createInterface({ input: socket }).on('line', (line) => {
+      const request = JSON.parse(line) as Request;
+      requests.push(request);
+      const { id, execute } = request;
+      if (execute === 'quit') socket.destroy();
+      else if (execute === 'bad') say({ id, error: { class: 'GenericError', desc: 'no such thing' } });
+      else {
+        say({ event: 'MIGRATION', data: { status: 'setup' } });
+        say({ id, return: { status: 'active' } });
+      }
+    });
+  }
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'xenferry-qmp-'));
+    server = net.createServer(serve).listen(path());
+    await once(server, 'listening');
+  });
+  after(async () => {
+    server.close();
+    await rm(directory, { recursive: true });
+  });
+
+  it('begins with the capabilities, and gives answers and errors', async () => {
+    const qmp = await connectQmp(path(), signal);
+    expect(requests.map(({ execute }) => execute)).to.deep.equal(['qmp_capabilities']);
+    expect(await qmp.execute('migrate', { uri: 'tcp:127.0.0.1:1' })).to.deep.equal({ status: 'active' });
+    expect(requests.at(-1)?.arguments).to.deep.equal({ uri: 'tcp:127.0.0.1:1' });
+    expect(await failureOf(qmp.execute('bad'))).to.equal('QEMU: bad: no such thing');
+    qmp.close();
+  });
+
+  it('hears events, those from before as well, and its own end', async () => {
+    const qmp = await connectQmp(path(), signal);
+    await qmp.event('MIGRATION', ({ status }) => status === 'setup');
+    const never = failureOf(qmp.event('MIGRATION', ({ status }) => status === 'completed'));
+    const unanswered = failureOf(qmp.execute('quit'));
+    expect(await never).to.equal('the connection to QEMU has ended');
+    expect(await unanswered).to.equal('QEMU: quit: the connection to QEMU has ended');
+    expect(await failureOf(qmp.execute('migrate'))).to.equal('the connection to QEMU has ended');
+  });
+});
+
+async function failureOf(work: Promise<unknown>): Promise<string> {
+  return work.then(
+    () => 'no failure',
+    (error: Error) => error.message,
+  );
+}
