@@ -5,7 +5,7 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { nullLog } from '../../src/base/log.js';
 import { openStore } from '../../src/base/store/store.js';
-import { type Identity, openIdentity } from '../../src/host/identity.js';
+import { hostUuid, type Identity, openIdentity } from '../../src/host/identity.js';
 import { type HostStorage, openLocalStorage } from '../../src/host/storage/storage.js';
 import { firstPasswordIn } from '../../src/pool/access/first-password.js';
 import { testLimits } from '../support/limits.js';
@@ -42,6 +42,16 @@ describe('A host that loses its power', () => {
       await store.close();
     }
   };
+
+  it('has the uuid that it has told', async () => {
+    const store = openStore(path.join(stateDir, 'db'));
+    const uuid = await hostUuid(store);
+    const at = lose();
+    await store.close();
+    const left = openStore(path.join(at, 'db'));
+    expect(await hostUuid(left)).to.equal(uuid);
+    await left.close();
+  });
 
   it('is who it was, in the pool that it has joined or left, and has the secrets that it was given', async () => {
     const about = ({ uuid, coordinator, secrets, hasLeft }: Identity) => [uuid, coordinator(), secrets(), hasLeft()];

@@ -27,6 +27,9 @@ import { type Loss, type SlowDisk, watchFlushes } from '../support/slow-disk.js'
 
 type Side = 'source' | 'destination';
 
+/** More than comes between a decision and what comes of it, where nobody waits for the disk. */
+const flushMs = 150;
+
 /** At a moment, what is left of a host when it loses its power then. */
 interface Moment {
   readonly what: string;
@@ -81,7 +84,7 @@ describe('Whoever loses the power while a VM migrates', function () {
     moments.push({ what, side, loss: disk.lose(host.stateDir) });
   };
   before(async () => {
-    disk = await watchFlushes();
+    disk = await watchFlushes(flushMs);
     source = await openTestHost({
       onLog({ message }) {
         if (message === 'synchronisation point 3: sent') note('3 is sent', 'source');
@@ -171,7 +174,7 @@ describe('Whoever loses the power while an earlier migration is brought to its e
   });
   after(() => host.close());
   beforeEach(async () => {
-    disk = await watchFlushes();
+    disk = await watchFlushes(flushMs);
     directory = fs.mkdtempSync(path.join(tmpdir(), 'xenferry-power-'));
     store = openStore(path.join(directory, 'db'));
     moments = [];

@@ -14,6 +14,8 @@ import { fileURLToPath } from 'node:url';
 export interface SlowDisk {
   /** The power is lost now: what is left of a directory. The directory itself is there. */
   lose(directory: string): Loss;
+  /** No flush ends any more. @returns lets them */
+  hold(): () => void;
   /** Flushes are no longer watched. */
   close(): void;
 }
@@ -31,9 +33,6 @@ interface File {
   readonly isDirectory: boolean;
 }
 
-/** How long a flush takes, in milliseconds. */
-const flushMs = 15;
-
 /** The library's own door to its native part: its `Env` is a class, of which each database has an object. */
 interface LmdbNative {
   readonly nativeAddon: { readonly Env: typeof Env };
@@ -45,8 +44,11 @@ declare class Env {
   startWriting(address: number, told: (status: number) => unknown): unknown;
 }
 
-/** Watch the flushes of this process. Databases that were opened before are not seen. */
-export async function watchFlushes(): Promise<SlowDisk> {
+/**
+ * Watch the flushes of this process. Databases that were opened before are not seen.
+ * @param flushMs how long a flush takes, in milliseconds
+ */
+export async function watchFlushes(flushMs = 40): Promise<SlowDisk> {
   const contents = new Map<string, Buffer>();
   const names = new Map<string, ReadonlyMap<string, File>>();
   /** @returns has it reach the disk */
@@ -60,7 +62,12 @@ export async function watchFlushes(): Promise<SlowDisk> {
     const content = fs.readFileSync(at);
     return () => void contents.set(ino, content);
   };
-  const stops = [await watchFiles(capture), await watchDatabases(capture)];
+  let held: Promise<void> | undefined;
+  const takeTime = async (): Promise<void> => {
+    await delay(flushMs);
+    await held;
+  };
+  const stops = [await watchFiles(capture, takeTime), await watchDatabases(capture, takeTime)];
   return {
     lose(directory) {
       const [content, flushed] = [new Map(contents), new Map(names)];
@@ -78,6 +85,13 @@ export async function watchFlushes(): Promise<SlowDisk> {
         restore: (to, left = 'flushed') => restore(root, to, left === 'all' ? all : flushed),
       };
     },
+    hold() {
+      let goOn: () => void = () => undefined;
+      held = new Promise((resolve) => {
+        goOn = resolve;
+      });
+      return goOn;
+    },
     close() {
       for (const stop of stops) stop();
     },
@@ -86,7 +100,7 @@ export async function watchFlushes(): Promise<SlowDisk> {
 
 type Capture = (at: string) => () => void;
 
-async function watchFiles(capture: Capture): Promise<() => void> {
+async function watchFiles(capture: Capture, takeTime: () => Promise<void>): Promise<() => void> {
   const probe = await fs.promises.open('/dev/null');
   const handle = Object.getPrototypeOf(probe) as Pick<fs.promises.FileHandle, 'sync' | 'datasync'>;
   await probe.close();
@@ -95,7 +109,7 @@ async function watchFiles(capture: Capture): Promise<() => void> {
     async function (this: fs.promises.FileHandle): Promise<void> {
       const reach = capture(`/proc/self/fd/${this.fd}`);
       await flush.call(this);
-      await delay(flushMs);
+      await takeTime();
       reach();
     };
   Object.assign(handle, { sync: slowly(original.sync), datasync: slowly(original.datasync) });
@@ -111,7 +125,7 @@ async function watchFiles(capture: Capture): Promise<() => void> {
   };
 }
 
-async function watchDatabases(capture: Capture): Promise<() => void> {
+async function watchDatabases(capture: Capture, takeTime: () => Promise<void>): Promise<() => void> {
   const library = fileURLToPath(import.meta.resolve('lmdb'));
   const native = (await import(path.join(path.dirname(library), 'native.js'))) as LmdbNative;
   class SlowEnv extends native.nativeAddon.Env {
@@ -126,10 +140,10 @@ async function watchDatabases(capture: Capture): Promise<() => void> {
         const reach = capture(this.file);
         // By itself the library (3.5.6) acknowledges only what it has flushed; here what is written is acknowledged at once.
         told(1);
-        setTimeout(() => {
+        void takeTime().then(() => {
           reach();
           told(status);
-        }, flushMs);
+        });
         return undefined;
       });
     }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
@@ -13,7 +13,6 @@ import { createSuspended, type Suspended } from '../../src/xenops/suspended.js';
 import { type Lab, openLab } from '../emu-manager/harness.js';
 import { testDomain } from '../support/hosts.js';
 import { testLimits } from '../support/limits.js';
-import { type Loss, watchFlushes } from '../support/slow-disk.js';
 import { messageOfFailure } from '../wire/connection/connections.js';
 
 const uuid = 'ca11ab1e-0000-4000-8000-000000000001';
@@ -201,52 +200,6 @@ describe('a suspended VM', function () {
       expect([suspended.list(), files()]).to.deep.equal([[], []]);
     });
   });
-
-  for (const names of ['flushed', 'all'] as const) {
-    it(`is whole, or runs, when the power is lost, with ${names} names left`, async () => {
-      const disk = await watchFlushes();
-      const at = path.join(lab.directory, 'host');
-      mkdirSync(at);
-      const watched = openStore(path.join(at, 'db'));
-      const losses: Loss[] = [];
-      const saving = createSuspended({
-        ...{ store: watched, directory: path.join(at, 'suspend'), log: nullLog },
-        ...{ emu: () => emuProgram(''), limits: () => testLimits },
-        backend: { ...simulator, pause: (...args) => simulator.pause(...args).then(() => lose()) },
-      });
-      const lose = () => void losses.push(disk.lose(at));
-      try {
-        await start(['0']);
-        await saving.save(await domain());
-        lose();
-        expect(losses.length).to.equal(2);
-        await simulator.destroy((await domain()).handle);
-        for (const [index, loss] of losses.entries()) {
-          const to = path.join(lab.directory, `left-${names}-${index}`);
-          loss.restore(to, names);
-          const left = openStore(path.join(to, 'db'));
-          const after = createSuspended({
-            ...{ backend: { ...simulator, list: async () => [] }, store: left, directory: path.join(to, 'suspend') },
-            ...{ emu: () => emuProgram(''), limits: () => testLimits, log: nullLog },
-          });
-          await after.recover();
-          expect(after.list()).to.deep.equal(index === 0 ? [] : [uuid]);
-          if (index === 1) {
-            const restored = await after.restore(uuid);
-            expect((await simulator.verify(restored)).badPages).to.equal(0);
-            await simulator.destroy(restored);
-          }
-          await after.close();
-          await left.close();
-        }
-      } finally {
-        await saving.close();
-        await watched.close();
-        disk.close();
-        rmSync(at, { recursive: true });
-      }
-    });
-  }
 
   it('gives its lane as every operation does', () => {
     expect([vmOf(suspend), vmOf(resume())]).to.deep.equal([uuid, uuid]);

@@ -34,9 +34,11 @@ describe('the store, when the power is lost', () => {
     const table = store.table<number>('t');
     await table.put('first', 1);
     await store.flushed();
+    const goOn = disk.hold();
     await table.put('second', 2);
     await store.putMany([table.change('first', 3), table.change('third', 3)]);
     const before = disk.lose(path.join(directory, 'host'));
+    goOn();
     await store.flushed();
     const after = disk.lose(path.join(directory, 'host'));
     expect(await left(before)).to.deep.equal([['first', 1]]);
@@ -49,26 +51,30 @@ describe('the store, when the power is lost', () => {
 
   it('goes back to what was flushed where a part of what was written later has reached the disk', async () => {
     const table = store.table<string>('t');
-    await table.put('first', 'flushed');
+    const flushed = Array.from({ length: 50 }, (_, index): [string, string] => [
+      `flushed ${100 + index}`,
+      'x'.repeat(300),
+    ]);
+    await store.putMany(flushed.map(([id, row]) => table.change(id, row)));
     await store.flushed();
     const loss = disk.lose(path.join(directory, 'host'));
-    for (const id of ['second', 'third', 'fourth']) await table.put(id, 'x'.repeat(10_000));
+    for (let later = 0; later < 7; later++) await table.put(`later ${later}`, 'y'.repeat(3000));
     const at = path.join(directory, 'left');
     loss.restore(at);
     const file = path.join(at, 'a', 'db', 'data.mdb');
-    const [flushed, written] = [
+    const [image, written] = [
       fs.readFileSync(file),
       fs.readFileSync(path.join(directory, 'host', 'a', 'db', 'data.mdb')),
     ];
     // The beginnings of the newest two commits, in LMDB's first two pages; where it keeps what was flushed is the second half of one.
-    afterReboot(written).copy(flushed, 0, 0, 2048);
-    afterReboot(written).copy(flushed, 4096, 4096, 8192);
-    fs.writeFileSync(file, flushed);
+    afterReboot(written).copy(image, 0, 0, 2048);
+    afterReboot(written).copy(image, 4096, 4096, 8192);
+    fs.writeFileSync(file, image);
     for (let start = 0; start < 2; start++) {
       const opened = openStore(path.join(at, 'a', 'db'));
       const rows = opened.table<string>('t');
-      expect([...rows.entries()]).to.deep.equal(start === 0 ? [['first', 'flushed']] : [['first', 'changed']]);
-      await rows.put('first', 'changed');
+      expect([...rows.entries()]).to.deep.equal(start === 0 ? flushed : [...flushed, ['later', 'again']]);
+      await rows.put('later', 'again');
       await opened.close();
     }
   });
