@@ -139,6 +139,8 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
   const giveUp = async (row: Saved): Promise<void> => {
     const domain = (await backend.list()).find(({ handle }) => sameDomain(handle, row.handle));
     if (row.wasRunning && domain?.state === 'paused') await backend.unpause(row.handle, randomUUID());
+    // First where they count for nothing: they may be what leaves no room for a change of the row.
+    if (rows.get(row.uuid)?.state === 'saving') await removeFilesOf(row.uuid);
     await discard(row.uuid);
   };
   /** New files, which have their names and outlive a loss of power once they are written. */

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { emuProgram } from '../../src/backend/emu-manager.js';
 import type { Simulator } from '../../src/backend/simulator/simulator.js';
+import { XapiError } from '../../src/base/errors.js';
 import { nullLog } from '../../src/base/log.js';
 import type { DomainInfo } from '../../src/base/protocol/hypervisor-protocol.js';
 import { openStore, type Store } from '../../src/base/store/store.js';
@@ -44,9 +45,9 @@ describe('a suspended VM', function () {
   });
 
   /** As a daemon that has just begun has it. */
-  const open = (emu = emuProgram('')): Suspended =>
+  const open = (emu = emuProgram(''), by = store): Suspended =>
     createSuspended({
-      ...{ backend: simulator, store, directory: folder, log: nullLog },
+      ...{ backend: simulator, store: by, directory: folder, log: nullLog },
       ...{ emu: () => emu, limits: () => testLimits },
     });
   const run = (operation: Operation, by = suspended) =>
@@ -144,6 +145,28 @@ describe('a suspended VM', function () {
     await simulator.markInDoubt(handle, 'a test');
     expect(await messageOfFailure(run(suspend))).to.match(/^OPERATION_NOT_ALLOWED suspend: .* is in doubt: a test$/);
     await simulator.markInDoubt(handle, undefined);
+  });
+
+  it('runs on and leaves no files where its image has left no room for the row that says that it is whole', async () => {
+    const { handle } = await start();
+    const full = async (): Promise<void> => {
+      if (files().length > 0) throw new XapiError('OUT_OF_SPACE', ['/db']);
+    };
+    const table: Store['table'] = <T>(name: string) => {
+      const rows = store.table<T>(name);
+      return {
+        ...rows,
+        put: (id: string, row: T) => full().then(() => rows.put(id, row)),
+        remove: (id: string) => full().then(() => rows.remove(id)),
+      };
+    };
+    expect(await messageOfFailure(run(suspend, open(emuProgram(''), { ...store, table })))).to.equal(
+      'OUT_OF_SPACE /db',
+    );
+    expect(await domain()).to.deep.include({ state: 'running', handle });
+    expect([suspended.list(), files()]).to.deep.equal([[], []]);
+    await run(suspend);
+    expect(suspended.list()).to.deep.equal([uuid]);
   });
 
   it('runs on when the daemon stops in the middle', async () => {
