@@ -1,7 +1,7 @@
 /** The database as one file, for whoever is to keep a copy elsewhere. */
 import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { dataFile } from './format.js';
+import { dataFile } from './row.js';
 import type { Store } from './store.js';
 
 /**

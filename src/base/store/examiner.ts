@@ -1,13 +1,29 @@
 /**
  * A program of its own: reads every row of a database once, as reading a damaged one can end the process that does. Its
- * argument is the path; it prints what it found, as JSON. Where it prints nothing the file is damaged as well.
+ * arguments are the path, and `quiet` where nobody writes to the database; it prints what it found, as JSON. Where it prints
+ * nothing the file is damaged as well.
  *
  * The database is opened to be written, as the daemon opens it: after a loss of power the library then goes back to what was flushed
  * last. Opened to be read alone it would show the newest commit, of which the disk may have a part.
  */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { open } from 'lmdb';
 import { messageOf } from '../errors.js';
-import { checksumOf, formatKey, noRows, openRow, sealedFormat, type Total, totalAfter, totalKey } from './row.js';
+import { assertPages } from './pages.js';
+import {
+  checksumOf,
+  DamagedRow,
+  dataFile,
+  formatKey,
+  nameOf,
+  noRows,
+  openRow,
+  sealedFormat,
+  type Total,
+  totalAfter,
+  totalKey,
+} from './row.js';
 
 export interface Examined {
   /** Null where there is none. */
@@ -17,22 +33,39 @@ export interface Examined {
 }
 
 /** @throws Error that says what is wrong */
-async function examine(path: string): Promise<Examined> {
+async function examine(path: string, isQuiet: boolean): Promise<Examined> {
+  if (isQuiet) assertPages(readFileSync(join(path, dataFile)), bootId());
   const database = open<unknown, string[]>({ path, noSubdir: false });
+  let last: readonly string[] = [];
   let format: unknown = null;
   let counted = noRows;
   let total: Total | undefined;
-  for (const { key, value } of database.getRange({})) {
-    if (!Array.isArray(key) || value === undefined) throw new Error('a row cannot be read');
-    // It is the first, as its table is.
-    if (isSame(key, formatKey)) format = value;
-    else if (format !== sealedFormat) continue;
-    else if (isSame(key, totalKey)) total = openRow(key, value) as Total;
-    else counted = totalAfter(counted, undefined, checksumOf(key, value));
+  try {
+    for (const { key, value } of database.getRange({})) {
+      if (!Array.isArray(key) || value === undefined) throw new Error('it has no key or no value');
+      // It is the first, as its table is.
+      if (isSame(key, formatKey)) format = value;
+      else if (format !== sealedFormat) continue;
+      else if (isSame(key, totalKey)) total = openRow(key, value) as Total;
+      else counted = totalAfter(counted, undefined, checksumOf(key, value));
+      last = key;
+    }
+  } catch (error) {
+    if (error instanceof DamagedRow) throw error;
+    throw new Error(`the row behind ${nameOf(last)} cannot be read: ${messageOf(error)}`);
   }
   await database.close();
   if (format === sealedFormat) assertTotal(counted, total);
   return { format };
+}
+
+/** Of the machine's last start, as LMDB's binding has it: the first group of its digits; 0 where there is none. */
+function bootId(): number {
+  try {
+    return Number.parseInt(readFileSync('/proc/sys/kernel/random/boot_id', 'utf8'), 16);
+  } catch {
+    return 0;
+  }
 }
 
 function isSame(a: readonly unknown[], b: readonly string[]): boolean {
@@ -45,7 +78,8 @@ function assertTotal(counted: Total, total: Total | undefined): void {
   if (counted.sum !== total.sum) throw new Error('rows are not as they were last');
 }
 
-const examined = await examine(process.argv[2] ?? '').catch(
+const [, , path = '', use] = process.argv;
+const examined = await examine(path, use === 'quiet').catch(
   (error: unknown): Examined => ({ damage: messageOf(error) }),
 );
 console.log(JSON.stringify(examined));

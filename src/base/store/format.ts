@@ -18,6 +18,7 @@ import type { Examined } from './examiner.js';
 import { assertRoomToBegin, type Extent, keepRoom, provideLockFile, type Room } from './room.js';
 import {
   checksumOf,
+  dataFile,
   formatKey,
   noRows,
   openRow,
@@ -49,8 +50,6 @@ export interface StoreFormat {
 
 export const currentFormat: StoreFormat = { number: sealedFormat, upgrades: { 1: (rows) => rows.seal() } };
 
-/** What a database keeps its rows in, in its directory. */
-export const dataFile = 'data.mdb';
 const lockFile = 'lock.mdb';
 
 /** It holds hashes of passwords, and secrets: nobody but its owner reads it, whatever the directory allows. */
@@ -74,7 +73,7 @@ export function openInFormat(path: string, format: StoreFormat, reserve: number)
   makeDatabaseDirectory(path);
   assertAccessible(path);
   provideFiles(path, reserve);
-  const found = examine(path);
+  const found = examine(path, 'quiet');
   if (found !== undefined) assertKnown(path, found, format);
   if (found !== undefined && found < format.number) keepCopy(path, found);
   const database = openDatabase(path);
@@ -105,7 +104,7 @@ export async function backupDatabase(path: string, to: string): Promise<void> {
   assertAccessible(path);
   if (dataSize(path) === undefined) throw unusable(path, 'is not there.', 'Set the database-path of the daemon.');
   provideFiles(path, 0);
-  examine(path);
+  examine(path, 'written to');
   const database = open<unknown, string[]>({ path, noSubdir: false, readOnly: true });
   try {
     await copyDatabase(database, to);
@@ -188,10 +187,10 @@ function assertAccessible(path: string): void {
  * so a child process reads all of it first.
  * @returns its format; undefined where there is no database
  */
-function examine(path: string): number | undefined {
+function examine(path: string, use: Use): number | undefined {
   const bytes = dataSize(path);
   if (bytes === undefined) return undefined;
-  const [program, args] = examiner(path);
+  const [program, args] = examiner(path, use);
   const { error, signal, stdout, stderr } = spawnSync(program, args, {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -201,7 +200,7 @@ function examine(path: string): number | undefined {
 
 /** The same without holding up the process. */
 async function examineCopy(path: string): Promise<void> {
-  const [program, args] = examiner(path);
+  const [program, args] = examiner(path, 'quiet');
   const { stdout, failure } = await promisify(execFile)(program, args).then(
     ({ stdout }) => ({ stdout, failure: undefined }),
     (error: Error & { stdout: string }) => ({ stdout: error.stdout, failure: error }),
@@ -209,8 +208,11 @@ async function examineCopy(path: string): Promise<void> {
   formatIn(path, { bytes: dataSize(path) ?? 0, stdout, failure });
 }
 
-function examiner(path: string): [program: string, args: string[]] {
-  return [process.execPath, [fileURLToPath(new URL('./examiner.js', import.meta.url)), path]];
+/** Whether another process may write to a database while it is examined; its pages cannot be looked at then. */
+type Use = 'quiet' | 'written to';
+
+function examiner(path: string, use: Use): [program: string, args: string[]] {
+  return [process.execPath, [fileURLToPath(new URL('./examiner.js', import.meta.url)), path, use]];
 }
 
 /** What the examiner said of a database of so many bytes, or why it said nothing. @throws XapiError INTERNAL_ERROR */

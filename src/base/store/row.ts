@@ -9,6 +9,9 @@ import { crc32 } from 'node:zlib';
 
 const checksumBytes = 4;
 
+/** What a database keeps its rows in, in its directory. */
+export const dataFile = 'data.mdb';
+
 /** Rows are sealed from this format on. Before, a row was its value alone, as LMDB's binding encodes it. */
 export const sealedFormat = 2;
 
@@ -25,6 +28,9 @@ export interface Total {
 
 export const noRows: Total = { rows: 0, sum: 0 };
 
+/** A row that is not as it was sealed; its message names it. */
+export class DamagedRow extends Error {}
+
 /** A row with its checksum. @param key the name of the table and the id of the row */
 export function sealRow(key: readonly string[], row: unknown): Buffer {
   const value = serialize(row);
@@ -34,22 +40,23 @@ export function sealRow(key: readonly string[], row: unknown): Buffer {
   return sealed;
 }
 
-/** @throws Error that names the row, where it is not as it was sealed under that key */
+/** @throws DamagedRow, where it is not as it was sealed under that key */
 export function openRow(key: readonly string[], sealed: unknown): unknown {
   checksumOf(key, sealed);
   try {
     return deserialize((sealed as Buffer).subarray(checksumBytes));
   } catch (error) {
-    throw new Error(`${nameOf(key)} cannot be read by Node ${process.version}`, { cause: error });
+    throw new DamagedRow(`${nameOf(key)} cannot be read by Node ${process.version}`, { cause: error });
   }
 }
 
-/** The checksum of a row, which is right. @throws Error that names the row, where it is not as it was sealed under that key */
+/** The checksum of a row, which is right. @throws DamagedRow, where it is not as it was sealed under that key */
 export function checksumOf(key: readonly string[], sealed: unknown): number {
-  if (!(sealed instanceof Uint8Array) || sealed.length < checksumBytes) throw new Error(`${nameOf(key)} is no row`);
+  if (!(sealed instanceof Uint8Array) || sealed.length < checksumBytes)
+    throw new DamagedRow(`${nameOf(key)} is no row`);
   const checksum = new DataView(sealed.buffer, sealed.byteOffset).getUint32(0, true);
   if (checksum === crc32(sealed.subarray(checksumBytes), crc32(JSON.stringify(key)))) return checksum;
-  throw new Error(`${nameOf(key)} has a wrong checksum`);
+  throw new DamagedRow(`${nameOf(key)} has a wrong checksum`);
 }
 
 /** The total when one row has come, with its checksum; or has gone, with undefined for what is not there. */
@@ -60,6 +67,7 @@ export function totalAfter(total: Total, before: number | undefined, after: numb
   };
 }
 
-function nameOf([table = '', ...id]: readonly string[]): string {
+/** What errors call a row. */
+export function nameOf([table = '', ...id]: readonly string[]): string {
   return `row ${JSON.stringify(id.join())} of table ${JSON.stringify(table)}`;
 }

@@ -81,6 +81,7 @@ describe('the store', () => {
       fc.property(any, (drawn) => {
         expect(text(openRow(['table', 'id'], sealRow(['table', 'id'], drawn)))).to.equal(text(drawn));
       }),
+      { numRuns: 20 },
     );
   });
 
