@@ -20,7 +20,7 @@ import { type Lock, takeLock } from './base/process/lock.js';
 import { isEveryAddress, isLoopback } from './base/server-address.js';
 import { backupDatabase, makeDatabaseDirectory } from './base/store/format.js';
 import { openStore } from './base/store/store.js';
-import { ownVersion } from './base/version.js';
+import { adviceOnNode, ownVersion } from './base/version.js';
 import { zstd } from './base/zstd/zstd.js';
 import { openHostEngine } from './host/engine.js';
 import { openIdentity } from './host/identity.js';
@@ -56,7 +56,7 @@ async function main(argv: readonly string[]): Promise<void> {
   const leave = enter(loaded.config.stateDir);
   const log = createLog({ destination: loaded.config.log, level: loaded.config.loglevel });
   logPrints(log);
-  for (const warning of loaded.warnings) log.warn(warning);
+  for (const warning of [...loaded.warnings, adviceOnNode(process.versions.node) ?? []].flat()) log.warn(warning);
   let starting: Promise<Daemon> | undefined;
   /** A hypervisor that the start has begun, in which nobody has anything until the daemon is whole. */
   let begun: number | undefined;

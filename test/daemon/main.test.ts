@@ -243,6 +243,14 @@ describe('the daemon', function () {
     });
   }
 
+  it('tells in its log how it calls zstd, and to have a newer Node where this one is too old', async () => {
+    await site.start();
+    expect(site.log()).to.match(/ info .*memory is compressed by zstd 1\.\d+\.\d+ /);
+    const isOld = Number.parseInt(process.versions.node, 10) < 22;
+    if (isOld) expect(site.log()).to.match(/ warn .*Node 2[01]\..* Node 22 or newer is advised/);
+    else expect(site.log()).not.to.contain('is advised');
+  });
+
   for (const [address, warns] of [
     ['0.0.0.0', true],
     ['127.0.0.2', false],
