@@ -43,6 +43,8 @@ export async function openNode(): Promise<Zstd | undefined> {
     way: `${addons.way}, and node:zlib to expand there`,
     expand: (frame, room) =>
       new Promise((resolve, reject) => {
+        // Node does not say what is behind the frame.
+        assertFrameBounded(frame, room.length, 'sized');
         const options = { chunkSize: Math.max(room.length, 64), maxOutputLength: Math.max(room.length, 1) };
         zstdDecompress(frame, options, (error, data) => (error === null ? resolve(data) : reject(error)));
       }),

@@ -167,6 +167,15 @@ describe('vGPU stream', () => {
     });
   }
 
+  it('may have frames of many small blocks, as newer libraries make them, where they say how long their content is', async () => {
+    const blocks = Array.from({ length: 100 }, (_, index) => block(1, 5000, index === 99, 7));
+    const sized = Buffer.concat([Buffer.from('28b52ffda0', 'hex'), words(500_000), ...blocks]);
+    const state = Buffer.alloc(500_000, 7);
+    const stream = streamOf(state.length, pieceOf(1, sized)).subarray(0, -4);
+    expect(await outcome(Buffer.concat([stream, words(crc32(state, crc32(name)))]))).to.equal('accepted');
+    expect(await outcome(streamOf(499_999, pieceOf(1, sized)))).to.contain('a content size of 500000 where 499999');
+  });
+
   it('asks for no more than a piece at a time, whatever lengths it claims', async () => {
     for (const stream of [
       streamOf(2 ** 26, pieceOf(1, Buffer.alloc(0), piece - 1)),
