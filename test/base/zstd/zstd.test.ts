@@ -180,7 +180,7 @@ for (const { name, way } of ways) {
         for (let i = 0; i < 8; i += 1) void way.compress(data, 19);
         await way.close();
         process.exit(7);`;
-      const module = new URL(`../../src/base/zstd-${name === 'ffi' ? 'ffi' : 'addons'}.js`, import.meta.url).href;
+      const module = new URL(`../../../src/base/zstd/${name === 'ffi' ? 'ffi' : 'addons'}.js`, import.meta.url).href;
       const child = spawn(process.execPath, ['--input-type=module', '-e', program, module], { stdio: 'inherit' });
       expect(await once(child, 'exit')).to.deep.equal([7, null]);
     });
