@@ -185,8 +185,11 @@ async function serve(init: RoleInit, change: () => void): Promise<OpenRole> {
     control: {
       takeSecrets: identity.takeSecrets,
       async leave() {
-        const { domains } = await service.state();
+        const { domains, busy = [] } = await service.state();
         if (domains.length > 0) throw new XapiError('HOST_HAS_RESIDENT_VMS', [identity.uuid]);
+        for (const { operation, task } of busy) {
+          throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['host', identity.uuid, operation, task]);
+        }
         const migration = engine.migrating();
         if (migration !== undefined) {
           throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['host', identity.uuid, 'vm_migrate', migration]);

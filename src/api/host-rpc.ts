@@ -6,6 +6,7 @@
 import { invalidValue, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { shownValue } from '../base/schema.js';
+import { checkJob } from '../host/jobs.js';
 import type { Migrations } from '../host/migrations.js';
 import type { MemberControl } from '../host/rpc/client.js';
 import { receiveProof, type Secrets } from '../host/rpc/secrets.js';
@@ -47,13 +48,18 @@ export function createHostRpc(deps: HostRpcDeps): Dispatch {
   const { service, destination, source, secrets, hostUuid, log, join, control } = deps;
   const withSecret: Readonly<Record<string, Call>> = {
     state: service.state,
-    start: (spec: unknown, paused: unknown) => service.start(checkDomain(spec), paused === true),
-    pause: (uuid: unknown) => service.pause(textOf('uuid', uuid)),
-    unpause: (uuid: unknown) => service.unpause(textOf('uuid', uuid)),
-    shutdown: (uuid: unknown, clean: unknown) => service.shutdown(textOf('uuid', uuid), clean === true),
-    reboot: (spec: unknown, clean: unknown) => service.reboot(checkDomain(spec), clean === true),
-    suspend: (uuid: unknown) => service.suspend(textOf('uuid', uuid)),
-    resume: (uuid: unknown, paused: unknown) => service.resume(textOf('uuid', uuid), paused === true),
+    start: (spec: unknown, paused: unknown, job: unknown) =>
+      service.start(checkDomain(spec), paused === true, checkJob(job)),
+    pause: (uuid: unknown, job: unknown) => service.pause(textOf('uuid', uuid), checkJob(job)),
+    unpause: (uuid: unknown, job: unknown) => service.unpause(textOf('uuid', uuid), checkJob(job)),
+    shutdown: (uuid: unknown, clean: unknown, job: unknown) =>
+      service.shutdown(textOf('uuid', uuid), clean === true, checkJob(job)),
+    reboot: (spec: unknown, clean: unknown, job: unknown) =>
+      service.reboot(checkDomain(spec), clean === true, checkJob(job)),
+    suspend: (uuid: unknown, job: unknown) => service.suspend(textOf('uuid', uuid), checkJob(job)),
+    resume: (uuid: unknown, paused: unknown, job: unknown) =>
+      service.resume(textOf('uuid', uuid), paused === true, checkJob(job)),
+    refuseJob: (id: unknown) => service.refuseJob(textOf('job', id)),
     migrate: (request: unknown) => service.migrate(checkRequest(request)),
     cancel: (id: unknown) => service.cancel(textOf('migration_id', id)),
     outcome: (id: unknown) => service.outcome(textOf('migration_id', id)),

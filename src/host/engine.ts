@@ -28,6 +28,7 @@ import { createSuspended } from '../xenops/suspended.js';
 import { createHostEvents, reserveEventNumbers } from './events.js';
 import { createFaultRules } from './faults/rules.js';
 import { createHost } from './host.js';
+import { createJobs } from './jobs.js';
 import { createMigrations, type Migrations } from './migrations.js';
 import { createPeers } from './rpc/peers.js';
 import type { Secrets } from './rpc/secrets.js';
@@ -147,10 +148,11 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
       },
     }),
   });
+  const jobs = createJobs((id) => events.emit({ kind: 'job-ended', id }));
   const helper = { environment: mark, stopTimeoutMs: config().helperStopTimeout * 1000 };
   const local = openLocalStorage(join(config().stateDir, 'sr'), helper, log);
   const { storage } = local;
-  const service = createHost({ ...init, queue, suspended, migrations, destination, events, storage, faults });
+  const service = createHost({ ...init, queue, suspended, migrations, destination, events, storage, faults, jobs });
   return {
     service,
     destination,

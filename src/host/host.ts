@@ -16,6 +16,7 @@ import { createHostDomains } from './domains.js';
 import type { HostEvents } from './events.js';
 import type { FaultRules } from './faults/rules.js';
 import { createDoubts } from './in-doubt.js';
+import type { Job, Jobs } from './jobs.js';
 import { describeBios, describeBootTime, describeCpu, describeInterface } from './machine.js';
 import type { Migrations } from './migrations.js';
 import type { HostService, HostState } from './service.js';
@@ -34,7 +35,13 @@ export interface HostDeps {
   readonly events: HostEvents;
   readonly storage: HostStorage;
   readonly faults: FaultRules;
+  readonly jobs: Jobs;
   readonly log: Log;
+}
+
+/** What the XenAPI calls an operation of a coordinator that does not say it. */
+function nameOf({ kind }: Operation): string {
+  return kind === 'reboot' ? 'hard_reboot' : kind;
 }
 
 /** Make the host's service; its domains' changes are events from now on. */
@@ -56,12 +63,16 @@ export function createHost(deps: HostDeps): HostService {
       if (change.state === 'shutdown') migrations.guestEnded(change.uuid, change.ended ?? 'crash');
     }
   });
-  const run = (operation: Operation) =>
-    deps.queue.run(vmOf(operation), async () => {
-      deps.log.info(operation.kind, { vm: vmUuid.safeParse(vmOf(operation)).data ?? '*' });
-      await migrations.endEarlier(vmOf(operation));
-      await perform(deps, operation);
-    });
+  const run = (operation: Operation, job: Job | undefined) => {
+    const vm = vmOf(operation);
+    return deps.jobs.run(job, { vm, operation: nameOf(operation) }, () =>
+      deps.queue.run(vm, async () => {
+        deps.log.info(operation.kind, { vm: vmUuid.safeParse(vm).data ?? '*' });
+        await migrations.endEarlier(vm);
+        await perform(deps, operation);
+      }),
+    );
+  };
   /** Each VM's domain. A copy that has another name until its migration is over counts where no domain has the VM's own. */
   const visible = (domains: readonly DomainInfo[]): HostState['domains'] => {
     const built = domains.filter(({ state }) => state !== 'building');
@@ -79,6 +90,7 @@ export function createHost(deps: HostDeps): HostService {
     async state() {
       // Before the domains are listed: what is not on its way any more is among them, or will never be.
       const arriving = deps.destination.arriving();
+      const busy = deps.jobs.list();
       const [memory, domains] = await Promise.all([backend.memory(), backend.list()]);
       const now = new Date();
       return {
@@ -101,15 +113,17 @@ export function createHost(deps: HostDeps): HostService {
         leaving: migrations.leaving(),
         arriving,
         suspended: deps.suspended.list(),
+        busy,
       };
     },
-    start: (spec, paused) => run({ kind: 'start', spec, paused }),
-    pause: (uuid) => run({ kind: 'pause', uuid }),
-    unpause: (uuid) => run({ kind: 'unpause', uuid }),
-    shutdown: (uuid, clean) => run({ kind: 'shutdown', uuid, clean }),
-    reboot: (spec, clean) => run({ kind: 'reboot', spec, clean }),
-    suspend: (uuid) => run({ kind: 'suspend', uuid }),
-    resume: (uuid, paused) => run({ kind: 'resume', uuid, paused }),
+    start: (spec, paused, job) => run({ kind: 'start', spec, paused }, job),
+    pause: (uuid, job) => run({ kind: 'pause', uuid }, job),
+    unpause: (uuid, job) => run({ kind: 'unpause', uuid }, job),
+    shutdown: (uuid, clean, job) => run({ kind: 'shutdown', uuid, clean }, job),
+    reboot: (spec, clean, job) => run({ kind: 'reboot', spec, clean }, job),
+    suspend: (uuid, job) => run({ kind: 'suspend', uuid }, job),
+    resume: (uuid, paused, job) => run({ kind: 'resume', uuid, paused }, job),
+    refuseJob: async (id) => deps.jobs.refuse(id),
     migrate: migrations.migrate,
     cancel: migrations.cancel,
     outcome: migrations.outcome,

@@ -9,6 +9,7 @@ import type { DomainHandle, DomainSpec, DomainState, GuestEnd } from '../base/pr
 import type { ReceiveReply, VmMetadata } from '../migrate/metadata.js';
 import type { Fate, RunsWhere } from '../migrate/protocol.js';
 import type { CompressionReport, MigrateRequest, MigrationOutcome } from '../migrate/request.js';
+import type { BusyJob, Job, JobFate } from './jobs.js';
 import type { MachineDescription } from './machine.js';
 import type { HostStorage } from './storage/storage.js';
 
@@ -22,6 +23,7 @@ export type {
   MigrationReport,
   WireError,
 } from '../migrate/request.js';
+export type { BusyJob, Job, JobFate } from './jobs.js';
 
 export interface ReceiveRequest {
   readonly migrationId: string;
@@ -43,7 +45,9 @@ export type HostEvent =
   | { readonly kind: 'migration-figures'; readonly migrationId: string; readonly figures: CopyFigures }
   | { readonly kind: 'migration-ended'; readonly migrationId: string; readonly outcome: MigrationOutcome }
   /** A migration to this host is over: the VM is here, or it will never be. */
-  | { readonly kind: 'receive-ended'; readonly migrationId: string; readonly taken: boolean };
+  | { readonly kind: 'receive-ended'; readonly migrationId: string; readonly taken: boolean }
+  /** A job has ended of which the coordinator has asked what became of it. */
+  | { readonly kind: 'job-ended'; readonly id: string };
 
 export interface HostState {
   readonly uuid: string;
@@ -76,22 +80,30 @@ export interface HostState {
   readonly arriving?: readonly string[] | undefined;
   /** The uuids of VMs whose memory is here in a suspend image. Absent from a host of an earlier version. */
   readonly suspended?: readonly string[] | undefined;
+  /**
+   * What is under way or waits for its VM's lane, of what the coordinator asked for: what is not in it any more shows in the rest. Absent
+   * from a host of an earlier version, of which it is not known.
+   */
+  readonly busy?: readonly BusyJob[] | undefined;
 }
 
+/** A call with a job is refused where the job is over. */
 export interface HostService {
   state(): Promise<HostState>;
   /** Create, build and unless `paused` run a domain. */
-  start(spec: DomainSpec, paused: boolean): Promise<void>;
-  pause(uuid: string): Promise<void>;
-  unpause(uuid: string): Promise<void>;
+  start(spec: DomainSpec, paused: boolean, job?: Job): Promise<void>;
+  pause(uuid: string, job?: Job): Promise<void>;
+  unpause(uuid: string, job?: Job): Promise<void>;
   /** Clean asks the guest first. A suspend image goes as well. Fine where there is neither. */
-  shutdown(uuid: string, clean: boolean): Promise<void>;
+  shutdown(uuid: string, clean: boolean, job?: Job): Promise<void>;
   /** End a domain and start it anew, as another domain. */
-  reboot(spec: DomainSpec, clean: boolean): Promise<void>;
+  reboot(spec: DomainSpec, clean: boolean, job?: Job): Promise<void>;
   /** Save a domain into a suspend image on this host; the domain goes. A failure leaves it as it was. */
-  suspend(uuid: string): Promise<void>;
+  suspend(uuid: string, job?: Job): Promise<void>;
   /** Make a domain of a suspend image, which goes. A failure leaves the image. @throws VM_HAS_NO_SUSPEND_VDI */
-  resume(uuid: string, paused: boolean): Promise<void>;
+  resume(uuid: string, paused: boolean, job?: Job): Promise<void>;
+  /** What became of a job. One that is not known never begins after this, though its call may still be on its way. */
+  refuseJob(id: string): Promise<JobFate>;
   /** Queue a migration; returns then. One that has not begun when the daemon ends has failed. Idempotent by migrationId. Its end comes as an event. */
   migrate(request: MigrateRequest): Promise<void>;
   /** Stop a migration that has not passed its commit point. @throws OPERATION_NOT_ALLOWED after it */

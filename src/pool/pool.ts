@@ -43,6 +43,7 @@ import { accessTo, removeVdi } from './storage/sr-access.js';
 import { followStorageOperations } from './storage/storage-allowed-operations.js';
 import { createVolumeJournal, type OpenVolume } from './storage/volume-journal.js';
 import { endGuest } from './vm-life/guest-end.js';
+import { createJobs, type JobRow } from './vm-life/jobs.js';
 import { createDomainWatch } from './vm-life/unknown-domains.js';
 import { separateMacSeeds } from './vm-records/mac-seed.js';
 import { followAllowedOperations } from './vm-records/vm-allowed-operations.js';
@@ -114,6 +115,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
       vmReceive.arrived(vm);
     },
     onState(host, state) {
+      jobs.look(host, state);
       watchClock(host, state);
       watchDomains(host, state);
     },
@@ -129,7 +131,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
       await vmMigrate.catchUp(host, service);
       await vmReceive.catchUp(host);
     },
-    onGuestEnd: (vm, how, host, service) => endGuest(common, vm, how, host, service),
+    onGuestEnd: (vm, how, host) => endGuest({ ...common, jobs }, vm, how, host),
     onJoined: (host, service) => provideLocalStorage(common, host, service.storage),
     ...(deps.retryAfter === undefined ? {} : { retryAfter: deps.retryAfter }),
   });
@@ -137,6 +139,10 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
   const watchDomains = createDomainWatch({ ...common, members });
   const rotation = createSecretRotation({ ...common, members, membership: deps.membership });
   const vmMigrate = createVmMigrate({ ...common, members, table, tasks, closed: closed.signal });
+  const jobs = createJobs({
+    ...{ ...common, members, tasks, closed: closed.signal },
+    ...{ table: store.table<JobRow>('jobs'), flushed: store.flushed },
+  });
   const vmReceive = createVmReceive({ ...common, members, table, sessions });
 
   const volumes = createVolumeJournal({
@@ -158,10 +164,12 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     rotation,
     eventQueue: createEventQueue(db),
     volumes,
+    jobs,
     evacuationBatchSize: deps.evacuationBatchSize ?? (() => 10),
   };
   const stopFollowing = [followAllowedOperations(db), followStorageOperations(db), followHostOperations(db)];
   await provideLocalStorage(common, thisHost, deps.own.storage);
+  jobs.resume();
   members.start();
   vmReceive.resume();
   vmMigrate.resume();
@@ -205,7 +213,7 @@ export async function forgetPool(store: Store, copy: string): Promise<boolean> {
   const hadVms = vms.some(([, { record }]) => !record.is_a_template && !record.is_control_domain);
   if (hadVms) await store.copy(copy);
   await clearRows(store);
-  for (const name of ['passwords', 'migrations', 'arrivals', 'members', 'volumes']) {
+  for (const name of ['passwords', 'migrations', 'arrivals', 'members', 'volumes', 'jobs']) {
     const table = store.table(name);
     await store.putMany([...table.entries()].map(([id]) => table.change(id, undefined)));
   }

@@ -6,6 +6,7 @@ import { XapiError } from '../../src/base/errors.js';
 import { nullLog } from '../../src/base/log.js';
 import type { DomainSpec, DomainState, GuestEnd } from '../../src/base/protocol/hypervisor-protocol.js';
 import type { Found } from '../../src/host/domains.js';
+import { createJobs, type Job } from '../../src/host/jobs.js';
 import type { MachineDescription } from '../../src/host/machine.js';
 import type {
   HostEvent,
@@ -13,13 +14,15 @@ import type {
   HostState,
   MigrateRequest,
   MigrationOutcome,
-  MigrationReport,
   ReceiveReply,
   ReceiveRequest,
 } from '../../src/host/service.js';
 import { type HostStorage, openLocalStorage } from '../../src/host/storage/storage.js';
 import type { Fate } from '../../src/migrate/protocol.js';
 import { testLimits } from '../support/limits.js';
+import { foundSpec, machine } from './fake-data.js';
+
+export { foundSpec, report } from './fake-data.js';
 
 export interface FakeHost {
   readonly service: HostService;
@@ -52,6 +55,10 @@ export interface FakeHost {
   /** How often it was asked for its state. */
   looks: number;
   reachable: boolean;
+  /** Awaited in the lane of a VM before what it is named for. */
+  before: (operation: string) => Promise<void>;
+  /** It is of a version that does not say what it is doing. */
+  earlier: boolean;
   memoryFree: number;
   /** It is nobody's turn to come here. */
   busy: boolean;
@@ -69,13 +76,6 @@ export interface FakeHost {
 }
 
 export const gib = 2 ** 30;
-
-const machine: MachineDescription = {
-  cpu: { vendor: 'v', modelname: 'm', speed: 2000, family: 6, model: 1, stepping: '2', flags: 'fpu sse' },
-  interface: null,
-  bios: { 'bios-vendor': 'b', 'system-product-name': 'p', 'oem-1': 'Xen' },
-  bootTime: 1_600_000_000,
-};
 
 export function fakeHost(name: string, uuid: string, port: number): FakeHost {
   const dir = mkdtempSync(join(tmpdir(), 'xenferry-fake-host-'));
@@ -111,9 +111,25 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     if (!host.reachable) throw new XapiError('INTERNAL_ERROR', [`${name} does not answer`]);
   };
   const assertWilling = (): void => {
-    assertReachable();
     if (host.refuse !== undefined) throw host.refuse;
   };
+  const jobs = createJobs((id) => emit({ kind: 'job-ended', id }));
+  /** Of a host that does not answer when it is done nobody hears it. */
+  const answered = async <T>(work: () => Promise<T>): Promise<T> => {
+    assertReachable();
+    try {
+      return await work();
+    } finally {
+      assertReachable();
+    }
+  };
+  const lane = (operation: string, vm: string, job: Job | undefined, work: () => void): Promise<void> =>
+    answered(() =>
+      jobs.run(job, { vm, operation }, async () => {
+        await host.before(operation);
+        work();
+      }),
+    );
 
   const service: HostService = {
     async state() {
@@ -121,41 +137,44 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       host.looks += 1;
       return host.state();
     },
-    async start(spec, paused) {
-      assertWilling();
-      host.started.push(spec);
-      domain(spec.uuid, paused ? 'paused' : 'running');
-    },
-    async pause(vm) {
+    start: (spec, paused, job) =>
+      lane('start', spec.uuid, job, () => {
+        assertWilling();
+        host.started.push(spec);
+        domain(spec.uuid, paused ? 'paused' : 'running');
+      }),
+    pause: (vm, job) => lane('pause', vm, job, () => domain(vm, 'paused')),
+    unpause: (vm, job) => lane('unpause', vm, job, () => domain(vm, 'running')),
+    shutdown: (vm, _clean, job) =>
+      lane('shutdown', vm, job, () => {
+        suspended.delete(vm);
+        domain(vm, undefined);
+      }),
+    reboot: (spec, _clean, job) =>
+      lane('reboot', spec.uuid, job, () => {
+        domain(spec.uuid, undefined);
+        assertWilling();
+        domain(spec.uuid, 'running');
+      }),
+    suspend: (vm, job) =>
+      lane('suspend', vm, job, () => {
+        assertWilling();
+        suspended.add(vm);
+        domain(vm, undefined);
+      }),
+    resume: (vm, paused, job) =>
+      lane('resume', vm, job, () => {
+        assertWilling();
+        if (!suspended.delete(vm)) throw new XapiError('VM_HAS_NO_SUSPEND_VDI', [vm]);
+        domain(vm, paused ? 'paused' : 'running');
+      }),
+    async refuseJob(id) {
       assertReachable();
-      domain(vm, 'paused');
-    },
-    async unpause(vm) {
-      assertReachable();
-      domain(vm, 'running');
-    },
-    async shutdown(vm) {
-      assertReachable();
-      suspended.delete(vm);
-      domain(vm, undefined);
-    },
-    async reboot(spec) {
-      assertReachable();
-      domain(spec.uuid, undefined);
-      assertWilling();
-      domain(spec.uuid, 'running');
-    },
-    async suspend(vm) {
-      assertWilling();
-      suspended.add(vm);
-      domain(vm, undefined);
-    },
-    async resume(vm, paused) {
-      assertWilling();
-      if (!suspended.delete(vm)) throw new XapiError('VM_HAS_NO_SUSPEND_VDI', [vm]);
-      domain(vm, paused ? 'paused' : 'running');
+      if (host.earlier) throw new XapiError('MESSAGE_METHOD_UNKNOWN', ['refuseJob']);
+      return jobs.refuse(id);
     },
     async migrate(request) {
+      assertReachable();
       assertWilling();
       host.migrations.push(request);
     },
@@ -174,6 +193,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       domain(vm, 'paused', reason);
     },
     async forceSettlement(vm, runs) {
+      assertReachable();
       assertWilling();
       host.settled.push([vm, runs]);
       if (host.leaving.includes(vm)) host.leaving.splice(host.leaving.indexOf(vm), 1);
@@ -187,6 +207,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       if (host.busy) throw new XapiError('TOO_BUSY', []);
     },
     async receive(request): Promise<ReceiveReply> {
+      assertReachable();
       assertWilling();
       if (host.fates.get(request.migrationId) === 'refused') {
         throw new XapiError('OPERATION_NOT_ALLOWED', [`migration ${request.migrationId} was refused`]);
@@ -234,6 +255,8 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
   };
   const host: FakeHost = {
     service,
+    before: async () => undefined,
+    earlier: false,
     dir,
     close: () => rmSync(dir, { recursive: true, force: true }),
     url: `http://127.0.0.1:${port}`,
@@ -295,32 +318,11 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       arriving: [...host.arriving],
       leaving: [...host.leaving],
       suspended: [...suspended],
+      busy: host.earlier ? undefined : jobs.list(),
     }),
   };
   return host;
 }
-
-/** What a domain that a test has made by hand is said to be made of. */
-export function foundSpec(uuid: string): DomainSpec {
-  return {
-    ...{ uuid, name: 'found', memoryBytes: 3 * 2 ** 24, vcpus: 2, seed: 7, vgpus: ['0'] },
-    profile: { zero: 0.125, program: 0.3, text: 0.275, random: 0.3 },
-    workload: { dirtyPagesPerSecond: 0, workingSet: 1 / 3 },
-  };
-}
-
-export const report: MigrationReport = {
-  compressorAsked: 'stream',
-  compressorUsed: 'stream',
-  emuFlags: ['-mode', 'hvm_save'],
-  cookies: { compress: 'zstd' },
-  guestBytes: 3000,
-  wireBytes: 1000,
-  rounds: 3,
-  seconds: 1.5,
-  downtimeMs: 42,
-  digests: { source: 'abc', destination: 'abc' },
-};
 
 function whenReachable(storage: HostStorage, assertReachable: () => void): HostStorage {
   const calls = Object.entries(storage).map(([name, call]: [string, (...args: never[]) => Promise<unknown>]) => {

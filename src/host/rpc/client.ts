@@ -24,13 +24,14 @@ export function connectHost(url: string, secrets: Secrets): HostService {
     withSecret(secrets, (secret) => client.json<T>(method, [secret, ...params], timeoutMs));
   return {
     state: async () => checkHostState(await call('state', [])),
-    start: (spec, paused) => call('start', [spec, paused]),
-    pause: (uuid) => call('pause', [uuid]),
-    unpause: (uuid) => call('unpause', [uuid]),
-    shutdown: (uuid, clean) => call('shutdown', [uuid, clean]),
-    reboot: (spec, clean) => call('reboot', [spec, clean]),
-    suspend: (uuid) => call('suspend', [uuid], imageTimeoutMs),
-    resume: (uuid, paused) => call('resume', [uuid, paused], imageTimeoutMs),
+    start: (spec, paused, job) => call('start', [spec, paused, job]),
+    pause: (uuid, job) => call('pause', [uuid, job]),
+    unpause: (uuid, job) => call('unpause', [uuid, job]),
+    shutdown: (uuid, clean, job) => call('shutdown', [uuid, clean, job]),
+    reboot: (spec, clean, job) => call('reboot', [spec, clean, job]),
+    suspend: (uuid, job) => call('suspend', [uuid, job], imageTimeoutMs),
+    resume: (uuid, paused, job) => call('resume', [uuid, paused, job], imageTimeoutMs),
+    refuseJob: (id) => call('refuseJob', [id]),
     migrate: (request) => call('migrate', [request]),
     cancel: (id) => call('cancel', [id]),
     outcome: async (id) =>

@@ -47,6 +47,17 @@ const schema = z.object({
   leaving: z.array(z.string()).readonly().optional(),
   arriving: z.array(z.string()).readonly().optional(),
   suspended: z.array(z.string()).readonly().optional(),
+  busy: z
+    .array(
+      z.object({
+        id: z.string().max(200),
+        task: z.string().max(200),
+        operation: z.string().max(200),
+        vm: z.string(),
+      }),
+    )
+    .readonly()
+    .optional(),
 });
 
 /** @throws INVALID_VALUE that names the part that is wrong and what is allowed */

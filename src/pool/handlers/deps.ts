@@ -13,6 +13,7 @@ import type { SecretRotation } from '../hosts/secret-rotation.js';
 import type { VmReceive } from '../migration/arrivals.js';
 import type { VmMigrate } from '../migration/departures.js';
 import type { VolumeJournal } from '../storage/volume-journal.js';
+import type { PoolJobs } from '../vm-life/jobs.js';
 
 export interface HandlerDeps extends ForwardDeps {
   readonly db: Database;
@@ -26,6 +27,7 @@ export interface HandlerDeps extends ForwardDeps {
   readonly vmMigrate: VmMigrate;
   readonly vmReceive: VmReceive;
   readonly volumes: VolumeJournal;
+  readonly jobs: PoolJobs;
   /** How many VMs leave a host at once in host.evacuate, where the caller does not say. */
   readonly evacuationBatchSize: () => number;
   /** The coordinator. */

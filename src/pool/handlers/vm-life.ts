@@ -8,6 +8,7 @@ import { assertCanTake, assertReachesDevices, chooseHost, hostOf } from '../host
 import { resetPowerState } from '../migration/force-settlement.js';
 import { vmDomain } from '../migration/plan.js';
 import { cutShort } from '../vm-life/cut-short.js';
+import type { PoolJobs } from '../vm-life/jobs.js';
 import { assertImageOn, discardImage, imageHost } from '../vm-life/suspend-image.js';
 import { provideBiosStrings } from '../vm-records/bios-strings.js';
 import { vbdRefusal } from '../vm-records/device-allowed-operations.js';
@@ -17,6 +18,8 @@ import type { HandlerDeps } from './deps.js';
 
 type VmRef = Ref<'VM'>;
 type HostRef = Ref<'host'>;
+type VmBy = Parameters<PoolJobs['onVm']>[2];
+type HostCall = Parameters<PoolJobs['onVm']>[3];
 
 type LifeMessage =
   | 'start'
@@ -57,56 +60,56 @@ export function vmLifeHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, Lif
     { task }: CallContext,
     vm: VmRef,
     operation: VmOperation,
-    run: () => Promise<void>,
+    run: (by: VmBy) => Promise<void>,
   ): Promise<void> => {
-    await withVm(db, vm, operation, task.ref, run);
+    await withVm(db, vm, operation, task.ref, () => run({ operation, task: task.ref }));
     tellOf(deps, vm, operation);
     await db.saved();
   };
   return {
     start: (context, vm, paused) =>
-      hold(context, vm, 'start', async () => startOn(deps, vm, await chooseHost(deps, vm), paused)),
+      hold(context, vm, 'start', async (by) => startOn(deps, by, vm, await chooseHost(deps, vm), paused)),
     start_on: (context, vm, host, paused) =>
-      hold(context, vm, 'start_on', async () => {
+      hold(context, vm, 'start_on', async (by) => {
         await assertCanTake(deps, host, vm);
-        await startOn(deps, vm, host, paused);
+        await startOn(deps, by, vm, host, paused);
       }),
-    pause: (context, vm) => hold(context, vm, 'pause', () => onItsHost(deps, vm, 'pause')),
-    unpause: (context, vm) => hold(context, vm, 'unpause', () => onItsHost(deps, vm, 'unpause')),
-    suspend: (context, vm) => hold(context, vm, 'suspend', () => onItsHost(deps, vm, 'suspend')),
+    pause: (context, vm) => hold(context, vm, 'pause', (by) => onItsHost(deps, by, vm, 'pause')),
+    unpause: (context, vm) => hold(context, vm, 'unpause', (by) => onItsHost(deps, by, vm, 'unpause')),
+    suspend: (context, vm) => hold(context, vm, 'suspend', (by) => onItsHost(deps, by, vm, 'suspend')),
     resume: (context, vm, paused) =>
-      hold(context, vm, 'resume', async () => resumeOn(deps, vm, await imageHost(deps, vm), paused)),
+      hold(context, vm, 'resume', async (by) => resumeOn(deps, by, vm, await imageHost(deps, vm), paused)),
     resume_on: (context, vm, host, paused) =>
-      hold(context, vm, 'resume_on', async () => {
+      hold(context, vm, 'resume_on', async (by) => {
         await assertImageOn(deps, vm, host);
-        await resumeOn(deps, vm, host, paused);
+        await resumeOn(deps, by, vm, host, paused);
       }),
-    clean_shutdown: (context, vm) => hold(context, vm, 'clean_shutdown', () => shutDown(deps, vm, true)),
+    clean_shutdown: (context, vm) => hold(context, vm, 'clean_shutdown', (by) => shutDown(deps, by, vm, true)),
     hard_shutdown: (context, vm) =>
-      hold(context, vm, 'hard_shutdown', async () => {
-        if ((await cutShort(deps, vm, 'hard_shutdown')) !== 'Halted') await shutDown(deps, vm, false);
+      hold(context, vm, 'hard_shutdown', async (by) => {
+        if ((await cutShort(deps, vm, 'hard_shutdown')) !== 'Halted') await shutDown(deps, by, vm, false);
       }),
     shutdown: (context, vm) =>
-      hold(context, vm, 'shutdown', async () => {
-        if (db.get('VM', vm).power_state !== 'Running') return shutDown(deps, vm, false);
-        await shutDown(deps, vm, true).catch((error: unknown) => {
+      hold(context, vm, 'shutdown', async (by) => {
+        if (db.get('VM', vm).power_state !== 'Running') return shutDown(deps, by, vm, false);
+        await shutDown(deps, by, vm, true).catch((error: unknown) => {
           deps.log.warn(`VM ${vm} does not shut down cleanly: its domain is destroyed`, { error });
-          return shutDown(deps, vm, false);
+          return shutDown(deps, by, vm, false);
         });
       }),
-    clean_reboot: (context, vm) => hold(context, vm, 'clean_reboot', () => reboot(deps, vm, true)),
+    clean_reboot: (context, vm) => hold(context, vm, 'clean_reboot', (by) => reboot(deps, by, vm, true)),
     hard_reboot: (context, vm) =>
-      hold(context, vm, 'hard_reboot', async () => {
+      hold(context, vm, 'hard_reboot', async (by) => {
         const halted = (await cutShort(deps, vm, 'hard_reboot')) === 'Halted';
-        await (halted ? startOn(deps, vm, await chooseHost(deps, vm), false) : reboot(deps, vm, false));
+        await (halted ? startOn(deps, by, vm, await chooseHost(deps, vm), false) : reboot(deps, by, vm, false));
       }),
     power_state_reset(context, vm) {
       if (db.get('VM', vm).is_control_domain) throw new XapiError('CANNOT_RESET_CONTROL_DOMAIN', [vm]);
-      return hold(context, vm, 'power_state_reset', () => resetPowerState(deps, vm));
+      return hold(context, vm, 'power_state_reset', ({ task }) => resetPowerState(deps, task, vm));
     },
     destroy: (context, vm) =>
-      hold(context, vm, 'destroy', async () => {
-        if (db.get('VM', vm).power_state === 'Suspended') await discardImage(deps, vm);
+      hold(context, vm, 'destroy', async (by) => {
+        if (db.get('VM', vm).power_state === 'Suspended') await discardImage(deps, by, vm);
         removeVm(db, vm);
       }),
   };
@@ -120,18 +123,18 @@ function tellOf(deps: HandlerDeps, vm: VmRef, operation: VmOperation): void {
 }
 
 /** Start a VM that the caller holds. */
-function startOn(deps: HandlerDeps, vm: VmRef, host: HostRef, paused: boolean): Promise<void> {
-  const { db, members } = deps;
+function startOn(deps: HandlerDeps, by: VmBy, vm: VmRef, host: HostRef, paused: boolean): Promise<void> {
+  const { db } = deps;
   assertDisksFree(deps, vm);
   provideBiosStrings(db, vm);
   const spec = vmDomain(db, db.get('VM', vm));
-  return bringUp(deps, vm, host, () => members.service(host).start(spec, paused));
+  return bringUp(deps, by, vm, host, (service, job) => service.start(spec, paused, job));
 }
 
-async function resumeOn(deps: HandlerDeps, vm: VmRef, host: HostRef, paused: boolean): Promise<void> {
-  const { db, members } = deps;
+async function resumeOn(deps: HandlerDeps, by: VmBy, vm: VmRef, host: HostRef, paused: boolean): Promise<void> {
   await assertCanTake(deps, host, vm);
-  await bringUp(deps, vm, host, () => members.service(host).resume(db.get('VM', vm).uuid, paused));
+  const { uuid } = deps.db.get('VM', vm);
+  await bringUp(deps, by, vm, host, (service, job) => service.resume(uuid, paused, job));
 }
 
 /** @throws what keeps a disk of the VM from being attached: VDI_IN_USE, VDI_READONLY and the like */
@@ -142,51 +145,40 @@ function assertDisksFree({ db }: HandlerDeps, vm: VmRef): void {
   }
 }
 
-async function bringUp(deps: HandlerDeps, vm: VmRef, host: HostRef, run: () => Promise<void>): Promise<void> {
-  const { db } = deps;
+async function bringUp(deps: HandlerDeps, by: VmBy, vm: VmRef, host: HostRef, call: HostCall): Promise<void> {
+  const { db, jobs } = deps;
   db.update('VM', vm, { scheduled_to_be_resident_on: host });
   try {
-    await onDomain(deps, vm, host, run);
+    await jobs.onVm(vm, host, by, call);
   } finally {
     db.update('VM', vm, { scheduled_to_be_resident_on: nullRef });
   }
 }
 
-async function onItsHost(deps: HandlerDeps, vm: VmRef, what: 'pause' | 'unpause' | 'suspend'): Promise<void> {
-  const { host, service } = hostOf(deps, vm);
+async function onItsHost(deps: HandlerDeps, by: VmBy, vm: VmRef, what: 'pause' | 'unpause' | 'suspend'): Promise<void> {
+  const { host } = hostOf(deps, vm);
   const { uuid } = deps.db.get('VM', vm);
-  await onDomain(deps, vm, host, () => service[what](uuid));
+  await deps.jobs.onVm(vm, host, by, (service, job) => service[what](uuid, job));
 }
 
-async function shutDown(deps: HandlerDeps, vm: VmRef, clean: boolean): Promise<void> {
-  const { db, now } = deps;
+async function shutDown(deps: HandlerDeps, by: VmBy, vm: VmRef, clean: boolean): Promise<void> {
+  const { db, jobs, now } = deps;
   const { power_state, uuid } = db.get('VM', vm);
   if (power_state === 'Suspended') {
-    await discardImage(deps, vm);
+    await discardImage(deps, by, vm);
     return setHalted(db, vm, now());
   }
-  const { host, service } = hostOf(deps, vm);
-  await onDomain(deps, vm, host, () => service.shutdown(uuid, clean));
+  const { host } = hostOf(deps, vm);
+  await jobs.onVm(vm, host, by, (service, job) => service.shutdown(uuid, clean, job));
 }
 
-async function reboot(deps: HandlerDeps, vm: VmRef, clean: boolean): Promise<void> {
-  const { db, now } = deps;
-  const { host, service } = hostOf(deps, vm);
+async function reboot(deps: HandlerDeps, by: VmBy, vm: VmRef, clean: boolean): Promise<void> {
+  const { db, jobs, now } = deps;
+  const { host } = hostOf(deps, vm);
   // It begins anew with all of its devices, those that were unplugged meanwhile as well.
   assertReachesDevices(db, host, vm);
   assertDisksFree(deps, vm);
   const spec = vmDomain(db, db.get('VM', vm));
-  await onDomain(deps, vm, host, () => service.reboot(spec, clean));
+  await jobs.onVm(vm, host, by, (service, job) => service.reboot(spec, clean, job));
   if (db.get('VM', vm).power_state !== 'Halted') setBooted(db, vm, now());
-}
-
-/** Change a domain, and bring the VM's record to what came of it. */
-async function onDomain(deps: HandlerDeps, vm: VmRef, host: HostRef, run: () => Promise<void>): Promise<void> {
-  try {
-    await run();
-  } catch (error) {
-    await deps.members.settle(vm, host).catch(() => undefined);
-    throw error;
-  }
-  await deps.members.settle(vm, host);
 }

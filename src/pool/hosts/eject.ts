@@ -6,6 +6,7 @@ import { isUnknownSecret } from '../../host/rpc/secrets.js';
 import { nullRef } from '../../model/value.js';
 import type { Database } from '../database/database.js';
 import type { MigrationTable } from '../database/migration-table.js';
+import type { PoolJobs } from '../vm-life/jobs.js';
 import { removeControlDomain } from './control-domain.js';
 import { isLive } from './host-records.js';
 import type { Members } from './members.js';
@@ -17,6 +18,7 @@ export interface EjectionDeps {
   readonly db: Database;
   readonly members: Members;
   readonly membership: PoolMembership;
+  readonly jobs: Pick<PoolJobs, 'ofHost'>;
   readonly rotation: SecretRotation;
   readonly thisHost: () => Ref<'host'>;
   readonly log: Log;
@@ -24,7 +26,7 @@ export interface EjectionDeps {
 
 /**
  * @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED for the coordinator, HOST_HAS_RESIDENT_VMS [host] for one that has VMs or the memory
- *   of suspended ones, OTHER_OPERATION_IN_PROGRESS for one from or to which a VM migrates, HOST_OFFLINE [host] for one that cannot be
+ *   of suspended ones, OTHER_OPERATION_IN_PROGRESS for one from or to which a VM migrates, or that does something, HOST_OFFLINE [host] for one that cannot be
  *   told
  */
 export async function eject(deps: EjectionDeps, host: Ref<'host'>): Promise<void> {
@@ -34,6 +36,7 @@ export async function eject(deps: EjectionDeps, host: Ref<'host'>): Promise<void
     throw new XapiError('OPERATION_NOT_ALLOWED', [`${host} (${name}) is the coordinator, which cannot be ejected`]);
   }
   assertNoVms(db, host);
+  assertIdle(deps, host);
   if (!isLive(db, host)) throw new XapiError('HOST_OFFLINE', [host]);
   const { suspended = [] } = await members.state(host);
   if (suspended.some((uuid) => db.findByUuid('VM', uuid) !== undefined)) {
@@ -58,7 +61,7 @@ export async function eject(deps: EjectionDeps, host: Ref<'host'>): Promise<void
 /**
  * host.destroy: forget a host that does not answer.
  * @throws HANDLE_INVALID, HOST_CANNOT_DESTROY_SELF [host] for the coordinator, HOST_IS_LIVE [host], HOST_HAS_RESIDENT_VMS [host] while
- *   records have VMs on it, OTHER_OPERATION_IN_PROGRESS while one migrates from or to it
+ *   records have VMs on it, OTHER_OPERATION_IN_PROGRESS while one migrates from or to it, or it may be doing something else
  */
 export async function forgetLost(
   deps: EjectionDeps & { readonly table: MigrationTable },
@@ -69,6 +72,7 @@ export async function forgetLost(
   if (host === thisHost()) throw new XapiError('HOST_CANNOT_DESTROY_SELF', [host]);
   if (isLive(db, host) || (await members.revive(host))) throw new XapiError('HOST_IS_LIVE', [host]);
   assertNoVms(db, host);
+  assertIdle(deps, host);
   const moving = table.departures().find(({ source, destination }) => source === host || destination === host);
   const going = moving ?? table.arrivals().find((arrival) => arrival.host === host);
   if (going !== undefined) {
@@ -82,6 +86,13 @@ function assertNoVms(db: Database, host: Ref<'host'>): void {
   const { resident_VMs } = db.get('host', host);
   if (resident_VMs.some((vm) => !db.get('VM', vm).is_control_domain)) {
     throw new XapiError('HOST_HAS_RESIDENT_VMS', [host]);
+  }
+}
+
+/** What it may be doing could make a domain there of which the pool would know nothing. */
+function assertIdle({ jobs }: EjectionDeps, host: Ref<'host'>): void {
+  for (const { operation, task } of jobs.ofHost(host)) {
+    throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['host', host, operation, task]);
   }
 }
 

@@ -34,7 +34,7 @@ export interface MembersDeps extends ResidenceDeps {
   /** Called when a host answers for the first time, and again whenever it was lost in between. */
   readonly onConnected: (host: Ref<'host'>, service: HostService) => Promise<void>;
   /** The guest of a VM on a host has ended by itself: bring about what its record says. */
-  readonly onGuestEnd: (vm: Ref<'VM'>, how: GuestEnd, host: Ref<'host'>, service: HostService) => Promise<void>;
+  readonly onGuestEnd: (vm: Ref<'VM'>, how: GuestEnd, host: Ref<'host'>) => Promise<void>;
   /** A host has started: make what it needs, before it is followed. */
   readonly onJoined: (host: Ref<'host'>, service: HostService) => Promise<void>;
   /** Milliseconds to wait after so many failures in a row. */
@@ -133,7 +133,7 @@ export function createMembers(deps: MembersDeps): Members {
       const first = await state(host);
       const uuid = db.find('VM', vm)?.uuid;
       const ended = first.domains.find((domain) => domain.uuid === uuid && domain.state === 'shutdown');
-      if (ended !== undefined) await deps.onGuestEnd(vm, howEnded(ended), host, find(host).service);
+      if (ended !== undefined) await deps.onGuestEnd(vm, howEnded(ended), host);
       const now = ended === undefined ? first : await state(host);
       if (db.find('VM', vm) !== undefined) settle(deps, vm, host, now);
     },
@@ -309,9 +309,7 @@ async function act(
     });
   }
   for (const [vm, how] of found.ended) {
-    await deps
-      .onGuestEnd(vm, how, host, service)
-      .catch((error: unknown) => deps.log.warn(`VM ${vm} lingers`, { error }));
+    await deps.onGuestEnd(vm, how, host).catch((error: unknown) => deps.log.warn(`VM ${vm} lingers`, { error }));
   }
 }
 

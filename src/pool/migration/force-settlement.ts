@@ -15,15 +15,18 @@ import { migrateFailed, toWireError } from '../../migrate/request.js';
 import type { Database } from '../database/database.js';
 import type { Arrival, Departure, MigrationTable } from '../database/migration-table.js';
 import type { ForwardDeps } from '../hosts/placement.js';
+import type { OpenJob, PoolJobs } from '../vm-life/jobs.js';
 import { discardImage } from '../vm-life/suspend-image.js';
 import { clearDoubt, clearLeftBehind, isLeftBehind, putLeftBehind } from '../vm-records/in-doubt.js';
 import { removeVm, setArrivedSuspended, setHalted } from '../vm-records/lifecycle.js';
 import { withVm } from '../vm-records/vm-allowed-operations.js';
+import { migrations } from '../vm-records/vm-operation-rules.js';
 import { fateOf } from './arrivals.js';
 import { isAtRest } from './outcome.js';
 
 export interface PowerResetDeps extends ForwardDeps {
   readonly table: MigrationTable;
+  readonly jobs: PoolJobs;
   readonly log: Log;
   readonly now: () => Date;
 }
@@ -35,11 +38,15 @@ type HostRef = Ref<'host'>;
 interface Inquiry {
   readonly answering: readonly HostRef[];
   readonly silent: readonly HostRef[];
+  /** Hosts that answer, and say what they are doing. */
+  readonly telling: readonly HostRef[];
   /** Hosts that answer and may yet take the VM. */
   readonly arriving: readonly HostRef[];
   readonly copies: readonly Copy[];
   readonly departures: readonly Departure[];
   readonly arrivals: readonly Arrival[];
+  /** Hosts that may be doing something with the VM that was asked of them. */
+  readonly jobs: readonly OpenJob[];
 }
 
 interface Copy {
@@ -51,12 +58,13 @@ interface Copy {
  * Settle a VM, which the caller holds, by force.
  * @throws DOMAIN_EXISTS [vm, domid] where nothing is in doubt and a host that answers has its domain,
  *   OTHER_OPERATION_IN_PROGRESS [class, vm, operation, task] for a migration whose host here answers and that is not in doubt; one
- *   from another pool is named by its id
+ *   from another pool is named by its id; and for what a host that answers is doing with it
  */
-export async function resetPowerState(deps: PowerResetDeps, vm: VmRef): Promise<void> {
+export async function resetPowerState(deps: PowerResetDeps, task: string, vm: VmRef): Promise<void> {
   const { db } = deps;
   const { uuid } = db.get('VM', vm);
   const inquiry = await inquire(deps, vm);
+  assertNotBusy(deps, vm, inquiry);
   if (await isNeverToCome(deps, inquiry)) return removeArrival(deps, vm, inquiry);
   if (await settleAtRest(deps, vm, inquiry)) return;
   assertNotUnderWay(vm, inquiry);
@@ -65,12 +73,13 @@ export async function resetPowerState(deps: PowerResetDeps, vm: VmRef): Promise<
     vm: uuid,
     on: kept === undefined ? 'no host' : db.get('host', kept).hostname,
   });
-  writeDownSilent(deps, vm, inquiry);
+  writeDownSilent(deps, vm, inquiry, kept);
   if (kept === undefined && inquiry.arrivals.length > 0) return removeArrival(deps, vm, inquiry);
   // The rows hold the VM, so they go when its record is right.
-  if (kept === undefined) await halt(deps, vm);
+  if (kept === undefined) await halt(deps, task, vm);
   else await deps.members.settle(vm, kept);
   await giveUpMigrations(deps, vm, inquiry);
+  await deps.jobs.giveUp(vm);
   await tellSources(deps, uuid, inquiry, kept);
   clearDoubt(deps, vm);
   await db.saved();
@@ -81,19 +90,20 @@ export async function resetPowerState(deps: PowerResetDeps, vm: VmRef): Promise<
  * @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED where the host answers; when all are done, what refused the first VM that was not settled
  */
 export async function declareDead(deps: PowerResetDeps, task: string, host: HostRef): Promise<void> {
-  const { db, members, table } = deps;
+  const { db, jobs, members, table } = deps;
   const { name_label, resident_VMs } = db.get('host', host);
   const answers = await members.state(host).then(
     () => true,
     () => false,
   );
   if (answers) throw new XapiError('OPERATION_NOT_ALLOWED', [`${host} (${name_label}) answers: it is not dead`]);
+  const asked = jobs.ofHost(host).map(({ vm }) => vm);
   const moving = table.departures().filter(({ source, destination }) => source === host || destination === host);
-  const vms = new Set([...resident_VMs, ...moving.map(({ vm }) => vm)]);
+  const vms = new Set([...resident_VMs, ...moving.map(({ vm }) => vm), ...asked]);
   let refused: unknown;
   for (const vm of vms) {
     if (db.find('VM', vm)?.is_control_domain !== false) continue;
-    await withVm(db, vm, 'power_state_reset', task, () => resetPowerState(deps, vm)).catch((error: unknown) => {
+    await withVm(db, vm, 'power_state_reset', task, () => resetPowerState(deps, task, vm)).catch((error: unknown) => {
       deps.log.warn(`VM ${vm} is not settled`, { error });
       refused ??= error;
     });
@@ -101,13 +111,14 @@ export async function declareDead(deps: PowerResetDeps, task: string, host: Host
   if (refused !== undefined) throw refused;
 }
 
-async function inquire({ db, members, table }: PowerResetDeps, vm: VmRef): Promise<Inquiry> {
+async function inquire({ db, jobs, members, table }: PowerResetDeps, vm: VmRef): Promise<Inquiry> {
   const { uuid } = db.get('VM', vm);
   const hosts = db.all('host').map(([ref]) => ref);
   const states = await Promise.all(hosts.map((host) => members.state(host).catch(() => undefined)));
   return {
     answering: hosts.filter((_, index) => states[index] !== undefined),
     silent: hosts.filter((_, index) => states[index] === undefined),
+    telling: hosts.filter((_, index) => states[index]?.busy !== undefined),
     arriving: hosts.filter((_, index) => states[index]?.arriving?.includes(uuid)),
     copies: hosts.flatMap((host, index) => {
       const domain = states[index]?.domains.find((each) => each.uuid === uuid);
@@ -115,7 +126,18 @@ async function inquire({ db, members, table }: PowerResetDeps, vm: VmRef): Promi
     }),
     departures: table.departures().filter((row) => row.vm === vm),
     arrivals: table.arrivals().filter((row) => row.vm === vm),
+    jobs: jobs.openOn(vm),
   };
+}
+
+/** What a host that says so has begun it ends by itself, and a call that waits for its end is not cut short. */
+function assertNotBusy({ db }: PowerResetDeps, vm: VmRef, { telling, jobs }: Inquiry): void {
+  for (const [task, operation] of Object.entries(db.get('VM', vm).current_operations)) {
+    if (operation === 'power_state_reset' || migrations.includes(operation)) continue;
+    const open = jobs.find((job) => job.task === task);
+    if (open !== undefined && !telling.includes(open.row.host)) continue;
+    throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', vm, operation, task]);
+  }
 }
 
 /** Whether it comes from another pool, and every host to which it was to come refuses it: for good, even where it is asked only now. */
@@ -200,7 +222,8 @@ async function settleCopies(deps: PowerResetDeps, vm: VmRef, inquiry: Inquiry): 
   const { db, members } = deps;
   const { uuid } = db.get('VM', vm);
   const { sound, kept } = choose(db, vm, inquiry);
-  if (sound !== undefined && inquiry.copies.length === 1 && inquiry.departures.length + inquiry.arrivals.length === 0) {
+  const open = inquiry.departures.length + inquiry.arrivals.length + inquiry.jobs.length;
+  if (sound !== undefined && inquiry.copies.length === 1 && open === 0) {
     throw new XapiError('DOMAIN_EXISTS', [vm, String(sound.domain.domid)]);
   }
   const refuse = async (host: HostRef): Promise<void> => {
@@ -239,12 +262,13 @@ function answeringDestinations({ answering, departures, arrivals }: Inquiry): Ho
 }
 
 /** The hosts that may come back with a copy. */
-function writeDownSilent({ db }: PowerResetDeps, vm: VmRef, inquiry: Inquiry): void {
+function writeDownSilent({ db }: PowerResetDeps, vm: VmRef, inquiry: Inquiry, kept: HostRef | undefined): void {
   const possible = new Set<HostRef | undefined>([
     db.get('VM', vm).resident_on,
     ...inquiry.departures.flatMap(({ source, destination }) => [source, destination]),
     ...inquiry.arrivals.map(({ host }) => host),
   ]);
+  for (const { row } of inquiry.jobs) if (row.host !== kept) putLeftBehind(db, vm, db.get('host', row.host).uuid);
   for (const host of inquiry.silent) if (possible.has(host)) putLeftBehind(db, vm, db.get('host', host).uuid);
 }
 
@@ -278,9 +302,9 @@ async function tellSources(
   }
 }
 
-async function halt(deps: PowerResetDeps, vm: VmRef): Promise<void> {
+async function halt(deps: PowerResetDeps, task: string, vm: VmRef): Promise<void> {
   if (deps.db.get('VM', vm).power_state === 'Suspended') {
-    await discardImage(deps, vm).catch((error: unknown) => {
+    await discardImage(deps, { operation: 'power_state_reset', task }, vm).catch((error: unknown) => {
       deps.log.warn(`the suspend image of VM ${vm} stays where it is`, { error });
     });
   }

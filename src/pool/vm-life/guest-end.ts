@@ -1,15 +1,17 @@
 /** What becomes of a VM whose guest has ended by itself: its domain goes, or it begins anew, as its record says. */
+import { randomUUID } from 'node:crypto';
 import type { Ref } from '../../../idl/index.js';
 import type { Log } from '../../base/log.js';
 import type { GuestEnd } from '../../base/protocol/hypervisor-protocol.js';
-import type { HostService } from '../../host/service.js';
 import type { RecordView } from '../database/database.js';
 import { hostNamed, type MessageDeps, type MessageName, tellOfVm } from '../events/messages.js';
 import { vmDomain } from '../migration/plan.js';
 import { clearDoubt } from '../vm-records/in-doubt.js';
 import { setBooted, setHalted } from '../vm-records/lifecycle.js';
+import type { PoolJobs } from './jobs.js';
 
 export interface GuestEndDeps extends MessageDeps {
+  readonly jobs: Pick<PoolJobs, 'onVm' | 'openOn'>;
   readonly log: Log;
 }
 
@@ -24,14 +26,28 @@ const told = {
  * The domain is gone after it, or another one. A VM that cannot begin anew is halted, and so is one that has crashed.
  * @throws where the host cannot end the domain
  */
-export async function endGuest(
+export async function endGuest(deps: GuestEndDeps, vm: Ref<'VM'>, how: GuestEnd, host: Ref<'host'>): Promise<void> {
+  const task = `OpaqueRef:${randomUUID()}`;
+  const hold = (operation: Hold): void => deps.db.putInMap('VM', vm, 'current_operations', task, operation);
+  try {
+    await bringAbout(deps, { task, hold }, vm, how, host);
+  } finally {
+    if (deps.db.find('VM', vm) !== undefined) deps.db.removeFromMap('VM', vm, 'current_operations', task);
+  }
+}
+
+type Hold = 'hard_reboot' | 'hard_shutdown';
+
+async function bringAbout(
   deps: GuestEndDeps,
+  { task, hold }: { readonly task: string; readonly hold: (operation: Hold) => void },
   vm: Ref<'VM'>,
   how: GuestEnd,
   host: Ref<'host'>,
-  service: HostService,
 ): Promise<void> {
-  const { db, log, now } = deps;
+  const { db, jobs, log, now } = deps;
+  // What is there is known without another look, which would find the end again.
+  const byItself = async (): Promise<void> => undefined;
   const record = db.get('VM', vm);
   const { uuid } = record;
   const where = `on ${hostNamed(db, host)}`;
@@ -40,14 +56,20 @@ export async function endGuest(
   log.info(`the guest of VM ${uuid} has ended: ${how}`, { restarts });
   try {
     if (restarts) {
-      await service.reboot(vmDomain(db, record), false);
+      hold('hard_reboot');
+      const spec = vmDomain(db, record);
+      const by = { operation: 'hard_reboot', task } as const;
+      await jobs.onVm(vm, host, by, (service, job) => service.reboot(spec, false, job), byItself);
       setBooted(db, vm, now());
       return tellOfVm(deps, 'VM_REBOOTED', vm, `was rebooted by its guest ${where}`);
     }
   } catch (error) {
+    if (jobs.openOn(vm).length > 0) throw error;
     log.warn(`VM ${uuid} cannot begin anew`, { error });
   }
-  await service.shutdown(uuid, false);
+  hold('hard_shutdown');
+  const by = { operation: 'hard_shutdown', task } as const;
+  await jobs.onVm(vm, host, by, (service, job) => service.shutdown(uuid, false, job), byItself);
   if (!isHere()) return;
   setHalted(db, vm, now());
   clearDoubt(deps, vm);

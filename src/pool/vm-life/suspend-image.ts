@@ -2,6 +2,7 @@
 import type { Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
 import type { ForwardDeps } from '../hosts/placement.js';
+import type { PoolJobs } from './jobs.js';
 
 /**
  * The host that has a suspended VM's memory.
@@ -30,10 +31,15 @@ export async function assertImageOn(deps: ForwardDeps, vm: Ref<'VM'>, host: Ref<
 }
 
 /** Remove what a suspended VM was suspended to; fine where that is gone. @throws HOST_OFFLINE [host] */
-export async function discardImage(deps: ForwardDeps, vm: Ref<'VM'>): Promise<void> {
+export async function discardImage(
+  deps: ForwardDeps & { readonly jobs: Pick<PoolJobs, 'onVm'> },
+  by: Parameters<PoolJobs['onVm']>[2],
+  vm: Ref<'VM'>,
+): Promise<void> {
   try {
     const host = await imageHost(deps, vm);
-    await deps.members.service(host).shutdown(deps.db.get('VM', vm).uuid, false);
+    const { uuid } = deps.db.get('VM', vm);
+    await deps.jobs.onVm(vm, host, by, (service, job) => service.shutdown(uuid, false, job));
   } catch (error) {
     if (!(error instanceof XapiError && error.code === 'VM_HAS_NO_SUSPEND_VDI')) throw error;
   }

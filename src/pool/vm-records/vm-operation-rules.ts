@@ -20,6 +20,11 @@ export interface VmRule {
 /** Those that a forced end cuts short. */
 export const migrations: readonly VmOperation[] = ['pool_migrate', 'migrate_send'];
 const copies: readonly VmOperation[] = ['clone', 'copy'];
+/** Those that have a host do something. */
+const onHosts: readonly VmOperation[] = [
+  ...(['start', 'start_on', 'pause', 'unpause', 'suspend', 'resume', 'resume_on', 'destroy'] as const),
+  ...(['clean_shutdown', 'hard_shutdown', 'shutdown', 'clean_reboot', 'hard_reboot'] as const),
+];
 const all: readonly PowerState[] = ['Halted', 'Paused', 'Running', 'Suspended'];
 
 export const vmRules: Readonly<Partial<Record<VmOperation, VmRule>>> = {
@@ -41,7 +46,7 @@ export const vmRules: Readonly<Partial<Record<VmOperation, VmRule>>> = {
   pool_migrate: { states: ['Running'] },
   migrate_send: { states: ['Running', 'Paused', 'Halted', 'Suspended'] },
   destroy: { states: ['Halted', 'Suspended'], templates: 'own' },
-  power_state_reset: { states: all, beside: migrations, unlisted: true, inDoubt: true },
+  power_state_reset: { states: all, beside: [...migrations, ...onHosts], unlisted: true, inDoubt: true },
   make_into_template: { states: ['Halted'] },
   changing_dynamic_range: { states: ['Halted', 'Running'], templates: 'too' },
   changing_static_range: { states: ['Halted'], templates: 'too' },
@@ -52,3 +57,8 @@ export const vmRules: Readonly<Partial<Record<VmOperation, VmRule>>> = {
   assert_operation_valid: { states: all, templates: 'too', unlisted: true, inDoubt: true },
   update_allowed_operations: { states: all, templates: 'too', unlisted: true, inDoubt: true },
 };
+
+/** Whether a name is that of an operation that is implemented. */
+export function isVmOperation(name: string): name is VmOperation {
+  return Object.hasOwn(vmRules, name);
+}
