@@ -72,8 +72,8 @@ const sharedMemory = '/dev/shm';
 /** A directory on a tmpfs, where it has the room; all that is in it goes with it. */
 async function memoryDirectory({ cases, memory, vms, say }: RoundsInit): Promise<string> {
   const qemu = cases.some(isQemuCase);
-  // Each guest is promised whole at both hosts; a third of the image is holes; QEMU's copy of it has none.
-  const times = vms * 2 + (qemu || cases.some(isYardstick) ? 0.66 : 0) + (qemu ? 1 : 0);
+  // Each guest is there whole at both hosts; the image and QEMU's copy of it have no holes either.
+  const times = vms * 2 + (qemu || cases.some(isYardstick) ? 1 : 0) + (qemu ? 1 : 0);
   const needed = Math.ceil(memory * times);
   const inShared = await freeBytes(sharedMemory);
   const parent = inShared >= needed ? sharedMemory : tmpdir();
@@ -93,12 +93,12 @@ async function freeBytes(directory: string): Promise<number> {
   return bavail * bsize;
 }
 
-/** Holes stay holes, as in the guest's own file. @returns the file */
+/** Without holes, as the guest's own file. @returns the file */
 async function copyMemory({ signal, say, memory }: RoundsInit, hosts: BenchHosts, directory: string): Promise<string> {
   const [vm] = hosts.vms;
   if (vm === undefined) throw new Error('there is no VM');
   const image = join(directory, 'image');
-  await promisify(execFile)('cp', ['--sparse=always', await hosts.memoryFile(vm), image], { signal });
+  await promisify(execFile)('cp', ['--sparse=never', await hosts.memoryFile(vm), image], { signal });
   say(`what is not a VM reads ${image}, a copy of the guest's memory of ${memory / MiB} MiB`);
   return image;
 }

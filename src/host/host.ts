@@ -77,11 +77,11 @@ export function createHost(deps: HostDeps): HostService {
   const visible = (domains: readonly DomainInfo[]): HostState['domains'] => {
     const built = domains.filter(({ state }) => state !== 'building');
     const own = new Set(built.map(({ uuid }) => uuid));
-    return built.flatMap(({ uuid, state, handle, ended, inDoubt }) => {
+    return built.flatMap(({ uuid, state, handle, ended, inDoubt, stalled }) => {
       const shown = isPassing(uuid) ? (migrations.vmOf(handle) ?? deps.destination.vmOf(handle)) : uuid;
       if (shown === undefined || (shown !== uuid && own.has(shown))) return [];
-      const told = { ...(ended === undefined ? {} : { ended }), ...(inDoubt === undefined ? {} : { inDoubt }) };
-      return [{ uuid: shown, state, domid: handle.domid, ...told }];
+      const why = { ...(inDoubt === undefined ? {} : { inDoubt }), ...(stalled === undefined ? {} : { stalled }) };
+      return [{ uuid: shown, state, domid: handle.domid, ...(ended === undefined ? {} : { ended }), ...why }];
     });
   };
   const [cpu, bios, bootTime] = [describeCpu(), describeBios(), describeBootTime()];

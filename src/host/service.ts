@@ -73,6 +73,8 @@ export interface HostState {
     readonly ended?: GuestEnd | undefined;
     /** Why it is in doubt: it is paused then, and refuses to run. */
     readonly inDoubt?: string | undefined;
+    /** Why it was paused though nobody has asked for that. Absent from an earlier version. */
+    readonly stalled?: string | undefined;
   }[];
   /** The uuids of VMs that may run elsewhere: sent, past the commit point, and no outcome known. Absent from an earlier version. */
   readonly leaving?: readonly string[] | undefined;

@@ -2,10 +2,11 @@
  * One domain: its states, and what may be done in which.
  *
  *   building --build | built--> paused --unpause--> running --pause--> paused;  running --the guest ends--> shutdown
+ *   running --no room for what it writes--> paused
  *
  * A domain in doubt never runs. `everRan` never goes back to false.
  */
-import { XapiError } from '../base/errors.js';
+import { messageOf, XapiError } from '../base/errors.js';
 import type {
   DomainHandle,
   DomainInfo,
@@ -80,6 +81,7 @@ export function createDomain({ handle, spec, file, material, changed, log }: Dom
   let everRan = false;
   let ended: GuestEnd | undefined;
   let inDoubt: string | undefined;
+  let stalled: string | undefined;
   let digest: Digest | undefined;
   /** The context's bytes while the domain stands still: to make them takes some of a migration's downtime. */
   let encoded: Buffer | undefined;
@@ -98,6 +100,10 @@ export function createDomain({ handle, spec, file, material, changed, log }: Dom
     },
     ticked: vgpus.ticked,
     failed: (error) => {
+      if (error instanceof XapiError && error.code === 'HOST_NOT_ENOUGH_FREE_MEMORY') {
+        stalled = `the guest's memory cannot be written: ${messageOf(error.cause)}`;
+        return enter('paused');
+      }
       log(`domain ${handle.domid} (${uuid}) crashed: ${error}`);
       ended = 'crash';
       enter('shutdown');
@@ -138,6 +144,7 @@ export function createDomain({ handle, spec, file, material, changed, log }: Dom
       ...{ vgpus: spec.vgpus, ticks: context.ticks, pagesWritten: context.pagesWritten },
       ...(ended === undefined ? {} : { ended }),
       ...(inDoubt === undefined ? {} : { inDoubt }),
+      ...(stalled === undefined ? {} : { stalled }),
       ...(cpuShare === 1 ? {} : { cpuShare }),
     }),
     build: async () => {
@@ -168,6 +175,7 @@ export function createDomain({ handle, spec, file, material, changed, log }: Dom
       tokens.add(token);
       if (state === 'running') return;
       everRan = true;
+      stalled = undefined;
       encoded = undefined;
       vcpu.start();
       enter('running');

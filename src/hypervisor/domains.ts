@@ -6,7 +6,7 @@ import type {
   DomainSpec,
   HypervisorNotification,
 } from '../base/protocol/hypervisor-protocol.js';
-import { createDomain, type Domain, type DomainInit } from './domain.js';
+import { createDomain, type Domain } from './domain.js';
 import type { MaterialStore } from './guest/material.js';
 import type { MemoryFile, MemoryStore } from './memory.js';
 
@@ -15,8 +15,15 @@ export interface Domains {
   /** @throws HOST_NOT_ENOUGH_FREE_MEMORY also while what was destroyed is given back: try again as long as `isGivingBack` says so */
   reserve(key: string, bytes: number): void;
   release(key: string): void;
-  /** @throws as reserve */
-  create(spec: DomainSpec, reservation: string | undefined): DomainHandle;
+  /** Promise the memory of a domain that is to be created, or take what is promised to it under a reservation. @throws as reserve */
+  take(spec: DomainSpec, reservation: string | undefined): MemoryFile;
+  /**
+   * Make a domain once all of its memory is there.
+   * @param file which was taken for it; it is given back where there is no domain in the end
+   * @param assertWanted called when the memory is there, before anything changes; what it throws is thrown
+   * @throws HOST_NOT_ENOUGH_FREE_MEMORY where the memory is not there after all
+   */
+  create(spec: DomainSpec, file: MemoryFile, assertWanted: () => void): Promise<DomainHandle>;
   /** Whether memory of destroyed domains is on its way back to the system, those of hypervisors beside this one included. */
   isGivingBack(): boolean;
   list(): DomainInfo[];
@@ -64,14 +71,14 @@ export function createDomains({ instance, store, material, notify, log }: Domain
     if (old !== undefined) store.free(old);
     reservations.delete(key);
     try {
-      return store.allocate(bytes);
+      return store.promise(bytes);
     } catch (error) {
-      if (old !== undefined) reservations.set(key, store.allocate(old.bytes));
+      if (old !== undefined) reservations.set(key, store.promise(old.bytes));
       throw error;
     }
   };
   const take = (bytes: number, reservation: string | undefined): MemoryFile => {
-    if (reservation === undefined) return store.allocate(bytes);
+    if (reservation === undefined) return store.promise(bytes);
     if (!reservations.has(reservation)) {
       throw new XapiError('INVALID_VALUE', ['reservation', `${reservation}: no memory is promised under it`]);
     }
@@ -79,30 +86,35 @@ export function createDomains({ instance, store, material, notify, log }: Domain
     reservations.delete(reservation);
     return file;
   };
-  const make = (init: Omit<DomainInit, 'material' | 'log'>): Domain => {
-    try {
-      return createDomain({ ...init, material: material.forDomain(init.spec), log });
-    } catch (error) {
-      store.free(init.file);
-      throw error;
-    }
+  const giveBack = async (file: MemoryFile, whose: string): Promise<void> =>
+    store.giveBack(file).catch((error: unknown) => log(`${whose}: its memory is not given back: ${messageOf(error)}`));
+  const make = (spec: DomainSpec, file: MemoryFile): DomainHandle => {
+    const handle = { instance, domid: ++lastDomid };
+    const changed = (): void => {
+      const info = domain.info();
+      const why = info.inDoubt === undefined ? info.stalled : `in doubt: ${info.inDoubt}`;
+      log(`domain ${handle.domid} (${info.uuid}) is ${info.state}${why === undefined ? '' : `, ${why}`}`);
+      notify({ event: 'domain', domain: info });
+    };
+    const domain = createDomain({ handle, spec, file, changed, material: material.forDomain(spec), log });
+    domains.set(handle.domid, domain);
+    changed();
+    return handle;
   };
   const destroy = (domain: Domain): void => {
     const { uuid } = domain.spec();
     domains.delete(domain.handle.domid);
-    Promise.all([domain.end(), store.giveBack(domain.file)]).catch((error: unknown) =>
-      log(`domain ${domain.handle.domid}: its memory is not given back: ${messageOf(error)}`),
-    );
+    domain.end().catch((error: unknown) => log(`domain ${domain.handle.domid}: ${messageOf(error)}`));
+    void giveBack(domain.file, `domain ${domain.handle.domid}`);
     log(`domain ${domain.handle.domid} (${uuid}) destroyed`);
     notify({ event: 'destroyed', uuid, handle: domain.handle });
   };
 
   return {
-    memory: () => ({
-      total: store.total,
-      used: sum([...domains.values()].map((domain) => domain.file)),
-      reserved: sum([...reservations.values()]),
-    }),
+    memory: () => {
+      const used = [...domains.values()].reduce((bytes, { file }) => bytes + file.bytes, 0);
+      return { total: store.total, used, reserved: store.promised() - used };
+    },
     reserve: (key, bytes) => void reservations.set(key, exchange(key, bytes)),
     release: (key) => {
       const file = reservations.get(key);
@@ -110,21 +122,20 @@ export function createDomains({ instance, store, material, notify, log }: Domain
       store.free(file);
       reservations.delete(key);
     },
-    create: (spec, reservation) => {
+    take: (spec, reservation) => {
       assertUuidFree(spec.uuid);
-      const file = take(spec.memoryBytes, reservation);
-      const handle = { instance, domid: ++lastDomid };
-      const changed = (): void => {
-        const info = domain.info();
-        log(
-          `domain ${handle.domid} (${info.uuid}) is ${info.state}${info.inDoubt ? `, in doubt: ${info.inDoubt}` : ''}`,
-        );
-        notify({ event: 'domain', domain: info });
-      };
-      const domain = make({ handle, spec, file, changed });
-      domains.set(handle.domid, domain);
-      changed();
-      return handle;
+      return take(spec.memoryBytes, reservation);
+    },
+    create: async (spec, file, assertWanted) => {
+      try {
+        await store.allocate(file);
+        assertWanted();
+        assertUuidFree(spec.uuid);
+        return make(spec, file);
+      } catch (error) {
+        void giveBack(file, `VM ${spec.uuid}, of which no domain is made`);
+        throw error;
+      }
     },
     list: () => [...domains.values()].map((domain) => domain.info()),
     find,
@@ -147,8 +158,4 @@ export function createDomains({ instance, store, material, notify, log }: Domain
     },
     close: store.close,
   };
-}
-
-function sum(files: readonly MemoryFile[]): number {
-  return files.reduce((bytes, file) => bytes + file.bytes, 0);
 }

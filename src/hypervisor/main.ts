@@ -70,14 +70,13 @@ async function run(settings: Settings): Promise<void> {
     process.stderr.write(`hypervisor: one runs on ${settings.state} already\n`);
     process.exit(alreadyRunsStatus);
   }
-  const { dev, ino } = fs.statSync(settings.state);
   const log = openLog(settings.log);
   const instance = randomBytes(8).toString('hex');
   const store = openMemoryStore({
     directories: settings.memoryDirectories,
     total: settings.memory,
     instance,
-    stateKey: `${dev}-${ino}`,
+    stateDirectory: settings.state,
     freeBytes: freeBytesOf,
     log: log.write,
   });

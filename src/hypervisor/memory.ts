@@ -1,17 +1,29 @@
 /**
- * The files that hold guest memory. Every byte that is promised, to a domain or to a reservation, is the length of a sparse
- * file, so what is promised and not yet written can be seen by every hypervisor that shares the file system: no memory is
- * promised twice, and what fits nowhere is refused before anything is written.
+ * The files that hold guest memory. Every byte that is promised, to a domain or to a reservation, is the length of a file, so what is
+ * promised and not yet there can be seen by every hypervisor of this user that shares the file system: no memory is promised twice,
+ * and what fits nowhere is refused before anything is written.
+ *
+ * A promise can be broken by others who fill the file system. So a domain is made only when all of its memory was written once, with
+ * zeros: a tmpfs takes a page for each page that is written, and a disk a block, and nobody else can have those any more.
  *
  * To give written memory back takes the system a while. Until it has done so the file is there under another name, so that every
  * hypervisor can see that more is about to be free.
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { messageOf, XapiError } from '../base/errors.js';
-import { isAlive, ownIdentity, type ProcessIdentity } from '../base/process/process-identity.js';
+import { openOwnFile, statOwnFile } from '../base/own-file.js';
+import { isDiskFull } from './guest/guest-memory.js';
+import {
+  list,
+  type MemoryDirectory,
+  mayLive,
+  openMemoryDirectory,
+  openMemoryDirectoryList,
+} from './memory-directory.js';
 
-/** A sparse file that stands for promised memory. */
+/** A file that stands for promised memory. */
 export interface MemoryFile {
   readonly path: string;
   readonly bytes: number;
@@ -19,13 +31,17 @@ export interface MemoryFile {
 
 export interface MemoryStore {
   readonly total: number;
+  /** Bytes that are promised in all. */
+  promised(): number;
   /** Promise memory: a sparse file of its own. @throws HOST_NOT_ENOUGH_FREE_MEMORY, with nothing left behind */
-  allocate(bytes: number): MemoryFile;
+  promise(bytes: number): MemoryFile;
+  /** Have all of a promised memory, as zeros. The promise stands however this ends. @throws HOST_NOT_ENOUGH_FREE_MEMORY */
+  allocate(file: MemoryFile): Promise<void>;
   /** End a promise of which nothing was written. */
   free(file: MemoryFile): void;
   /** End a promise at once, and give what was written back to the system. Resolves when it has that. */
   giveBack(file: MemoryFile): Promise<void>;
-  /** Whether a hypervisor that shares the directories is giving memory back. */
+  /** Whether a hypervisor of this user that shares the directories is giving memory back. */
   isGivingBack(): boolean;
   /** Remove every file and directory of this store. */
   close(): void;
@@ -37,43 +53,46 @@ export interface MemoryStoreInit {
   /** Bytes that may be promised in all. */
   readonly total: number;
   readonly instance: string;
-  /** Names the state directory, whose earlier instance is known to be dead. */
-  readonly stateKey: string;
+  /** Whose earlier hypervisor is known to be dead. */
+  readonly stateDirectory: string;
   /** Bytes that are free on the file system of a directory. */
   freeBytes(directory: string): number;
   log(line: string): void;
 }
 
-interface Owner extends ProcessIdentity {
-  readonly stateKey: string;
-}
-
-const prefix = 'xenferry-';
-const ownerFile = 'owner.json';
 const givingBack = '.freeing';
 
-/** Makes a private directory in each of the given ones that can be written; removes those of dead hypervisors. */
-export function openMemoryStore(init: MemoryStoreInit): MemoryStore {
-  const directories = init.directories.filter((directory) => isUsable(directory, init.log));
+/** Removes the memory of dead hypervisors, and has none at first. @throws an Error where no directory can be used */
+export function openMemoryStore({ log, ...init }: MemoryStoreInit): MemoryStore {
+  const known = openMemoryDirectoryList(init.stateDirectory, log);
+  const opened = init.directories.flatMap(
+    (directory) => openMemoryDirectory(directory, { instance: init.instance, willMake: known.add, log }) ?? [],
+  );
+  const directories = [...new Map(opened.map((directory) => [directory.path, directory])).values()];
   if (directories.length === 0) throw new Error(`no directory for memory among ${init.directories.join(', ')}`);
-  for (const directory of directories) removeLeftovers(directory, init);
-  const privateIn = (directory: string): string => path.join(directory, prefix + init.instance);
-  const own = directories.map(privateIn);
-  const owner: Owner = { ...ownIdentity(), stateKey: init.stateKey };
-  for (const directory of own) {
-    fs.mkdirSync(directory, { mode: 0o700 });
-    fs.writeFileSync(path.join(directory, ownerFile), JSON.stringify(owner));
-  }
   let promised = 0;
   let files = 0;
+  const place = (directory: MemoryDirectory): string | undefined => {
+    try {
+      return directory.own();
+    } catch (error) {
+      log(`memory directory ${directory.path} is not used now: ${messageOf(error)}`);
+      return undefined;
+    }
+  };
+  // Whoever looks for the memory of this hypervisor finds where it goes; what is in the way is in the log.
+  for (const directory of directories) place(directory);
   return {
     total: init.total,
-    allocate: (bytes) => {
+    promised: () => promised,
+    promise: (bytes) => {
       let available = Math.max(0, init.total - promised);
       if (bytes > available) throw notEnough(bytes, available);
       available = 0;
       for (const directory of directories) {
-        const file = path.join(privateIn(directory), `${++files}.memory`);
+        const own = place(directory);
+        if (own === undefined) continue;
+        const file = path.join(own, `${++files}.memory`);
         const left = promiseIn(file, bytes, () => spaceLeft(directories, directory, init.freeBytes));
         if (left >= 0) {
           promised += bytes;
@@ -83,6 +102,7 @@ export function openMemoryStore(init: MemoryStoreInit): MemoryStore {
       }
       throw notEnough(bytes, available);
     },
+    allocate: writeZeros,
     free: (file) => {
       promised -= file.bytes;
       fs.rmSync(file.path, { force: true });
@@ -94,22 +114,23 @@ export function openMemoryStore(init: MemoryStoreInit): MemoryStore {
       await fs.promises.truncate(going);
       await fs.promises.rm(going);
     },
-    isGivingBack: () => directories.flatMap(ownedDirectories).some(isGivenBackIn),
+    isGivingBack: () => directories.flatMap((directory) => directory.all()).some(isGivenBackIn),
     close: () => {
-      for (const directory of own) fs.rmSync(directory, { recursive: true, force: true });
+      for (const directory of directories) directory.close();
+      known.close();
     },
   };
 }
 
-function notEnough(needed: number, available: number): XapiError {
-  return new XapiError('HOST_NOT_ENOUGH_FREE_MEMORY', [String(needed), String(available)]);
+function notEnough(needed: number, available: number, cause?: unknown): XapiError {
+  return new XapiError('HOST_NOT_ENOUGH_FREE_MEMORY', [String(needed), String(available)], cause);
 }
 
 /** Make the sparse file first and count then, so that two hypervisors may both refuse but never both promise the last bytes. */
 function promiseIn(file: string, bytes: number, count: () => number): number {
-  fs.writeFileSync(file, '', { flag: 'wx', mode: 0o600 });
   let left = -bytes;
   try {
+    fs.closeSync(openOwnFile(file, fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL, 0o600));
     fs.truncateSync(file, bytes);
     left = count();
   } catch {
@@ -119,6 +140,23 @@ function promiseIn(file: string, bytes: number, count: () => number): number {
   return left;
 }
 
+const write = promisify(fs.write);
+const zeros = Buffer.alloc(1 << 20);
+
+/** In pieces, beside this thread, as a GiB takes half a second. */
+async function writeZeros({ path, bytes }: MemoryFile): Promise<void> {
+  const fd = openOwnFile(path, fs.constants.O_WRONLY);
+  let at = 0;
+  try {
+    while (at < bytes) at += (await write(fd, zeros, 0, Math.min(zeros.length, bytes - at), at)).bytesWritten;
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
+    throw notEnough(bytes, at, error);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
 /** What `statfs` says is free on the file system of a directory, in bytes. */
 export function freeBytesOf(directory: string): number {
   const { bavail, bsize } = fs.statfsSync(directory);
@@ -126,75 +164,27 @@ export function freeBytesOf(directory: string): number {
 }
 
 /** Bytes free on the file system of a directory, less what is promised there and not written yet. */
-function spaceLeft(directories: readonly string[], directory: string, freeBytes: MemoryStoreInit['freeBytes']): number {
-  const device = fs.statSync(directory).dev;
-  const sharing = new Set(
-    directories.filter((other) => fs.statSync(other).dev === device).map((other) => fs.realpathSync(other)),
-  );
-  return freeBytes(directory) - [...sharing].reduce((sum, other) => sum + unwritten(other), 0);
+function spaceLeft(
+  directories: readonly MemoryDirectory[],
+  { path }: MemoryDirectory,
+  freeBytes: MemoryStoreInit['freeBytes'],
+): number {
+  const device = fs.statSync(path).dev;
+  const sharing = directories.filter((other) => fs.statSync(other.path).dev === device);
+  return freeBytes(path) - sharing.flatMap((other) => other.all()).reduce((sum, own) => sum + unwritten(own), 0);
 }
 
-/** What the memory files of all hypervisors under a directory promise and do not hold yet, in bytes. */
-function unwritten(directory: string): number {
+/** What the memory files of a hypervisor promise and do not hold yet, in bytes. */
+function unwritten(own: string): number {
   let bytes = 0;
-  for (const owner of ownedDirectories(directory)) {
-    for (const name of list(owner)) {
-      const stat = fs.statSync(path.join(owner, name), { throwIfNoEntry: false });
-      if (stat !== undefined) bytes += Math.max(0, stat.size - stat.blocks * 512);
-    }
+  for (const name of list(own)) {
+    const found = statOwnFile(path.join(own, name));
+    if (found !== undefined) bytes += Math.max(0, found.size - found.blocks * 512);
   }
   return bytes;
 }
 
-/** The private directories of hypervisors under a memory directory. */
-function ownedDirectories(directory: string): string[] {
-  return list(directory)
-    .filter((name) => name.startsWith(prefix))
-    .map((name) => path.join(directory, name));
-}
-
-/** Whether the hypervisor of a private directory is giving memory back: a dead one never ends to. */
-function isGivenBackIn(directory: string): boolean {
-  if (!list(directory).some((name) => name.endsWith(givingBack))) return false;
-  const owner = readOwner(directory);
-  return owner !== undefined && isAlive(owner) !== false;
-}
-
-/** Names in a directory; none when it is gone or another user's. */
-function list(directory: string): string[] {
-  try {
-    return fs.readdirSync(directory);
-  } catch {
-    return [];
-  }
-}
-
-function isUsable(directory: string, log: MemoryStoreInit['log']): boolean {
-  try {
-    fs.accessSync(directory, fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK);
-    return true;
-  } catch (error) {
-    log(`memory directory ${directory} is not used: ${messageOf(error)}`);
-    return false;
-  }
-}
-
-/** Remove what a hypervisor that was killed left behind: an earlier one of this state directory, or one that is known dead. */
-function removeLeftovers(directory: string, { stateKey, log }: MemoryStoreInit): void {
-  for (const left of ownedDirectories(directory)) {
-    const owner = readOwner(left);
-    if (owner === undefined) continue;
-    const alive = isAlive(owner);
-    if (alive === true || (alive === 'unknown' && owner.stateKey !== stateKey)) continue;
-    fs.rmSync(left, { recursive: true, force: true });
-    log(`removed the memory of a dead hypervisor: ${left}`);
-  }
-}
-
-function readOwner(directory: string): Owner | undefined {
-  try {
-    return JSON.parse(fs.readFileSync(path.join(directory, ownerFile), 'utf8')) as Owner;
-  } catch {
-    return undefined;
-  }
+/** Whether the hypervisor of a directory is giving memory back: a dead one never ends to. */
+function isGivenBackIn(own: string): boolean {
+  return mayLive(own) && list(own).some((name) => name.endsWith(givingBack));
 }

@@ -37,9 +37,10 @@ export function createOperations(domains: Domains): Operations {
       result: await withMemory(domains, connection, () => domains.reserve(key, bytes)),
     }),
     release: ({ key }) => ({ result: domains.release(key) }),
-    create: async ({ spec, reservation }, _binary, connection) => ({
-      result: await withMemory(domains, connection, () => domains.create(spec, reservation)),
-    }),
+    create: async ({ spec, reservation }, _binary, connection) => {
+      const file = await withMemory(domains, connection, () => domains.take(spec, reservation));
+      return { result: await domains.create(spec, file, connection.assertAttached) };
+    },
     build: async ({ handle }) => ({ result: await find(handle).build() }),
     built: async ({ handle }) => ({ result: await find(handle).built() }),
     list: () => ({ result: domains.list() }),

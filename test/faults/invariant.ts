@@ -115,7 +115,7 @@ function filesOf(host: FaultHost): string[] {
   return host
     .files()
     .filter((file) => !/\.memory$|^memory\/emu-manager$|^xenopsd\.conf\.d\/fault\.conf$/.test(file))
-    .map((file) => file.replace(/\bxenferry-[0-9a-f]+/, 'xenferry-*'));
+    .map((file) => file.replace(/\b\d+-\d+-\d+-[0-9a-f]{16}\b/, '*'));
 }
 
 function ofBackend({ host, domains, reserved, used }: Look, pair: Pair): string[] {

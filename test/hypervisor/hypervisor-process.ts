@@ -28,10 +28,10 @@ export interface HypervisorProcess {
 export async function startHypervisor({
   memory = 256 * mebibyte,
   directory = makeDirectory(),
+  memoryDirectory = path.join(directory, 'memory'),
   nodeArgs = [] as readonly string[],
 } = {}): Promise<HypervisorProcess> {
   const socketPath = path.join(directory, 'hv.sock');
-  const memoryDirectory = path.join(directory, 'memory');
   fs.mkdirSync(memoryDirectory, { recursive: true });
   const argv = [
     '--socket',

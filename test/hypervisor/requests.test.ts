@@ -41,9 +41,10 @@ describe('requests to the hypervisor', () => {
       /** Another hypervisor, which lives, gives back all that the file system has and more. @returns what ends that */
       const beside = (): (() => void) => {
         const memory = path.join(hypervisor.directory, 'memory');
-        const other = path.join(memory, 'xenferry-beside');
-        fs.mkdirSync(other);
-        fs.writeFileSync(path.join(other, 'owner.json'), JSON.stringify({ ...ownIdentity(), stateKey: 'beside' }));
+        const { pid, started, namespace } = ownIdentity();
+        const name = `${pid}-${started}-${/\d+/.exec(namespace)}-beside`;
+        const other = path.join(memory, `xenferry-${process.geteuid?.()}`, name);
+        fs.mkdirSync(other, { recursive: true });
         const file = path.join(other, '1.memory.freeing');
         const { bavail, bsize } = fs.statfsSync(memory);
         fs.writeFileSync(file, '');

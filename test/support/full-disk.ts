@@ -20,8 +20,11 @@ export interface FullDisk {
 
 export interface DiskKind {
   readonly name: string;
-  /** @param bytes that are there at first: in all, or for each file */
-  open(parent: string, bytes: number): FullDisk;
+  /**
+   * @param bytes that are there at first: in all, or for each file
+   * @param files that a file system of its own can have, itself included
+   */
+  open(parent: string, bytes: number, files?: number): FullDisk;
 }
 
 function makeDirectory(parent: string): string {
@@ -30,10 +33,10 @@ function makeDirectory(parent: string): string {
 
 const tmpfs: DiskKind = {
   name: 'a full file system',
-  open(parent, bytes) {
+  open(parent, bytes, files = 0) {
     const at = makeDirectory(parent);
     const filler = path.join(at, 'filler');
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes},mode=700`, 'xenferry-test', at]);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes},nr_inodes=${files},mode=700`, 'xenferry-test', at]);
     return {
       path: at,
       prefix: () => [],
@@ -69,11 +72,16 @@ const fileLimit: DiskKind = {
 
 /** Those that can be had here. */
 export function diskKinds(): readonly DiskKind[] {
+  return [tmpfsKind() ?? [], fileLimit].flat();
+}
+
+/** Where one may be mounted. */
+export function tmpfsKind(): DiskKind | undefined {
   const at = fs.mkdtempSync('/tmp/xenferry-mount-');
   const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4096', 'xenferry-test', at]).status === 0;
   if (mounted) execFileSync('umount', [at]);
   fs.rmdirSync(at);
-  return mounted ? [tmpfs, fileLimit] : [fileLimit];
+  return mounted ? tmpfs : undefined;
 }
 
 /** Bytes until there is room for none. */

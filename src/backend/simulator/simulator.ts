@@ -43,6 +43,8 @@ const defaultTimeoutMs = 30_000;
 /** Those that read or write all of a domain's memory. */
 const slowOps: ReadonlySet<HypervisorOp> = new Set<HypervisorOp>(['build', 'digest', 'verify']);
 const slowTimeoutMs = 600_000;
+/** What `create` takes from the system in a second, in bytes: a tenth of what it does. */
+const takenInSecond = 256 * 2 ** 20;
 
 /**
  * Attaches to the hypervisor of the state directory, which is started where none runs.
@@ -67,7 +69,10 @@ export async function createSimulator({
     const destroy = (handle: DomainHandle): void => {
       call('destroy_unless_ran', { handle }).catch(() => undefined);
     };
-    return call('create', reservation === undefined ? { spec } : { spec, reservation }, { onLate: destroy });
+    const within = timeoutMs() + Math.floor(spec.memoryBytes / takenInSecond) * 1000;
+    return call('create', reservation === undefined ? { spec } : { spec, reservation }, {
+      ...{ onLate: destroy, timeoutMs: within },
+    });
   };
   const release = (key: string) => call('release', { key });
   await link.client();

@@ -75,6 +75,8 @@ export interface DomainInfo {
   readonly vgpus: readonly string[];
   /** Why it is in doubt; an in-doubt domain refuses to run. */
   readonly inDoubt?: string;
+  /** Why it was paused though nobody has asked for that; until it is unpaused. */
+  readonly stalled?: string;
   /** The share of a CPU that it gets, 0 to 1; absent where nothing slows it down. */
   readonly cpuShare?: number;
   /** Ticks of its virtual CPU since it booted, wherever that was. */
@@ -108,10 +110,13 @@ export interface HypervisorOps {
   attach: Op<{ role: 'daemon' | 'helper' }, { instance: string; pid: number }>;
   /** Bytes: all that domains may have, what domains have, what was promised to no domain yet. */
   memory: Op<Record<string, never>, { total: number; used: number; reserved: number }>;
-  /** Promise memory under a key; the same key again replaces. HOST_NOT_ENOUGH_FREE_MEMORY when it is not there. */
+  /** Promise memory under a key; the same key again replaces. It is not taken from the system before `create`. HOST_NOT_ENOUGH_FREE_MEMORY when it is not there. */
   reserve: Op<{ key: string; bytes: number }, void>;
   release: Op<{ key: string }, void>;
-  /** Make a domain, `building`, its memory zero. With a reservation its promised bytes become the domain's. */
+  /**
+   * Make a domain, `building`, its memory zero and all there. With a reservation its promised bytes become the domain's.
+   * HOST_NOT_ENOUGH_FREE_MEMORY where they cannot be had after all; then nothing is promised any more.
+   */
   create: Op<{ spec: DomainSpec; reservation?: string }, DomainHandle>;
   /** Fill a building domain as its profile says, as a boot does; it is paused then. */
   build: Op<OnDomain, void>;

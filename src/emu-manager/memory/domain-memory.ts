@@ -1,5 +1,6 @@
 /** A domain's memory file, read and written in runs of pages that follow each other. */
 import fs from 'node:fs';
+import { openOwnFile } from '../../base/own-file.js';
 import { type DomainMemory, pageSize } from '../../base/protocol/hypervisor-protocol.js';
 import type { Pages } from '../../wire/stream/libxc-stream.js';
 import { isZero, zeroRun } from './page-content.js';
@@ -39,7 +40,7 @@ export interface PageWriter {
 
 /** Write into the memory of a building domain, which is all zeros before. */
 export function openPageWriter(memory: DomainMemory): PageWriter {
-  const fd = fs.openSync(memory.path, 'r+');
+  const fd = openOwnFile(memory.path, fs.constants.O_RDWR);
   const touched = new Uint8Array(memory.pages);
   const came = new Uint8Array(memory.pages);
   let missing = memory.pages;
@@ -83,7 +84,7 @@ export function openPageWriter(memory: DomainMemory): PageWriter {
   };
 }
 
-/** Parts of a run that are all zeros, which need no memory where nothing was written before, and those between them. */
+/** Parts of a run that are all zeros, which are there already where nothing was written before, and those between them. */
 function* partsOf({ first, index, count }: Run, data: Buffer): Generator<Run & { readonly isZero: boolean }> {
   const part = (from: number, end: number, zero: boolean) => ({
     ...{ first: first + from, index: index + from, count: end - from, isZero: zero },

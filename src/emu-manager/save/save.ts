@@ -10,8 +10,9 @@
  *
  * A domain that is not live is suspended before the first round, which is then the only one. Figures are told in `stdout:` lines.
  */
-import fs from 'node:fs';
+import { constants } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { openOwnFile } from '../../base/own-file.js';
 import { formatFigures, formatStatistics } from '../../base/protocol/emu-protocol.js';
 import { pageSize } from '../../base/protocol/hypervisor-protocol.js';
 import { openSendQueue } from '../../wire/connection/send-queue.js';
@@ -92,7 +93,7 @@ function checkedSink(sink: Sink, checksum: StreamChecksum | undefined): Sink {
 
 async function sendMemory(args: RunArguments, { control, domain }: SaveDeps, sink: Sink): Promise<Sent> {
   const { path, pages } = domain.memory;
-  const memoryFd = fs.openSync(path, 'r');
+  const memoryFd = openOwnFile(path, constants.O_RDONLY);
   const { compressionLevel: level } = args;
   const queued = openSendQueue(args.link);
   const sender = args.compress

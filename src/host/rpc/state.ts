@@ -41,6 +41,7 @@ const schema = z.object({
         domid: z.number().int(),
         ended: z.enum(guestEnds).optional(),
         inDoubt: z.string().max(4096).optional(),
+        stalled: z.string().max(4096).optional(),
       }),
     )
     .readonly(),

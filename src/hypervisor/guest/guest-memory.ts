@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import { promisify } from 'node:util';
 import { XapiError } from '../../base/errors.js';
+import { openOwnFile } from '../../base/own-file.js';
 import { pageSize } from '../../base/protocol/hypervisor-protocol.js';
 
 export interface GuestMemory {
@@ -17,7 +18,7 @@ const close = promisify(fs.close);
 
 /** Opens a memory file. */
 export function openGuestMemory(path: string): GuestMemory {
-  const fd = fs.openSync(path, 'r+');
+  const fd = openOwnFile(path, fs.constants.O_RDWR);
   let open = true;
   const assertOpen = (): void => {
     if (!open) throw new XapiError('OPERATION_NOT_ALLOWED', ['the domain was destroyed meanwhile']);
@@ -36,7 +37,7 @@ export function openGuestMemory(path: string): GuestMemory {
           at += fs.writeSync(fd, source, at, source.length - at, pfn * pageSize + at);
         }
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+        if (!isDiskFull(error)) throw error;
         throw new XapiError('HOST_NOT_ENOUGH_FREE_MEMORY', [String(source.length), '0'], error);
       }
     },
@@ -45,4 +46,9 @@ export function openGuestMemory(path: string): GuestMemory {
       return close(fd);
     },
   };
+}
+
+/** Whether a write failed as the file system has no room, or no more for this user. */
+export function isDiskFull(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT', 'EFBIG'].includes((error as NodeJS.ErrnoException).code ?? '');
 }

@@ -31,6 +31,7 @@ const priorities = {
   VM_MIGRATION_IN_DOUBT: 2,
   VM_COPY_LEFT_BEHIND: 2,
   HOST_DOMAINS_UNKNOWN: 3,
+  VM_STALLED: 3,
 } as const;
 
 export type MessageName = keyof typeof priorities;

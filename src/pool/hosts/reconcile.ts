@@ -74,7 +74,10 @@ export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostSta
       else if (abandoned(deps, ref, host, state, domain)) doubles.push([vm.uuid, whyNotHere(db, vm)]);
     } else if (domain === undefined && state.leaving?.includes(vm.uuid)) continue;
     else if (domain === undefined) lost(deps, ref, vm, host, state);
-    else settle(deps, ref, host, state);
+    else {
+      if (vm.power_state === 'Running' && domain.state === 'paused') tellStalled(deps, ref, host, domain);
+      settle(deps, ref, host, state);
+    }
   }
   return { stale, doubles, strays, ended, settled };
 }
@@ -184,6 +187,11 @@ function followMigration(
   if (deps.db.get('VM', ref).resident_on === host) return;
   settle(deps, ref, host, state);
   deps.arrived(ref);
+}
+
+function tellStalled(deps: ResidenceDeps, ref: Ref<'VM'>, host: Ref<'host'>, { stalled }: Domain): void {
+  if (stalled === undefined) return;
+  tellOfVm(deps, 'VM_STALLED', ref, `is paused on ${hostNamed(deps.db, host)}: ${stalled}`);
 }
 
 function lost(deps: ResidenceDeps, ref: Ref<'VM'>, vm: RecordView<'VM'>, host: Ref<'host'>, state: HostState): void {

@@ -34,7 +34,7 @@ describe('writing into the memory of a domain', () => {
     expect(read().equals(expected)).to.equal(true);
   });
 
-  it('takes no memory for zeros where nothing was written', () => {
+  it('writes no zeros where nothing was written', () => {
     const writer = open();
     writer.write({ pfns: range(0, 32), data: Buffer.alloc(32 * pageSize) });
     writer.clear(range(32, 32));

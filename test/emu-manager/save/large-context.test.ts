@@ -5,13 +5,14 @@ import { pageSize } from '../../../src/base/protocol/hypervisor-protocol.js';
 import { encodeContext } from '../../../src/hypervisor/guest/context.js';
 import { followSave, type Lab, openLab } from '../harness.js';
 
-const memoryBytes = 4 * 2 ** 30;
+/** With counts as long as they can be the record is as large as that of 2 GiB. */
+const memoryBytes = 768 * 2 ** 20;
 const pages = memoryBytes / pageSize;
 
 describe('a guest that has written to most of a large memory', () => {
   let lab: Lab;
   before(async () => {
-    lab = await openLab(2 * memoryBytes);
+    lab = await openLab(memoryBytes);
   });
   after(() => lab.close());
 
@@ -24,8 +25,9 @@ describe('a guest that has written to most of a large memory', () => {
 
   it('is saved and restored with the record of what it wrote', async () => {
     const source = await createEmptyGuest();
-    const generations = new Uint32Array(pages).fill(1);
+    const generations = new Uint32Array(pages).fill(2 ** 32 - 1);
     const context = encodeContext({ ticks: 7, pagesWritten: pages, random: new Uint32Array(4), generations });
+    expect(context.length).to.be.greaterThan(2 ** 20);
     await lab.helper.call('set_context', { handle: source }, { binary: context });
     await lab.helper.call('built', { handle: source });
     const file = path.join(lab.directory, 'image');
@@ -33,6 +35,7 @@ describe('a guest that has written to most of a large memory', () => {
     const argv = ['-mode', 'hvm_save', '-domid', String(source.domid), '-live', 'false', '-dm', 'qemu'];
     await followSave(lab, lab.emu([...argv, '-compress', 'true'], [out]), source);
     fs.closeSync(out);
+    await lab.simulator.destroy(source);
 
     const destination = await createEmptyGuest();
     const input = fs.openSync(file, 'r');

@@ -66,13 +66,11 @@ describe('A migration that fails before the commit point', function () {
   }
 
   it('is refused with HOST_NOT_ENOUGH_FREE_MEMORY where the VM does not fit, before anything is written', async () => {
-    const big = testDomain({ memoryBytes: 1536 << 20, profile: { zero: 1, program: 0, text: 0, random: 0 } });
-    await source.engine.service.start(big, false);
-    const filler = await destination.simulator.create(testDomain({ memoryBytes: 1024 << 20 }));
-    const outcome = await migrate(source, requestTo(destination, big, false));
-    expect(failureOf(outcome)).to.match(/^HOST_NOT_ENOUGH_FREE_MEMORY \d+ \d+$/);
-    await destination.simulator.destroy(filler);
-    await source.engine.service.shutdown(big.uuid, false);
+    const { free } = await destination.simulator.memory();
+    await destination.simulator.reserve('filler', free - 1024);
+    const outcome = await migrate(source, requestTo(destination, domain, false));
+    expect(failureOf(outcome)).to.match(/^HOST_NOT_ENOUGH_FREE_MEMORY \d+ 1024$/);
+    await destination.simulator.release('filler');
     await goesOn(source, destination, domain);
   });
 
