@@ -11,7 +11,7 @@ import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { messageOf } from '../base/errors.js';
-import { isOwnDirectory } from '../base/own-file.js';
+import { assertSafeDirectory, isOwnDirectory } from '../base/own-file.js';
 import { isAlive, ownIdentity, type ProcessIdentity } from '../base/process/process-identity.js';
 
 export interface MemoryDirectory {
@@ -37,20 +37,11 @@ const listFile = 'memory-directories.json';
 const homePattern = /^xenferry-\d+(-[0-9a-f]{16})?$/;
 const ownPattern = /^(\d+)-(\d+)-(\d+)-.+$/;
 
-/**
- * A directory that can be shared, or undefined with a line in the log.
- * Where others may write to it they must not be able to rename what is not theirs, as sticky directories see to.
- */
+/** A directory that can be shared, or undefined with a line in the log. */
 export function openMemoryDirectory(directory: string, init: MemoryDirectoryInit): MemoryDirectory | undefined {
   try {
     const real = fs.realpathSync(directory);
-    fs.accessSync(real, fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK);
-    const { mode } = fs.statSync(real);
-    if ((mode & 0o002) !== 0 && (mode & 0o1000) === 0) {
-      throw new Error(
-        'everybody may rename what is in it; allowed: a directory of mode 1777, or one that others cannot write to',
-      );
-    }
+    assertSafeDirectory(real);
     return inDirectory(real, init);
   } catch (error) {
     init.log(`memory directory ${directory} is not used: ${messageOf(error)}`);

@@ -169,6 +169,14 @@ describe('the daemon', function () {
     ['is not there', (at: string) => at, /ENOENT/],
     ['is a file', (at: string) => fs.writeFileSync(at, ''), /is no directory/],
     ['cannot be written', (at: string) => fs.symlinkSync('/proc/sys', at), /EROFS|EACCES/],
+    [
+      'others may rename things in',
+      (at: string) => {
+        fs.mkdirSync(at);
+        fs.chmodSync(at, 0o777);
+      },
+      /mode 1777/,
+    ],
   ] as const) {
     it(`does not start with a memory-dir that ${what}, which --check-config says too`, async () => {
       const memory = path.join(site.directory, 'memory');

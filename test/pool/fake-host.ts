@@ -65,6 +65,8 @@ export interface FakeHost {
   /** What the next calls of `migrate` or `receive` throw. */
   refuse: XapiError | undefined;
   domain(uuid: string, state: DomainState | undefined, inDoubt?: string): void;
+  /** A domain is paused though nobody has asked for that. */
+  stall(uuid: string, why: string): void;
   /** Its domain is gone, of which it says nothing. */
   lose(uuid: string): void;
   /** The guest of a domain ends by itself. */
@@ -81,7 +83,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
   const dir = mkdtempSync(join(tmpdir(), 'xenferry-fake-host-'));
   const domains = new Map<
     string,
-    { state: DomainState; domid: number; ended?: GuestEnd; inDoubt?: string | undefined }
+    { state: DomainState; domid: number; ended?: GuestEnd; inDoubt?: string | undefined; stalled?: string }
   >();
   const suspended = new Set<string>();
   const events: HostEvent[] = [];
@@ -289,6 +291,11 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
     refuse: undefined,
     domain,
     lose: (vm) => void domains.delete(vm),
+    stall(vm, why) {
+      const domid = domains.get(vm)?.domid ?? 0;
+      domains.set(vm, { state: 'paused', domid, stalled: why });
+      emit({ kind: 'domain', uuid: vm, state: 'paused', handle: { instance: uuid, domid } });
+    },
     endGuest(vm, how) {
       domains.set(vm, { state: 'shutdown', domid: domains.get(vm)?.domid ?? 0, ended: how });
       emit({

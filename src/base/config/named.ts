@@ -1,8 +1,9 @@
 /** What the configuration names is looked at before the daemon starts: whether it can be what it is to be. */
-import { accessSync, constants, statSync } from 'node:fs';
+
 import { messageOf } from '../errors.js';
 import { syslogScheme } from '../log-output.js';
 import { assertRegularFile } from '../named-file.js';
+import { assertSafeDirectory } from '../own-file.js';
 import { formatOrigin, formatValue, type LoadedConfig } from './config.js';
 import { type ConfigKey, propertyOf } from './keys.js';
 
@@ -14,7 +15,7 @@ const looks: Readonly<Partial<Record<ConfigKey, (path: string, config: LoadedCon
   pidfile: assertRegularFile,
   'pool-secret-file': assertRegularFile,
   'memory-dir': (path, { stateDir }) => {
-    if (path !== stateDir) assertWritableDirectory(path);
+    if (path !== stateDir) assertSafeDirectory(path);
   },
 };
 
@@ -29,9 +30,4 @@ export function namedProblems({ config, origins }: LoadedConfig): string[] {
       return [`${formatOrigin(origins[key])}: ${key} = ${formatValue(key, config)}: ${messageOf(error)}`];
     }
   });
-}
-
-function assertWritableDirectory(path: string): void {
-  if (!statSync(path).isDirectory()) throw new Error('is no directory');
-  accessSync(path, constants.W_OK | constants.X_OK);
 }

@@ -106,6 +106,7 @@ describe('message', () => {
       (vm) => ends(vm, 'Halted', (uuid) => f.a.endGuest(uuid, 'poweroff')),
     ],
     ['crashes', 'VM_CRASHED 2', (vm) => ends(vm, 'Halted', (uuid) => f.a.endGuest(uuid, 'crash'))],
+    ['has no room for its memory', 'VM_STALLED 3', (vm) => ends(vm, 'Paused', (uuid) => f.a.stall(uuid, 'no room'))],
     ['is rebooted by its guest', 'VM_REBOOTED 5', (vm) => ends(vm, 'Running', (uuid) => f.a.endGuest(uuid, 'reboot'))],
     ['is gone', 'VM_CRASHED 2', (vm) => ends(vm, 'Halted', (uuid) => f.a.domain(uuid, undefined))],
     ['is suspended by its host', 'VM_SUSPENDED 5', (vm) => ends(vm, 'Suspended', (uuid) => f.a.service.suspend(uuid))],
