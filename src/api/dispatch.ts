@@ -2,7 +2,8 @@
  * One call of the XenAPI, whatever it came in by. The order of checks: UTF-8, name, arity, parameter types, session (or the
  * web page, of a message without one), role.
  *
- * What an `Async.` call could still fail with after the session is in its task: the caller has the reference by then.
+ * What an `Async.` call could still fail with after the session is in its task: the caller has the reference by then. A session
+ * with a purpose of its own makes no such task, and is refused before.
  */
 import type { Ref } from '../../idl/index.js';
 import { toXapiError, XapiError } from '../base/errors.js';
@@ -58,6 +59,7 @@ async function dispatch(deps: DispatchDeps, call: Call): Promise<TypedResult> {
   if (message === undefined) throw unknownMethod(deps, call);
   const args = bindParams(message, bare, call.params);
   const session = identify(deps, message, call);
+  if (session?.permissions !== undefined) assertPermitted(message, session, prefix);
   if (message.removed) throw new XapiError('MESSAGE_REMOVED');
   if (prefix !== '' && !message.async) {
     throw new XapiError('Fault', [`No async mode for this operation (rpc: ${message.name})`]);
@@ -100,9 +102,12 @@ function identify(deps: DispatchDeps, message: Message, call: Call): SessionIden
   return session;
 }
 
-function assertRole(message: Message, session: SessionIdentity | undefined): void {
+/** @throws RBAC_PERMISSION_DENIED [message in lower case, what roles may send it] */
+function assertPermitted(message: Message, session: SessionIdentity | undefined, prefix = ''): void {
   if (session === undefined || session.isLocalSuperuser) return;
-  if (message.roles.some((role) => session.roles.includes(role))) return;
+  const { roles, permissions } = session;
+  if (permissions === undefined && message.roles.some((role) => roles.includes(role))) return;
+  if (prefix === '' && permissions?.has(message.name.toLowerCase()) === true) return;
   const holders = message.roles.join(', ');
   throw new XapiError('RBAC_PERMISSION_DENIED', [
     message.name.toLowerCase(),
@@ -112,7 +117,7 @@ function assertRole(message: Message, session: SessionIdentity | undefined): voi
 
 async function perform(work: Work, task: CallTask, origin: CallOrigin): Promise<unknown> {
   const { deps, call, message, args, session } = work;
-  assertRole(message, session);
+  assertPermitted(message, session);
   if (!message.implemented) throw new XapiError('NOT_IMPLEMENTED', [message.name]);
   if (message.action.kind !== 'custom') return answerGeneric(deps.rows, message, args);
   const handlers = deps.handlers as unknown as Record<string, Record<string, AnyHandler>>;

@@ -29,7 +29,7 @@ export async function answerDownload(
   if (session === undefined) return { status: 401, text: 'session_id= names no session' };
   const task = query.get('task_id');
   const end = (error?: XapiError): void => {
-    if (task !== null) deps.tasks.end(task, error);
+    if (task !== null && session.permissions === undefined) deps.tasks.end(task, error);
   };
   if (!session.isLocalSuperuser && !session.roles.includes('pool-admin')) {
     end(new XapiError('RBAC_PERMISSION_DENIED', ['http/get_pool_xml_db_sync', 'No permission in user session']));

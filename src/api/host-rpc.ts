@@ -92,6 +92,7 @@ export function createHostRpc(deps: HostRpcDeps): Dispatch {
   const withToken: Readonly<Record<string, Call>> = {
     settle: destination.settle,
     acknowledge: destination.acknowledge,
+    expects: destination.expects,
     digest: destination.digest,
     mayRun: source.mayRun,
   };

@@ -124,7 +124,9 @@ async function turnAway(
 ): Promise<void> {
   const { path, query } = targetOf(request);
   const task = query.get('task_id');
-  const maySpeak = deps.coordinatorAddress() === undefined && deps.sessions.use(query.get('session_id') ?? '');
+  const session =
+    deps.coordinatorAddress() === undefined ? deps.sessions.use(query.get('session_id') ?? '') : undefined;
+  const maySpeak = session !== undefined && session.permissions === undefined;
   if (task !== null && maySpeak) deps.tasks.end(task, new XapiError('NOT_IMPLEMENTED', [`${request.method} ${path}`]));
   await drain(request);
   refuse(response, status, text, allow === undefined ? {} : { allow });

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { pageSize } from '../base/protocol/hypervisor-protocol.js';
 import { httpUrl, parse, parseJson } from '../base/schema.js';
+import { xenopsPath } from '../wire/connection/channel.js';
 
 const share = z.number().min(0).max(1);
 /** As it stands in records. */
@@ -26,6 +27,11 @@ const domain = z.object({
 const isCopyUuid = /-00000000000[01]$/;
 const short = z.string().max(256);
 
+/** Where a host answers other ones: what a peer names is called there, and nowhere else. */
+const xenopsUrl = httpUrl.refine((url) => URL.canParse(url) && new URL(url).pathname === xenopsPath, {
+  error: `allowed: http://HOST${xenopsPath}`,
+});
+
 /** The state of a VM that does not run and is handed over to another pool. */
 export const rests = ['halted', 'suspended'] as const;
 export type Rest = (typeof rests)[number];
@@ -43,7 +49,7 @@ export const metadataSchema = z
     paused: z.boolean().optional(),
     digest: z.boolean().optional(),
     /** Where the source answers `mayRun`. Absent from a source of an earlier version. */
-    sourceUrl: httpUrl.optional(),
+    sourceUrl: xenopsUrl.optional(),
     vifs: z
       .array(z.object({ uuid: short, device: short, mac: short, network: short }))
       .max(256)

@@ -27,6 +27,11 @@ export interface Peer {
   settle(migrationId: string, token: string): Promise<Settlement>;
   /** The source knows the outcome: the destination may forget it. @throws while the VM it took does not run yet */
   acknowledge(migrationId: string, token: string): Promise<void>;
+  /**
+   * Whether the destination waits for the channels of the migration; of use where a caller has said where it is.
+   * @throws CANNOT_CONTACT_HOST [host] where nothing answers that speaks the XenAPI
+   */
+  expects(migrationId: string, token: string): Promise<boolean>;
   /** The digest of what the destination got, once it is complete. */
   digest(migrationId: string, token: string): Promise<string>;
   /** Asked of the source: whether the destination, which took the VM, may run it. */

@@ -4,14 +4,14 @@
  * The destination says where its channels are, as that may be another host, port and network than where it was asked: across
  * pools the coordinator answers, and a member takes the VM. So this cannot be checked: whoever starts a migration trusts the
  * destination with the VM. What is checked is that the source speaks to one host and port alone, for the channels and for
- * `settle`; only on the paths of channels, for the VM that was announced; and not to the source's own machine, where a
+ * `settle`; only on the paths of a host's own calls and channels, for the VM that was announced; and not to the source's own machine, where a
  * destination elsewhere has no business. Where the caller has said by which way the destination is reached, it is the address
  * that is fallen back to.
  */
 import { isIP } from 'node:net';
 import { invalidValue, type XapiError } from '../base/errors.js';
 import { shownValue } from '../base/schema.js';
-import { channelUrl } from '../wire/connection/channel.js';
+import { channelUrl, xenopsPath } from '../wire/connection/channel.js';
 import type { ReceiveReply } from './metadata.js';
 import { temporaryUuid } from './protocol.js';
 
@@ -34,7 +34,9 @@ export function checkReply(
   for (const device of domain.vgpus) {
     assertUrl(`vgpu ${device}`, reply.vgpu[device] ?? '(absent)', channelUrl(base, 'vgpu', uuid, device));
   }
-  const { username, password, search, hash, hostname } = new URL(reply.control);
+  const { username, password, search, hash, hostname, pathname } = new URL(reply.control);
+  if (pathname !== channelUrl(xenopsPath, 'vm', uuid))
+    throw wrong('control', reply.control, `a path below ${xenopsPath}`);
   if (username !== '' || password !== '' || search !== '' || hash !== '') {
     throw wrong('control', reply.control, 'no user, password, query or fragment');
   }

@@ -39,6 +39,8 @@ export interface SessionIdentity {
   /** Passes every role check: the local superuser, and the pool's own. */
   readonly isLocalSuperuser: boolean;
   readonly roles: readonly Role[];
+  /** Of a session with a purpose of its own: all that it may send, in lower case, whatever roles may. It makes no task that outlives a call. */
+  readonly permissions?: ReadonlySet<string>;
 }
 
 export interface Sessions {

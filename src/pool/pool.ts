@@ -4,6 +4,7 @@ import type { Log } from '../base/log.js';
 import type { Store } from '../base/store/store.js';
 import type { HostEvent, HostService, HostState } from '../host/service.js';
 import type { DispatchDeps } from '../model/dispatch-deps.js';
+import { createMigrationSessions } from './access/migration-sessions.js';
 import type { PasswordHash } from './access/password.js';
 import { createSessions } from './access/sessions.js';
 import { clearRows, type Database, openDatabase } from './database/database.js';
@@ -97,6 +98,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     passwords: store.table<PasswordHash>('passwords'),
     flushed: store.flushed,
   });
+  const migrationSessions = createMigrationSessions(sessions);
   const tasks = createTasks(common);
   const table = createMigrationTable(store.table<Departure>('migrations'), store.table<Arrival>('arrivals'));
 
@@ -143,7 +145,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     ...{ ...common, members, tasks, closed: closed.signal },
     ...{ table: store.table<JobRow>('jobs'), flushed: store.flushed },
   });
-  const vmReceive = createVmReceive({ ...common, members, table, sessions });
+  const vmReceive = createVmReceive({ ...common, members, table, sessions, migrationSessions });
 
   const volumes = createVolumeJournal({
     ...{ db, log, table: store.table<OpenVolume>('volumes') },
@@ -155,6 +157,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     ...common,
     members,
     sessions,
+    migrationSessions,
     tasks,
     events: createEvents(db),
     table,

@@ -1,7 +1,17 @@
 import { expect } from 'chai';
 import { XapiError } from '../../src/base/errors.js';
 import type { CallContext } from '../../src/model/handlers.js';
-import { call, errorOf, fakeDeps, nobodySession, operatorSession, origin, rootSession, vmRef } from './fake-deps.js';
+import {
+  call,
+  errorOf,
+  fakeDeps,
+  limitedSession,
+  nobodySession,
+  operatorSession,
+  origin,
+  rootSession,
+  vmRef,
+} from './fake-deps.js';
 
 describe('dispatch: the checks', () => {
   const root = rootSession;
@@ -100,6 +110,34 @@ describe('dispatch: the checks', () => {
       'RBAC_PERMISSION_DENIED',
     );
     expect(await errorOf(deps, 'session.change_password', [rootSession, ...params])).to.deep.equal([]);
+  });
+
+  it('let a session with a purpose send what that is, by synchronous calls, and nothing else, whatever it is', async () => {
+    const handlers = { VM: { receive: () => ({}), destroy: () => {} }, session: { logout: () => {} } };
+    const deps = fakeDeps({ handlers });
+    const receive = [limitedSession, 'OpaqueRef:h', 'id', '{}'];
+    const rows: [name: string, params: unknown[], denied: string | undefined][] = [
+      ['VM.receive', receive, undefined],
+      ['VM.get_all', [limitedSession], undefined],
+      ['Async.VM.receive', receive, 'vm.receive'],
+      ['InternalAsync.VM.receive', receive, 'vm.receive'],
+      ['VM.get_name_label', [limitedSession, vmRef], 'vm.get_name_label'],
+      ['VM.get_all_records', [limitedSession], 'vm.get_all_records'],
+      ['VM.destroy', [limitedSession, vmRef], 'vm.destroy'],
+      ['Async.VM.destroy', [limitedSession, vmRef], 'vm.destroy'],
+      ['VM.snapshot', [limitedSession, vmRef, 'x'], 'vm.snapshot'],
+      ['VM.set_protection_policy', [limitedSession, vmRef, 5], 'vm.set_protection_policy'],
+      ['session.logout', [limitedSession], 'session.logout'],
+    ];
+    for (const [name, params, denied] of rows) {
+      const [code, permission] = await errorOf(deps, name, params);
+      expect([code, permission], name).to.deep.equal(
+        denied === undefined ? [undefined, undefined] : ['RBAC_PERMISSION_DENIED', denied],
+      );
+    }
+    expect(deps.taskLog.filter((line) => line.startsWith('create'))).to.deep.equal([
+      `create VM.receive ${limitedSession}`,
+    ]);
   });
 
   it('want some role for what every role may', async () => {

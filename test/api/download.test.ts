@@ -7,7 +7,7 @@ import type { Download } from '../../src/api/download.js';
 import { XapiError } from '../../src/base/errors.js';
 import { eventually } from '../hypervisor/hypervisor-process.js';
 import { type ApiServer, startApi } from './api-server.js';
-import { fakeDeps, operatorSession, rootSession } from './fake-deps.js';
+import { fakeDeps, limitedSession, operatorSession, rootSession } from './fake-deps.js';
 
 describe('api: a file that is fetched', () => {
   const content = 'of the database'.repeat(100_000);
@@ -32,6 +32,14 @@ describe('api: a file that is fetched', () => {
       403,
       'this is for the role pool-admin\n',
       ['end OpaqueRef:t: RBAC_PERMISSION_DENIED http/get_pool_xml_db_sync No permission in user session'],
+    ],
+    [
+      'is for no session with a purpose of its own',
+      limitedSession,
+      fetching,
+      403,
+      'this is for the role pool-admin\n',
+      [],
     ],
     [
       'says why it cannot be made',

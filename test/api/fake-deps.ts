@@ -17,6 +17,8 @@ export interface FakeInit {
 export const vmRef = 'OpaqueRef:11111111-0000-4000-8000-000000000001' as Ref<'VM'>;
 export const rootSession = 'OpaqueRef:root' as Ref<'session'>;
 export const operatorSession = 'OpaqueRef:operator' as Ref<'session'>;
+/** May do two things. */
+export const limitedSession = 'OpaqueRef:limited' as Ref<'session'>;
 export const nobodySession = 'OpaqueRef:nobody' as Ref<'session'>;
 
 export interface FakeDeps extends DispatchDeps {
@@ -40,6 +42,12 @@ export function fakeDeps(init: FakeInit = {}): FakeDeps {
   const sessions: Record<string, SessionIdentity> = {
     [rootSession]: { ref: rootSession, isLocalSuperuser: true, roles: [] },
     [operatorSession]: { ref: operatorSession, isLocalSuperuser: false, roles: ['vm-operator'] },
+    [limitedSession]: {
+      ref: limitedSession,
+      isLocalSuperuser: false,
+      roles: [],
+      permissions: new Set(['vm.receive', 'vm.get_all']),
+    },
     [nobodySession]: { ref: nobodySession, isLocalSuperuser: false, roles: [] },
   };
   return {

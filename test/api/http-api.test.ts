@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { expect } from 'chai';
 import { bodyLimit } from '../../src/wire/connection/rpc-client.js';
 import { type ApiServer, startApi } from './api-server.js';
-import { fakeDeps, rootSession } from './fake-deps.js';
+import { fakeDeps, limitedSession, rootSession } from './fake-deps.js';
 
 const call = `{"id":1,"method":"VM.get_all_where","params":["${rootSession}","false"]}`;
 const answer = '{"result":[],"error":null,"id":1}';
@@ -85,11 +85,12 @@ describe('the API over HTTP', () => {
     });
   }
 
-  it('ends the task that names what nobody serves, for a session alone', async () => {
+  it('ends the task that names what nobody serves, for a session that may make tasks', async () => {
     const deps = fakeDeps();
     const other = await startApi(deps);
     await other.send('PUT', `/import?session_id=${rootSession}&task_id=OpaqueRef:t`, 'body');
-    await other.send('PUT', '/import?session_id=OpaqueRef:none&task_id=OpaqueRef:u', 'body');
+    for (const session of ['OpaqueRef:none', limitedSession])
+      await other.send('PUT', `/import?session_id=${session}&task_id=OpaqueRef:u`, 'body');
     await other.send('GET', `/export?task_id=OpaqueRef:v&session_id=${rootSession}`);
     await other.close();
     expect(deps.taskLog).to.deep.equal([

@@ -25,10 +25,14 @@ const check = (reply: ReceiveReply, asked = 'http://192.0.2.1:8480') =>
 describe('What a destination agrees to', () => {
   for (const [what, base, asked] of [
     ['where it was asked', 'http://192.0.2.1:8480/services/xenops', 'http://192.0.2.1:8480'],
-    ['at another host and port, as of a member of another pool', 'http://192.0.2.7:99/x', 'http://192.0.2.1:8480'],
-    ['at a name', 'http://member.example/x', 'http://coordinator.example'],
+    [
+      'at another host and port, as of a member of another pool',
+      'http://192.0.2.7:99/services/xenops',
+      'http://192.0.2.1:8480',
+    ],
+    ['at a name', 'http://member.example/services/xenops', 'http://coordinator.example'],
     ['at an address of IPv6', 'http://[2001:db8::1]:8480/services/xenops', 'http://192.0.2.1:8480'],
-    ['on the loopback, where it was asked there', 'http://127.0.0.1:1', 'http://127.0.0.1:2'],
+    ['on the loopback, where it was asked there', 'http://127.0.0.1:1/services/xenops', 'http://127.0.0.1:2'],
   ] as const) {
     it(`may be ${what}`, () => {
       const reply = replyOf(base);
@@ -45,9 +49,10 @@ describe('What a destination agrees to', () => {
     ['no URL for a vGPU', replyOf(base, { vgpu: {} }), /vgpu 3.*absent/],
     ['the channels of another VM', replyOf(base, { control: `${base}/migrate/vm/${uuid}` }), /control/],
     ['no path of a channel', replyOf(base, { control: 'http://192.0.2.1/' }), /control/],
-    ['a user', replyOf('http://root:x@192.0.2.1'), /no user/],
+    ['a user', replyOf('http://root:x@192.0.2.1/services/xenops'), /no user/],
+    ['another path', replyOf('http://192.0.2.1/admin'), /a path below/],
     ['a query', replyOf(base, { control: `${base}/migrate/vm/${temporary}?x=1` }), /control/],
-    ['a base that is a query', replyOf('http://192.0.2.1/?x='), /no user, password, query/],
+    ['a base that is a query', replyOf('http://192.0.2.1/services/xenops/?x='), /a path below/],
     ...[
       'http://127.0.0.1:22',
       'http://127.9.9.9',
@@ -61,7 +66,11 @@ describe('What a destination agrees to', () => {
       'http://[fe80::1]',
       'http://2130706433',
       'http://0x7f.1',
-    ].map((own): [string, ReceiveReply, RegExp] => [`${own}, our own machine`, replyOf(own), /leads from here/]),
+    ].map((own): [string, ReceiveReply, RegExp] => [
+      `${own}, our own machine`,
+      replyOf(`${own}/services/xenops`),
+      /leads from here/,
+    ]),
   ];
   for (const [what, reply, names] of rows) {
     it(`is refused with ${what}`, () => {

@@ -4,7 +4,8 @@
 export const descriptions: Readonly<Record<string, string>> = {
   BAD_POWER_STATE_TRANSITION: 'That change of power state is not possible.',
   BRIDGE_NAME_EXISTS: 'A network has that bridge already.',
-  CANNOT_CONTACT_HOST: 'The host cannot be reached.',
+  CANNOT_CONTACT_HOST:
+    'The host cannot be reached, or what answers there is no XenAPI; the log of the host that asked says why.',
   CANNOT_EVACUATE_HOST: 'Not every VM can be migrated away from the host.',
   CANNOT_RESET_CONTROL_DOMAIN: 'A control domain is not settled by force.',
   DEVICE_ALREADY_ATTACHED: 'The device is plugged in already.',

@@ -1,16 +1,19 @@
 /** How this host reaches the destinations of its migrations: VM.receive, and the host-level calls that carry a token. */
-import { XapiError } from '../../base/errors.js';
+import { messageOf, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
-import { decodeReply, encodeMetadata } from '../../migrate/metadata.js';
+import { decodeReply, encodeMetadata, type ReceiveReply } from '../../migrate/metadata.js';
+import { shorten } from '../../migrate/peer-text.js';
 import type { Peers } from '../../migrate/peers.js';
 import type { Permission, Settlement } from '../../migrate/protocol.js';
 import { checkReply } from '../../migrate/reply-check.js';
 import { xenopsPath } from '../../wire/connection/channel.js';
-import { createRpcClient, type RpcClient } from '../../wire/connection/rpc-client.js';
+import { createRpcClient, NoAnswer, type RpcClient } from '../../wire/connection/rpc-client.js';
 import { receiveProof, type Secrets, withSecret } from './secrets.js';
 
 /** What a peer says of a migration is short. */
 const answerLimit = 1 << 20;
+/** Of an error that a peer answers so many parameters are kept. */
+const mostParams = 16;
 /** A digest waits until the whole memory was hashed. */
 const digestTimeoutMs = 600_000;
 
@@ -27,43 +30,82 @@ export function createPeers(secrets: Secrets, log: Log, timeoutMs: () => number)
       client.close();
     }
   }
+  /**
+   * Ask where a caller has said, which may be anywhere. Whoever cannot reach a place must not learn from here what is there: the
+   * caller hears the XenAPI's own errors and nothing else.
+   * @param read what is made of the answer
+   * @throws what the peer answers, without the secret that it was shown; CANNOT_CONTACT_HOST [host] for all else
+   */
+  async function askChosen<T, R>(
+    url: string,
+    work: (client: RpcClient) => Promise<T>,
+    read: (answer: T) => R,
+    secret = '',
+  ): Promise<R> {
+    const cannotContact = (error: unknown): XapiError => {
+      log.warn(`no answer of the XenAPI: ${hide(messageOf(error), secret)}`);
+      return new XapiError('CANNOT_CONTACT_HOST', [new URL(url).hostname.replace(/^\[|\]$/g, '')]);
+    };
+    const answer = await ask(url, work).catch((error: unknown) => {
+      throw error instanceof XapiError && !(error instanceof NoAnswer) ? ofPeer(error, secret) : cannotContact(error);
+    });
+    try {
+      return read(answer);
+    } catch (error) {
+      throw cannotContact(error);
+    }
+  }
   return {
-    async receive({ migrationId, destination }, metadata) {
+    async receive({ migrationId, destination }, metadata): Promise<ReceiveReply> {
       const text = encodeMetadata(metadata);
       log.debug('VM.receive', {
         migration: migrationId,
         at: destination.kind === 'pool' ? (destination.xenops ?? destination.url) : destination.master,
       });
-      if (destination.kind === 'pool') {
-        const url = destination.xenops ?? `${destination.url}${xenopsPath}`;
-        const proof = (secret: string) => receiveProof(secret, destination.hostUuid, migrationId, text);
-        const reply = await ask(url, (host) =>
-          withSecret(secrets, (secret) => host.json('VM.receive', [proof(secret), migrationId, text], timeoutMs())),
-        );
-        return checkReply(decodeReply(reply), destination.url, metadata.domain);
+      const asked = destination.kind === 'pool' ? destination.url : destination.master;
+      const agree = (reply: unknown) => checkReply(decodeReply(reply), asked, metadata.domain);
+      if (destination.kind === 'foreign') {
+        const { master, session, hostRef } = destination;
+        const params = [session, hostRef, migrationId, text, {}];
+        const call = (pool: RpcClient) => pool.call<unknown>('VM.receive', params, timeoutMs());
+        return askChosen(`${master}/jsonrpc`, call, agree, session);
       }
-      const params = [destination.session, destination.hostRef, migrationId, text, {}];
-      const url = `${destination.master}/jsonrpc`;
-      const reply = await ask(url, (pool) => pool.call('VM.receive', params, timeoutMs())).catch((error: unknown) => {
-        throw withoutText(error, destination.session);
-      });
-      return checkReply(decodeReply(reply), destination.master, metadata.domain);
+      const proof = (secret: string) => receiveProof(secret, destination.hostUuid, migrationId, text);
+      const call = (host: RpcClient) =>
+        withSecret(secrets, (secret) =>
+          host.json<unknown>('VM.receive', [proof(secret), migrationId, text], timeoutMs()),
+        );
+      const { xenops } = destination;
+      return xenops === undefined
+        ? agree(await ask(`${destination.url}${xenopsPath}`, call))
+        : askChosen(xenops, call, agree);
     },
     at: (url) => ({
       settle: (id, token) => ask(url, (client) => client.json<Settlement>('settle', [id, token], timeoutMs())),
       acknowledge: (id, token) => ask(url, (client) => client.json<void>('acknowledge', [id, token], timeoutMs())),
       mayRun: (id, token) => ask(url, (client) => client.json<Permission>('mayRun', [id, token], timeoutMs())),
       digest: (id, token) => ask(url, (client) => client.json<string>('digest', [id, token], digestTimeoutMs)),
+      expects: (id, token) =>
+        askChosen(url, (client) => client.json<unknown>('expects', [id, token], timeoutMs()), readBoolean),
     }),
   };
 }
 
-/** An error of a peer, in which a secret that the peer was shown, and may repeat, is hidden. */
-function withoutText(error: unknown, secret: string): unknown {
-  if (secret === '' || !(error instanceof XapiError)) return error;
-  if (!error.params.some((param) => param.includes(secret))) return error;
+/** @throws TypeError */
+function readBoolean(answer: unknown): boolean {
+  if (typeof answer !== 'boolean') throw new TypeError('the answer is neither true nor false');
+  return answer;
+}
+
+/** An error of a peer as it is shown: in bounds, and with the secret hidden that the peer was shown and may repeat. */
+function ofPeer({ code, params, cause }: XapiError, secret: string): XapiError {
   return new XapiError(
-    error.code,
-    error.params.map((param) => param.replaceAll(secret, '***')),
+    code,
+    params.slice(0, mostParams).map((param) => shorten(hide(param, secret))),
+    cause,
   );
+}
+
+function hide(text: string, secret: string): string {
+  return secret === '' ? text : text.replaceAll(secret, '***');
 }

@@ -11,6 +11,8 @@ export interface Admission {
    * @returns whether the migration may begin. From then on it counts, until `end`
    */
   admit(migrationId: string, uuid: string): boolean;
+  /** The VM of a migration that counts. */
+  vmOf(migrationId: string): string | undefined;
   /** It does not count any more; fine where it did not. */
   end(migrationId: string): void;
 }
@@ -46,6 +48,7 @@ export function createAdmission(limit: () => number, now: () => number = () => p
       admitted.set(migrationId, uuid);
       return true;
     },
+    vmOf: (migrationId) => admitted.get(migrationId),
     end(migrationId) {
       admitted.delete(migrationId);
     },

@@ -5,11 +5,9 @@
  * VM.receive and settle run in a lane for the VM, in a queue apart from the host's other operations, so that two hosts that send
  * to each other never wait for one another. An attempt decides once, and durably: it has taken point 3, or it has refused.
  */
-import { randomBytes } from 'node:crypto';
-import { XapiError } from '../../base/errors.js';
+import { invalidValue, XapiError } from '../../base/errors.js';
 import { type DomainHandle, sameDomain } from '../../base/protocol/hypervisor-protocol.js';
 import { persist } from '../../base/retry.js';
-import { channelUrl } from '../../wire/connection/channel.js';
 import type { DestinationRow } from '../../xenops/journal.js';
 import type { Queue } from '../../xenops/queue.js';
 import { checkMigrationId, type ReceiveReply, type VmMetadata } from '../metadata.js';
@@ -21,14 +19,13 @@ import {
   hasTaken,
   type RunsWhere,
   type Settlement,
-  temporaryUuid,
 } from '../protocol.js';
 import { createAdmission } from './admission.js';
 import { type DestinationAttempt, openAttempt } from './phases.js';
 import { type DestinationEnds, decideTaken, endUntaken, tieDestinationEnds } from './recovery.js';
 import { cleanUp, refuseRow } from './refusal.js';
 import { sameSecret } from './rendezvous.js';
-import { assertFree, destinationRows, isOver, repeated, restOf, unheardOf } from './rows.js';
+import { assertFree, destinationRows, isOver, repeated, reservedRow, restOf, unheardOf } from './rows.js';
 import type { AttemptDeps } from './steps.js';
 
 export interface DestinationDeps extends AttemptDeps {
@@ -53,12 +50,14 @@ export interface ReceiveRequest {
 export interface MigrationDestination {
   /** For who prepares something before VM.receive. @throws TOO_BUSY until it is the migration's turn, which is kept for some seconds */
   assertTurn(migrationId: string, uuid: string): Promise<void>;
-  /** VM.receive. Idempotent by migration_id. @throws TOO_BUSY until it is the migration's turn, HOST_NOT_ENOUGH_FREE_MEMORY, OTHER_OPERATION_IN_PROGRESS, ... */
+  /** VM.receive. Idempotent by migration_id. @throws INVALID_VALUE [migration_id, id] where that is of another VM, TOO_BUSY until it is the migration's turn, HOST_NOT_ENOUGH_FREE_MEMORY, OTHER_OPERATION_IN_PROGRESS, ... */
   receive(request: ReceiveRequest): Promise<ReceiveReply>;
   /** Record which of {point 3, settle} came first, and say it. @throws SESSION_INVALID for a wrong token */
   settle(migrationId: string, token: string): Promise<Settlement>;
   /** The source knows the outcome: it may be forgotten. @throws OTHER_OPERATION_IN_PROGRESS while what was taken does not run */
   acknowledge(migrationId: string, token: string): Promise<void>;
+  /** Whether an attempt waits for its channels. @throws SESSION_INVALID for a wrong token */
+  expects(migrationId: string, token: string): Promise<boolean>;
   /** The digest of what arrived, once it is complete. */
   digest(migrationId: string, token: string): Promise<string>;
   /** What became of an attempt; one that is forgotten, or was never heard of, is `unknown`. */
@@ -111,7 +110,16 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     return row;
   };
 
+  /** An id that has begun for a VM is of no other. @throws INVALID_VALUE, OPERATION_NOT_ALLOWED where it has ended */
+  function assertOwn(id: string, uuid: string): void {
+    const row = rowOf(id);
+    const vm = row?.uuid ?? admission.vmOf(id) ?? uuid;
+    if (vm !== uuid) throw invalidValue('migration_id', id, 'one that no other VM has');
+    if (row !== undefined) repeated(row);
+  }
+
   async function receive(request: ReceiveRequest): Promise<ReceiveReply> {
+    assertOwn(request.migrationId, request.metadata.domain.uuid);
     if (closing.signal.aborted) throw new XapiError('INTERNAL_ERROR', ['the daemon of the destination stops']);
     const known = rowOf(request.migrationId);
     if (known !== undefined) return repeated(known);
@@ -127,7 +135,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
   /** Check, reserve and journal; what follows goes on in the background. */
   async function begin(request: ReceiveRequest): Promise<ReceiveReply> {
     await makeWay(request.metadata.domain.uuid);
-    const row = newRow(request);
+    const row = reservedRow(request, deps.xenopsUrl(), deps.announce);
     await assertFree(deps.backend, row);
     await deps.journal.put(row, 'powerLoss');
     try {
@@ -227,34 +235,10 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
     return state === 'done' || state === 'refused' ? state : 'open';
   }
 
-  function newRow(request: ReceiveRequest): DestinationRow<DestinationState> {
-    const { uuid, vgpus } = request.metadata.domain;
-    const temporary = temporaryUuid(uuid);
-    const token = randomBytes(32).toString('hex');
-    const base = deps.xenopsUrl();
-    const reply: ReceiveReply = {
-      control: channelUrl(base, 'vm', temporary),
-      memory: channelUrl(base, 'mem', temporary),
-      vgpu: Object.fromEntries(vgpus.map((device) => [device, channelUrl(base, 'vgpu', temporary, device)])),
-      token,
-      accepts: deps.announce.formats,
-      restoredAck: deps.announce.restoredAck,
-    };
-    return {
-      side: 'destination',
-      migrationId: request.migrationId,
-      uuid,
-      temporaryUuid: temporary,
-      state: 'reserved',
-      token,
-      request: request.metadata,
-      reply,
-    };
-  }
-
   return {
     async assertTurn(migrationId, uuid) {
       checkMigrationId(migrationId);
+      assertOwn(migrationId, uuid);
       if (rowOf(migrationId) === undefined && !admission.isTurn(migrationId, uuid)) throw new XapiError('TOO_BUSY', []);
     },
     async receive(request) {
@@ -278,6 +262,9 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       else if (row !== undefined && hasTaken(row.state)) {
         throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', row.uuid, 'migrate_send', id]);
       }
+    },
+    async expects(id, token) {
+      return authenticated(id, token)?.state === 'reserved';
     },
     async digest(id, token) {
       const row = authenticated(id, token);

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Backend } from '../../backend/backend.js';
 import { XapiError } from '../../base/errors.js';
+import { channelUrl } from '../../wire/connection/channel.js';
 import type { DestinationRow, Journal } from '../../xenops/journal.js';
 import type { ReceiveReply, Rest, VmMetadata } from '../metadata.js';
 import { type DestinationState, temporaryUuid } from '../protocol.js';
@@ -20,11 +21,38 @@ export function destinationRows(journal: Journal): DestinationRow<DestinationSta
   return journal.rows().filter((row) => row.side === 'destination') as DestinationRow<DestinationState>[];
 }
 
-/** The reply of an attempt that is asked for again. @throws OPERATION_NOT_ALLOWED where it was refused */
+/** The reply of an attempt that is asked for again. @throws OPERATION_NOT_ALLOWED where it has ended: nothing comes of it any more */
 export function repeated(row: DestinationRow<DestinationState>): ReceiveReply {
-  if (row.state === 'refused')
-    throw new XapiError('OPERATION_NOT_ALLOWED', [`migration ${row.migrationId} was refused`]);
+  if (isOver(row))
+    throw new XapiError('OPERATION_NOT_ALLOWED', [
+      `migration ${row.migrationId} ${row.state === 'refused' ? 'was refused' : 'has ended'}`,
+    ]);
   return row.reply as ReceiveReply;
+}
+
+/**
+ * The row of a new attempt, with its reply.
+ * @param base the URL below which its channels are
+ * @param announce what the destination accepts, and whether it can send 2-restored
+ */
+export function reservedRow(
+  { migrationId, metadata }: { readonly migrationId: string; readonly metadata: VmMetadata },
+  base: string,
+  announce: { readonly formats: readonly string[]; readonly restoredAck: boolean },
+): DestinationRow<DestinationState> {
+  const { uuid, vgpus } = metadata.domain;
+  const temporary = temporaryUuid(uuid);
+  const token = randomBytes(32).toString('hex');
+  const reply: ReceiveReply = {
+    control: channelUrl(base, 'vm', temporary),
+    memory: channelUrl(base, 'mem', temporary),
+    vgpu: Object.fromEntries(vgpus.map((device) => [device, channelUrl(base, 'vgpu', temporary, device)])),
+    token,
+    accepts: announce.formats,
+    restoredAck: announce.restoredAck,
+  };
+  const request = metadata;
+  return { side: 'destination', migrationId, uuid, temporaryUuid: temporary, state: 'reserved', token, request, reply };
 }
 
 /** The row of an attempt that is refused without having been asked for: nobody has its token, and nothing was made for it. */

@@ -1,8 +1,10 @@
 /** How the source of a migration opens its channels. */
+import { XapiError } from '../../base/errors.js';
 import { type ChannelKind, channelUrl, openChannel } from '../../wire/connection/channel.js';
 import type { RawSocket } from '../../wire/connection/raw-socket.js';
 import type { ReceiveReply } from '../metadata.js';
 import { temporaryUuid } from '../protocol.js';
+import type { Destination } from '../request.js';
 import {
   type Attempt,
   agreedOf,
@@ -42,6 +44,7 @@ export async function connect(attempt: Attempt, reply: ReceiveReply, decision: D
     return keepChannel(attempt, attempt.deps.faults.channel(kind, placeOf(attempt), socket));
   };
   await reach(attempt, 'connect');
+  if (isElsewhere(request.destination, xenopsUrl)) await ofDestination(attempt, () => answers(attempt));
   const control = await open('vm', {
     memory_limit: memoryBytes,
     memory_total_source: memoryBytes,
@@ -64,4 +67,25 @@ export async function connect(attempt: Attempt, reply: ReceiveReply, decision: D
   await reach(attempt, '1-mem ACK');
   await send(attempt, '1-mem ACK', control);
   return { control, memory, vgpu, restoredAck: reply.restoredAck };
+}
+
+/** Whether the channels go where VM.receive was not answered, on the word of who asked for the migration or of another pool. */
+function isElsewhere(destination: Destination, xenopsUrl: string): boolean {
+  return destination.kind === 'foreign' && new URL(xenopsUrl).origin !== new URL(destination.master).origin;
+}
+
+/**
+ * Nothing but a host is sent the head of a channel, and what it answers taken for a word of the destination.
+ * @throws CANNOT_CONTACT_HOST
+ */
+async function answers(attempt: Attempt): Promise<void> {
+  const { deps, log } = attempt;
+  const { xenopsUrl, migrationId, token } = agreedOf(rowOf(attempt));
+  try {
+    await deps.peers.at(xenopsUrl).expects(migrationId, token);
+  } catch (error) {
+    // Any error of the XenAPI is an answer, as from a host of an earlier version.
+    if (error instanceof XapiError && error.code === 'CANNOT_CONTACT_HOST') throw error;
+    log.debug('the destination answers', { err: error });
+  }
 }

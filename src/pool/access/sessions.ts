@@ -3,7 +3,7 @@
  * of the state directory that its owner alone can read until it is changed.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import type { Ref, Role } from '../../../idl/index.js';
+import type { Ref } from '../../../idl/index.js';
 import { invalidValue, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { Table } from '../../base/store/store.js';
@@ -34,8 +34,11 @@ export interface SessionService extends Sessions {
    * @throws SESSION_AUTHENTICATION_FAILED [user, message]
    */
   login(user: string, password: string, originator: string, address: string): Promise<Ref<'session'>>;
-  /** A session that the pool itself opens, for a peer: of the local superuser, or with what a role may do and no more. */
-  open(originator: string, role?: Role): Ref<'session'>;
+  /**
+   * A session that the pool itself opens, for a peer.
+   * @param permissions the messages that it may send, in lower case as in `rbac_permissions`; of the local superuser where absent
+   */
+  open(originator: string, permissions?: readonly string[]): Ref<'session'>;
   /** End a session; fine where there is none. @param address of who asks for it, for the log */
   logout(ref: Ref<'session'>, address?: string): void;
   /**
@@ -70,7 +73,7 @@ const mostChecksWaiting = 32;
 interface Live {
   readonly ending: AbortController;
   /** Of one that is not of the local superuser. */
-  readonly role: Role | undefined;
+  readonly permissions: ReadonlySet<string> | undefined;
   /** Opened with a password, by its user. */
   readonly byPassword: boolean;
   /** When it was last used, and when that was last written to its row, as `elapsed` tells. */
@@ -104,16 +107,27 @@ export async function createSessions(deps: SessionDeps): Promise<SessionService>
     const why = matches === undefined ? 'Too many logins from this address are waiting' : 'Authentication failure';
     throw new XapiError('SESSION_AUTHENTICATION_FAILED', [user, why]);
   };
-  const open = (user: string, originator: string, role?: Role, byPassword = false): Ref<'session'> => {
+  const open = (
+    user: string,
+    originator: string,
+    { permissions, byPassword = false }: { permissions?: readonly string[] | undefined; byPassword?: boolean },
+  ): Ref<'session'> => {
     const ref = db.create('session', {
       this_host: deps.thisHost(),
       last_active: now(),
       validation_time: now(),
-      is_local_superuser: role === undefined,
+      is_local_superuser: permissions === undefined,
+      rbac_permissions: [...(permissions ?? [])],
       auth_user_name: user,
       originator,
     });
-    live.set(ref, { ending: new AbortController(), role, byPassword, usedAt: elapsed(), shownAt: elapsed() });
+    live.set(ref, {
+      ending: new AbortController(),
+      permissions: permissions && new Set(permissions),
+      byPassword,
+      usedAt: elapsed(),
+      shownAt: elapsed(),
+    });
     endSurplus(user, originator);
     return ref;
   };
@@ -148,14 +162,18 @@ export async function createSessions(deps: SessionDeps): Promise<SessionService>
       const used = live.get(session);
       if (row === undefined || used === undefined) return undefined;
       touch(session, used);
-      return { ref: session, isLocalSuperuser: row.is_local_superuser, roles: [used.role ?? 'pool-admin'] };
+      const { permissions } = used;
+      const isLocalSuperuser = row.is_local_superuser;
+      return permissions === undefined
+        ? { ref: session, isLocalSuperuser, roles: ['pool-admin'] }
+        : { ref: session, isLocalSuperuser, roles: [], permissions };
     },
     async login(user, password, originator, address) {
       await authenticate('login', user, password, address);
       logins.note('info', 'login', user, address);
-      return open(user, originator, undefined, true);
+      return open(user, originator, { byPassword: true });
     },
-    open: (originator, role) => open(superuser, originator, role),
+    open: (originator, permissions) => open(superuser, originator, { permissions }),
     logout,
     async changePassword(session, oldPassword, newPassword, address) {
       const user = db.find('session', session)?.auth_user_name ?? '';

@@ -66,8 +66,10 @@ export interface MigrationTable {
   putArrival(row: Arrival): Promise<void>;
   /** Forget a migration, and let its call, where one waits, end so. */
   giveUp(id: string, outcome: MigrationOutcome): Promise<void>;
-  /** Forget a migration; fine where there is none. */
+  /** Forget one that leaves; fine where there is none. One that comes may have the same id. */
   remove(id: string): Promise<void>;
+  /** The same for one that comes. */
+  removeArrival(id: string): Promise<void>;
   /** Where a VM that migrates may be; undefined where it does not. */
   wayOf(vm: Ref<'VM'>): Way | undefined;
   wait(id: string, waiter: Waiter): void;
@@ -87,7 +89,6 @@ export function createMigrationTable(departureRows: Table<Departure>, arrivalRow
   const remove = async (id: string): Promise<void> => {
     waiters.delete(id);
     if (departures.delete(id)) await departureRows.remove(id);
-    if (arrivals.delete(id)) await arrivalRows.remove(id);
   };
 
   return {
@@ -109,6 +110,9 @@ export function createMigrationTable(departureRows: Table<Departure>, arrivalRow
       waiter?.ended(outcome);
     },
     remove,
+    async removeArrival(id) {
+      if (arrivals.delete(id)) await arrivalRows.remove(id);
+    },
     forget(id) {
       waiters.delete(id);
       departures.delete(id);

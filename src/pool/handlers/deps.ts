@@ -1,6 +1,7 @@
 /** What the handlers of all classes work with. */
 import type { Ref } from '../../../idl/index.js';
 import type { Log } from '../../base/log.js';
+import type { MigrationSessions } from '../access/migration-sessions.js';
 import type { SessionService } from '../access/sessions.js';
 import type { Database } from '../database/database.js';
 import type { MigrationTable } from '../database/migration-table.js';
@@ -18,6 +19,7 @@ import type { PoolJobs } from '../vm-life/jobs.js';
 export interface HandlerDeps extends ForwardDeps {
   readonly db: Database;
   readonly sessions: SessionService;
+  readonly migrationSessions: MigrationSessions;
   readonly tasks: TaskService;
   readonly events: Events;
   readonly eventQueue: EventQueue;

@@ -14,7 +14,7 @@ import { callDomainPlugin, domainPlugin } from '../vm-life/domain-plugin.js';
 import type { HandlerDeps } from './deps.js';
 
 export function hostHandlers(deps: HandlerDeps): ClassHandlers<'host'> {
-  const { db, members, sessions, thisHost, now } = deps;
+  const { db, members, migrationSessions, thisHost, now } = deps;
   /** What the clock of a host shows, and its zone; the coordinator's, where its version does not tell. */
   const timeOf = async (host: Ref<'host'>): Promise<{ time: Date; utcOffset: number }> => {
     const { clock, utcOffset } = await members.state(host);
@@ -61,7 +61,7 @@ export function hostHandlers(deps: HandlerDeps): ClassHandlers<'host'> {
     },
     migrate_receive(_context, host, network) {
       const url = urlOn(db, members, host, network);
-      const session = sessions.open('host.migrate_receive', 'vm-power-admin');
+      const session = migrationSessions.open(host);
       return {
         SM: `${url}/services/SM?session_id=${session}`,
         host,

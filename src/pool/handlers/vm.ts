@@ -1,4 +1,5 @@
 /** VM.*: a VM's record, its life, and its moves. */
+import type { Ref } from '../../../idl/index.js';
 import type { CallContext, ClassHandlers } from '../../model/handlers.js';
 import type { HandlerDeps } from './deps.js';
 import { vmCopyHandlers } from './vm-copies.js';
@@ -8,7 +9,7 @@ import { vmQuestionHandlers } from './vm-questions.js';
 import { vmSettingHandlers } from './vm-settings.js';
 
 export function vmHandlers(deps: HandlerDeps): ClassHandlers<'VM'> {
-  const { vmMigrate, vmReceive, sessions } = deps;
+  const { vmMigrate, vmReceive, sessions, migrationSessions } = deps;
   /** A session lives as long as the migration that it asked for. */
   const keeping = async <T>({ session }: CallContext, run: () => Promise<T>): Promise<T> => {
     const release = sessions.keep(session);
@@ -27,7 +28,11 @@ export function vmHandlers(deps: HandlerDeps): ClassHandlers<'VM'> {
     pool_migrate: (context, vm, host, options) =>
       keeping(context, () => vmMigrate.poolMigrate(context.task, vm, host, options)),
     migrate_send: (context, vm, dest, _live, vdiMap, vifMap, options, vgpuMap) =>
-      keeping(context, () => vmMigrate.migrateSend(context.task, vm, { dest, vdiMap, vifMap, options, vgpuMap })),
+      keeping(
+        context,
+        () => vmMigrate.migrateSend(context.task, vm, { dest, vdiMap, vifMap, options, vgpuMap }),
+        // Where the destination is in this pool nobody calls with it.
+      ).finally(() => migrationSessions.end(dest.session_id as Ref<'session'> | undefined)),
     assert_can_migrate: (_context, vm, dest, _live, vdiMap, vifMap, options, vgpuMap) =>
       vmMigrate.assertCanMigrate(vm, { dest, vdiMap, vifMap, options, vgpuMap }),
     receive: ({ session }, host, migrationId, metadata) => vmReceive.receive(host, migrationId, metadata, session),

@@ -4,11 +4,12 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Ref } from '../../../idl/index.js';
-import { messageOf, XapiError } from '../../base/errors.js';
+import { invalidValue, messageOf, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { HostEvent, VmMetadata } from '../../host/service.js';
 import { decodeMetadata, encodeReply } from '../../migrate/metadata.js';
 import type { Fate } from '../../migrate/protocol.js';
+import type { MigrationSessions } from '../access/migration-sessions.js';
 import type { SessionService } from '../access/sessions.js';
 import type { Arrival, MigrationTable } from '../database/migration-table.js';
 import { isLive } from '../hosts/host-records.js';
@@ -19,13 +20,19 @@ import { checkRecords, importVm } from '../vm-records/portable.js';
 
 export interface VmReceiveDeps extends ForwardDeps {
   readonly sessions: Pick<SessionService, 'keep'>;
+  readonly migrationSessions: Pick<MigrationSessions, 'claim' | 'end'>;
   readonly table: MigrationTable;
   readonly log: Log;
   readonly now: () => Date;
 }
 
 export interface VmReceive {
-  /** Same migration_id, same reply. @param metadata JSON, as src/migrate/metadata has it @param session lives until the end */
+  /**
+   * Same migration_id, same reply.
+   * @param metadata JSON, as src/migrate/metadata has it
+   * @param session lives until the end; one that is for this migration alone ends then
+   * @throws INVALID_VALUE [migration_id, id] where it is that of another migration, RBAC_PERMISSION_DENIED where the session is for another
+   */
   receive(
     host: Ref<'host'>,
     migrationId: string,
@@ -39,16 +46,29 @@ export interface VmReceive {
   event(event: HostEvent): Promise<void>;
   /** A VM runs at the destination of its migration. */
   arrived(vm: Ref<'VM'>): void;
+  /** An operator has decided what becomes of a VM: its migration is over, and its record stays. */
+  forget(vm: Ref<'VM'>, migrationId: string): Promise<void>;
 }
 
 export function createVmReceive(deps: VmReceiveDeps): VmReceive {
   const { db, table, members } = deps;
   const hold = (vm: Ref<'VM'>, id: string): void => db.putInMap('VM', vm, 'current_operations', id, 'migrate_send');
-  const sessions = new Map<string, () => void>();
+  const sessions = new Map<string, { readonly session: Ref<'session'> | undefined; readonly letGo: () => void }>();
   const release = (vm: Ref<'VM'>, id: string): void => {
-    sessions.get(id)?.();
+    sessions.get(id)?.letGo();
     sessions.delete(id);
     if (db.find('VM', vm) !== undefined) db.removeFromMap('VM', vm, 'current_operations', id);
+  };
+  /** A migration is over; its session goes on where a newer attempt of the same VM came by it. */
+  const endSession = (id: string): void => {
+    const session = sessions.get(id)?.session;
+    const others = [...sessions].filter(([other]) => other !== id);
+    if (!others.some(([, each]) => each.session === session)) deps.migrationSessions.end(session);
+  };
+  const forget = async (vm: Ref<'VM'>, id: string): Promise<void> => {
+    await table.removeArrival(id);
+    endSession(id);
+    release(vm, id);
   };
   /** Asked of their hosts just now, which may not have heard of them. */
   const asking = new Set<string>();
@@ -56,8 +76,7 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
   const taken = async ({ id, vm, host, rest }: Arrival): Promise<void> => {
     if (rest === 'suspended' && db.find('VM', vm) !== undefined) setArrivedSuspended(db, vm, deps.now());
     await db.saved();
-    await table.remove(id);
-    release(vm, id);
+    await forget(vm, id);
     await db.saved();
     if (rest !== undefined) note(id, host);
   };
@@ -72,7 +91,7 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
     ending.add(id);
     if (!table.arrivals().some((other) => other.vm === vm && !ending.has(other.id))) removeVm(db, vm);
     await db.saved();
-    await table.remove(id);
+    await table.removeArrival(id);
     ending.delete(id);
     release(vm, id);
     await db.saved();
@@ -84,7 +103,12 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
     if (fate === 'done') {
       if (arrival.rest === undefined) await members.settle(arrival.vm, arrival.host);
       await taken(arrival);
-    } else if (fate === 'refused') await refused(arrival);
+    } else if (fate === 'refused') await over(arrival);
+  };
+  /** A migration that had begun has not taken. */
+  const over = async (arrival: Arrival): Promise<void> => {
+    endSession(arrival.id);
+    await refused(arrival);
   };
   /** References of records that are yet to be made, by the VM's uuid. */
   const coming = new Map<string, Ref<'VM'>>();
@@ -112,47 +136,79 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
     }
     await db.saved();
   };
+  /** @throws INVALID_VALUE where the migration_id is that of another migration, which came or leaves */
+  const assertOwn = (host: Ref<'host'>, migrationId: string, { domain, rest }: VmMetadata): void => {
+    const known = table.arrival(migrationId);
+    const isOwn =
+      known === undefined
+        ? table.departure(migrationId) === undefined
+        : known.host === host && known.rest === rest && db.find('VM', known.vm)?.uuid === domain.uuid;
+    if (!isOwn) throw invalidValue('migration_id', migrationId, 'one that no other migration has');
+  };
   /** @throws TOO_BUSY until it is the migration's turn; before that, what is wrong with it */
   const assertTurn = async (host: Ref<'host'>, migrationId: string, metadata: VmMetadata): Promise<void> => {
     if (table.arrival(migrationId) !== undefined) return;
     refFor(metadata);
     await members.service(host).assertTurn(migrationId, metadata.domain.uuid);
   };
+  const begin = async (
+    host: Ref<'host'>,
+    migrationId: string,
+    metadata: VmMetadata,
+    session: Ref<'session'> | undefined,
+  ): Promise<Record<string, string>> => {
+    assertOwn(host, migrationId, metadata);
+    await assertTurn(host, migrationId, metadata);
+    const known = table.arrival(migrationId);
+    const vm = known?.vm ?? refFor(metadata);
+    const older = table.arrivals().filter((arrival) => arrival.vm === vm && arrival.id !== migrationId);
+    const { rest } = metadata;
+    const arrival: Arrival = known ?? { id: migrationId, vm, host, ...(rest === undefined ? {} : { rest }) };
+    asking.add(migrationId);
+    if (!sessions.has(migrationId)) sessions.set(migrationId, { session, letGo: deps.sessions.keep(session) });
+    try {
+      await putRecord(arrival, metadata);
+      const { records: _ours, ...forHost } = metadata;
+      const reply = await members.service(host).receive({ migrationId, metadata: forHost });
+      // Before the source hears it: from then on it may send the VM, whatever becomes of this daemon.
+      if (table.arrival(migrationId) !== undefined) await table.putArrival({ ...arrival, answered: true });
+      for (const { id } of older) {
+        await table.removeArrival(id);
+        release(vm, id);
+      }
+      return encodeReply({ ...reply, vm });
+    } catch (error) {
+      if (known === undefined) await refused(arrival);
+      throw error;
+    } finally {
+      asking.delete(migrationId);
+    }
+  };
+  /** By migration_id, the calls that are answered just now: one after the other. */
+  const calls = new Map<string, Promise<unknown>>();
 
   return {
     async receive(host, migrationId, text, session) {
       const metadata = decodeMetadata(text);
+      deps.migrationSessions.claim(session, host, metadata.domain.uuid);
       assertMayReceive(deps, host);
-      await assertTurn(host, migrationId, metadata);
-      const known = table.arrival(migrationId);
-      const vm = known?.vm ?? refFor(metadata);
-      const older = table.arrivals().filter((arrival) => arrival.vm === vm && arrival.id !== migrationId);
-      const { rest } = metadata;
-      const arrival: Arrival = { id: migrationId, vm, host, ...(rest === undefined ? {} : { rest }) };
-      asking.add(migrationId);
-      if (!sessions.has(migrationId)) sessions.set(migrationId, deps.sessions.keep(session));
-      try {
-        await putRecord(arrival, metadata);
-        const { records: _ours, ...forHost } = metadata;
-        const reply = await members.service(host).receive({ migrationId, metadata: forHost });
-        // Before the source hears it: from then on it may send the VM, whatever becomes of this daemon.
-        if (table.arrival(migrationId) !== undefined) await table.putArrival({ ...arrival, answered: true });
-        for (const { id } of older) {
-          await table.remove(id);
-          release(vm, id);
-        }
-        return encodeReply({ ...reply, vm });
-      } catch (error) {
-        if (known === undefined) await refused(arrival);
-        throw error;
-      } finally {
-        asking.delete(migrationId);
-      }
+      const call = (calls.get(migrationId) ?? Promise.resolve()).then(() =>
+        begin(host, migrationId, metadata, session),
+      );
+      const settled = call.then(noop, noop);
+      calls.set(migrationId, settled);
+      return call.finally(() => {
+        if (calls.get(migrationId) === settled) calls.delete(migrationId);
+      });
     },
+    forget,
     resume() {
       for (const { id, vm } of table.arrivals()) {
         if (db.find('VM', vm) !== undefined) hold(vm, id);
-        else table.remove(id).catch((error: unknown) => deps.log.error(`migration ${id} is not forgotten`, { error }));
+        else
+          table
+            .removeArrival(id)
+            .catch((error: unknown) => deps.log.error(`migration ${id} is not forgotten`, { error }));
       }
     },
     async catchUp(host) {
@@ -179,7 +235,7 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
       if (arrival === undefined) return;
       if (!event.taken) {
         deps.log.info(`migration ${arrival.id} has not taken: the VM's record goes`);
-        await refused(arrival);
+        await over(arrival);
         return;
       }
       const { vm, host, rest } = arrival;
@@ -203,6 +259,8 @@ export function fateOf({ db, members }: ForwardDeps, { id, vm, host, rest, answe
   if (rest === undefined && answered === true) return service.received(id);
   return service.refuseUnknown(id, db.get('VM', vm).uuid);
 }
+
+const noop = (): void => undefined;
 
 function assertMayReceive({ db }: VmReceiveDeps, host: Ref<'host'>): void {
   if (!db.get('host', host).enabled) throw new XapiError('HOST_DISABLED', [host]);

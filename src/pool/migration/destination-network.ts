@@ -7,6 +7,8 @@ import type { ForeignDestination } from './destination.js';
 type Strings = Readonly<Record<string, string>>;
 
 const askTimeoutMs = 10_000;
+/** The references of a few thousand networks. */
+const answerLimit = 1 << 18;
 
 /**
  * A map of VIFs to networks, completed where it is empty and the choice is plain: all VIFs of the VM are on one network, and
@@ -28,9 +30,10 @@ export async function completeVifMap(
 }
 
 async function networksOf({ master, session }: ForeignDestination): Promise<string[]> {
-  const client = createRpcClient(`${master}/jsonrpc`);
+  const client = createRpcClient(`${master}/jsonrpc`, { answerLimit });
   try {
-    return await client.call<string[]>('network.get_all', [session], askTimeoutMs);
+    const networks = await client.call<unknown>('network.get_all', [session], askTimeoutMs);
+    return Array.isArray(networks) && networks.every((each) => typeof each === 'string') ? networks : [];
   } finally {
     client.close();
   }

@@ -5,6 +5,7 @@ import { configKeys } from '../../base/config/keys.js';
 import { invalidValue, XapiError } from '../../base/errors.js';
 import { serverForms, serverOrigin, spokenUrl, whyRefused } from '../../base/server-address.js';
 import type { Destination } from '../../host/service.js';
+import { xenopsPath } from '../../wire/connection/channel.js';
 import type { Database } from '../database/database.js';
 import type { Members } from '../hosts/members.js';
 
@@ -65,9 +66,10 @@ export function readDestination(dest: Strings): {
 function xenopsOf(xenops: string): string {
   try {
     const { pathname } = spokenUrl(xenops);
-    return `${serverOrigin(xenops, configKeys.port.default)}${pathname.replace(/\/+$/, '')}`;
+    if (pathname.replace(/\/+$/, '') !== xenopsPath) throw new Error('another path', { cause: 'another path' });
+    return `${serverOrigin(xenops, configKeys.port.default)}${xenopsPath}`;
   } catch (error) {
-    const allowed = 'http://address:port/services/xenops, as host.migrate_receive gives';
+    const allowed = `http://address:port${xenopsPath}, as host.migrate_receive gives`;
     throw invalidValue('dest:xenops', xenops, `${allowed}; ${whyRefused(error)}`);
   }
 }

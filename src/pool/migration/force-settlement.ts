@@ -21,12 +21,13 @@ import { clearDoubt, clearLeftBehind, isLeftBehind, putLeftBehind } from '../vm-
 import { removeVm, setArrivedSuspended, setHalted } from '../vm-records/lifecycle.js';
 import { withVm } from '../vm-records/vm-allowed-operations.js';
 import { migrations } from '../vm-records/vm-operation-rules.js';
-import { fateOf } from './arrivals.js';
+import { fateOf, type VmReceive } from './arrivals.js';
 import { isAtRest } from './outcome.js';
 
 export interface PowerResetDeps extends ForwardDeps {
   readonly table: MigrationTable;
   readonly jobs: PoolJobs;
+  readonly vmReceive: Pick<VmReceive, 'forget'>;
   readonly log: Log;
   readonly now: () => Date;
 }
@@ -272,16 +273,13 @@ function writeDownSilent({ db }: PowerResetDeps, vm: VmRef, inquiry: Inquiry, ke
   for (const host of inquiry.silent) if (possible.has(host)) putLeftBehind(db, vm, db.get('host', host).uuid);
 }
 
-async function giveUpMigrations({ db, table }: PowerResetDeps, vm: VmRef, inquiry: Inquiry): Promise<void> {
+async function giveUpMigrations({ db, table, vmReceive }: PowerResetDeps, vm: VmRef, inquiry: Inquiry): Promise<void> {
   await db.saved();
   for (const { id, request } of inquiry.departures) {
     const error = migrateFailed(request, 'given up: an operator has settled the VM with VM.power_state_reset');
     await table.giveUp(id, { status: 'failure', error: toWireError(error) });
   }
-  for (const { id } of inquiry.arrivals) {
-    await table.remove(id);
-    if (db.find('VM', vm) !== undefined) db.removeFromMap('VM', vm, 'current_operations', id);
-  }
+  for (const { id } of inquiry.arrivals) await vmReceive.forget(vm, id);
 }
 
 /** A source whose copy is gone, with its power, asks for ever after an outcome that counts no more. */

@@ -1,6 +1,6 @@
 /**
  * A JSON-RPC client over HTTP, for what hosts and pools ask of each other. Failures of the other side come back as the
- * XapiError that it threw; a connection that fails is an INTERNAL_ERROR that names the method and the URL.
+ * XapiError that it threw; where there is no answer of the XenAPI, that is a NoAnswer.
  */
 import http from 'node:http';
 import jayson from 'jayson/promise/index.js';
@@ -8,6 +8,13 @@ import { within } from '../../base/deadline.js';
 import { isErrorCode, messageOf, XapiError } from '../../base/errors.js';
 import { spokenUrl } from '../../base/server-address.js';
 import { limitConnecting, limitSilence } from './patience.js';
+
+/** An INTERNAL_ERROR that names the method and the URL: the connection has failed, or what came is no answer of the XenAPI. */
+export class NoAnswer extends XapiError {
+  constructor(why: string, cause: unknown) {
+    super('INTERNAL_ERROR', [why], cause);
+  }
+}
 
 /** The longest body of a call that a server of ours reads, in bytes. */
 export const bodyLimit = 300 * 1024;
@@ -21,7 +28,12 @@ export interface RpcClient {
 
 interface Reply {
   readonly result?: unknown;
-  readonly error?: { readonly message: string; readonly data?: unknown };
+  readonly error?: WireError | null;
+}
+
+interface WireError {
+  readonly message: unknown;
+  readonly data?: unknown;
 }
 
 /** The longest answer, in bytes, unless told otherwise: the records of a large pool are some MiB. */
@@ -82,7 +94,7 @@ export function createRpcClient(url: string, init: RpcClientInit = {}): RpcClien
     response.once('aborted', () => fail('the connection ended within the answer'));
   });
   const failed = (method: string, error: unknown, exchange?: Exchange): never => {
-    throw new XapiError('INTERNAL_ERROR', [`${method} at ${to.origin}: ${reasonOf(error, exchange)}`], error);
+    throw new NoAnswer(`${method} at ${to.origin}: ${reasonOf(error, exchange)}`, error);
   };
   const call = async <T>(method: string, params: readonly unknown[], timeoutMs?: number): Promise<T> => {
     const answer = client.request(method, [...params]) as Promise<Reply | undefined>;
@@ -96,7 +108,8 @@ export function createRpcClient(url: string, init: RpcClientInit = {}): RpcClien
       (error: unknown) => failed(method, error, exchange),
     );
     if (typeof reply !== 'object' || reply === null) return failed(method, new SyntaxError('no reply'), exchange);
-    if (reply.error !== undefined) throw wireError(reply.error);
+    const { error } = reply;
+    if (error !== undefined && error !== null) throw wireError(error) ?? failed(method, new Error(textOf(error)));
     return reply.result as T;
   };
   return {
@@ -140,9 +153,17 @@ function otherAnswer({ statusCode, headers }: http.IncomingMessage, start: strin
   return text === '' ? 'the answer is empty' : `the answer is not of JSON-RPC: ${text}`;
 }
 
-function wireError(error: { message: string; data?: unknown }): XapiError {
-  const params = Array.isArray(error.data) ? error.data.map(String) : [];
-  return isErrorCode(error.message)
-    ? new XapiError(error.message, params)
-    : new XapiError('INTERNAL_ERROR', [[error.message, ...params].join(' ')]);
+/** The XenAPI's error, one of a later version of it included; undefined where it is none. */
+function wireError({ message, data = [] }: WireError): XapiError | undefined {
+  if (typeof message !== 'string' || !Array.isArray(data)) return undefined;
+  const params = data.map(String);
+  if (isErrorCode(message)) return new XapiError(message, params);
+  return /^[A-Z][A-Z0-9_]*$/.test(message)
+    ? new XapiError('INTERNAL_ERROR', [[message, ...params].join(' ')])
+    : undefined;
+}
+
+function textOf(error: WireError): string {
+  const { message = error, data } = error;
+  return [message, ...(Array.isArray(data) ? data : [])].map(String).join(' ');
 }

@@ -77,6 +77,22 @@ describe('A destination', function () {
     await isFree();
   });
 
+  it('refuses the migration_id of another VM, also where both come at once, and once that has ended', async () => {
+    const other = { ...domain, uuid: randomUUID() };
+    const receiveOther = () =>
+      host.engine.destination.receive({ migrationId, metadata: { version: 1, domain: other, vifs: [] } });
+    const [{ token }, ...refused] = await Promise.all([receive(), rejection(receiveOther())]);
+    expect(refused).to.deep.equal([`INVALID_VALUE migration_id ${migrationId}`]);
+    expect(await rejection(receiveOther())).to.equal(refused[0]);
+    expect(await rejection(host.engine.destination.assertTurn(migrationId, other.uuid))).to.equal(refused[0]);
+    expect(await host.engine.destination.expects(migrationId, token)).to.equal(true);
+    await host.engine.destination.settle(migrationId, token);
+    expect(await host.engine.destination.expects(migrationId, token)).to.equal(false);
+    expect(await rejection(receiveOther())).to.equal(refused[0]);
+    expect(await rejection(host.engine.destination.assertTurn(migrationId, domain.uuid))).to.match(/was refused/);
+    await isFree();
+  });
+
   it('refuses an older attempt for the same VM when a newer one comes', async () => {
     const older = await receive();
     const newer = randomUUID();

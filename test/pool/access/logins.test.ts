@@ -97,10 +97,7 @@ describe('logins', () => {
   it('of a user end when another session changes the password; that session and those of hosts and pools go on', async () => {
     const sessions = f.pool.dispatch.sessions as SessionService;
     const [own, other, third] = [await login(password), await login(password), await login(password, '192.0.2.9')];
-    const [peer, host] = [
-      sessions.open('host.migrate_receive', 'vm-power-admin'),
-      sessions.open('session.slave_login'),
-    ];
+    const [peer, host] = [sessions.open('host.migrate_receive', ['vm.receive']), sessions.open('session.slave_login')];
     const release = sessions.keep(third);
     const told = sessions.ended(other);
     await f.failure(() => handlers().change_password(from('192.0.2.1', own), 'wrong', 'new'));

@@ -9,6 +9,9 @@ import { openTwoPools, type TwoPools } from '../two-pools.js';
 
 const path = '/services/xenops';
 const wrongXenops = [
+  'http://127.0.0.1:8003',
+  'http://127.0.0.1:8003/services/xenops/more',
+  'http://127.0.0.1:8003/admin?x=/services/xenops',
   '127.0.0.1:8003',
   `https://127.0.0.1:8003${path}`,
   `http://a:b@127.0.0.1:8003${path}`,
@@ -41,8 +44,12 @@ describe('a migration to another pool', () => {
   it('begins with a destination that holds a session and URLs on its network', async () => {
     const dest = await destination();
     const { session_id: session = '' } = dest;
-    const { isLocalSuperuser, roles } = there.pool.dispatch.sessions.use(session) ?? {};
-    expect([isLocalSuperuser, roles]).to.deep.equal([false, ['vm-power-admin']]);
+    const { isLocalSuperuser, roles, permissions } = there.pool.dispatch.sessions.use(session) ?? {};
+    expect([isLocalSuperuser, roles]).to.deep.equal([false, []]);
+    expect([...(permissions ?? [])]).to.deep.equal(['network.get_all', 'session.logout', 'vm.receive']);
+    expect(there.pool.db.get('session', session as Ref<'session'>).rbac_permissions).to.have.members([
+      ...(permissions ?? []),
+    ]);
     expect(dest).to.deep.equal({
       SM: `http://127.0.0.1:8003/services/SM?session_id=${session}`,
       host: there.hostA,

@@ -117,7 +117,6 @@ describe('the RPC client', () => {
       'INTERNAL_ERROR',
       ['FROM_THE_FUTURE a b'],
     ],
-    ['of JSON-RPC itself', { code: -32601, message: 'Method not found' }, 'INTERNAL_ERROR', ['Method not found']],
   ];
   for (const [what, error, code, params] of errors) {
     it(`throws the other side's error ${what}`, async () => {
@@ -128,6 +127,13 @@ describe('the RPC client', () => {
   }
 
   const broken: [what: string, httpStatus: number, text: string, said: RegExp][] = [
+    [
+      'an error of JSON-RPC itself',
+      200,
+      '{"error":{"code":-32601,"message":"Method not found"}}',
+      /: Method not found$/,
+    ],
+    ['an error without a code', 200, '{"error":"none"}', /: none$/],
     ['text that is no JSON', 200, 'hello\nyou', /: the answer is not of JSON-RPC: hello you$/],
     ['JSON that is no object', 200, 'null', /: the answer is not of JSON-RPC: null$/],
     ['empty', 200, '', /: the answer is empty$/],
