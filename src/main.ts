@@ -23,7 +23,7 @@ import { openStore } from './base/store/store.js';
 import { adviceOnNode, ownVersion } from './base/version.js';
 import { zstd } from './base/zstd/zstd.js';
 import { openHostEngine } from './host/engine.js';
-import { openIdentity } from './host/identity.js';
+import { openIdentity } from './host/service/identity.js';
 import { takeRole } from './role.js';
 import { createEnding } from './shutdown.js';
 import { createFront, type FrontDeps } from './wire/connection/listener.js';

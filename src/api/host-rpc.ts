@@ -3,20 +3,21 @@
  * The first parameter is the pool's secret, for VM.receive what proves that the caller has it, or the migration_id with its
  * token behind it. A result is JSON in a string, as these calls have no types in the XenAPI's data model.
  */
+
 import { invalidValue, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { shownValue } from '../base/schema.js';
-import { checkJob } from '../host/jobs.js';
-import type { Migrations } from '../host/migrations.js';
+import { sameSecret } from '../base/secret.js';
 import type { MemberControl } from '../host/rpc/client.js';
-import { receiveProof, type Secrets } from '../host/rpc/secrets.js';
-import { checkHostState } from '../host/rpc/state.js';
-import type { HostService, HostState } from '../host/service.js';
+import { checkJob } from '../host/service/jobs.js';
+import { receiveProof, type Secrets } from '../host/service/secrets.js';
+import type { HostService, HostState } from '../host/service/service.js';
+import { checkHostState } from '../host/service/state.js';
 import type { MigrationDestination } from '../migrate/destination/migrations.js';
-import { sameSecret } from '../migrate/destination/rendezvous.js';
 import { checkDomain, checkMetadata, decodeMetadata, encodeReply } from '../migrate/metadata.js';
 import type { RunsWhere } from '../migrate/protocol.js';
 import { checkRequest } from '../migrate/request.js';
+import type { Migrations } from '../migrate/source/migrations.js';
 import type { Type } from '../model/value.js';
 import type { Dispatch } from './dispatch.js';
 import { logFailure } from './failure-log.js';

@@ -8,10 +8,10 @@ import { compileInForeground } from '../base/process/exit-hang.js';
  */
 import { emuFeatures } from '../base/protocol/emu-protocol.js';
 import { zstd } from '../base/zstd/zstd.js';
-import { parseArguments, type RunArguments, UsageError } from './argv.js';
-import { openControl, reportError } from './control.js';
-import { openSink, openSource } from './descriptor.js';
-import { openDomain } from './domain.js';
+import { parseArguments, type RunArguments, UsageError } from './process/argv.js';
+import { openControl, reportError } from './process/control.js';
+import { openSink, openSource } from './process/descriptor.js';
+import { openDomain } from './process/domain.js';
 import { restore } from './restore/restore.js';
 import { save } from './save/save.js';
 

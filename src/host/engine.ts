@@ -17,6 +17,7 @@ import {
 } from '../migrate/destination/migrations.js';
 import { createRendezvous, type Rendezvous } from '../migrate/destination/rendezvous.js';
 import type { DestinationState, SourceState } from '../migrate/protocol.js';
+import { createMigrations, type Migrations } from '../migrate/source/migrations.js';
 import { xenopsPath } from '../wire/connection/channel.js';
 import { findZstd, type ZstdCommand } from '../wire/connection/zstd-pipe.js';
 import type { ImageLimits } from '../xenops/image.js';
@@ -25,14 +26,13 @@ import { endLeftovers } from '../xenops/leftovers.js';
 import { createQueue } from '../xenops/queue.js';
 import { createTurns } from '../xenops/semaphore.js';
 import { createSuspended } from '../xenops/suspended.js';
-import { createHostEvents, reserveEventNumbers } from './events.js';
 import { createFaultRules } from './faults/rules.js';
 import { createHost } from './host.js';
-import { createJobs } from './jobs.js';
-import { createMigrations, type Migrations } from './migrations.js';
 import { createPeers } from './rpc/peers.js';
-import type { Secrets } from './rpc/secrets.js';
-import type { HostService } from './service.js';
+import { createHostEvents, reserveEventNumbers } from './service/events.js';
+import { createJobs } from './service/jobs.js';
+import type { Secrets } from './service/secrets.js';
+import type { HostService } from './service/service.js';
 import { openLocalStorage } from './storage/storage.js';
 
 export interface HostEngineInit {
@@ -128,7 +128,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
   const migrations = createMigrations({
     queue,
     turns: outgoing,
-    events,
+    tell: events.emit,
     source: () => ({
       deps: { backend, suspended, journal, peers, faults, zstd, emu: emuProgram(config().emuManager), xenopsUrl, log },
       settings: {

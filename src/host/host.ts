@@ -7,19 +7,19 @@ import type { DomainHandle, DomainInfo } from '../base/protocol/hypervisor-proto
 import type { MigrationDestination } from '../migrate/destination/migrations.js';
 import { uuid as vmUuid } from '../migrate/metadata.js';
 import { oldCopyUuid, temporaryUuid } from '../migrate/protocol.js';
+import type { Migrations } from '../migrate/source/migrations.js';
 import { utcOffsetAt } from '../model/value.js';
 import { type Operation, vmOf } from '../xenops/operations.js';
 import { perform } from '../xenops/perform.js';
 import type { Queue } from '../xenops/queue.js';
 import type { Suspended } from '../xenops/suspended.js';
-import { createHostDomains } from './domains.js';
-import type { HostEvents } from './events.js';
 import type { FaultRules } from './faults/rules.js';
-import { createDoubts } from './in-doubt.js';
-import type { Job, Jobs } from './jobs.js';
-import { describeBios, describeBootTime, describeCpu, describeInterface } from './machine.js';
-import type { Migrations } from './migrations.js';
-import type { HostService, HostState } from './service.js';
+import { createHostDomains } from './service/domains.js';
+import type { HostEvents } from './service/events.js';
+import { createDoubts } from './service/in-doubt.js';
+import type { Job, Jobs } from './service/jobs.js';
+import { describeBios, describeBootTime, describeCpu, describeInterface } from './service/machine.js';
+import type { HostService, HostState } from './service/service.js';
 import type { HostStorage } from './storage/storage.js';
 
 export interface HostDeps {

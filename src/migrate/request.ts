@@ -1,6 +1,6 @@
 /** What is asked of the source of a migration, and what comes of it. JSON throughout, as it crosses from host to coordinator. */
 import { z } from 'zod';
-import { XapiError } from '../base/errors.js';
+import { isErrorCode, XapiError } from '../base/errors.js';
 import type { ConvergenceStrategy, CopyFigures } from '../base/protocol/emu-protocol.js';
 import { httpUrl, parse } from '../base/schema.js';
 import type { Compressor } from './compressor.js';
@@ -109,4 +109,25 @@ export type MigrationOutcome =
 /** An error as it crosses the wire. */
 export function toWireError(error: XapiError): WireError {
   return { code: error.code, params: [...error.params] };
+}
+
+/** What is told of a migration that leaves. */
+export type MigrationEvent =
+  | {
+      readonly kind: 'migration-progress';
+      readonly migrationId: string;
+      readonly progress: number;
+      readonly phase: string;
+      /** What compression comes to, once that is decided. */
+      readonly compression?: CompressionReport | undefined;
+    }
+  /** How the copy of a migration that leaves goes. */
+  | { readonly kind: 'migration-figures'; readonly migrationId: string; readonly figures: CopyFigures }
+  | { readonly kind: 'migration-ended'; readonly migrationId: string; readonly outcome: MigrationOutcome };
+
+/** An error that came over the wire. */
+export function fromWireError({ code, params }: WireError): XapiError {
+  return isErrorCode(code)
+    ? new XapiError(code, params)
+    : new XapiError('INTERNAL_ERROR', [[code, ...params].join(' ')]);
 }

@@ -1,6 +1,6 @@
 /** What a pool starts with: its own row, and the rows of its coordinator. */
 import type { Ref } from '../../idl/index.js';
-import type { HostState } from '../host/service.js';
+import type { HostState } from '../host/service/service.js';
 import { seedRoles } from './access/roles.js';
 import type { Database } from './database/database.js';
 import { putHost } from './hosts/host-records.js';

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
 import { createHostRpc, type HostRpcDeps } from '../../src/api/host-rpc.js';
 import type { XapiError } from '../../src/base/errors.js';
-import type { HostState } from '../../src/host/service.js';
+import type { HostState } from '../../src/host/service/service.js';
 import { encodeMetadata } from '../../src/migrate/metadata.js';
 import { createRpcClient, type RpcClient } from '../../src/wire/connection/rpc-client.js';
 import { openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';

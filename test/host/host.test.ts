@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import { expect } from 'chai';
 import type { DomainInfo } from '../../src/base/protocol/hypervisor-protocol.js';
-import type { Found } from '../../src/host/domains.js';
 import { connectHost } from '../../src/host/rpc/client.js';
-import type { HostEvent, HostService } from '../../src/host/service.js';
+import type { Found } from '../../src/host/service/domains.js';
+import type { HostEvent, HostService } from '../../src/host/service/service.js';
 import { oldCopyUuid, temporaryUuid } from '../../src/migrate/protocol.js';
 import { migrate, openTestHost, outcomeOf, requestTo, type TestHost, testDomain } from '../support/hosts.js';
 

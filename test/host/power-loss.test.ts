@@ -5,7 +5,7 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { nullLog } from '../../src/base/log.js';
 import { openStore } from '../../src/base/store/store.js';
-import { hostUuid, type Identity, openIdentity } from '../../src/host/identity.js';
+import { hostUuid, type Identity, openIdentity } from '../../src/host/service/identity.js';
 import { type HostStorage, openLocalStorage } from '../../src/host/storage/storage.js';
 import { firstPasswordIn } from '../../src/pool/access/first-password.js';
 import { testLimits } from '../support/limits.js';

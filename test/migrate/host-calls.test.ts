@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import { createHostRpc, type HostRpcDeps } from '../../src/api/host-rpc.js';
 import { XapiError } from '../../src/base/errors.js';
 import { nullLog } from '../../src/base/log.js';
-import type { HostService, HostState } from '../../src/host/service.js';
+import type { HostService, HostState } from '../../src/host/service/service.js';
 import type { MigrationDestination } from '../../src/migrate/destination/migrations.js';
 import type { CallOrigin } from '../../src/model/handlers.js';
 import { openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';

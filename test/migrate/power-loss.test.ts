@@ -10,13 +10,12 @@ import { nullLog } from '../../src/base/log.js';
 import type { DomainHandle, DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { openRow } from '../../src/base/store/row.js';
 import { openStore, type Store } from '../../src/base/store/store.js';
-import { createHostEvents } from '../../src/host/events.js';
-import { createMigrations, type Migrations } from '../../src/host/migrations.js';
 import { createDestination, type DestinationDeps, fullAnnouncement } from '../../src/migrate/destination/migrations.js';
 import { createRendezvous } from '../../src/migrate/destination/rendezvous.js';
 import type { Peer } from '../../src/migrate/peers.js';
 import { type SourceState, temporaryUuid } from '../../src/migrate/protocol.js';
 import type { MigrationReport } from '../../src/migrate/request.js';
+import { createMigrations, type Migrations } from '../../src/migrate/source/migrations.js';
 import { type DestinationRow, openJournal, type SourceRow } from '../../src/xenops/journal.js';
 import { createQueue } from '../../src/xenops/queue.js';
 import { createTurns } from '../../src/xenops/semaphore.js';
@@ -201,12 +200,10 @@ describe('Whoever loses the power while an earlier migration is brought to its e
     const backend = { ...host.simulator };
     onCall(backend, 'unpause', () => note('the VM goes on'));
     onCall(backend, 'destroy', () => note('the old copy goes'));
-    const events = createHostEvents('host', 0);
-    onCall(events, 'emit', () => note('the end is told'));
     const peer = { settle: async () => answer, acknowledge: async () => note('the outcome may be forgotten') };
     const never = () => expect.fail('nothing of that here');
     const migrations = createMigrations({
-      ...{ queue: createQueue(4), turns: createTurns(() => 4), events },
+      ...{ queue: createQueue(4), turns: createTurns(() => 4), tell: () => note('the end is told') },
       source: () => ({
         deps: {
           ...{ backend, journal: openJournal(store), faults: noFaults, emu: emuProgram(''), log: nullLog },

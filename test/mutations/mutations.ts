@@ -162,7 +162,7 @@ export const mutations: readonly Mutation[] = [
       'that has arrived',
     ],
   ]),
-  ...inFile('src/host/identity.ts', 'host/power-loss', [
+  ...inFile('src/host/service/identity.ts', 'host/power-loss', [
     [
       "a host's uuid outlives a loss of power",
       "  await table.put('uuid', uuid);\n  await store.flushed();\n",

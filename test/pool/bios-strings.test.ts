@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Ref } from '../../idl/index.js';
-import { describeBios, describeBootTime } from '../../src/host/machine.js';
+import { describeBios, describeBootTime } from '../../src/host/service/machine.js';
 import { type Fixture, openFixture } from './fixture.js';
 
 const windows = 'MS_VM_CERT/SHA1/bdbeb6e0a816d43fa6d3fe8aaef04c2bad9d3e3d';

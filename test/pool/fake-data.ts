@@ -1,7 +1,7 @@
 /** What hosts in memory say of themselves, their domains and their migrations. */
 import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
-import type { MachineDescription } from '../../src/host/machine.js';
-import type { MigrationReport } from '../../src/host/service.js';
+import type { MachineDescription } from '../../src/host/service/machine.js';
+import type { MigrationReport } from '../../src/host/service/service.js';
 
 export const machine: MachineDescription = {
   cpu: { vendor: 'v', modelname: 'm', speed: 2000, family: 6, model: 1, stepping: '2', flags: 'fpu sse' },

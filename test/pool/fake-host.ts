@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { XapiError } from '../../src/base/errors.js';
 import { nullLog } from '../../src/base/log.js';
 import type { DomainSpec, DomainState, GuestEnd } from '../../src/base/protocol/hypervisor-protocol.js';
-import type { Found } from '../../src/host/domains.js';
-import { createJobs, type Job } from '../../src/host/jobs.js';
-import type { MachineDescription } from '../../src/host/machine.js';
+import type { Found } from '../../src/host/service/domains.js';
+import { createJobs, type Job } from '../../src/host/service/jobs.js';
+import type { MachineDescription } from '../../src/host/service/machine.js';
 import type {
   HostEvent,
   HostService,
@@ -16,7 +16,7 @@ import type {
   MigrationOutcome,
   ReceiveReply,
   ReceiveRequest,
-} from '../../src/host/service.js';
+} from '../../src/host/service/service.js';
 import { type HostStorage, openLocalStorage } from '../../src/host/storage/storage.js';
 import type { Fate } from '../../src/migrate/protocol.js';
 import { testLimits } from '../support/limits.js';

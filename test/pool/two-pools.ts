@@ -1,6 +1,6 @@
 /** Two pools of one host each, with a VM that runs in the first; the test itself is what the two hosts say to each other. */
 import type { RecordOf, Ref } from '../../idl/index.js';
-import type { MigrateRequest } from '../../src/host/service.js';
+import type { MigrateRequest } from '../../src/host/service/service.js';
 import { decodeReply, encodeMetadata } from '../../src/migrate/metadata.js';
 import { recordWithDefaults } from '../../src/model/value.js';
 import { fakeHost } from './fake-host.js';

@@ -8,8 +8,8 @@ import {
   expandPagesHere,
   maxPagesCompressed,
 } from '../../wire/stream/page-codec.js';
-import type { Source } from '../descriptor.js';
 import type { PageWriter } from '../memory/domain-memory.js';
+import type { Source } from '../process/descriptor.js';
 
 /** Reads of up to so many bytes get a buffer of their own. */
 const smallRead = 1 << 16;

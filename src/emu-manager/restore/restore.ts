@@ -13,12 +13,12 @@ import { readCheckedRecords } from '../../wire/stream/checked-stream.js';
 import { decodeHvmParams, hvmParams, type ReadExactly, recordTypes } from '../../wire/stream/libxc-stream.js';
 import { compressedPagesType, maxCompressedBody } from '../../wire/stream/page-codec.js';
 import { readVgpus } from '../../wire/stream/vgpu-codec.js';
-import type { RunArguments } from '../argv.js';
-import type { Control } from '../control.js';
-import type { Source } from '../descriptor.js';
-import type { Domain } from '../domain.js';
 import { openPageWriter } from '../memory/domain-memory.js';
 import { consolePfn, storePfn } from '../memory/special-pages.js';
+import type { RunArguments } from '../process/argv.js';
+import type { Control } from '../process/control.js';
+import type { Source } from '../process/descriptor.js';
+import type { Domain } from '../process/domain.js';
 import { createPageReceiver, createRingReader } from './page-receiver.js';
 
 export interface RestoreDeps {

@@ -17,9 +17,9 @@ import {
   maxPagesCompressed,
   wordBytes,
 } from '../../wire/stream/page-codec.js';
-import type { Sink } from '../descriptor.js';
 import { readPages } from '../memory/domain-memory.js';
 import { createPageClassifier, isZero, zeroRun } from '../memory/page-content.js';
+import type { Sink } from '../process/descriptor.js';
 import { createLevelChooser } from './compression-level.js';
 import type { PageSender } from './page-sender.js';
 

@@ -40,9 +40,6 @@ export type Decision =
   /** Slow the guest down by so many percent, then another round. */
   | { readonly next: 'throttle'; readonly percent: number };
 
-/** What holds where the daemon says nothing: libxc's rule. */
-export const defaultRule: ConvergenceRule = { maxDowntimeMs: 0, maxRounds: 4, strategy: 'proceed' };
-
 const fewPages = 50;
 /** A round that leaves more than this of what the one before left has not brought the end nearer. */
 const noProgress = 0.9;

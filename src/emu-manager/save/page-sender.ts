@@ -9,8 +9,8 @@ import {
   writePageHead,
   writeRecordHeader,
 } from '../../wire/stream/libxc-stream.js';
-import type { Sink } from '../descriptor.js';
 import { readPages } from '../memory/domain-memory.js';
+import type { Sink } from '../process/descriptor.js';
 
 export interface PageSender {
   /** Send pages; some may still be under way when it resolves. @param pfns at most `atMost` numbers in rising order */

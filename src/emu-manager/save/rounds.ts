@@ -6,8 +6,8 @@
  * a look now and then tells, and those that it wrote in two rounds in a row, as many as the downtime has room for.
  */
 import { setTimeout } from 'node:timers/promises';
-import type { Domain, DomainLogDirty } from '../domain.js';
 import { addPages, allPages, countPages, hasPage, pagesIn, pagesInBoth, removePages } from '../memory/page-bitmap.js';
+import type { Domain, DomainLogDirty } from '../process/domain.js';
 import type { PageSender } from './page-sender.js';
 import type { Course, Dirtied, Sent } from './progress.js';
 

@@ -24,13 +24,12 @@ import {
 } from '../../wire/stream/checked-stream.js';
 import * as libxc from '../../wire/stream/libxc-stream.js';
 import { writeVgpus } from '../../wire/stream/vgpu-codec.js';
-import type { RunArguments } from '../argv.js';
-import type { Control } from '../control.js';
-import type { Sink } from '../descriptor.js';
-import type { Domain } from '../domain.js';
 import { consolePfn, storePfn } from '../memory/special-pages.js';
+import { defaultRule, type RunArguments } from '../process/argv.js';
+import type { Control } from '../process/control.js';
+import type { Sink } from '../process/descriptor.js';
+import type { Domain } from '../process/domain.js';
 import { createCompressedSender } from './compressed-sender.js';
-import { defaultRule } from './convergence.js';
 import { createPlainSender } from './page-sender.js';
 import { createCourse, type Sent } from './progress.js';
 import { sendLive, sendSuspended } from './rounds.js';

@@ -3,10 +3,10 @@ import { toXapiError } from '../../base/errors.js';
 import type { Fate } from '../../migrate/protocol.js';
 import { xenopsPath } from '../../wire/connection/channel.js';
 import { createRpcClient, type RpcClient } from '../../wire/connection/rpc-client.js';
-import type { HostService, HostState } from '../service.js';
+import { type Secrets, withSecret } from '../service/secrets.js';
+import type { HostService, HostState } from '../service/service.js';
+import { checkHostState } from '../service/state.js';
 import type { HostStorage, Volume } from '../storage/storage.js';
-import { type Secrets, withSecret } from './secrets.js';
-import { checkHostState } from './state.js';
 
 /** Calls that do work on domains may take so long; events wait for as long as they are asked to, and a little more. */
 const callTimeoutMs = 600_000;

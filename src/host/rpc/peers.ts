@@ -8,7 +8,7 @@ import type { Permission, Settlement } from '../../migrate/protocol.js';
 import { checkReply } from '../../migrate/reply-check.js';
 import { xenopsPath } from '../../wire/connection/channel.js';
 import { createRpcClient, NoAnswer, type RpcClient } from '../../wire/connection/rpc-client.js';
-import { receiveProof, type Secrets, withSecret } from './secrets.js';
+import { receiveProof, type Secrets, withSecret } from '../service/secrets.js';
 
 /** What a peer says of a migration is short. */
 const answerLimit = 1 << 20;

@@ -8,6 +8,7 @@
 import { invalidValue, XapiError } from '../../base/errors.js';
 import { type DomainHandle, sameDomain } from '../../base/protocol/hypervisor-protocol.js';
 import { persist } from '../../base/retry.js';
+import { sameSecret } from '../../base/secret.js';
 import type { DestinationRow } from '../../xenops/journal.js';
 import type { Queue } from '../../xenops/queue.js';
 import { checkMigrationId, type ReceiveReply, type VmMetadata } from '../metadata.js';
@@ -24,7 +25,6 @@ import { createAdmission } from './admission.js';
 import { type DestinationAttempt, openAttempt } from './phases.js';
 import { type DestinationEnds, decideTaken, endUntaken, tieDestinationEnds } from './recovery.js';
 import { cleanUp, refuseRow } from './refusal.js';
-import { sameSecret } from './rendezvous.js';
 import { assertFree, destinationRows, isOver, repeated, reservedRow, restOf, unheardOf } from './rows.js';
 import type { AttemptDeps } from './steps.js';
 

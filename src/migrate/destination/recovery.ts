@@ -14,10 +14,10 @@
 import { messageOf, XapiError } from '../../base/errors.js';
 import { type DomainInfo, sameDomain } from '../../base/protocol/hypervisor-protocol.js';
 import type { DestinationRow } from '../../xenops/journal.js';
+import { isDoubtOf } from '../in-doubt.js';
 import type { VmMetadata } from '../metadata.js';
 import type { Peers } from '../peers.js';
 import { type DestinationState, hasTaken, type Permission, type Settlement } from '../protocol.js';
-import { isDoubtOf } from '../source/recovery.js';
 import { cleanUp, refuseRow } from './refusal.js';
 import { restOf } from './rows.js';
 import type { AttemptDeps } from './steps.js';

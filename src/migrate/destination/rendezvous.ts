@@ -3,9 +3,10 @@
  * A channel is taken only for the migration, the VM and the device that were announced, with the migration's own token, and
  * once. Everything else is told why and closed.
  */
-import { timingSafeEqual } from 'node:crypto';
+
 import { within } from '../../base/deadline.js';
 import type { Log } from '../../base/log.js';
+import { sameSecret } from '../../base/secret.js';
 import type { ChannelHead, ChannelKind, Cookies } from '../../wire/connection/channel.js';
 import { sendError } from '../../wire/connection/handshake.js';
 import type { RawSocket } from '../../wire/connection/raw-socket.js';
@@ -152,11 +153,4 @@ function wrongCookie({ cookies, device }: ChannelHead, expected: Expected): Refu
 /** As it goes into a message. */
 function shown(said: string): string {
   return said.slice(0, 100);
-}
-
-/** Compares in a time that does not depend on where they differ. */
-export function sameSecret(a: string, b: string): boolean {
-  const left = Buffer.from(a);
-  const right = Buffer.from(b);
-  return left.length === right.length && timingSafeEqual(left, right);
 }

@@ -9,10 +9,12 @@
  * | done | the old copy is destroyed, the destination told that it may forget the outcome |
  * | failed | the destination is settled, where VM.receive agreed on something, and told the same |
  */
+
 import type { Backend } from '../../backend/backend.js';
 import { messageOf, XapiError } from '../../base/errors.js';
 import { type DomainInfo, sameDomain } from '../../base/protocol/hypervisor-protocol.js';
 import type { SourceRow } from '../../xenops/journal.js';
+import { isDoubtOf } from '../in-doubt.js';
 import { type Agreed, askDestination, settleOnce } from '../peers.js';
 import type { Settlement, SourceState } from '../protocol.js';
 import {
@@ -176,11 +178,6 @@ export async function markInDoubt(deps: SourceDeps, row: SourceRow): Promise<voi
 /** The domain that was sent; a VM that does not run has none. */
 export function copyOf({ handle }: Pick<SourceRow, 'handle'>, domains: readonly DomainInfo[]): DomainInfo | undefined {
   return handle === undefined ? undefined : domains.find((domain) => sameDomain(domain.handle, handle));
-}
-
-/** Whether a migration has marked a copy, and not the coordinator or another one. */
-export function isDoubtOf(migrationId: string, reason: string): boolean {
-  return reason.startsWith(`migration ${migrationId}:`);
 }
 
 /** Why a copy at the source is in doubt. */

@@ -10,7 +10,7 @@ import type {
   HostEvent,
   MigrateRequest,
   MigrationOutcome,
-} from '../../host/service.js';
+} from '../../host/service/service.js';
 import type { Rest } from '../../migrate/metadata.js';
 
 /** One that leaves a host of this pool. */

@@ -8,13 +8,13 @@ import type { MigrationTable } from '../database/migration-table.js';
 import type { Events } from '../events/event-from.js';
 import type { EventQueue } from '../events/event-register.js';
 import type { TaskService } from '../events/tasks.js';
+import type { PoolJobs } from '../hosts/jobs.js';
 import type { PoolMembership } from '../hosts/membership.js';
 import type { ForwardDeps } from '../hosts/placement.js';
 import type { SecretRotation } from '../hosts/secret-rotation.js';
 import type { VmReceive } from '../migration/arrivals.js';
 import type { VmMigrate } from '../migration/departures.js';
 import type { VolumeJournal } from '../storage/volume-journal.js';
-import type { PoolJobs } from '../vm-life/jobs.js';
 
 export interface HandlerDeps extends ForwardDeps {
   readonly db: Database;

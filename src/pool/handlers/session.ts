@@ -1,6 +1,7 @@
 /** session.*: logging in and out. */
+
 import { invalidValue, XapiError } from '../../base/errors.js';
-import { sameSecret } from '../../migrate/destination/rendezvous.js';
+import { sameSecret } from '../../base/secret.js';
 import type { ClassHandlers } from '../../model/handlers.js';
 import type { HandlerDeps } from './deps.js';
 

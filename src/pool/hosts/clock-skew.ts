@@ -1,7 +1,7 @@
 /** Hosts whose clock differs from the coordinator's: VMs that move between them see time jump. */
 import type { Ref } from '../../../idl/index.js';
 import type { Log } from '../../base/log.js';
-import type { HostState } from '../../host/service.js';
+import type { HostState } from '../../host/service/service.js';
 import { type MessageDeps, tellOfHost } from '../events/messages.js';
 
 /** From what difference on a clock is told of, in milliseconds; as in xapi. */

@@ -3,7 +3,7 @@
  * What runs in it is the host's own system. It has none of the memory that is for domains, so it shows none.
  */
 import type { Ref } from '../../../idl/index.js';
-import type { HostState } from '../../host/service.js';
+import type { HostState } from '../../host/service/service.js';
 import type { Database } from '../database/database.js';
 import { removeVm } from '../vm-records/lifecycle.js';
 

@@ -2,13 +2,13 @@
 import type { Ref } from '../../../idl/index.js';
 import { toXapiError, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
-import { isUnknownSecret } from '../../host/rpc/secrets.js';
+import { isUnknownSecret } from '../../host/service/secrets.js';
 import { nullRef } from '../../model/value.js';
 import type { Database } from '../database/database.js';
 import type { MigrationTable } from '../database/migration-table.js';
-import type { PoolJobs } from '../vm-life/jobs.js';
 import { removeControlDomain } from './control-domain.js';
 import { isLive } from './host-records.js';
+import type { PoolJobs } from './jobs.js';
 import type { Members } from './members.js';
 import type { PoolMembership } from './membership.js';
 import { putPoolCpus } from './pool-cpus.js';

@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import type { Ref } from '../../../idl/index.js';
-import type { CpuDescription } from '../../host/machine.js';
-import type { HostState } from '../../host/service.js';
+import type { CpuDescription } from '../../host/service/machine.js';
+import type { HostState } from '../../host/service/service.js';
 import type { Database } from '../database/database.js';
 
 /** The bridge of the network that every host is on. */

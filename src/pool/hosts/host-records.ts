@@ -1,6 +1,6 @@
 /** A host's rows: itself, its metrics and what it has; from what the host says of itself. */
 import { apiVersion, type RecordOf, type Ref } from '../../../idl/index.js';
-import type { HostState } from '../../host/service.js';
+import type { HostState } from '../../host/service/service.js';
 import type { Database } from '../database/database.js';
 import { tellOfHost } from '../events/messages.js';
 import { putControlDomain } from './control-domain.js';

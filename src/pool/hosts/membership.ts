@@ -1,6 +1,6 @@
 /** What the pool layer knows of membership: the secret that hosts share, and how one of them joins or leaves. */
 import type { MemberControl } from '../../host/rpc/client.js';
-import type { Secrets } from '../../host/rpc/secrets.js';
+import type { Secrets } from '../../host/service/secrets.js';
 
 export interface PoolMembership {
   readonly secrets: Secrets;

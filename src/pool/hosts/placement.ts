@@ -1,7 +1,7 @@
 /** On which host a call about a VM runs: where the VM is, or where it could be started. */
 import type { Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
-import type { HostService } from '../../host/service.js';
+import type { HostService } from '../../host/service/service.js';
 import type { Database } from '../database/database.js';
 import { settlingCommand } from '../vm-records/in-doubt.js';
 import { domainMemory } from '../vm-records/memory-limits.js';

@@ -5,7 +5,7 @@
 import type { Ref } from '../../../idl/index.js';
 import type { Log } from '../../base/log.js';
 import type { GuestEnd } from '../../base/protocol/hypervisor-protocol.js';
-import type { HostState } from '../../host/service.js';
+import type { HostState } from '../../host/service/service.js';
 import type { Database, RecordView } from '../database/database.js';
 import type { Way } from '../database/migration-table.js';
 import { hostNamed, tellOfVm } from '../events/messages.js';

@@ -5,7 +5,7 @@
 import type { Ref } from '../../../idl/index.js';
 import { messageOf } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
-import { newSecret } from '../../host/rpc/secrets.js';
+import { newSecret } from '../../host/service/secrets.js';
 import type { Database } from '../database/database.js';
 import { isLive } from './host-records.js';
 import type { Members } from './members.js';

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { Ref } from '../../../idl/index.js';
 import { invalidValue, messageOf, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
-import type { HostEvent, VmMetadata } from '../../host/service.js';
+import type { HostEvent, VmMetadata } from '../../host/service/service.js';
 import { decodeMetadata, encodeReply } from '../../migrate/metadata.js';
 import type { Fate } from '../../migrate/protocol.js';
 import type { MigrationSessions } from '../access/migration-sessions.js';

@@ -10,7 +10,13 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Ref } from '../../../idl/index.js';
 import { untilAborted } from '../../base/deadline.js';
 import { messageOf, toXapiError, XapiError } from '../../base/errors.js';
-import type { HostEvent, HostService, MigrationOutcome, MigrationReport, WireError } from '../../host/service.js';
+import type {
+  HostEvent,
+  HostService,
+  MigrationOutcome,
+  MigrationReport,
+  WireError,
+} from '../../host/service/service.js';
 import type { CallTask } from '../../model/handlers.js';
 import { nullRef } from '../../model/value.js';
 import type { Departure, Waiter } from '../database/migration-table.js';

@@ -4,7 +4,7 @@ import type { Ref } from '../../../idl/index.js';
 import { configKeys } from '../../base/config/keys.js';
 import { invalidValue, XapiError } from '../../base/errors.js';
 import { serverForms, serverOrigin, spokenUrl, whyRefused } from '../../base/server-address.js';
-import type { Destination } from '../../host/service.js';
+import type { Destination } from '../../host/service/service.js';
 import { xenopsPath } from '../../wire/connection/channel.js';
 import type { Database } from '../database/database.js';
 import type { Members } from '../hosts/members.js';

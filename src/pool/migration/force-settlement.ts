@@ -10,13 +10,13 @@
 import type { Ref } from '../../../idl/index.js';
 import { toXapiError, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
-import type { HostState } from '../../host/service.js';
+import type { HostState } from '../../host/service/service.js';
 import { migrateFailed, toWireError } from '../../migrate/request.js';
 import type { Database } from '../database/database.js';
 import type { Arrival, Departure, MigrationTable } from '../database/migration-table.js';
+import type { OpenJob, PoolJobs } from '../hosts/jobs.js';
 import type { ForwardDeps } from '../hosts/placement.js';
-import type { OpenJob, PoolJobs } from '../vm-life/jobs.js';
-import { discardImage } from '../vm-life/suspend-image.js';
+import { discardImage } from '../hosts/suspend-image.js';
 import { clearDoubt, clearLeftBehind, isLeftBehind, putLeftBehind } from '../vm-records/in-doubt.js';
 import { removeVm, setArrivedSuspended, setHalted } from '../vm-records/lifecycle.js';
 import { withVm } from '../vm-records/vm-allowed-operations.js';

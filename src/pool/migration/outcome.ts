@@ -1,15 +1,10 @@
 /** What a migration's end does to the records, and what it leaves in its task. */
 
 import type { Ref } from '../../../idl/index.js';
-import { isErrorCode, XapiError } from '../../base/errors.js';
+import type { XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
-import type {
-  CompressionReport,
-  CopyFigures,
-  MigrationOutcome,
-  MigrationReport,
-  WireError,
-} from '../../host/service.js';
+import type { CompressionReport, CopyFigures, MigrationOutcome, MigrationReport } from '../../host/service/service.js';
+import { fromWireError } from '../../migrate/request.js';
 import type { CallTask } from '../../model/handlers.js';
 import type { Departure, MigrationTable } from '../database/migration-table.js';
 import { hostNamed, tellOfVm } from '../events/messages.js';
@@ -82,12 +77,12 @@ export function failureOf(
   const { uuid } = row.request;
   // Hosts know the VM by its uuid.
   const params = error.params.map((param) => (param === uuid ? row.vm : param));
-  if (error.code !== 'VM_MIGRATE_FAILED' || cause === undefined) return errorOf({ ...error, params });
+  if (error.code !== 'VM_MIGRATE_FAILED' || cause === undefined) return fromWireError({ ...error, params });
   const advice =
     status === 'in-doubt'
       ? `VM ${uuid} is in doubt, and is settled when the hosts hear each other; where one is gone for good: ${settlingCommand(uuid)}`
       : `the logs of both hosts tell more: look for task=${row.task}`;
-  return errorOf({
+  return fromWireError({
     code: error.code,
     params: [...error.params.slice(0, -1), `${cause}; ${advice}`],
   });
@@ -98,7 +93,7 @@ export async function applyOutcome(deps: OutcomeDeps, row: Departure, outcome: M
   const { db, table } = deps;
   if (db.find('VM', row.vm) !== undefined) {
     if (outcome.status === 'in-doubt') {
-      const reason = errorOf(outcome.error).message;
+      const reason = fromWireError(outcome.error).message;
       if (!isAtRest(row)) db.update('VM', row.vm, { power_state: 'Paused' });
       markInDoubt(deps, row.vm, reason);
       await table.putDeparture({ ...row, accepted: true, inDoubt: true }).catch(unsaved(deps, row));
@@ -168,11 +163,4 @@ async function settle(deps: OutcomeDeps, row: Departure, host: Ref<'host'>): Pro
   await deps.members.settle(row.vm, host).catch((error: unknown) => {
     deps.log.warn(`VM ${row.request.uuid}: its host's word is still missing`, { error });
   });
-}
-
-/** An error that came over the wire. */
-export function errorOf({ code, params }: WireError): XapiError {
-  return isErrorCode(code)
-    ? new XapiError(code, params)
-    : new XapiError('INTERNAL_ERROR', [[code, ...params].join(' ')]);
 }

@@ -1,13 +1,13 @@
 /** The checks of a migration, the same for the call that migrates and the call that only asks; and the plan that they make. */
 import type { Ref } from '../../../idl/index.js';
 import { invalidValue, XapiError } from '../../base/errors.js';
-import type { Destination, VmMetadata } from '../../host/service.js';
+import type { Destination, VmMetadata } from '../../host/service/service.js';
 import { encodeMetadata, type Rest } from '../../migrate/metadata.js';
 import { xenopsPath } from '../../wire/connection/channel.js';
 import { bodyLimit } from '../../wire/connection/rpc-client.js';
 import type { Database, RecordView } from '../database/database.js';
 import { assertCanTake, type ForwardDeps, hostOf } from '../hosts/placement.js';
-import { imageHost } from '../vm-life/suspend-image.js';
+import { imageHost } from '../hosts/suspend-image.js';
 import { domainSpec } from '../vm-records/domain-spec.js';
 import { exportVm } from '../vm-records/portable.js';
 import { badPowerState } from '../vm-records/vm-allowed-operations.js';

@@ -1,11 +1,19 @@
 /** Forced ends come before a migration: it is cancelled, or waited for where it is past that, and the VM ended where it then is. */
+
 import type { Ref } from '../../../idl/index.js';
 import { messageOf, XapiError } from '../../base/errors.js';
+import type { Log } from '../../base/log.js';
 import type { Database } from '../database/database.js';
-import type { HandlerDeps } from '../handlers/deps.js';
+import type { TaskService } from '../events/tasks.js';
 import { isLive } from '../hosts/host-records.js';
 import { refusal, type VmOperation } from '../vm-records/vm-allowed-operations.js';
 import { migrations } from '../vm-records/vm-operation-rules.js';
+
+export interface CutShortDeps {
+  readonly db: Database;
+  readonly tasks: Pick<TaskService, 'cancel'>;
+  readonly log: Log;
+}
 
 /**
  * End the migration of a VM that the caller holds; fine where there is none.
@@ -14,7 +22,7 @@ import { migrations } from '../vm-records/vm-operation-rules.js';
  *   what `refusal` says of a VM that is not halted
  */
 export async function cutShort(
-  { db, tasks, log }: Pick<HandlerDeps, 'db' | 'tasks' | 'log'>,
+  { db, tasks, log }: CutShortDeps,
   vm: Ref<'VM'>,
   operation: VmOperation,
 ): Promise<'Halted' | 'Paused' | 'Running' | 'Suspended'> {

@@ -5,10 +5,10 @@ import type { Log } from '../../base/log.js';
 import type { GuestEnd } from '../../base/protocol/hypervisor-protocol.js';
 import type { RecordView } from '../database/database.js';
 import { hostNamed, type MessageDeps, type MessageName, tellOfVm } from '../events/messages.js';
+import type { PoolJobs } from '../hosts/jobs.js';
 import { vmDomain } from '../migration/plan.js';
 import { clearDoubt } from '../vm-records/in-doubt.js';
 import { setBooted, setHalted } from '../vm-records/lifecycle.js';
-import type { PoolJobs } from './jobs.js';
 
 export interface GuestEndDeps extends MessageDeps {
   readonly jobs: Pick<PoolJobs, 'onVm' | 'openOn'>;

@@ -5,8 +5,8 @@
 import type { RecordOf, Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
-import type { Found } from '../../host/domains.js';
-import type { HostState } from '../../host/service.js';
+import type { Found } from '../../host/service/domains.js';
+import type { HostState } from '../../host/service/service.js';
 import { recordWithDefaults } from '../../model/value.js';
 import { hostNamed, type MessageDeps, tellInstead, withdraw } from '../events/messages.js';
 import type { ForwardDeps } from '../hosts/placement.js';

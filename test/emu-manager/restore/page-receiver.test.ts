@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { pageSize } from '../../../src/base/protocol/hypervisor-protocol.js';
-import type { Source } from '../../../src/emu-manager/descriptor.js';
 import type { PageWriter } from '../../../src/emu-manager/memory/domain-memory.js';
+import type { Source } from '../../../src/emu-manager/process/descriptor.js';
 import { createPageReceiver, createRingReader } from '../../../src/emu-manager/restore/page-receiver.js';
 import { type Codec, compressPagesHere, encodePages } from '../../../src/wire/stream/page-codec.js';
 import { randomBytes } from '../../support/random.js';

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { expect } from 'chai';
 import type { CompressionLevel } from '../../../src/base/protocol/emu-protocol.js';
 import { pageSize } from '../../../src/base/protocol/hypervisor-protocol.js';
-import type { Sink } from '../../../src/emu-manager/descriptor.js';
+import type { Sink } from '../../../src/emu-manager/process/descriptor.js';
 import { createCompressedSender } from '../../../src/emu-manager/save/compressed-sender.js';
 import { type CompressedPages, decodePages, expandPagesHere } from '../../../src/wire/stream/page-codec.js';
 import { randomBytes } from '../../support/random.js';

@@ -6,7 +6,7 @@ import {
   type CopyFigures,
   convergenceStrategies,
 } from '../../../src/base/protocol/emu-protocol.js';
-import type { Domain, DomainLogDirty } from '../../../src/emu-manager/domain.js';
+import type { Domain, DomainLogDirty } from '../../../src/emu-manager/process/domain.js';
 import { createCourse } from '../../../src/emu-manager/save/progress.js';
 import { sendLive, sendSuspended } from '../../../src/emu-manager/save/rounds.js';
 import { createLogDirty } from '../../../src/hypervisor/guest/log-dirty.js';

@@ -4,11 +4,11 @@ import { expect } from 'chai';
 import { emuProgram } from '../../../src/backend/emu-manager.js';
 import { nullLog } from '../../../src/base/log.js';
 import type { DomainHandle } from '../../../src/base/protocol/hypervisor-protocol.js';
-import { createHostEvents, type HostEvents } from '../../../src/host/events.js';
-import { createMigrations, type Migrations } from '../../../src/host/migrations.js';
+import { createHostEvents, type HostEvents } from '../../../src/host/service/events.js';
 import { type Peer, settleWithin } from '../../../src/migrate/peers.js';
 import { oldCopyUuid, type SourceState } from '../../../src/migrate/protocol.js';
 import type { MigrationOutcome, MigrationReport } from '../../../src/migrate/request.js';
+import { createMigrations, type Migrations } from '../../../src/migrate/source/migrations.js';
 import { resume } from '../../../src/migrate/source/recovery.js';
 import type { Journal, SourceRow } from '../../../src/xenops/journal.js';
 import { createQueue } from '../../../src/xenops/queue.js';
@@ -98,7 +98,7 @@ describe('A source that starts anew', function () {
     migrations = createMigrations({
       queue: createQueue(4),
       turns: createTurns(() => 4),
-      events,
+      tell: events.emit,
       source: () => ({ deps, settings }),
     });
   });

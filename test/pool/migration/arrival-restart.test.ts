@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { Ref } from '../../../idl/index.js';
-import type { MigrateRequest, ReceiveRequest } from '../../../src/host/service.js';
+import type { MigrateRequest, ReceiveRequest } from '../../../src/host/service/service.js';
 import { encodeMetadata } from '../../../src/migrate/metadata.js';
 import type { Fixture } from '../fixture.js';
 import { ownVms } from '../own-vms.js';

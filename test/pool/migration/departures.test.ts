@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Ref } from '../../../idl/index.js';
 import { toXapiError, XapiError } from '../../../src/base/errors.js';
-import type { CopyFigures, MigrateRequest } from '../../../src/host/service.js';
+import type { CopyFigures, MigrateRequest } from '../../../src/host/service/service.js';
 import type { OpenTask } from '../../../src/model/dispatch-deps.js';
 import { type FakeHost, gib, report } from '../fake-host.js';
 import { type Fixture, openFixture } from '../fixture.js';

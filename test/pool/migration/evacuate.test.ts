@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Ref } from '../../../idl/index.js';
 import { XapiError } from '../../../src/base/errors.js';
-import type { MigrateRequest } from '../../../src/host/service.js';
+import type { MigrateRequest } from '../../../src/host/service/service.js';
 import { formatDatetime, nullRef } from '../../../src/model/value.js';
 import { gib, report } from '../fake-host.js';
 import { type Fixture, openFixture, uuidOf } from '../fixture.js';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { RecordOf, Ref } from '../../../idl/index.js';
-import type { MigrateRequest } from '../../../src/host/service.js';
+import type { MigrateRequest } from '../../../src/host/service/service.js';
 import { nullRef, recordWithDefaults } from '../../../src/model/value.js';
 import { leftBehindKey } from '../../../src/pool/vm-records/in-doubt.js';
 import { type FakeHost, report } from '../fake-host.js';

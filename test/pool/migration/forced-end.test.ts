@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { RecordOf, Ref } from '../../../idl/index.js';
 import type { GuestEnd } from '../../../src/base/protocol/hypervisor-protocol.js';
-import type { MigrateRequest } from '../../../src/host/service.js';
+import type { MigrateRequest } from '../../../src/host/service/service.js';
 import { type Fixture, openFixture } from '../fixture.js';
 
 describe('A forced end of a VM that migrates', () => {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Ref } from '../../../idl/index.js';
 import { toXapiError } from '../../../src/base/errors.js';
-import type { MigrateRequest } from '../../../src/host/service.js';
+import type { MigrateRequest } from '../../../src/host/service/service.js';
 import { encodeMetadata } from '../../../src/migrate/metadata.js';
 import type { Fixture } from '../fixture.js';
 import { ownVms } from '../own-vms.js';

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Ref } from '../../../idl/index.js';
 import { XapiError } from '../../../src/base/errors.js';
-import type { MigrateRequest } from '../../../src/host/service.js';
+import type { MigrateRequest } from '../../../src/host/service/service.js';
 import type { OpenTask } from '../../../src/model/dispatch-deps.js';
 import type { SessionService } from '../../../src/pool/access/sessions.js';
 import type { Departure } from '../../../src/pool/database/migration-table.js';

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
-import type { HostEvent } from '../../src/host/service.js';
-import { migrate, openTestHost, outcomeOf, requestTo, type TestHost, testDomain } from '../support/hosts.js';
+import type { DomainSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
+import type { HostEvent } from '../../../src/host/service/service.js';
+import { migrate, openTestHost, outcomeOf, requestTo, type TestHost, testDomain } from '../../support/hosts.js';
 
 type Request = ReturnType<typeof requestTo>;
 

@@ -14,15 +14,15 @@ import { within } from '../../base/deadline.js';
 import { messageOf, toXapiError, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { Table } from '../../base/store/store.js';
-import type { BusyJob, HostService, HostState, Job, JobFate } from '../../host/service.js';
+import type { BusyJob, HostService, HostState, Job, JobFate } from '../../host/service/service.js';
+import { fromWireError } from '../../migrate/request.js';
 import type { OpenTask } from '../../model/dispatch-deps.js';
 import { nullRef } from '../../model/value.js';
 import type { Database } from '../database/database.js';
 import type { TaskService } from '../events/tasks.js';
-import type { ForwardDeps } from '../hosts/placement.js';
-import { errorOf } from '../migration/outcome.js';
 import { setBooted, setHalted } from '../vm-records/lifecycle.js';
 import { isVmOperation, type VmOperation } from '../vm-records/vm-operation-rules.js';
+import type { ForwardDeps } from './placement.js';
 
 export interface JobRow {
   readonly id: string;
@@ -266,7 +266,7 @@ function keyOf(db: Database, task: string): Ref<'task'> {
 function endOf({ operation, task }: JobRow, fate: JobFate): (shown: OpenTask) => void {
   if (fate.state === 'failed') {
     const { code, params } = fate.error;
-    return (shown) => shown.fail(errorOf({ code, params }));
+    return (shown) => shown.fail(fromWireError({ code, params }));
   }
   if (fate.state === 'done' && operation !== 'destroy') return (shown) => shown.succeed('');
   return (shown) => shown.fail(new XapiError('TASK_CANCELLED', [task]));

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { guestEnds } from '../../base/protocol/hypervisor-protocol.js';
 import { httpUrl, parse } from '../../base/schema.js';
 import { longestBiosString } from '../../model/bios-strings.js';
-import type { HostState } from '../service.js';
+import type { HostState } from './service.js';
 
 const bytes = z.number().int().min(0);
 

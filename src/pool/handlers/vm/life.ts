@@ -1,20 +1,20 @@
 /** VM.*: starting, stopping, and what is between. The VM is held, its host does it, and its record follows. */
-import type { Ref } from '../../../idl/index.js';
-import { XapiError } from '../../base/errors.js';
-import type { CallContext, ClassHandlers } from '../../model/handlers.js';
-import { nullRef } from '../../model/value.js';
-import { hostNamed, type MessageName, tellOfVm } from '../events/messages.js';
-import { assertCanTake, assertReachesDevices, chooseHost, hostOf } from '../hosts/placement.js';
-import { resetPowerState } from '../migration/force-settlement.js';
-import { vmDomain } from '../migration/plan.js';
-import { cutShort } from '../vm-life/cut-short.js';
-import type { PoolJobs } from '../vm-life/jobs.js';
-import { assertImageOn, discardImage, imageHost } from '../vm-life/suspend-image.js';
-import { provideBiosStrings } from '../vm-records/bios-strings.js';
-import { vbdRefusal } from '../vm-records/device-allowed-operations.js';
-import { removeVm, setBooted, setHalted } from '../vm-records/lifecycle.js';
-import { type VmOperation, withVm } from '../vm-records/vm-allowed-operations.js';
-import type { HandlerDeps } from './deps.js';
+import type { Ref } from '../../../../idl/index.js';
+import { XapiError } from '../../../base/errors.js';
+import type { CallContext, ClassHandlers } from '../../../model/handlers.js';
+import { nullRef } from '../../../model/value.js';
+import { hostNamed, type MessageName, tellOfVm } from '../../events/messages.js';
+import type { PoolJobs } from '../../hosts/jobs.js';
+import { assertCanTake, assertReachesDevices, chooseHost, hostOf } from '../../hosts/placement.js';
+import { assertImageOn, discardImage, imageHost } from '../../hosts/suspend-image.js';
+import { resetPowerState } from '../../migration/force-settlement.js';
+import { vmDomain } from '../../migration/plan.js';
+import { cutShort } from '../../vm-life/cut-short.js';
+import { provideBiosStrings } from '../../vm-records/bios-strings.js';
+import { vbdRefusal } from '../../vm-records/device-allowed-operations.js';
+import { removeVm, setBooted, setHalted } from '../../vm-records/lifecycle.js';
+import { type VmOperation, withVm } from '../../vm-records/vm-allowed-operations.js';
+import type { HandlerDeps } from '../deps.js';
 
 type VmRef = Ref<'VM'>;
 type HostRef = Ref<'host'>;

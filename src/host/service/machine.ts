@@ -1,7 +1,7 @@
 /** What a host says of the machine that it is on: its CPUs, and the interface that has its address. */
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import { type biosKeys, fixedBiosStrings, longestBiosString } from '../model/bios-strings.js';
+import { type biosKeys, fixedBiosStrings, longestBiosString } from '../../model/bios-strings.js';
 
 /** As the processor names itself; empty and 0 for what the system does not tell. */
 export interface CpuDescription {

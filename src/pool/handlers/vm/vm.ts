@@ -1,12 +1,12 @@
 /** VM.*: a VM's record, its life, and its moves. */
-import type { Ref } from '../../../idl/index.js';
-import type { CallContext, ClassHandlers } from '../../model/handlers.js';
-import type { HandlerDeps } from './deps.js';
-import { vmCopyHandlers } from './vm-copies.js';
-import { vmLifeHandlers } from './vm-life.js';
-import { vmMemoryHandlers } from './vm-memory.js';
-import { vmQuestionHandlers } from './vm-questions.js';
-import { vmSettingHandlers } from './vm-settings.js';
+import type { Ref } from '../../../../idl/index.js';
+import type { CallContext, ClassHandlers } from '../../../model/handlers.js';
+import type { HandlerDeps } from '../deps.js';
+import { vmCopyHandlers } from './copies.js';
+import { vmLifeHandlers } from './life.js';
+import { vmMemoryHandlers } from './memory.js';
+import { vmQuestionHandlers } from './questions.js';
+import { vmSettingHandlers } from './settings.js';
 
 export function vmHandlers(deps: HandlerDeps): ClassHandlers<'VM'> {
   const { vmMigrate, vmReceive, sessions, migrationSessions } = deps;

@@ -1,13 +1,23 @@
 /** The migrations that leave this host: queued in their VM's lane, followed, cancelled, remembered by their journal rows. */
+
 import { setTimeout } from 'node:timers/promises';
-import { toXapiError, XapiError } from '../base/errors.js';
-import { type DomainHandle, type GuestEnd, sameDomain } from '../base/protocol/hypervisor-protocol.js';
-import { persist } from '../base/retry.js';
-import { sameSecret } from '../migrate/destination/rendezvous.js';
-import type { Permission, Phase, RunsWhere, SourceState } from '../migrate/protocol.js';
-import { type CompressionReport, type MigrateRequest, type MigrationOutcome, toWireError } from '../migrate/request.js';
-import type { SourceDeps, SourceSettings } from '../migrate/source/attempt.js';
-import { migrateAsSource } from '../migrate/source/phases.js';
+import { toXapiError, XapiError } from '../../base/errors.js';
+import { type DomainHandle, type GuestEnd, sameDomain } from '../../base/protocol/hypervisor-protocol.js';
+import { persist } from '../../base/retry.js';
+import { sameSecret } from '../../base/secret.js';
+import type { SourceRow } from '../../xenops/journal.js';
+import type { Queue } from '../../xenops/queue.js';
+import type { Turns } from '../../xenops/semaphore.js';
+import type { Permission, Phase, RunsWhere, SourceState } from '../protocol.js';
+import {
+  type CompressionReport,
+  type MigrateRequest,
+  type MigrationEvent,
+  type MigrationOutcome,
+  toWireError,
+} from '../request.js';
+import type { SourceDeps, SourceSettings } from './attempt.js';
+import { migrateAsSource } from './phases.js';
 import {
   applySettlement,
   copyOf,
@@ -18,11 +28,7 @@ import {
   markInDoubt,
   notResumed,
   tieLooseEnds,
-} from '../migrate/source/recovery.js';
-import type { SourceRow } from '../xenops/journal.js';
-import type { Queue } from '../xenops/queue.js';
-import type { Turns } from '../xenops/semaphore.js';
-import type { HostEvents } from './events.js';
+} from './recovery.js';
 
 export interface Migrations {
   migrate(request: MigrateRequest): Promise<void>;
@@ -58,7 +64,8 @@ export interface MigrationsDeps {
   readonly queue: Queue;
   /** What limits how many leave at once. */
   readonly turns: Turns;
-  readonly events: HostEvents;
+  /** Tell how a migration goes, and its end. */
+  tell(event: MigrationEvent): void;
 }
 
 interface UnderWay {
@@ -105,7 +112,7 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
     underWay.delete(migrationId);
     ended.set(migrationId, outcome);
     for (const [oldest] of ended) if (ended.size > kept) ended.delete(oldest);
-    deps.events.emit({ kind: 'migration-ended', migrationId, outcome });
+    deps.tell({ kind: 'migration-ended', migrationId, outcome });
   }
 
   function outcomeOf(migrationId: string): MigrationOutcome | undefined {
@@ -120,13 +127,13 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
     const { migrationId } = request;
     if (underWay.has(migrationId)) return;
     const known = outcomeOf(migrationId);
-    if (known !== undefined) return deps.events.emit({ kind: 'migration-ended', migrationId, outcome: known });
+    if (known !== undefined) return deps.tell({ kind: 'migration-ended', migrationId, outcome: known });
     if (rowOf(migrationId) !== undefined) return;
     closing.signal.throwIfAborted();
     const { deps: sourceDeps, settings } = deps.source();
     const stop = new AbortController();
     const onProgress = (phase: Phase, progress: number, compression?: CompressionReport) =>
-      deps.events.emit({
+      deps.tell({
         kind: 'migration-progress',
         migrationId,
         phase,
@@ -148,7 +155,7 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
           standAside,
           onProgress,
           onDecided: (compression) => onProgress('connect', 0, compression),
-          onFigures: (figures) => deps.events.emit({ kind: 'migration-figures', migrationId, figures }),
+          onFigures: (figures) => deps.tell({ kind: 'migration-figures', migrationId, figures }),
           onCommit: () => {
             entry.committed = true;
           },

@@ -1,13 +1,13 @@
 /** VM.*: what a client asks before it does something. */
-import type { Ref } from '../../../idl/index.js';
-import { XapiError } from '../../base/errors.js';
-import type { ClassHandlers } from '../../model/handlers.js';
-import { assertCanTake, assertReachesDevices, possibleHosts } from '../hosts/placement.js';
-import { assertImageOn, imageHost } from '../vm-life/suspend-image.js';
-import { freeBlockDevices } from '../vm-records/block-devices.js';
-import { freeDevices } from '../vm-records/devices.js';
-import { assertAllowed, updateAllowedOperations } from '../vm-records/vm-allowed-operations.js';
-import type { HandlerDeps } from './deps.js';
+import type { Ref } from '../../../../idl/index.js';
+import { XapiError } from '../../../base/errors.js';
+import type { ClassHandlers } from '../../../model/handlers.js';
+import { assertCanTake, assertReachesDevices, possibleHosts } from '../../hosts/placement.js';
+import { assertImageOn, imageHost } from '../../hosts/suspend-image.js';
+import { freeBlockDevices } from '../../vm-records/block-devices.js';
+import { freeDevices } from '../../vm-records/devices.js';
+import { assertAllowed, updateAllowedOperations } from '../../vm-records/vm-allowed-operations.js';
+import type { HandlerDeps } from '../deps.js';
 
 type Question =
   | 'assert_operation_valid'

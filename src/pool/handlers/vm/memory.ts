@@ -1,9 +1,9 @@
 /** VM.*: how much memory, and how many virtual CPUs. A domain has all of its memory from its start, and no more than that. */
-import type { ClassHandlers } from '../../model/handlers.js';
-import { assertRange, mostVcpus } from '../vm-records/create.js';
-import { setMemoryLimits } from '../vm-records/memory-limits.js';
-import { assertAllowed } from '../vm-records/vm-allowed-operations.js';
-import type { HandlerDeps } from './deps.js';
+import type { ClassHandlers } from '../../../model/handlers.js';
+import { assertRange, mostVcpus } from '../../vm-records/create.js';
+import { setMemoryLimits } from '../../vm-records/memory-limits.js';
+import { assertAllowed } from '../../vm-records/vm-allowed-operations.js';
+import type { HandlerDeps } from '../deps.js';
 
 type MemoryMessage =
   | 'set_memory'

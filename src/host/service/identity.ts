@@ -6,12 +6,12 @@
  * again only when its key `coordinator` is changed.
  */
 import { randomUUID } from 'node:crypto';
-import { messageOf } from '../base/errors.js';
-import type { Log } from '../base/log.js';
-import { readTextFile } from '../base/named-file.js';
-import { replaceFile } from '../base/store/durable-file.js';
-import type { Store } from '../base/store/store.js';
-import { newSecret, type Secrets } from './rpc/secrets.js';
+import { messageOf } from '../../base/errors.js';
+import type { Log } from '../../base/log.js';
+import { readTextFile } from '../../base/named-file.js';
+import { replaceFile } from '../../base/store/durable-file.js';
+import type { Store } from '../../base/store/store.js';
+import { newSecret, type Secrets } from './secrets.js';
 
 export interface Identity {
   readonly uuid: string;

@@ -1,6 +1,6 @@
 /** The domain that this process saves or restores, at the hypervisor that has it. */
-import { connectHypervisor } from '../backend/simulator/client.js';
-import type { DomainMemory } from '../base/protocol/hypervisor-protocol.js';
+import { connectHypervisor } from '../../backend/simulator/client.js';
+import type { DomainMemory } from '../../base/protocol/hypervisor-protocol.js';
 
 /** A session of log-dirty; bitmaps have one bit a page, least significant first. */
 export interface DomainLogDirty {

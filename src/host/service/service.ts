@@ -4,17 +4,16 @@
  *
  * A host knows no database of the pool: what it needs comes in the call, and what happens on it goes out as events.
  */
-import type { CopyFigures } from '../base/protocol/emu-protocol.js';
-import type { DomainHandle, DomainSpec, DomainState, GuestEnd } from '../base/protocol/hypervisor-protocol.js';
-import type { ReceiveReply, VmMetadata } from '../migrate/metadata.js';
-import type { Fate, RunsWhere } from '../migrate/protocol.js';
-import type { CompressionReport, MigrateRequest, MigrationOutcome } from '../migrate/request.js';
+import type { DomainHandle, DomainSpec, DomainState, GuestEnd } from '../../base/protocol/hypervisor-protocol.js';
+import type { ReceiveReply, VmMetadata } from '../../migrate/metadata.js';
+import type { Fate, RunsWhere } from '../../migrate/protocol.js';
+import type { MigrateRequest, MigrationEvent, MigrationOutcome } from '../../migrate/request.js';
+import type { HostStorage } from '../storage/storage.js';
 import type { BusyJob, Job, JobFate } from './jobs.js';
 import type { MachineDescription } from './machine.js';
-import type { HostStorage } from './storage/storage.js';
 
-export type { CopyFigures } from '../base/protocol/emu-protocol.js';
-export type { ReceiveReply, VmMetadata } from '../migrate/metadata.js';
+export type { CopyFigures } from '../../base/protocol/emu-protocol.js';
+export type { ReceiveReply, VmMetadata } from '../../migrate/metadata.js';
 export type {
   CompressionReport,
   Destination,
@@ -22,7 +21,7 @@ export type {
   MigrationOutcome,
   MigrationReport,
   WireError,
-} from '../migrate/request.js';
+} from '../../migrate/request.js';
 export type { BusyJob, Job, JobFate } from './jobs.js';
 
 export interface ReceiveRequest {
@@ -33,17 +32,7 @@ export interface ReceiveRequest {
 export type HostEvent =
   | { readonly kind: 'domain'; readonly uuid: string; readonly state: DomainState; readonly handle: DomainHandle }
   | { readonly kind: 'domain-gone'; readonly uuid: string }
-  | {
-      readonly kind: 'migration-progress';
-      readonly migrationId: string;
-      readonly progress: number;
-      readonly phase: string;
-      /** What compression comes to, once that is decided. */
-      readonly compression?: CompressionReport | undefined;
-    }
-  /** How the copy of a migration that leaves goes. */
-  | { readonly kind: 'migration-figures'; readonly migrationId: string; readonly figures: CopyFigures }
-  | { readonly kind: 'migration-ended'; readonly migrationId: string; readonly outcome: MigrationOutcome }
+  | MigrationEvent
   /** A migration to this host is over: the VM is here, or it will never be. */
   | { readonly kind: 'receive-ended'; readonly migrationId: string; readonly taken: boolean }
   /** A job has ended of which the coordinator has asked what became of it. */

@@ -8,8 +8,10 @@ import {
   compressionLevelAllowed,
   convergenceStrategies,
   parseCompressionLevel,
-} from '../base/protocol/emu-protocol.js';
-import { defaultRule } from './save/convergence.js';
+} from '../../base/protocol/emu-protocol.js';
+
+/** What holds where the daemon says nothing: libxc's rule. */
+export const defaultRule: ConvergenceRule = { maxDowntimeMs: 0, maxRounds: 4, strategy: 'proceed' };
 
 export interface RunArguments {
   readonly kind: 'run';

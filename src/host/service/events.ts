@@ -1,6 +1,6 @@
 /** What happens on a host, numbered, for its coordinator to follow by a long poll. */
-import { XapiError } from '../base/errors.js';
-import type { Store } from '../base/store/store.js';
+import { XapiError } from '../../base/errors.js';
+import type { Store } from '../../base/store/store.js';
 import type { HostEvent } from './service.js';
 
 export interface HostEvents {

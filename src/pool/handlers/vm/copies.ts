@@ -1,12 +1,12 @@
 /** VM.*: VMs that are made, from nothing or from another one, and templates. */
-import type { ClassHandlers } from '../../model/handlers.js';
-import { tellOfVm } from '../events/messages.js';
-import { duplicateVm } from '../vm-life/clone.js';
-import { makeDisks } from '../vm-life/provision.js';
-import { createVm } from '../vm-records/create.js';
-import { becomeVm } from '../vm-records/templates.js';
-import { assertAllowed, withVm } from '../vm-records/vm-allowed-operations.js';
-import type { HandlerDeps } from './deps.js';
+import type { ClassHandlers } from '../../../model/handlers.js';
+import { tellOfVm } from '../../events/messages.js';
+import { duplicateVm } from '../../vm-life/clone.js';
+import { makeDisks } from '../../vm-life/provision.js';
+import { createVm } from '../../vm-records/create.js';
+import { becomeVm } from '../../vm-records/templates.js';
+import { assertAllowed, withVm } from '../../vm-records/vm-allowed-operations.js';
+import type { HandlerDeps } from '../deps.js';
 
 type CopyMessage = 'create' | 'clone' | 'copy' | 'provision' | 'set_is_default_template';
 

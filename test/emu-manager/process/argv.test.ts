@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { parseArguments, UsageError } from '../../src/emu-manager/argv.js';
+import { parseArguments, UsageError } from '../../../src/emu-manager/process/argv.js';
 
 const base = '-controlinfd 3 -controloutfd 4 -fd 5 -mode hvm_save -domid 6';
 const parse = (line: string) => parseArguments(line.split(' '));

@@ -6,9 +6,9 @@
  */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { toXapiError, XapiError } from '../base/errors.js';
-import { parse } from '../base/schema.js';
-import { toWireError, type WireError } from '../migrate/request.js';
+import { toXapiError, XapiError } from '../../base/errors.js';
+import { parse } from '../../base/schema.js';
+import { toWireError, type WireError } from '../../migrate/request.js';
 
 /** What a call is to its coordinator. */
 export interface Job {

@@ -1,8 +1,8 @@
 /** Where the memory of a suspended VM is: on one host, which alone can resume it. The hosts know; the pool asks them. */
 import type { Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
-import type { ForwardDeps } from '../hosts/placement.js';
 import type { PoolJobs } from './jobs.js';
+import type { ForwardDeps } from './placement.js';
 
 /**
  * The host that has a suspended VM's memory.

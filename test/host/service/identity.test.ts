@@ -3,10 +3,10 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
-import { nullLog } from '../../src/base/log.js';
-import { openStore } from '../../src/base/store/store.js';
-import { hostUuid, type Identity, openIdentity, poolSecret } from '../../src/host/identity.js';
-import { messageOfFailure } from '../wire/connection/connections.js';
+import { nullLog } from '../../../src/base/log.js';
+import { openStore } from '../../../src/base/store/store.js';
+import { hostUuid, type Identity, openIdentity, poolSecret } from '../../../src/host/service/identity.js';
+import { messageOfFailure } from '../../wire/connection/connections.js';
 
 describe('the identity of a host', () => {
   let directory: string;
@@ -70,7 +70,7 @@ describe('the identity of a host', () => {
     }
 
     it('is not left half made where the disk is full', async () => {
-      const module = new URL('../../src/host/identity.js', import.meta.url).href;
+      const module = new URL('../../../src/host/service/identity.js', import.meta.url).href;
       const script = `(await import('${module}')).poolSecret('${file()}', true).catch((e) => console.log(e.message))`;
       const args = ['--fsize=0', process.execPath, '--input-type=module', '--eval', script];
       const said = execFileSync('prlimit', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });

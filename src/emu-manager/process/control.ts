@@ -1,6 +1,6 @@
 /** The control channel as the helper sees it: what it asks and tells the daemon, and what the daemon commands. */
 import net from 'node:net';
-import { within } from '../base/deadline.js';
+import { within } from '../../base/deadline.js';
 import {
   createLineDecoder,
   decodeCommand,
@@ -9,7 +9,7 @@ import {
   type EmuMessage,
   type EmuResult,
   encodeMessage,
-} from '../base/protocol/emu-protocol.js';
+} from '../../base/protocol/emu-protocol.js';
 
 export interface Control {
   /** Ask the daemon to get ready for a stream. @throws when `done` does not come within 120 s */

@@ -1,11 +1,11 @@
 /** Copies that must not run: marked in doubt on the coordinator's word, settled on an operator's. */
 import { randomUUID } from 'node:crypto';
-import type { Backend } from '../backend/backend.js';
-import { XapiError } from '../base/errors.js';
-import type { Log } from '../base/log.js';
-import type { DomainInfo } from '../base/protocol/hypervisor-protocol.js';
-import type { RunsWhere } from '../migrate/protocol.js';
-import type { Queue } from '../xenops/queue.js';
+import type { Backend } from '../../backend/backend.js';
+import { XapiError } from '../../base/errors.js';
+import type { Log } from '../../base/log.js';
+import type { DomainInfo } from '../../base/protocol/hypervisor-protocol.js';
+import type { RunsWhere } from '../../migrate/protocol.js';
+import type { Queue } from '../../xenops/queue.js';
 
 export interface Doubts {
   /** Pause a VM's domain here and let it run no more until it is settled. Fine where there is none, or it is in doubt already. */

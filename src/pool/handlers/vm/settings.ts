@@ -1,10 +1,10 @@
 /** VM.*: fields with a rule of their own. */
 
-import { invalidValue } from '../../base/errors.js';
-import type { ClassHandlers } from '../../model/handlers.js';
-import { copyBiosStrings, setBiosStrings } from '../vm-records/bios-strings.js';
-import { assertAllowed, badPowerState } from '../vm-records/vm-allowed-operations.js';
-import type { HandlerDeps } from './deps.js';
+import { invalidValue } from '../../../base/errors.js';
+import type { ClassHandlers } from '../../../model/handlers.js';
+import { copyBiosStrings, setBiosStrings } from '../../vm-records/bios-strings.js';
+import { assertAllowed, badPowerState } from '../../vm-records/vm-allowed-operations.js';
+import type { HandlerDeps } from '../deps.js';
 
 type SettingMessage =
   | 'set_NVRAM'

@@ -5,15 +5,15 @@
  *   list              JSON, an array of Found
  *   destroy(uuid)     destroys the domain and the suspend image
  */
-import type { Backend } from '../backend/backend.js';
-import { XapiError } from '../base/errors.js';
-import type { Log } from '../base/log.js';
-import type { DomainInfo, DomainSpec } from '../base/protocol/hypervisor-protocol.js';
-import type { MigrationDestination } from '../migrate/destination/migrations.js';
-import { findDomain } from '../xenops/perform.js';
-import type { Queue } from '../xenops/queue.js';
-import type { Suspended } from '../xenops/suspended.js';
-import type { Migrations } from './migrations.js';
+import type { Backend } from '../../backend/backend.js';
+import { XapiError } from '../../base/errors.js';
+import type { Log } from '../../base/log.js';
+import type { DomainInfo, DomainSpec } from '../../base/protocol/hypervisor-protocol.js';
+import type { MigrationDestination } from '../../migrate/destination/migrations.js';
+import type { Migrations } from '../../migrate/source/migrations.js';
+import { findDomain } from '../../xenops/perform.js';
+import type { Queue } from '../../xenops/queue.js';
+import type { Suspended } from '../../xenops/suspended.js';
 
 /** A domain, or a suspend image. */
 export interface Found {

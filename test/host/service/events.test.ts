@@ -2,9 +2,9 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
-import { openStore } from '../../src/base/store/store.js';
-import { createHostEvents, type HostEvents, reserveEventNumbers } from '../../src/host/events.js';
-import type { HostEvent } from '../../src/host/service.js';
+import { openStore } from '../../../src/base/store/store.js';
+import { createHostEvents, type HostEvents, reserveEventNumbers } from '../../../src/host/service/events.js';
+import type { HostEvent } from '../../../src/host/service/service.js';
 
 const gone = (uuid: string | number): HostEvent => ({ kind: 'domain-gone', uuid: String(uuid) });
 const names = (events: readonly HostEvent[]) => events.map((event) => ('uuid' in event ? event.uuid : ''));
