@@ -150,7 +150,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
   });
   const jobs = createJobs((id) => events.emit({ kind: 'job-ended', id }));
   const helper = { environment: mark, stopTimeoutMs: config().helperStopTimeout * 1000 };
-  const local = openLocalStorage(join(config().stateDir, 'sr'), helper, log);
+  const local = openLocalStorage(join(config().stateDir, 'sr'), init.uuid, helper, log);
   const { storage } = local;
   const service = createHost({ ...init, queue, suspended, migrations, destination, events, storage, faults, jobs });
   return {

@@ -105,10 +105,10 @@ describe('A host that loses its power', () => {
   for (const names of ['flushed', 'all'] as const) {
     it(`has each volume that it has said it made, with what was copied into it, with ${names} names left`, async () => {
       const root = path.join(stateDir, 'sr');
-      const { storage } = openLocalStorage(root, testLimits, nullLog);
+      const { storage } = openLocalStorage(root, 'host', testLimits, nullLog);
       const [sr, made, copy] = [randomUUID(), randomUUID(), randomUUID()];
       const left = async () => {
-        const after: HostStorage = openLocalStorage(path.join(lose(names), 'sr'), testLimits, nullLog).storage;
+        const after: HostStorage = openLocalStorage(path.join(lose(names), 'sr'), 'host', testLimits, nullLog).storage;
         const volumes = await after.listVolumes(sr);
         return Object.fromEntries(volumes.map(({ uuid, virtualSize }) => [uuid, virtualSize]));
       };

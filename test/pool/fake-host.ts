@@ -233,7 +233,7 @@ export function fakeHost(name: string, uuid: string, port: number): FakeHost {
       host.fates.set(id, fate);
       return fate;
     },
-    storage: whenReachable(openLocalStorage(join(dir, 'sr'), testLimits, nullLog).storage, assertReachable),
+    storage: whenReachable(openLocalStorage(join(dir, 'sr'), 'host', testLimits, nullLog).storage, assertReachable),
     async callPlugin(plugin, fn, args) {
       assertReachable();
       if (plugin !== 'domains') return JSON.stringify({ plugin, fn, args });

@@ -84,9 +84,10 @@ export const largestVolume = 2 ** 44;
 
 /**
  * @param root the directory that holds the SRs' directories; made when it is needed
+ * @param host the uuid of the host
  * @param helper how the programs are started that copy
  */
-export function openLocalStorage(root: string, helper: HelperSettings, log: Log): LocalStorage {
+export function openLocalStorage(root: string, host: string, helper: HelperSettings, log: Log): LocalStorage {
   const making = new Map<string, Making>();
   const closing = new AbortController();
   const storage = createStorage(root, making, closing.signal, helper);
@@ -103,7 +104,7 @@ export function openLocalStorage(root: string, helper: HelperSettings, log: Log)
       }
     },
     async close() {
-      closing.abort(new XapiError('HOST_OFFLINE', ['the daemon of the host stops']));
+      closing.abort(new XapiError('HOST_OFFLINE', [host], 'the daemon of the host stops'));
       await Promise.all([...making.values()].map(({ ended }) => ended));
     },
   };

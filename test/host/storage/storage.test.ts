@@ -20,7 +20,7 @@ describe('host storage', () => {
   beforeEach(async () => {
     dir = mkdtempSync(join(tmpdir(), 'xenferry-storage-'));
     root = join(dir, 'sr');
-    storage = openLocalStorage(root, testLimits, nullLog).storage;
+    storage = openLocalStorage(root, 'host', testLimits, nullLog).storage;
     await storage.createSr(sr);
   });
   afterEach(() => rmSync(dir, { recursive: true, force: true }));
@@ -45,7 +45,7 @@ describe('host storage', () => {
     await storage.destroySr(sr);
     await storage.destroySr(sr);
     expect(await storage.listSrs()).to.deep.equal([otherSr]);
-    expect(await openLocalStorage(join(dir, 'none'), testLimits, nullLog).storage.listSrs()).to.deep.equal([]);
+    expect(await openLocalStorage(join(dir, 'none'), 'host', testLimits, nullLog).storage.listSrs()).to.deep.equal([]);
   });
 
   it('says what the file system has', async () => {

@@ -35,7 +35,7 @@ describe('volumes of a host', () => {
     fs.rmSync(dir, { recursive: true, force: true });
   });
   const open = async (): Promise<void> => {
-    local = openLocalStorage(root, testLimits, nullLog);
+    local = openLocalStorage(root, 'host', testLimits, nullLog);
     await local.storage.createSr(sr);
   };
   const file = (volume: string): string => path.join(root, sr, `${volume}.raw`);
