@@ -22,9 +22,7 @@ import { backupDatabase, makeDatabaseDirectory } from './base/store/format.js';
 import { openStore } from './base/store/store.js';
 import { adviceOnNode, ownVersion } from './base/version.js';
 import { zstd } from './base/zstd/zstd.js';
-import { openHostEngine } from './host/engine.js';
 import { openIdentity } from './host/service/identity.js';
-import { takeRole } from './role.js';
 import { createEnding } from './shutdown.js';
 import { createFront, type FrontDeps } from './wire/connection/listener.js';
 import { killMarked } from './xenops/leftovers.js';
@@ -166,6 +164,8 @@ async function start(
   if (takeLock('database', databasePath) === undefined) {
     throw new Error(`another xenferryd runs with the database ${databasePath}`);
   }
+  // Most of the program. Who asks for help, or starts it where it cannot run, need not wait for it to be read.
+  const [{ openHostEngine }, { takeRole }] = await Promise.all([import('./host/engine.js'), import('./role.js')]);
   const store = openStore(databasePath, { reserve: config().databaseReserve, onFailed: onStoreFailed });
   const identity = await openIdentity({ store, coordinator, secretFile: config().poolSecretFile, log });
   const backend = await createSimulator({
