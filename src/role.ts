@@ -3,7 +3,7 @@
  * runs, when the host joins another pool or leaves its own. The host itself, with its VMs, goes on.
  */
 import os from 'node:os';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createHostRpc } from './api/host-rpc.js';
 import { createHttpApi } from './api/http-api.js';
 import { createOriginPolicy, type OriginPolicy } from './api/origin-policy.js';
@@ -64,7 +64,7 @@ export async function takeRole(init: RoleInit): Promise<Role> {
   const change = (): void => {
     const changing = async (): Promise<OpenRole> => {
       const old = await current;
-      await pause(changeDelayMs, undefined, { signal: closing.signal }).catch(() => undefined);
+      await delay(changeDelayMs, undefined, { signal: closing.signal }).catch(() => undefined);
       if (closing.signal.aborted) return old;
       await old.close();
       return open();
@@ -255,7 +255,7 @@ async function keepJoining(
       failures += 1;
     }
     const wait = failures === 0 ? askAgainMs : joinPauseMs;
-    await pause(wait, undefined, { signal, ref: false }).catch(() => undefined);
+    await delay(wait, undefined, { signal, ref: false }).catch(() => undefined);
   }
 }
 

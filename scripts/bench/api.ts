@@ -6,7 +6,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { nullLog } from '../../src/base/log.js';
 import { openStore } from '../../src/base/store/store.js';
@@ -217,9 +217,9 @@ async function measureWaiting(
     const [vm = ''] = await daemon.call<string[]>('VM.get_by_name_label', [session, 'vm0']);
     const { token } = await daemon.call<{ token: string }>('event.from', [session, ['pool'], '', 0]);
     const answers = waiting.map((client) => client.call('event.from', [session, ['*'], token, 60]));
-    await pause(1000);
+    await delay(1000);
     const [cpuBefore, timeBefore] = [await cpuSeconds(pid), performance.now()];
-    await pause(3000);
+    await delay(3000);
     const waitingCpu = ((await cpuSeconds(pid)) - cpuBefore) / ((performance.now() - timeBefore) / 1000);
     const began = performance.now();
     await Promise.all([...answers, daemon.call('VM.set_name_description', [session, vm, 'changed for all'])]);

@@ -1,7 +1,7 @@
 /** The two daemons of the benchmark, their VMs, and one migration as a client sees it, with what it cost. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { connectHypervisor, type HypervisorClient } from '../../src/backend/simulator/client.js';
 import { socketPathOf } from '../../src/backend/simulator/program.js';
 import { isConfigKey } from '../../src/base/config/keys.js';
@@ -137,7 +137,7 @@ async function configure(host: Host, settings: Readonly<Record<string, string>>)
     const said = (await readFile(log, 'utf8')).slice(before);
     if (said.includes('configuration read again')) return;
     if (Date.now() > limit) throw new Error(`${host.name} does not say that it took ${text.join(', ')}: ${said}`);
-    await sleep(10);
+    await delay(10);
   }
 }
 
@@ -183,7 +183,7 @@ async function prepare(pair: Pair, vm: BenchVm, compress: boolean): Promise<() =
     let record: TaskRecord;
     let arrived = false;
     do {
-      if (arrived) await sleep(lookMs, undefined, { signal });
+      if (arrived) await delay(lookMs, undefined, { signal });
       else {
         const batch = await untilAborted(session.call<VmEvents>('event.from', wanted, token, 10), signal);
         token = batch.token;

@@ -1,5 +1,5 @@
 /** What a piece of work costs two daemons: time, CPU of everything that they start, and the memory of their helpers. */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { childrenOf, cpuSeconds, peakBytes, readProcesses, threadSeconds, treesOf } from './process-cpu.js';
 
 export interface MeasureInit {
@@ -66,6 +66,6 @@ async function helpersEnded({ daemons, leftOut }: MeasureInit): Promise<void> {
     const left = treesOf(readProcesses(), daemons, leftOut).filter(({ pid }) => !daemons.includes(pid));
     if (left.length === 0) return;
     if (Date.now() > limit) throw new Error(`the helpers ${left.map(({ pid }) => pid).join(', ')} do not end`);
-    await sleep(10);
+    await delay(10);
   }
 }

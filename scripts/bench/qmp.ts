@@ -1,7 +1,7 @@
 /** A connection to a QEMU process, by its machine protocol (QMP): commands, and events that are waited for. */
 import net from 'node:net';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 
 export interface Qmp {
   /** One command. @returns its `return`. @throws an Error with what QEMU answers, or that the connection has ended */
@@ -88,6 +88,6 @@ async function connected(path: string, signal: AbortSignal): Promise<net.Socket>
     });
     if (error === undefined) return socket;
     if (Date.now() > limit) throw new Error(`QEMU does not listen on ${path}: ${error.message}`);
-    await sleep(20);
+    await delay(20);
   }
 }

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { NetworkPlace } from '../../src/cli/local-pool/local-host.js';
 import { isQemuCase, isYardstick, scaleVms, settingOf } from './cases.js';
@@ -48,7 +48,7 @@ export async function runRounds(init: RoundsInit): Promise<Samples> {
     for (let round = 0; round < rounds; round++) {
       // Each case follows another one than in the round before.
       for (const name of rotated(round % 2 === 0 ? cases : cases.toReversed(), round)) {
-        await setTimeout(settleMs, undefined, { signal });
+        await delay(settleMs, undefined, { signal });
         const sample = await runCase(name, { ...init, hosts, directory, image, check: round === 0 });
         samples.get(name)?.push(sample);
         say(`round ${round + 1} of ${rounds}: ${name}: ${inWords(sample, vms * memory)}`);

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 export interface Client {
@@ -69,7 +69,7 @@ async function endProcess(pid: number): Promise<void> {
   try {
     for (;;) {
       process.kill(pid, 'SIGTERM');
-      await pause(20);
+      await delay(20);
     }
   } catch {
     // There is no such process any more.

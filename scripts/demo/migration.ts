@@ -1,7 +1,7 @@
 /** One migration of the demonstration, and what it did. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { connectHypervisor } from '../../src/backend/simulator/client.js';
 import { socketPathOf } from '../../src/backend/simulator/program.js';
 import type { DomainInfo } from '../../src/base/protocol/hypervisor-protocol.js';
@@ -106,7 +106,7 @@ async function choose(host: Host, compressor: Compressor): Promise<void> {
   while (!(await readFile(log, 'utf8')).slice(said).includes('migration-compressor')) {
     if (Date.now() > limit)
       throw new Error(`${host.name} does not say that it took migration-compressor = ${compressor}`);
-    await sleep(20);
+    await delay(20);
   }
 }
 
@@ -129,7 +129,7 @@ async function look(host: Host, uuid: string): Promise<Look> {
     const limit = Date.now() + countingSeconds * 1000;
     let now: DomainInfo | undefined = first;
     while (now !== undefined && now.ticks <= first.ticks && Date.now() < limit) {
-      await sleep(20);
+      await delay(20);
       now = await domain();
     }
     const { result } = await hypervisor.call('verify', { handle: first.handle });

@@ -6,7 +6,7 @@
  */
 import { availableParallelism } from 'node:os';
 import type { Duplex, Readable } from 'node:stream';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { untilAborted, within } from '../base/deadline.js';
 import { XapiError } from '../base/errors.js';
@@ -218,7 +218,7 @@ async function converse(
     opening?.(tell).catch(fail);
     // What a gone process has said is read first, as it may say why; what a handler then still waits for is of no use.
     const said = follow(output, init, (message) => handle(message, tell));
-    await Promise.race([said, helper.ended.then(() => setTimeout(lastWordsMs))]);
+    await Promise.race([said, helper.ended.then(() => delay(lastWordsMs))]);
     mustExit('closed its control channel');
     return helper.ended;
   };

@@ -1,5 +1,5 @@
 /** Doing again, for as long as it takes, what has to succeed in the end. */
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 
 const firstPauseMs = 200;
 const longestPauseMs = 30_000;
@@ -13,6 +13,6 @@ const longestPauseMs = 30_000;
 export async function persist(work: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
   for (let pause = firstPauseMs; !signal.aborted; pause = Math.min(pause * 2, longestPauseMs)) {
     if (await work()) return;
-    await setTimeout(pause, undefined, { signal }).catch(() => undefined);
+    await delay(pause, undefined, { signal }).catch(() => undefined);
   }
 }

@@ -1,5 +1,5 @@
 /** Every request by name, and what answers it. */
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { XapiError } from '../base/errors.js';
 import { type HypervisorOp, type HypervisorOps, pageSize } from '../base/protocol/hypervisor-protocol.js';
 import type { Domains } from './domains.js';
@@ -95,7 +95,7 @@ async function withMemory<T>(domains: Domains, connection: Connection, take: () 
       const isShort = error instanceof XapiError && error.code === 'HOST_NOT_ENOUGH_FREE_MEMORY';
       if (!isShort || !mayCome) throw error;
     }
-    await setTimeout(lookMs);
+    await delay(lookMs);
     connection.assertAttached();
   }
 }

@@ -6,7 +6,7 @@
  * growing pauses, until it is answered. `acknowledge` lets the destination forget the outcome; `digest` gives the digest of what
  * arrived. `mayRun` goes the other way: a destination that took the VM and was interrupted before it ran asks the source.
  */
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { ReceiveReply, VmMetadata } from './metadata.js';
@@ -87,7 +87,7 @@ export async function settleWithin(
     const settlement = await settleOnce(peers, agreed, log);
     if (settlement !== 'unknown') return settlement;
     if (performance.now() + pause > until) break;
-    await setTimeout(pause, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
+    await delay(pause, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
   }
   return 'unknown';
 }

@@ -3,7 +3,7 @@
  * so many as were announced, then their SHA-256, and the end.
  */
 import { createHash } from 'node:crypto';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { untilAborted, within } from '../base/deadline.js';
 import { XapiError } from '../base/errors.js';
 import type { HelperSettings } from '../base/process/helper-process.js';
@@ -123,7 +123,7 @@ const codecGraceMs = 500;
 
 async function causeOf({ done }: ZstdPipe): Promise<unknown> {
   try {
-    await Promise.race([done, setTimeout(codecGraceMs)]);
+    await Promise.race([done, delay(codecGraceMs)]);
     return undefined;
   } catch (error) {
     return error instanceof CodecError && error.isConsequence ? undefined : error;

@@ -6,7 +6,7 @@
  * memory stream and emu-manager's result, one End of image, the end of the stream with nothing behind it, the codec's exit
  * status 0.
  */
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Backend } from '../backend/backend.js';
 import { type EmuProgram, runEmuRestore, runEmuSave } from '../backend/emu-manager.js';
 import { untilAborted, within } from '../base/deadline.js';
@@ -311,7 +311,7 @@ async function withStreams<T>(
         return stop.abort(error);
       }
       // Whoever went away first is about to say why.
-      return setTimeout(codecGraceMs, undefined, { ref: false }).then(() => stop.abort(error));
+      return delay(codecGraceMs, undefined, { ref: false }).then(() => stop.abort(error));
     });
   }
   const emus: number[] = [];
@@ -336,7 +336,7 @@ async function withStreams<T>(
     stop.abort(error);
     for (const { plain } of streams) plain.destroy();
     const exits = Promise.allSettled(streams.map(({ pipe }) => pipe?.done));
-    await Promise.race([exits, setTimeout(codecGraceMs)]);
+    await Promise.race([exits, delay(codecGraceMs)]);
     const cause = first ?? (init.signal.aborted ? init.signal.reason : (codecFailure ?? error));
     await Promise.all(streams.map(({ pipe }) => pipe?.stop()));
     await Promise.allSettled([exits, running]);

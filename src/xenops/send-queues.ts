@@ -1,5 +1,5 @@
 /** What was written of an image and is not at the peer yet: it is sent on after the helpers have ended and the channels were closed. */
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { within } from '../base/deadline.js';
 import { XapiError } from '../base/errors.js';
 import { type RawStream, socketInode } from '../wire/connection/raw-socket.js';
@@ -57,7 +57,7 @@ async function untilDrained<T>({ queues, codecs, received, timeoutMs, signal }: 
     over = true;
   });
   end.catch(() => undefined);
-  if (received !== undefined) await setTimeout(firstLookMs, undefined, { signal });
+  if (received !== undefined) await delay(firstLookMs, undefined, { signal });
   for (let since = performance.now(); ; ) {
     signal.throwIfAborted();
     const now = performance.now();
@@ -65,7 +65,7 @@ async function untilDrained<T>({ queues, codecs, received, timeoutMs, signal }: 
     else if (over) return;
     else if (now - since > timeoutMs) throw new XapiError('INTERNAL_ERROR', [`${noEnd} within ${timeoutMs / 1000} s`]);
     // A machine with many sockets takes a while to tell.
-    const pause = setTimeout(Math.max(looksMs, 10 * (performance.now() - now)));
+    const pause = delay(Math.max(looksMs, 10 * (performance.now() - now)));
     await (over ? pause : Promise.race([end, pause]));
   }
 }

@@ -1,5 +1,5 @@
 /** Xen Orchestra's client, connected to a pool and ended with the test, and what it says on the console meanwhile. */
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { Xapi, type XapiObject, type XapiOptions } from 'xen-api';
 import type { Credentials } from '../../src/cli/client/xapi-client.js';
@@ -78,10 +78,10 @@ export function openClients(): Clients {
 
 /** Wait until no connection is left: a client whose server has stopped warns of it only when it has noticed. */
 async function connectionsEnd(): Promise<void> {
-  for (const until = Date.now() + 5_000; Date.now() < until; await setTimeout(10)) {
+  for (const until = Date.now() + 5_000; Date.now() < until; await delay(10)) {
     if (!process.getActiveResourcesInfo().includes('TCPSocketWrap')) break;
   }
-  await setTimeout(0);
+  await delay(0);
 }
 
 /** Wait, by events alone, for an object of a class that is as wanted. */

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 
 export interface OldServer {
   readonly url: string;
@@ -32,7 +32,7 @@ export async function startOldServer(target: string): Promise<OldServer> {
     url: `http://127.0.0.1:${port}`,
     paths,
     async close() {
-      while (pending > 0) await sleep(5);
+      while (pending > 0) await delay(5);
       server.closeAllConnections();
       await once(server.close(), 'close');
     },

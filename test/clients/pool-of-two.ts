@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Credentials } from '../../src/cli/client/xapi-client.js';
 import { type LocalHost, startHost } from '../../src/cli/local-pool/local-host.js';
 
@@ -51,7 +51,7 @@ export async function startPoolOfTwo(): Promise<PoolOfTwo> {
       member,
       async killCoordinator() {
         process.kill(coordinator.pid, 'SIGKILL');
-        while (isAlive(coordinator.pid)) await sleep(10);
+        while (isAlive(coordinator.pid)) await delay(10);
         running.splice(running.indexOf(coordinator), 1);
       },
       async startCoordinator() {

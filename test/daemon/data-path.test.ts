@@ -1,6 +1,6 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { login, type XapiSession } from '../../src/cli/client/xapi-client.js';
 import { type LocalPool, startLocalPool } from '../../src/cli/local-pool/local-pool.js';
@@ -26,7 +26,7 @@ async function setCompressor(host: Host, compressor: string): Promise<void> {
   await writeFile(join(host.directory, 'xenopsd.conf.d', 'compressor.conf'), `migration-compressor = ${compressor}\n`);
   process.kill(host.pid, 'SIGHUP');
   while (!(await readFile(join(host.directory, 'xenferryd.log'), 'utf8')).includes('configuration read again')) {
-    await setTimeout(20);
+    await delay(20);
   }
 }
 

@@ -1,7 +1,7 @@
 /** Virtual disks of a daemon that is killed, or stopped, while they are made, copied and resized. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { login, type XapiSession } from '../../src/cli/client/xapi-client.js';
 import { eventually } from '../hypervisor/hypervisor-process.js';
@@ -99,7 +99,7 @@ describe('virtual disks of a daemon', function () {
       await eventually(isWhole);
       // They end with the daemon.
       const working = [work(), work()].map((each) => each.catch(() => undefined));
-      await pause(randomBytes(1)[0]);
+      await delay(randomBytes(1)[0]);
       await daemon.end('SIGKILL');
       await Promise.all(working);
     }

@@ -1,5 +1,5 @@
 /** Looks at both hypervisors all the while, so that two running copies are seen even where they do not last. */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { connectHypervisor, type HypervisorClient } from '../../src/backend/simulator/client.js';
 import { socketPathOf } from '../../src/backend/simulator/program.js';
 import { within } from '../../src/base/deadline.js';
@@ -27,7 +27,7 @@ export function watchDoubles(pair: Pair): Watch {
       // A VM may have moved between the two looks: it is doubled only if the first host has it still.
       const still = twice.length > 0 ? await running(0) : first;
       for (const uuid of twice) if (still.has(uuid)) seen.add(`${uuid} runs on both hosts`);
-      await sleep(pauseMs);
+      await delay(pauseMs);
     }
   })();
   return {

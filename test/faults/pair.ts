@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, XapiError } from '../../src/base/errors.js';
 import type { TaskRecord } from '../../src/cli/client/task.js';
 import { vmRecord } from '../../src/cli/client/vm-record.js';
@@ -180,7 +180,7 @@ export function createClient(url: string, password: string): { call: Call; close
           const old = opening;
           opening = undefined;
           await old?.then((session) => session.logout()).catch(() => undefined);
-          await sleep(50);
+          await delay(50);
         }
       }
     },

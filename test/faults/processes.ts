@@ -1,6 +1,6 @@
 /** What /proc says of the processes of one host: the daemon and all that it has started, whoever their parent is by now. */
 import fs from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** The environment variable that marks every process of a host; its value is the host's directory. */
 export const hostMark = 'XENFERRY_FAULTS_HOST';
@@ -77,7 +77,7 @@ export async function until<T>(
     const answer = await ask();
     if (answer !== undefined) return answer;
     if (Date.now() > limit) throw new Error(`${what}: not within ${timeoutMs / 1000} s`);
-    await sleep(15);
+    await delay(15);
   }
 }
 

@@ -1,5 +1,5 @@
 /** One case: break a migration, let it settle by itself, look at everything, and migrate the same VM again. */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Case, Compressor } from './cases.js';
 import { type Watch, watchDoubles } from './doubles.js';
 import type { FaultHost } from './host.js';
@@ -186,7 +186,7 @@ export async function settled(pair: Pair, expected: Expected, timeoutMs: number)
   for (const limit = Date.now() + timeoutMs; ; ) {
     const found = await violations(pair, expected);
     if (found.length === 0 || Date.now() > limit) return found;
-    await sleep(50);
+    await delay(50);
   }
 }
 

@@ -1,5 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { DomainInfo, DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import type { Compressor } from '../../src/migrate/compressor.js';
@@ -149,8 +149,7 @@ describe('A running VM moves from one host to another', function () {
     await roundTrip('stream', true);
     await roundTrip('xenguest', true);
     // Connections of calls that were answered close a moment later.
-    for (const until = Date.now() + 5_000; (await openDescriptors()) > before && Date.now() < until; )
-      await setTimeout(20);
+    for (const until = Date.now() + 5_000; (await openDescriptors()) > before && Date.now() < until; ) await delay(20);
     expect(await openDescriptors()).to.be.at.most(before);
     expect(await zombies()).to.deep.equal([]);
   });

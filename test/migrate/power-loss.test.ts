@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { open } from 'lmdb';
 import { emuProgram } from '../../src/backend/emu-manager.js';
@@ -129,7 +129,7 @@ describe('Whoever loses the power while a VM migrates', function () {
     moments = [];
     const request = requestTo(destination, domain, false);
     const { status } = await migrate(source, request);
-    while (!moments.some(({ what }) => what === 'the outcome may be forgotten')) await pause(5);
+    while (!moments.some(({ what }) => what === 'the outcome may be forgotten')) await delay(5);
     return { id: request.migrationId, status };
   };
 
@@ -244,7 +244,7 @@ describe('Whoever loses the power while an earlier migration is brought to its e
       await openJournal(store).put(row, ['copying', 'going'].includes(state) ? 'powerLoss' : undefined);
       const migrations = openSource(answer);
       await migrations.recover();
-      while (moments.at(-1)?.what !== 'the outcome may be forgotten') await pause(5);
+      while (moments.at(-1)?.what !== 'the outcome may be forgotten') await delay(5);
       expect(await statesAt(moments, row.migrationId)).to.deep.equal(expected);
     });
   }
@@ -273,7 +273,7 @@ describe('Whoever loses the power while an earlier migration is brought to its e
     } as unknown as DestinationDeps);
     close = destination.close;
     await destination.recover();
-    while (moments.length < 2) await pause(5);
+    while (moments.length < 2) await delay(5);
     expect(await statesAt(moments, row.migrationId)).to.deep.equal([
       'the end is told: refused',
       'the copy goes: refused',

@@ -3,7 +3,7 @@
  * Says each minute how it goes, and at the end all in one JSON object and one line. The exit status is 0 only if no VM was lost, none
  * ran twice, no page is other than its guest wrote it, and nothing is left behind.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { XapiError } from '../../src/base/errors.js';
 import { type Compressor, compressors } from '../faults/cases.js';
@@ -71,7 +71,7 @@ async function cross(soak: Soak, vm: PairVm): Promise<void> {
     });
     count(tally, vm, ended);
     await check(soak, vm);
-    await sleep(dice.between(0, 300));
+    await delay(dice.between(0, 300));
     if ((await pair.call('VM.get_power_state', vm.ref)) === 'Halted') {
       await pair.call('VM.start', vm.ref, false, false).catch((error: unknown) => note(tally, inWords(error)));
     }
@@ -111,7 +111,7 @@ function count(tally: Tally, vm: PairVm, ended: Ended | undefined): void {
 async function check({ pair, tally, watch }: Soak, vm: PairVm): Promise<void> {
   let found = await vmViolations(pair, vm);
   for (const limit = Date.now() + settleMs; found.length > 0 && Date.now() < limit; ) {
-    await sleep(100);
+    await delay(100);
     found = await vmViolations(pair, vm);
   }
   if (found.length > 0) {
@@ -128,7 +128,7 @@ async function check({ pair, tally, watch }: Soak, vm: PairVm): Promise<void> {
 async function kill(soak: Soak): Promise<void> {
   const { pair, tally, dice } = soak;
   while (goesOn(soak)) {
-    await sleep(dice.between(...killPause), undefined, { signal: soak.interrupted }).catch(() => undefined);
+    await delay(dice.between(...killPause), undefined, { signal: soak.interrupted }).catch(() => undefined);
     if (!goesOn(soak)) return;
     await dice.pick(pair.hosts).kill();
     tally.daemonsKilled += 1;
@@ -138,9 +138,9 @@ async function kill(soak: Soak): Promise<void> {
 /** A daemon that was killed, by us or by a rule, is started again after a while. */
 async function keepRunning({ tally, dice }: Soak, host: PairHost, over: AbortSignal): Promise<void> {
   while (!over.aborted) {
-    await sleep(100);
+    await delay(100);
     if (host.runs()) continue;
-    await sleep(dice.between(0, 2500));
+    await delay(dice.between(0, 2500));
     await host.restart().catch((error: unknown) => note(tally, inWords(error)));
   }
 }
@@ -162,7 +162,7 @@ function summary(tally: Tally): string {
 async function tellEachMinute(soak: Soak): Promise<void> {
   for (let minute = 1; goesOn(soak); minute += 1) {
     const pause = Math.min(60_000, Math.max(0, soak.until - Date.now()));
-    await sleep(pause, undefined, { signal: soak.interrupted }).catch(() => undefined);
+    await delay(pause, undefined, { signal: soak.interrupted }).catch(() => undefined);
     process.stdout.write(`minute ${minute}: ${summary(soak.tally)}\n`);
   }
 }

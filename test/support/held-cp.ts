@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 
 export interface HeldCopies {
   /** For the environment of a daemon. */
@@ -37,7 +37,7 @@ export function holdCopies(): HeldCopies {
   return {
     path: searchPath,
     async held(count = 1) {
-      while (pids().filter(isStopped).length < count) await pause(5);
+      while (pids().filter(isStopped).length < count) await delay(5);
     },
     release() {
       for (const pid of pids().filter(isStopped)) process.kill(pid, 'SIGCONT');

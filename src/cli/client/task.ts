@@ -1,5 +1,5 @@
 /** Waiting for a task of the XenAPI. */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { isErrorCode, XapiError } from '../../base/errors.js';
 import type { XapiSession } from './xapi-client.js';
 
@@ -31,7 +31,7 @@ export async function taskEnd(
     const record = await session.call<TaskRecord>('task.get_record', task);
     onProgress(record);
     if (record.status !== 'pending' && record.status !== 'cancelling') return record;
-    await sleep(pause);
+    await delay(pause);
   }
 }
 

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { untilAborted } from '../../base/deadline.js';
 import { messageOf } from '../../base/errors.js';
 import { type Credentials, login, type XapiSession } from '../client/xapi-client.js';
@@ -242,6 +242,6 @@ async function joined(session: XapiSession, hosts: readonly LocalHost[], signal:
     if (missing.length === 0) return uuids as string[];
     if (performance.now() > limit)
       throw new Error(`${missing.join(', ')} did not join the pool within ${joinSeconds} s`);
-    await sleep(50);
+    await delay(50);
   }
 }

@@ -1,7 +1,7 @@
 /** The processes of a local host, found by its directory alone, and their end. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { readTextFile } from '../../base/named-file.js';
 import { identityOf, isAlive } from '../../base/process/process-identity.js';
 
@@ -61,7 +61,7 @@ async function end(pid: number | undefined): Promise<void> {
   const identity = pid === undefined ? undefined : identityOf(pid);
   if (identity === undefined) return;
   const limit = performance.now() + endSeconds * 1000;
-  for (tell(identity.pid, 'SIGTERM'); isAlive(identity) === true; await sleep(20)) {
+  for (tell(identity.pid, 'SIGTERM'); isAlive(identity) === true; await delay(20)) {
     if (performance.now() > limit) tell(identity.pid, 'SIGKILL');
   }
 }

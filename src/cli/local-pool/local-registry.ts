@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { readTextFile } from '../../base/named-file.js';
 import { isAlive, ownIdentity } from '../../base/process/process-identity.js';
@@ -88,7 +88,7 @@ export async function endRun(registry: LocalRegistry, run: ListedRun): Promise<v
     const limit = performance.now() + endSeconds * 1000;
     while (isAlive(run.owner) === true) {
       if (performance.now() > limit) throw new Error(`${run.name}: process ${run.owner.pid} does not end`);
-      await sleep(20);
+      await delay(20);
     }
   }
   await Promise.all(run.hosts.map(endHost));

@@ -5,7 +5,7 @@
  * Pages that change often wait for the last round: those that the guest has written again by the time their turn comes, as far as
  * a look now and then tells, and those that it wrote in two rounds in a row, as many as the downtime has room for.
  */
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { addPages, allPages, countPages, hasPage, pagesIn, pagesInBoth, removePages } from '../memory/page-bitmap.js';
 import type { Domain, DomainLogDirty } from '../process/domain.js';
 import type { PageSender } from './page-sender.js';
@@ -95,7 +95,7 @@ async function drain({ course, queued, now }: RoundsInit): Promise<void> {
     if (bytes < fewBytes) return;
     course.waits(bytes);
     // A machine with many sockets takes a while to tell.
-    await setTimeout(Math.max(5, 10 * (now() - began)));
+    await delay(Math.max(5, 10 * (now() - began)));
   }
 }
 

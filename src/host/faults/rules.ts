@@ -2,7 +2,7 @@
  * The plugin `fault`: rules that break migrations on this host on purpose, at a named step. They are in memory alone, and do
  * nothing unless the configuration says `fault-injection = true`. docs/faults.md tells how to use them.
  */
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { invalidValue, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { FaultPlace, Faults } from '../../migrate/faults.js';
@@ -179,7 +179,7 @@ function assertNoOther(args: Readonly<Record<string, string>>, known: readonly s
 async function over(signal: AbortSignal, seconds: number | undefined): Promise<boolean> {
   const forGood = 2 ** 31 - 1;
   try {
-    do await setTimeout(seconds === undefined ? forGood : seconds * 1000, undefined, { signal });
+    do await delay(seconds === undefined ? forGood : seconds * 1000, undefined, { signal });
     while (seconds === undefined);
     return true;
   } catch {

@@ -1,6 +1,6 @@
 /** What the phases of one migration share at its source: what they know of it, and how they journal, wait and fail. */
 
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Backend } from '../../backend/backend.js';
 import type { EmuProgram } from '../../backend/emu-manager.js';
 import { untilAborted, within } from '../../base/deadline.js';
@@ -240,7 +240,7 @@ export async function askInTurn(attempt: Attempt, ask: () => Promise<ReceiveRepl
     if (pauseMs === firstBusyPauseMs) log.info('queued: the destination takes as many VMs as it may');
     enter(attempt, 'queued');
     const since = performance.now();
-    await hooks.standAside(() => setTimeout(pauseMs, undefined, { signal: hooks.signal }));
+    await hooks.standAside(() => delay(pauseMs, undefined, { signal: hooks.signal }));
     attempt.startedAt += performance.now() - since;
     enter(attempt, 'prepare');
   }

@@ -1,6 +1,6 @@
 /** The migrations that leave this host: queued in their VM's lane, followed, cancelled, remembered by their journal rows. */
 
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { toXapiError, XapiError } from '../../base/errors.js';
 import { type DomainHandle, type GuestEnd, sameDomain } from '../../base/protocol/hypervisor-protocol.js';
 import { persist } from '../../base/retry.js';
@@ -229,7 +229,7 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
 
   /** What an earlier run has left in doubt is told as such when its destination does not answer soon. */
   async function tellDoubt(row: SourceRow<SourceState>, afterMs: number): Promise<void> {
-    await setTimeout(afterMs, undefined, { signal: closing.signal }).catch(() => undefined);
+    await delay(afterMs, undefined, { signal: closing.signal }).catch(() => undefined);
     if (!closing.signal.aborted && rowOf(row.migrationId)?.state === 'going') end(row.migrationId, inDoubtOutcome(row));
   }
 

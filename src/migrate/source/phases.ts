@@ -4,7 +4,7 @@
  * Until `commit` every failure ends in `abandon`, after which the VM is as it was. From `commit` on the source acts only on
  * what the destination has decided: see source-outcome.ts.
  */
-import { setImmediate, setTimeout } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 import { untilAborted, within } from '../../base/deadline.js';
 import { messageOf, XapiError } from '../../base/errors.js';
 import type { DomainHandle } from '../../base/protocol/hypervisor-protocol.js';
@@ -218,7 +218,7 @@ async function saveDomain(
 async function explain(attempt: Attempt, error: unknown): Promise<never> {
   if (error instanceof PeerError) attempt.failedSide = 'destination';
   if (attempt.hooks.signal.aborted || !brokenStream.test(messageOf(error))) throw withAdvice(error);
-  await Promise.race([attempt.answer, setTimeout(explanationMs)]).catch((said: unknown) => {
+  await Promise.race([attempt.answer, delay(explanationMs)]).catch((said: unknown) => {
     if (!(said instanceof PeerError)) throw error;
     attempt.failedSide = 'destination';
     throw said;

@@ -2,7 +2,7 @@
  * Tasks: what calls show of their progress and their end. Rows are in memory; who waits for a task sees each update, so the
  * order of updates is fixed: a task whose status says that it ended has everything else in place.
  */
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { RecordOf, Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
 import type { OpenTask, Tasks } from '../../model/dispatch-deps.js';
@@ -164,7 +164,7 @@ export function createTasks({ db, thisHost, now, elapsed }: TaskDeps): TaskServi
       db.update('task', ref, { current_operations: { [ref]: 'cancel' } });
       canceller.abort();
       try {
-        await Promise.race([answers.get(ref), pause(answerMs, undefined, { ref: false })]);
+        await Promise.race([answers.get(ref), delay(answerMs, undefined, { ref: false })]);
       } catch (error) {
         if (!isOpen(ref)) return;
         update(ref, { current_operations: {} });

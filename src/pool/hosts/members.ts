@@ -3,7 +3,7 @@
  * by a long poll of its events; a host that does not answer is shown as not live and asked again, and nothing is said of its
  * VMs until it answers.
  */
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Ref } from '../../../idl/index.js';
 import { within } from '../../base/deadline.js';
 import { invalidValue, messageOf, XapiError } from '../../base/errors.js';
@@ -212,7 +212,7 @@ async function watch(deps: WatchDeps, host: Ref<'host'>, { service, stop, url }:
       if (failures === 0) tellOfLoss(deps, url, error);
       // A host that was removed meanwhile has no metrics any more.
       if (deps.db.find('host_metrics', metricsOf(deps, host)) !== undefined) markNotLive(deps.db, host, deps.now());
-      await pause(retryAfter(failures), undefined, { signal, ref: false }).catch(() => undefined);
+      await delay(retryAfter(failures), undefined, { signal, ref: false }).catch(() => undefined);
       failures += 1;
     }
   }
@@ -258,7 +258,7 @@ async function followEvents(
     if (!onlyProgress) await look(deps, host, service);
     // A host that is closing answers every poll at once.
     if (batch.events.length === 0 && performance.now() - asked < 1000)
-      await pause(1000, undefined, { signal, ref: false });
+      await delay(1000, undefined, { signal, ref: false });
   }
 }
 
@@ -280,7 +280,7 @@ async function look(deps: WatchDeps, host: Ref<'host'>, service: HostService): P
     const found = reconcile(deps, host, state, readAt);
     await act(deps, host, state, service, found);
     if (!found.stale) return;
-    await pause(10, undefined, { ref: false });
+    await delay(10, undefined, { ref: false });
   }
 }
 

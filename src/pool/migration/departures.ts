@@ -6,7 +6,7 @@
  * when the destination has taken the VM, and not before. A failure leaves the record as it was.
  */
 import { randomBytes } from 'node:crypto';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Ref } from '../../../idl/index.js';
 import { untilAborted } from '../../base/deadline.js';
 import { messageOf, toXapiError, XapiError } from '../../base/errors.js';
@@ -245,9 +245,9 @@ async function submit(deps: VmMigrateDeps, row: Departure, task: CallTask): Prom
       }
       deps.log.warn(`migration ${row.id} has not reached its source yet: ${messageOf(error)}`);
       const stop = AbortSignal.any([deps.closed, task.signal]);
-      await pause(Math.min(250 * 2 ** failures, 10_000), undefined, { signal: stop }).catch(() => undefined);
+      await delay(Math.min(250 * 2 ** failures, 10_000), undefined, { signal: stop }).catch(() => undefined);
       deps.closed.throwIfAborted();
-      if (task.signal.aborted) await pause(250, undefined, { signal: deps.closed });
+      if (task.signal.aborted) await delay(250, undefined, { signal: deps.closed });
     }
   }
 }
@@ -264,7 +264,7 @@ async function answerOf(source: Ref<'host'>, work: Promise<void>, cancelled: Abo
   const over = new AbortController();
   const silence = new Promise<never>((_resolve, reject) => {
     const wait = (): void => {
-      pause(lastAnswerMs, undefined, { signal: over.signal }).then(
+      delay(lastAnswerMs, undefined, { signal: over.signal }).then(
         () => reject(new XapiError('HOST_OFFLINE', [source])),
         () => undefined,
       );
@@ -291,7 +291,7 @@ function cancelWith(deps: VmMigrateDeps, row: Departure, task: CallTask): void {
           task.setCancellable(false);
           throw error;
         }
-        await pause(Math.min(250 * 2 ** failures, 10_000), undefined, { signal: deps.closed });
+        await delay(Math.min(250 * 2 ** failures, 10_000), undefined, { signal: deps.closed });
       }
     }
   };

@@ -2,7 +2,7 @@
  * Passes a channel's bytes on between its connection and a socket pair, both ways, and does to them on purpose what a bad network
  * or a bad peer does. For fault rules alone: without one, the data path does not pass through the daemon.
  */
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { within } from '../../base/deadline.js';
 import type { RawSocket } from './raw-socket.js';
 
@@ -61,7 +61,7 @@ export function openRelay({ network, near, sends, slowMs = 1_000 }: RelayInit): 
     if (pace === 'full') return into.write(bytes);
     for (const byte of bytes) {
       if (pace === 'silent') await forGood();
-      await setTimeout(slowMs, undefined, { signal: over.signal });
+      await delay(slowMs, undefined, { signal: over.signal });
       await into.write(Uint8Array.of(byte));
     }
   };

@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { execa } from 'execa';
@@ -76,7 +76,7 @@ describe('xenferry-pool', function () {
         reject: false,
       });
       // The hypervisor has been started, and does not say so yet.
-      while (!String(readdirSync(directory, { recursive: true })).includes('hypervisor.log')) await sleep(5);
+      while (!String(readdirSync(directory, { recursive: true })).includes('hypervisor.log')) await delay(5);
       child.kill('SIGTERM');
       const { exitCode, stderr } = await child;
       expect({ exitCode, stderr }).to.deep.equal({

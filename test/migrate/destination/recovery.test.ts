@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { Simulator } from '../../../src/backend/simulator/simulator.js';
 import { nullLog } from '../../../src/base/log.js';
@@ -101,7 +101,7 @@ describe('A destination that starts anew', function () {
     (await host.simulator.list()).find((domain) => domain.handle.domid === handle?.domid);
   const stateOf = ({ migrationId }: Row) => journal.get('destination', migrationId)?.state;
   const untilEnded = async () => {
-    while (ended.length === 0) await setTimeout(5);
+    while (ended.length === 0) await delay(5);
   };
   const isFree = async () => {
     const { total, free } = await host.simulator.memory();
@@ -128,7 +128,7 @@ describe('A destination that starts anew', function () {
       expect(refused).to.have.property('message').that.includes('no answer to reserve');
       expect(destination.arriving()).to.deep.equal([]);
       if (times === 0) expect(journal.rows()).to.deep.equal([]);
-      while (silent.release >= 0) await setTimeout(5);
+      while (silent.release >= 0) await delay(5);
       await destination.close();
       await isFree();
     });
@@ -168,7 +168,7 @@ describe('A destination that starts anew', function () {
       const row = await leftBehind(state, 'http://127.0.0.1:2');
       await host.simulator.markInDoubt(row.handle as never, 'the VM was started elsewhere');
       await destination.recover();
-      await setTimeout(50);
+      await delay(50);
       expect(await domainOf(row)).to.include({ state: 'paused', inDoubt: 'the VM was started elsewhere' });
       expect(ended).to.deep.equal([]);
       await destination.forceSettlement(row.uuid, 'here');
@@ -206,7 +206,7 @@ describe('A destination that starts anew', function () {
         permission = answer;
         row = await leftBehind('taken', sourceUrl);
         await destination.recover();
-        while ((await domainOf(row))?.inDoubt === undefined) await setTimeout(5);
+        while ((await domainOf(row))?.inDoubt === undefined) await delay(5);
       });
 
       it('has it in doubt, paused, and answers taken', async () => {

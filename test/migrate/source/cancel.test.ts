@@ -1,4 +1,4 @@
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { DomainSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
 import { type Side, steps } from '../../../src/migrate/protocol.js';
@@ -36,7 +36,7 @@ describe('A migration that is cancelled', function () {
     for (;;) {
       const rules = JSON.parse(await hosts[side].engine.service.callPlugin('fault', 'list', {})) as { fired: number }[];
       if (rules[0]?.fired === 1) return;
-      await setTimeout(5);
+      await delay(5);
     }
   }
   const cancel = (id: string) => hosts.source.engine.service.cancel(id);
@@ -72,7 +72,7 @@ describe('A migration that is cancelled', function () {
         // A destination that has not answered VM.receive yet is told when it has.
         if (side === 'destination' && step === 'prepare') {
           await hosts.destination.engine.service.callPlugin('fault', 'clear', {});
-          while ((await promised()) > 0) await setTimeout(5);
+          while ((await promised()) > 0) await delay(5);
         }
         await goesOn();
       }).timeout(promisedMs + 2_000);

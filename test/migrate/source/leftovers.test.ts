@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { Backend } from '../../../src/backend/backend.js';
 import { nullLog } from '../../../src/base/log.js';
@@ -46,7 +46,7 @@ describe('A suspend image one of whose channels is closed already', () => {
       const work = direction === 'saved' ? saveImage({ ...init, ...save }) : restoreImage(init);
       const failure = await work.catch((error: unknown) => error);
       expect(failure).to.have.property('message').that.includes('the connection is closed');
-      while (children().some((pid) => !before.includes(pid))) await setTimeout(5);
+      while (children().some((pid) => !before.includes(pid))) await delay(5);
       memoryPeer.destroy();
       vgpuPeer.destroy();
     });

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { emuProgram } from '../../../src/backend/emu-manager.js';
 import { nullLog } from '../../../src/base/log.js';
@@ -135,7 +135,7 @@ describe('A source that starts anew', function () {
     for (;;) {
       const outcome = await migrations.outcome(migrationId);
       if (outcome !== undefined) return outcome;
-      await pause(10);
+      await delay(10);
     }
   }
   const domainOf = async (row: SourceRow) =>
@@ -203,7 +203,7 @@ describe('A source that starts anew', function () {
     });
     const { next } = await events.after(0, 0);
     await migrations.recover();
-    while (journal.get('source', row.migrationId)?.state !== 'failed') await pause(10);
+    while (journal.get('source', row.migrationId)?.state !== 'failed') await delay(10);
     expect(await migrations.outcome(row.migrationId)).to.equal(undefined);
     unpause();
     const [told, ...more] = (await events.after(next, 10)).events;
@@ -219,7 +219,7 @@ describe('A source that starts anew', function () {
     await host.simulator.markInDoubt(row.handle!, 'the VM was started elsewhere');
     await migrations.recover();
     expect(await ended(row.migrationId)).to.have.property('status', 'failure');
-    while (journal.get('source', row.migrationId)?.tied !== true) await pause(10);
+    while (journal.get('source', row.migrationId)?.tied !== true) await delay(10);
     expect(await domainOf(row)).to.include({ state: 'paused', inDoubt: 'the VM was started elsewhere' });
   });
 
@@ -230,7 +230,7 @@ describe('A source that starts anew', function () {
     await migrations.recover();
     const [told] = (await events.after(next, 10)).events;
     expect(told).to.have.nested.property('outcome.status', 'success');
-    while (journal.get('source', row.migrationId)?.tied !== true) await pause(10);
+    while (journal.get('source', row.migrationId)?.tied !== true) await delay(10);
     expect(await domainOf(row)).to.equal(undefined);
     expect(acknowledged).to.deep.equal([agreed.migrationId]);
   });
