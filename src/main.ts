@@ -74,7 +74,7 @@ async function main(argv: readonly string[]): Promise<void> {
   process.on('uncaughtException', ending.onUncaught);
   process.on('SIGHUP', () => {
     loaded = reload(loaded, () => reloadConfig(loaded, commandLine), log);
-    starting?.then((daemon) => daemon.reload()).catch((error: unknown) => log.error('reload', { err: error }));
+    starting?.then((daemon) => daemon.reload()).catch((error: unknown) => log.error('reload', { error }));
   });
   starting = start(
     () => loaded,

@@ -43,7 +43,7 @@ export function createEnding({ log, close, timeoutMs, killHelpers, exit }: Endin
     if (hasFailed) return;
     hasFailed = true;
     isEnding = true;
-    log.error(`${what}: the daemon ends`, { err: error });
+    log.error(`${what}: the daemon ends`, { error });
     // The log may be on a disk that cannot be written.
     process.stderr.write(`xenferryd: ${what}: ${messageOf(error)}\n`);
     killHelpers();
@@ -63,7 +63,7 @@ export function createEnding({ log, close, timeoutMs, killHelpers, exit }: Endin
       return 0;
     } catch (error) {
       killHelpers();
-      log.error('stopped, not in order', { err: error });
+      log.error('stopped, not in order', { error });
       return 1;
     }
   };

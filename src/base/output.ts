@@ -36,7 +36,7 @@ export function logPrints(log: Log): void {
     });
   globalThis.console = new Console({ stdout: into('info'), stderr: into('warn') });
   process.removeAllListeners('warning');
-  process.on('warning', (warning) => log.warn('a warning of Node', { err: warning }));
+  process.on('warning', (warning) => log.warn('a warning of Node', { error: warning }));
 }
 
 /**

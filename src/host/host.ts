@@ -52,7 +52,7 @@ export function createHost(deps: HostDeps): HostService {
   const outdate = (uuid: string, handle: DomainHandle): void => {
     deps.suspended
       .outdate(uuid, handle)
-      .catch((error: unknown) => deps.log.error('an old image stays', { err: error }));
+      .catch((error: unknown) => deps.log.error('an old image stays', { error }));
   };
   backend.onDomainChange((change) => {
     if ('gone' in change) {

@@ -68,7 +68,7 @@ async function undo(work: Work, done: readonly Atomic[], handle: DomainHandle | 
     const inverse = undoOf[atomic.kind];
     if ('nothing' in inverse) continue;
     await effect(work, inverse, handle).catch((error: unknown) => {
-      work.log.error(`the undo of ${atomic.kind} failed`, { err: error });
+      work.log.error(`the undo of ${atomic.kind} failed`, { error });
     });
   }
 }

@@ -231,7 +231,7 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
       await rows.put(uuid, { ...row, state: 'whole' });
       await store.flushed();
     } catch (error) {
-      await giveUp(row).catch((failure: unknown) => log.error(`VM ${uuid} does not go on`, { err: failure }));
+      await giveUp(row).catch((failure: unknown) => log.error(`VM ${uuid} does not go on`, { error: failure }));
       throw error;
     }
   };
@@ -246,7 +246,7 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
       });
       return handle;
     } catch (error) {
-      await backend.destroy(handle).catch((failure: unknown) => log.error('a domain is left', { err: failure }));
+      await backend.destroy(handle).catch((failure: unknown) => log.error('a domain is left', { error: failure }));
       throw error;
     }
   };
@@ -288,7 +288,7 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
     async recover() {
       for (const [, row] of [...rows.entries()]) {
         await recoverRow(row).catch((error: unknown) => {
-          log.error(`the suspended VM ${row.uuid}: ${messageOf(error)}`, { err: error });
+          log.error(`the suspended VM ${row.uuid}: ${messageOf(error)}`, { error });
         });
       }
       const known = new Set([...rows.entries()].map(([uuid]) => uuid));

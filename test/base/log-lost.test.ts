@@ -80,6 +80,6 @@ describe('a log whose lines nobody takes', function () {
     expect(lines).to.have.length(3);
     expect(lines[0]).to.match(/ warn {2}printed: Error: a failure\\n.* of a library$/);
     expect(lines[1]).to.match(/ info {2}printed: 5 pages$/);
-    expect(lines[2]).to.match(/ warn {2}a warning of Node err=.*this is old/);
+    expect(lines[2]).to.match(/ warn {2}a warning of Node error=.*this is old/);
   });
 });

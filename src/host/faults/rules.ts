@@ -197,6 +197,6 @@ async function background(
   if (delay === undefined || delay === 0) return work();
   void over(signal, delay)
     .then((due) => due && work())
-    .catch((error: unknown) => log.error('fault rule: it could not act', { err: error }));
+    .catch((error: unknown) => log.error('fault rule: it could not act', { error }));
   return true;
 }

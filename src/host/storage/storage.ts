@@ -99,7 +99,7 @@ export function openLocalStorage(root: string, host: string, helper: HelperSetti
           const removed = await removePartials(join(root, sr), making);
           if (removed > 0) log.warn(`removed ${removed} disks from SR ${sr} that were not finished`);
         } catch (error) {
-          log.warn(`what was not finished stays in SR ${sr}: ${messageOf(error)}`, { err: error });
+          log.warn(`what was not finished stays in SR ${sr}: ${messageOf(error)}`, { error });
         }
       }
     },

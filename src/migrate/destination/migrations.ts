@@ -171,7 +171,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       await refuseRow(deps, row);
       await deps.journal.remove('destination', row.migrationId);
     } catch (error) {
-      deps.log.warn('a refusal is completed later', { migration: row.migrationId, err: error });
+      deps.log.warn('a refusal is completed later', { migration: row.migrationId, error });
       tie(row.migrationId);
     }
   }
@@ -203,7 +203,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       ({ state, handle }) => state === 'refused' && handle === undefined,
     );
     await deps.journal.removeOld(old, rememberedMs).catch((error: unknown) => {
-      deps.log.warn('old migrations are not forgotten yet', { err: error });
+      deps.log.warn('old migrations are not forgotten yet', { error });
     });
   }
 
@@ -315,7 +315,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
         if (state === 'refused') deps.onEnded(migrationId, false);
         if (!hasTaken(state)) {
           await endUntaken(ends, migrationId).catch((error: unknown) =>
-            deps.log.error('a migration could not be ended yet', { migration: migrationId, err: error }),
+            deps.log.error('a migration could not be ended yet', { migration: migrationId, error }),
           );
         }
         tie(migrationId);

@@ -233,7 +233,7 @@ async function runDomain(attempt: Running): Promise<void> {
     if (metadata.paused !== true) await deps.backend.unpause(handle, row.migrationId);
   } catch (error) {
     const ran = await runs(deps.backend, handle);
-    if (ran === undefined) return log.error('whether the VM runs is found out later', { err: error });
+    if (ran === undefined) return log.error('whether the VM runs is found out later', { error });
     if (!ran) return stayPaused(attempt, handle, error);
     log.warn(`the VM runs, and yet: ${messageOf(error)}`);
   }
@@ -249,7 +249,7 @@ async function keep(attempt: Running): Promise<void> {
     await write(attempt, { ...row, state: 'unpausing' });
     await reach(attempt, 'unpausing');
   } catch (error) {
-    return log.error('what was taken is kept later', { err: error });
+    return log.error('what was taken is kept later', { error });
   }
   await tellRunning(attempt);
 }
@@ -272,7 +272,7 @@ async function runs(backend: Backend, handle: DomainHandle): Promise<boolean | u
 }
 
 async function stayPaused({ deps, row, log }: Running, handle: DomainHandle, error: unknown): Promise<void> {
-  log.error('the VM was taken and does not run; it stays paused', { err: error });
+  log.error('the VM was taken and does not run; it stays paused', { error });
   const reason = `migration ${row.migrationId}: ${shorten(messageOf(error))}`;
   await deps.backend.markInDoubt(handle, reason).catch(warn(log, 'it is not marked'));
 }
@@ -284,10 +284,10 @@ function warn(log: Log, what: string): (error: unknown) => void {
 async function refuse(attempt: Running, error: unknown): Promise<void> {
   const { deps, control, log, refusal } = attempt;
   const cause = refusal.signal.aborted ? refusal.signal.reason : error;
-  log.warn('refused', { err: cause });
+  log.warn('refused', { error: cause });
   if (control !== undefined && !(cause instanceof PeerError)) await sendError(control, describe(cause));
   await refuseRow(deps, attempt.row).catch((reason: unknown) =>
-    log.error('a refusal could not be completed', { err: reason }),
+    log.error('a refusal could not be completed', { error: reason }),
   );
   attempt.row = { ...attempt.row, state: 'refused' };
 }

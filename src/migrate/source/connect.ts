@@ -86,6 +86,6 @@ async function answers(attempt: Attempt): Promise<void> {
   } catch (error) {
     // Any error of the XenAPI is an answer, as from a host of an earlier version.
     if (error instanceof XapiError && error.code === 'CANNOT_CONTACT_HOST') throw error;
-    log.debug('the destination answers', { err: error });
+    log.debug('the destination answers', { error });
   }
 }

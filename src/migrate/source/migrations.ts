@@ -283,7 +283,7 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
     async recover() {
       const { deps: sourceDeps, settings } = deps.source();
       const rows = sourceRows();
-      const notWritten = (error: unknown) => sourceDeps.log.error('the journal cannot be written yet', { err: error });
+      const notWritten = (error: unknown) => sourceDeps.log.error('the journal cannot be written yet', { error });
       const over = rows.filter(({ tied }) => tied);
       await sourceDeps.journal.removeOld(over, rememberedMs).catch(notWritten);
       for (const row of rows.filter(({ tied }) => !tied)) {
@@ -295,7 +295,7 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
             sourceDeps.log.error('a VM could not be resumed yet', {
               migration: row.migrationId,
               vm: row.uuid,
-              err: error,
+              error,
             });
             const outcome = notResumed(row, error);
             const now = rowOf(row.migrationId) ?? row;

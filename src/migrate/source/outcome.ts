@@ -111,7 +111,7 @@ export async function abandon(attempt: Attempt, error: unknown): Promise<Migrati
   const failure = cancelled
     ? new XapiError('TASK_CANCELLED', [request.task])
     : migrationError(attempt, stopped ?? error);
-  log.warn(cancelled ? 'cancelled' : 'failed', { phase: attempt.phase, failed_side: attempt.failedSide, err: error });
+  log.warn(cancelled ? 'cancelled' : 'failed', { phase: attempt.phase, failed_side: attempt.failedSide, error });
   if (attempt.control !== undefined) {
     await within(sendError(attempt.control, failure.message), sayWhyMs, 'not heard').catch(() => undefined);
   }
@@ -123,19 +123,19 @@ export async function abandon(attempt: Attempt, error: unknown): Promise<Migrati
     try {
       await write(attempt, { ...row, state: 'failed', owed: true, outcome });
     } catch (reason) {
-      log.error('the end is not journaled yet', { err: reason });
+      log.error('the end is not journaled yet', { error: reason });
       return outcome;
     }
   }
   const [resumed, told] = await Promise.allSettled([resume(deps.backend, row), tellRefusal(attempt)]);
   const end = { outcome, ...(told.status === 'fulfilled' ? { tied: true as const } : {}) };
-  if (resumed.status === 'rejected') log.error('the VM could not be resumed yet', { err: resumed.reason });
+  if (resumed.status === 'rejected') log.error('the VM could not be resumed yet', { error: resumed.reason });
   await write(
     attempt,
     resumed.status === 'fulfilled'
       ? { ...rowOf(attempt), state: 'failed', ...end, owed: undefined }
       : { ...rowOf(attempt), outcome },
-  ).catch((reason: unknown) => log.error('the end is not journaled yet', { err: reason }));
+  ).catch((reason: unknown) => log.error('the end is not journaled yet', { error: reason }));
   return outcome;
 }
 

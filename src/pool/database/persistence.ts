@@ -73,7 +73,7 @@ export function saveChanges(
     isFull = false;
   };
   const waitForSpace = (error: XapiError): void => {
-    if (!isFull) log.error(`what changes is refused until there is space: ${messageOf(error)}`, { err: error });
+    if (!isFull) log.error(`what changes is refused until there is space: ${messageOf(error)}`, { error });
     isFull = true;
     setTimeout(() => flush().catch(() => undefined), againMs).unref();
   };

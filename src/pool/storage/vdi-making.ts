@@ -159,6 +159,6 @@ async function discard({ db, volumes, log }: StorageDeps, { at, uuid }: Plan): P
     await whileLive(db, at.host, at.storage.destroyVolume(at.uuid, uuid));
     volumes.close(uuid);
   } catch (error) {
-    log.warn(`volume ${uuid} is removed later: ${messageOf(error)}`, { sr: at.uuid, err: error });
+    log.warn(`volume ${uuid} is removed later: ${messageOf(error)}`, { sr: at.uuid, error });
   }
 }

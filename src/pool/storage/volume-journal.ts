@@ -104,7 +104,7 @@ export function createVolumeJournal({ db, table, access, removeRecord, log }: Vo
     async settle(host) {
       for (const [volume, entry] of [...abandoned]) {
         await settleOne(host, volume, entry).catch((error: unknown) => {
-          log.warn(`volume ${volume} stays unsettled: ${messageOf(error)}`, { sr: entry.sr, err: error });
+          log.warn(`volume ${volume} stays unsettled: ${messageOf(error)}`, { sr: entry.sr, error });
         });
       }
     },
