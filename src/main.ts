@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * xenferryd, the daemon of one host: the composition root. Reads the configuration, opens log, store and back end, puts the
- * layers together, opens the port, and ends as ending.ts says. SIGHUP rereads the configuration.
+ * layers together, opens the port, and ends as shutdown.ts says. SIGHUP rereads the configuration.
  */
 import { mkdirSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -23,8 +23,8 @@ import { openStore } from './base/store/store.js';
 import { adviceOnNode, ownVersion } from './base/version.js';
 import { zstd } from './base/zstd/zstd.js';
 import { openIdentity } from './host/service/identity.js';
-import { createEnding } from './shutdown.js';
-import { createFront, type FrontDeps } from './wire/connection/listener.js';
+import { createShutdown } from './shutdown.js';
+import { createListener, type ListenerDeps } from './wire/connection/listener.js';
 import { killMarked } from './xenops/leftovers.js';
 
 /** What a running daemon is to its signals. */
@@ -62,7 +62,7 @@ async function main(argv: readonly string[]): Promise<void> {
     if (begun !== undefined) kill(begun);
     return killMarked(helperMark(loaded.config.stateDir)).length;
   };
-  const ending = createEnding({
+  const shutdown = createShutdown({
     log,
     // One that is still starting starts first: what it has begun, its hypervisor above all, is nobody's until then.
     close: async () => (await starting)?.close(),
@@ -70,8 +70,8 @@ async function main(argv: readonly string[]): Promise<void> {
     killHelpers,
     exit: process.exit,
   });
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, ending.onSignal);
-  process.on('uncaughtException', ending.onUncaught);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, shutdown.onSignal);
+  process.on('uncaughtException', shutdown.onUncaught);
   process.on('SIGHUP', () => {
     loaded = reload(loaded, () => reloadConfig(loaded, commandLine), log);
     starting?.then((daemon) => daemon.reload()).catch((error: unknown) => log.error('reload', { error }));
@@ -79,7 +79,7 @@ async function main(argv: readonly string[]): Promise<void> {
   starting = start(
     () => loaded,
     log,
-    ending.onStoreFailed,
+    shutdown.onStoreFailed,
     (pid) => {
       begun = pid;
     },
@@ -207,7 +207,7 @@ async function start(
   }
 }
 
-type Served = Pick<FrontDeps, 'onRequest' | 'onChannel'>;
+type Served = Pick<ListenerDeps, 'onRequest' | 'onChannel'>;
 
 /** The port, and what is behind it once that is known. */
 interface Door {
@@ -229,15 +229,15 @@ async function openDoor(config: () => Config, log: RootLog): Promise<Door> {
       resolve();
     };
   });
-  const front = createFront({
+  const listener = createListener({
     log,
     ready,
     keepAliveMs: () => config().keepaliveTime * 1000,
     onRequest: (request, response) => served?.onRequest(request, response),
     onChannel: (head, socket) => served?.onChannel(head, socket),
   });
-  const port = await front.listen(config().port, config().listenAddress);
-  return { port, serve: begin, close: front.close };
+  const port = await listener.listen(config().port, config().listenAddress);
+  return { port, serve: begin, close: listener.close };
 }
 
 /** Remove a directory and those that it is in, up to one of them, as long as they are empty. */

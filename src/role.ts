@@ -19,7 +19,7 @@ import type { Identity } from './host/service/identity.js';
 import type { DispatchDeps } from './model/dispatch-deps.js';
 import { createPool, forgetPool } from './pool/pool.js';
 import { xenopsPath } from './wire/connection/channel.js';
-import type { FrontDeps } from './wire/connection/listener.js';
+import type { ListenerDeps } from './wire/connection/listener.js';
 
 export interface RoleInit {
   readonly config: () => Config;
@@ -34,14 +34,14 @@ export interface RoleInit {
 }
 
 export interface Role {
-  readonly onRequest: FrontDeps['onRequest'];
+  readonly onRequest: ListenerDeps['onRequest'];
   /** No more changes, and the end of the role's work; the engine is closed before. */
   close(): Promise<void>;
 }
 
 /** A role as it is open. */
 interface OpenRole {
-  readonly onRequest: FrontDeps['onRequest'];
+  readonly onRequest: ListenerDeps['onRequest'];
   close(): Promise<void>;
 }
 

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from './base/errors.js';
 import type { RootLog } from './base/log.js';
 
-export interface EndingInit {
+export interface ShutdownInit {
   readonly log: RootLog;
   /** End everything in order. */
   readonly close: () => Promise<void>;
@@ -19,7 +19,7 @@ export interface EndingInit {
   readonly exit: (status: number) => void;
 }
 
-export interface Ending {
+export interface Shutdown {
   /** The first ends the daemon in order, with status 0; the second at once, with status 1. */
   onSignal(signal: string): void;
   /** Ends the daemon with status 1, and its stack in the log. */
@@ -31,8 +31,8 @@ export interface Ending {
 /** So long the last lines of the log may take to be written. */
 const lastLinesMs = 1_000;
 
-export function createEnding({ log, close, timeoutMs, killHelpers, exit }: EndingInit): Ending {
-  let isEnding = false;
+export function createShutdown({ log, close, timeoutMs, killHelpers, exit }: ShutdownInit): Shutdown {
+  let isShuttingDown = false;
   const leave = async (status: number): Promise<void> => {
     await Promise.race([log.close(), delay(lastLinesMs)]);
     exit(status);
@@ -42,7 +42,7 @@ export function createEnding({ log, close, timeoutMs, killHelpers, exit }: Endin
     // What tells of it may fail as well.
     if (hasFailed) return;
     hasFailed = true;
-    isEnding = true;
+    isShuttingDown = true;
     log.error(`${what}: the daemon ends`, { error });
     // The log may be on a disk that cannot be written.
     process.stderr.write(`xenferryd: ${what}: ${messageOf(error)}\n`);
@@ -69,12 +69,12 @@ export function createEnding({ log, close, timeoutMs, killHelpers, exit }: Endin
   };
   return {
     onSignal(signal) {
-      log.info(`${signal}: ${isEnding ? 'ends at once' : 'stopping'}`);
-      if (isEnding) {
+      log.info(`${signal}: ${isShuttingDown ? 'ends at once' : 'stopping'}`);
+      if (isShuttingDown) {
         killHelpers();
         return void leave(1);
       }
-      isEnding = true;
+      isShuttingDown = true;
       void stop().then(leave);
     },
     onUncaught: (error) => fail('an error that nobody has caught', error),

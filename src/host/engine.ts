@@ -57,7 +57,7 @@ export interface HostEngine {
   readonly destination: MigrationDestination;
   /** What destinations of migrations from here ask. */
   readonly source: Pick<Migrations, 'mayRun'>;
-  /** Where the port's front delivers migration channels. */
+  /** Where the port's listener delivers migration channels. */
   readonly rendezvous: Rendezvous;
   /** The id of a migration from or to this host that has not ended; undefined where there is none. */
   migrating(): string | undefined;

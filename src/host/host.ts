@@ -50,9 +50,7 @@ export function createHost(deps: HostDeps): HostService {
   const doubts = createDoubts(deps);
   const domainsHere = createHostDomains({ ...deps, isPassing });
   const outdate = (uuid: string, handle: DomainHandle): void => {
-    deps.suspended
-      .outdate(uuid, handle)
-      .catch((error: unknown) => deps.log.error('an old image stays', { error }));
+    deps.suspended.outdate(uuid, handle).catch((error: unknown) => deps.log.error('an old image stays', { error }));
   };
   backend.onDomainChange((change) => {
     if ('gone' in change) {

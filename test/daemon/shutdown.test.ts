@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { expect } from 'chai';
-import { createEnding, type EndingInit } from '../../src/shutdown.js';
+import { createShutdown, type ShutdownInit } from '../../src/shutdown.js';
 import { createRpcClient } from '../../src/wire/connection/rpc-client.js';
 import { eventually } from '../hypervisor/hypervisor-process.js';
 import { testDomain } from '../support/hosts.js';
@@ -14,7 +14,10 @@ import { openSite, type Site } from './daemon.js';
 describe('the end of the daemon', () => {
   const never = new Promise<void>(() => undefined);
   /** What it does, until it would exit. */
-  const endBy = async (act: (ending: ReturnType<typeof createEnding>) => void, over: Partial<EndingInit> = {}) => {
+  const endBy = async (
+    act: (shutdown: ReturnType<typeof createShutdown>) => void,
+    over: Partial<ShutdownInit> = {},
+  ) => {
     const captured = captureLog();
     let killed = 0;
     const status = await new Promise<number>((exit) => {
@@ -23,7 +26,7 @@ describe('the end of the daemon', () => {
         killed += 1;
         return 3;
       };
-      act(createEnding({ log, close: async () => undefined, timeoutMs: () => 20, killHelpers, exit, ...over }));
+      act(createShutdown({ log, close: async () => undefined, timeoutMs: () => 20, killHelpers, exit, ...over }));
     });
     return { status, killed, log: captured };
   };
@@ -41,7 +44,7 @@ describe('the end of the daemon', () => {
   });
 
   it('comes at once on the second signal', async () => {
-    const twice = ({ onSignal }: ReturnType<typeof createEnding>) => {
+    const twice = ({ onSignal }: ReturnType<typeof createShutdown>) => {
       onSignal('SIGTERM');
       onSignal('SIGINT');
     };
@@ -61,7 +64,7 @@ describe('the end of the daemon', () => {
     ['where the database has failed', 'onStoreFailed', 'the database cannot be written any more'],
   ] as const) {
     it(`comes with status 1, and the stack in the log, ${how}`, async () => {
-      const { status, killed, log } = await endBy((ending) => ending[act](new Error('a mistake')));
+      const { status, killed, log } = await endBy((shutdown) => shutdown[act](new Error('a mistake')));
       expect({ status, killed }).to.deep.equal({ status: 1, killed: 1 });
       expect(log.messages('error')).to.deep.equal([`${said}: the daemon ends`]);
     });

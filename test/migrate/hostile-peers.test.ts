@@ -6,7 +6,7 @@ import { encodeReply } from '../../src/migrate/metadata.js';
 import { temporaryUuid } from '../../src/migrate/protocol.js';
 import { type ChannelHead, channelUrl } from '../../src/wire/connection/channel.js';
 import { encodeError } from '../../src/wire/connection/handshake.js';
-import { createFront, type Front } from '../../src/wire/connection/listener.js';
+import { createListener, type Listener } from '../../src/wire/connection/listener.js';
 import type { RawSocket } from '../../src/wire/connection/raw-socket.js';
 import { migrate, openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
 import { captureLog } from '../support/log.js';
@@ -29,7 +29,7 @@ describe('A source whose destination lies', function () {
   this.timeout(60_000);
   let source: TestHost;
   let honest: TestHost;
-  let liar: Front;
+  let liar: Listener;
   let base: string;
   let domain: DomainSpec;
   let lies: Lies;
@@ -71,7 +71,7 @@ describe('A source whose destination lies', function () {
       openTestHost({ options: { 'migration-step-timeout': '2' } }),
       openTestHost(),
     ]);
-    liar = createFront({
+    liar = createListener({
       log: captureLog().log,
       onRequest: (request, response) => void onRequest(request, response).catch(() => response.destroy()),
       onChannel: (head, socket) => void onChannel(head, socket).catch(() => undefined),

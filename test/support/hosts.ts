@@ -19,7 +19,7 @@ import type { MigrateRequest, MigrationOutcome } from '../../src/migrate/request
 import type { DispatchDeps } from '../../src/model/dispatch-deps.js';
 import type { ChannelHead } from '../../src/wire/connection/channel.js';
 import { xenopsPath } from '../../src/wire/connection/channel.js';
-import { createFront } from '../../src/wire/connection/listener.js';
+import { createListener } from '../../src/wire/connection/listener.js';
 import { type CapturedLog, captureLog } from './log.js';
 
 export interface TestHost {
@@ -81,7 +81,7 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
   init.onEngine?.(engine);
   await engine.recover();
   const rpc = createHostRpc({ ...engine, secrets: () => [secret], hostUuid: uuid, log });
-  const front = createFront({
+  const listener = createListener({
     log,
     keepAliveMs: () => loaded.config.keepaliveTime * 1000,
     onRequest: createHttpApi(noPool(log), { others: { [xenopsPath]: rpc } }),
@@ -90,7 +90,7 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
       engine.rendezvous.deliver(head, socket);
     },
   });
-  url = `http://127.0.0.1:${await front.listen(0, '127.0.0.1')}`;
+  url = `http://127.0.0.1:${await listener.listen(0, '127.0.0.1')}`;
   return {
     uuid,
     get url() {
@@ -109,7 +109,7 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
     },
     async close() {
       await engine.close();
-      await front.close();
+      await listener.close();
       await simulator.quit();
       await store.close();
       await rm(stateDir, { recursive: true, force: true });

@@ -1,5 +1,5 @@
 /**
- * Where the channels of a migration meet the attempt that waits for them: the port's front delivers, the destination collects.
+ * Where the channels of a migration meet the attempt that waits for them: the port's listener delivers, the destination collects.
  * A channel is taken only for the migration, the VM and the device that were announced, with the migration's own token, and
  * once. Everything else is told why and closed.
  */

@@ -16,7 +16,7 @@ import {
 import { sendError } from './handshake.js';
 import { adoptRaw, type RawSocket } from './raw-socket.js';
 
-export interface FrontDeps {
+export interface ListenerDeps {
   readonly log: Log;
   /** Connections wait for this, and nothing of them is read; for nothing where absent. */
   readonly ready?: Promise<unknown>;
@@ -25,21 +25,21 @@ export interface FrontDeps {
   readonly onRequest: (request: http.IncomingMessage, response: http.ServerResponse) => void;
   /** Takes over the connection, and must close it in the end. */
   readonly onChannel: (head: ChannelHead, socket: RawSocket) => void;
-  /** What is other than `frontLimits`. */
-  readonly limits?: Partial<FrontLimits>;
+  /** What is other than `listenerLimits`. */
+  readonly limits?: Partial<ListenerLimits>;
 }
 
-export interface FrontLimits extends ConnectionLimits {
+export interface ListenerLimits extends ConnectionLimits {
   /** How long a connection may take to say what it wants: to the end of a channel's head. */
   readonly headTimeoutMs: number;
   /** How long a body may get no further, and an answer not be read on. */
   readonly stallMs: number;
 }
 
-/** Limits of the port unless `createFront` is told others; of descriptors those that this process may use for connections. */
-export const frontLimits = { headTimeoutMs: 10_000, stallMs: 60_000, headless: 1000, connections: 10_000 };
+/** Limits of the port unless `createListener` is told others; of descriptors those that this process may use for connections. */
+export const listenerLimits = { headTimeoutMs: 10_000, stallMs: 60_000, headless: 1000, connections: 10_000 };
 
-export interface Front {
+export interface Listener {
   /** @returns the port, which is news when 0 was asked for */
   listen(port: number, address: string): Promise<number>;
   /** Stop listening, and close the connections that HTTP has. */
@@ -49,8 +49,8 @@ export interface Front {
 const firstBytes = Buffer.from('PUT ');
 
 /** Make the port's server; `listen` opens it. */
-export function createFront(deps: FrontDeps): Front {
-  const limits = { ...frontLimits, descriptors: descriptorsForConnections(), ...deps.limits };
+export function createListener(deps: ListenerDeps): Listener {
+  const limits = { ...listenerLimits, descriptors: descriptorsForConnections(), ...deps.limits };
   const registry = createConnectionRegistry(limits, deps.log);
   const ofSocket = new WeakMap<net.Socket, Connection>();
   const web = http.createServer({ maxHeaderSize: 16 * 1024, keepAliveTimeout: 300_000 }, (request, response) => {
@@ -124,7 +124,7 @@ function withoutHead(error: unknown): string {
  * Who asks for a tunnel gets an answer, and then the end. From here on Node neither listens to the socket nor closes it: it stays
  * among those without a head, which the port closes with itself, and is read on for a while, so that the answer gets through.
  */
-function answerTunnel(request: http.IncomingMessage, socket: net.Socket, deps: FrontDeps, lingerMs: number): void {
+function answerTunnel(request: http.IncomingMessage, socket: net.Socket, deps: ListenerDeps, lingerMs: number): void {
   socket.on('error', (error) => deps.log.debug('tunnel refused', { reason: messageOf(error) }));
   const response = new http.ServerResponse(request);
   response.shouldKeepAlive = false;

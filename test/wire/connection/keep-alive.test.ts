@@ -4,7 +4,7 @@ import net from 'node:net';
 import { expect } from 'chai';
 import { nullLog } from '../../../src/base/log.js';
 import { openChannel } from '../../../src/wire/connection/channel.js';
-import { createFront } from '../../../src/wire/connection/listener.js';
+import { createListener } from '../../../src/wire/connection/listener.js';
 import { openConnections } from './connections.js';
 
 /** For each open end of the connections with this port: in how many seconds TCP asks for the other; undefined where it never does. */
@@ -31,7 +31,7 @@ describe('TCP keep-alive on migration channels', () => {
       const arrived = new Promise<void>((resolve) => {
         deliver = resolve;
       });
-      const front = createFront({
+      const listener = createListener({
         log: nullLog,
         keepAliveMs: () => keepAliveMs,
         onRequest: () => undefined,
@@ -40,14 +40,14 @@ describe('TCP keep-alive on migration channels', () => {
           deliver();
         },
       });
-      const port = await front.listen(0, '127.0.0.1');
+      const port = await listener.listen(0, '127.0.0.1');
       connections.keep(await openChannel(channelAt(port), 'token', {}, 5_000, keepAliveMs));
       await arrived;
       const [near, far] = asksIn(port);
       expect(near).to.be.within(0, most);
       expect(far).to.be.within(0, most);
       connections.close();
-      await front.close();
+      await listener.close();
     });
   }
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setInterval } from 'node:timers/promises';
 import { expect } from 'chai';
 import { descriptorsForConnections } from '../../../src/wire/connection/connection-registry.js';
-import { createFront, type Front, type FrontLimits } from '../../../src/wire/connection/listener.js';
+import { createListener, type Listener, type ListenerLimits } from '../../../src/wire/connection/listener.js';
 import type { RawSocket } from '../../../src/wire/connection/raw-socket.js';
 import { type CapturedLog, captureLog } from '../../support/log.js';
 import { openConnections, readAll } from './connections.js';
@@ -18,7 +18,7 @@ const wholeHead = `PUT /migrate/vm/${uuid} HTTP/1.1\r\n\r\n`;
 describe('the limits of the port', function () {
   this.timeout(20_000);
   const connections = openConnections();
-  let front: Front;
+  let listener: Listener;
   let port: number;
   let channels: RawSocket[];
   let log: CapturedLog;
@@ -26,11 +26,11 @@ describe('the limits of the port', function () {
   let waiting: http.ServerResponse[];
   let largeClosed: Promise<unknown>;
 
-  const open = async (limits: Partial<FrontLimits>) => {
+  const open = async (limits: Partial<ListenerLimits>) => {
     channels = [];
     waiting = [];
     log = captureLog();
-    front = createFront({
+    listener = createListener({
       log: log.log,
       onRequest: (request, response) => {
         const whole = () => void response.end('answered');
@@ -44,11 +44,11 @@ describe('the limits of the port', function () {
       onChannel: (_, socket) => void channels.push(connections.keep(socket)),
       limits,
     });
-    port = await front.listen(0, '127.0.0.1');
+    port = await listener.listen(0, '127.0.0.1');
   };
   afterEach(async () => {
     connections.close();
-    await front.close();
+    await listener.close();
   });
   const dial = async (first = '') => {
     const socket = connections.keep(net.connect({ port, host: '127.0.0.1' }));
@@ -109,7 +109,7 @@ describe('the limits of the port', function () {
     socket.on('error', () => undefined);
     socket.write('CONNECT console:80 HTTP/1.1\r\nhost: x\r\n\r\n');
     await once(socket, 'data');
-    await front.close();
+    await listener.close();
   });
 
   for (const [what, first] of [

@@ -4,7 +4,7 @@ import net from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import { type ChannelHead, channelUrl, openChannel } from '../../../src/wire/connection/channel.js';
-import { createFront, type Front } from '../../../src/wire/connection/listener.js';
+import { createListener, type Listener } from '../../../src/wire/connection/listener.js';
 import type { RawSocket } from '../../../src/wire/connection/raw-socket.js';
 import { type CapturedLog, captureLog } from '../../support/log.js';
 import { messageOfFailure, nothingOpenSince, openConnections, openDescriptors, readAll } from './connections.js';
@@ -16,9 +16,9 @@ interface Arrived {
   readonly socket: RawSocket;
 }
 
-describe('the front of the port', () => {
+describe('the listener of the port', () => {
   const connections = openConnections();
-  let front: Front;
+  let listener: Listener;
   let port: number;
   let log: CapturedLog;
   let channels: Arrived[];
@@ -35,7 +35,7 @@ describe('the front of the port', () => {
     log = captureLog();
     channels = [];
     onArrival = () => undefined;
-    front = createFront({
+    listener = createListener({
       log: log.log,
       onRequest: (request, response) => void echo(request, response).catch(() => response.destroy()),
       onChannel(head, socket) {
@@ -43,11 +43,11 @@ describe('the front of the port', () => {
         onArrival();
       },
     });
-    port = await front.listen(0, '127.0.0.1');
+    port = await listener.listen(0, '127.0.0.1');
   });
   afterEach(async () => {
     connections.close();
-    await front.close();
+    await listener.close();
   });
 
   const dial = async () => {
@@ -270,7 +270,7 @@ describe('the front of the port', () => {
 
   it('leaves nothing open when it closes: connections that have said nothing, or half a head, or wait between requests', async () => {
     const before = openDescriptors();
-    const other = createFront({
+    const other = createListener({
       log: log.log,
       onRequest: (_, response) => void response.end(),
       onChannel: (_, socket) => socket.destroy(),
@@ -290,7 +290,7 @@ describe('the front of the port', () => {
   it('lets those that connect wait until it is ready, channels too, and closes those that wait with itself', async () => {
     let begin = () => undefined as unknown;
     const served: string[] = [];
-    const other = createFront({
+    const other = createListener({
       log: log.log,
       ready: new Promise<void>((resolve) => {
         begin = resolve;
@@ -320,7 +320,7 @@ describe('the front of the port', () => {
     expect(served.sort()).to.deep.equal(['/asked', '/asked', uuid]);
     await other.close();
 
-    const never = createFront({
+    const never = createListener({
       log: log.log,
       ready: new Promise<void>(() => undefined),
       onRequest: () => undefined,
@@ -334,7 +334,7 @@ describe('the front of the port', () => {
   });
 
   it('says why it cannot listen', async () => {
-    const other = createFront({ log: log.log, onRequest: () => undefined, onChannel: () => undefined });
+    const other = createListener({ log: log.log, onRequest: () => undefined, onChannel: () => undefined });
     expect(await messageOfFailure(other.listen(port, '127.0.0.1'))).to.contain(`EADDRINUSE: address already in use`);
     await other.close();
   });
