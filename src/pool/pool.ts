@@ -36,9 +36,9 @@ import { createJobs, type JobRow } from './hosts/jobs.js';
 import { createMembers, type Member, type Members } from './hosts/members.js';
 import type { PoolMembership } from './hosts/membership.js';
 import { createSecretRotation } from './hosts/secret-rotation.js';
-import { createVmReceive } from './migration/arrivals.js';
+import { createArrivals } from './migration/arrivals.js';
 import { assertNotDeparting, withoutDeparting } from './migration/departing-vm.js';
-import { createVmMigrate } from './migration/departures.js';
+import { createDepartures } from './migration/departures.js';
 import { seed } from './seed.js';
 import { provideLocalStorage } from './storage/local-storage.js';
 import { accessTo, removeVdi } from './storage/sr-access.js';
@@ -71,7 +71,7 @@ export interface PoolDeps {
 }
 
 export interface Pool {
-  /** What the XenAPI's front needs. */
+  /** What the XenAPI's dispatch needs. */
   readonly dispatch: DispatchDeps;
   readonly db: Database;
   /** A member's daemon has started. */
@@ -111,10 +111,10 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     own: { host: thisHost, service: deps.own, url: own.url },
     connect: deps.connect,
     table: store.table<Member>('members'),
-    wayOf: table.wayOf,
+    routeOf: table.routeOf,
     arrived(vm) {
-      vmMigrate.arrived(vm);
-      vmReceive.arrived(vm);
+      departures.arrived(vm);
+      arrivals.arrived(vm);
     },
     onState(host, state) {
       jobs.look(host, state);
@@ -123,15 +123,15 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     },
     onEvent(event: HostEvent) {
       if (table.tell(event)) return;
-      report(vmMigrate.lateEvent(event));
-      report(vmReceive.event(event));
+      report(departures.lateEvent(event));
+      report(arrivals.event(event));
     },
     onConnected: async (host, service) => {
       await provideLocalStorage(common, host, service.storage);
-      await volumes.settle(host);
+      await volumes.reconcile(host);
       await rotation.connected(host);
-      await vmMigrate.catchUp(host, service);
-      await vmReceive.catchUp(host);
+      await departures.catchUp(host, service);
+      await arrivals.catchUp(host);
     },
     onGuestEnd: (vm, how, host) => endGuest({ ...common, jobs }, vm, how, host),
     onJoined: (host, service) => provideLocalStorage(common, host, service.storage),
@@ -140,12 +140,12 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
   const watchClock = createClockWatch(common);
   const watchDomains = createDomainWatch({ ...common, members });
   const rotation = createSecretRotation({ ...common, members, membership: deps.membership });
-  const vmMigrate = createVmMigrate({ ...common, members, table, tasks, closed: closed.signal });
+  const departures = createDepartures({ ...common, members, table, tasks, closed: closed.signal });
   const jobs = createJobs({
     ...{ ...common, members, tasks, closed: closed.signal },
     ...{ table: store.table<JobRow>('jobs'), flushed: store.flushed },
   });
-  const vmReceive = createVmReceive({ ...common, members, table, sessions, migrationSessions });
+  const arrivals = createArrivals({ ...common, members, table, sessions, migrationSessions });
 
   const volumes = createVolumeJournal({
     ...{ db, log, table: store.table<OpenVolume>('volumes') },
@@ -161,8 +161,8 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     tasks,
     events: createEvents(db),
     table,
-    vmMigrate,
-    vmReceive,
+    departures,
+    arrivals,
     membership: deps.membership,
     rotation,
     eventQueue: createEventQueue(db),
@@ -174,8 +174,8 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
   await provideLocalStorage(common, thisHost, deps.own.storage);
   jobs.resume();
   members.start();
-  vmReceive.resume();
-  vmMigrate.resume();
+  arrivals.resume();
+  departures.resume();
   await db.saved();
   const collector = setInterval(() => {
     tasks.collect();

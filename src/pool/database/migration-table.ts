@@ -45,7 +45,7 @@ export interface Arrival {
 }
 
 /** The hosts of this pool between which a VM migrates; absent where that is a host of another. */
-export interface Way {
+export interface Route {
   readonly source?: Ref<'host'>;
   readonly destination?: Ref<'host'>;
 }
@@ -71,7 +71,7 @@ export interface MigrationTable {
   /** The same for one that comes. */
   removeArrival(id: string): Promise<void>;
   /** Where a VM that migrates may be; undefined where it does not. */
-  wayOf(vm: Ref<'VM'>): Way | undefined;
+  routeOf(vm: Ref<'VM'>): Route | undefined;
   wait(id: string, waiter: Waiter): void;
   /** Forget one that leaves for this run of the daemon: the next finds it again. */
   forget(id: string): void;
@@ -117,7 +117,7 @@ export function createMigrationTable(departureRows: Table<Departure>, arrivalRow
       waiters.delete(id);
       departures.delete(id);
     },
-    wayOf(vm) {
+    routeOf(vm) {
       for (const row of departures.values()) if (row.vm === vm) return row;
       for (const row of arrivals.values()) if (row.vm === vm) return { destination: row.host };
       return undefined;

@@ -27,9 +27,9 @@ export interface Change {
 }
 
 /** What happened to a row; `mirror` is a change of nothing but back references. */
-export type RowChange = 'add' | 'mod' | 'mirror' | 'del';
+export type RowChangeKind = 'add' | 'mod' | 'mirror' | 'del';
 
-export type ChangeListener = (cls: ClassName, ref: Ref, change: RowChange) => void;
+export type ChangeListener = (cls: ClassName, ref: Ref, change: RowChangeKind) => void;
 
 interface Logged {
   readonly class: ClassName;
@@ -138,7 +138,7 @@ export function createRows(firstGeneration: number): Rows {
   };
   const isCurrent = (entry: Logged): boolean => table(entry.class).get(entry.ref)?.modified === entry.generation;
   /** The row has its place at the end of the log, and whoever listens is to be told. */
-  const note = (cls: ClassName, ref: Ref, change: RowChange): void => {
+  const note = (cls: ClassName, ref: Ref, change: RowChangeKind): void => {
     if (change !== 'del') log.push({ class: cls, ref, generation });
     if (log.length > 2 * current + outdatedLimit) {
       log = log.filter(isCurrent);
@@ -151,7 +151,7 @@ export function createRows(firstGeneration: number): Rows {
     untold = [];
     for (const change of changes) for (const listener of [...listeners]) listener(...change);
   };
-  const replace = (cls: ClassName, row: Row, fields: Fields, change: RowChange): void => {
+  const replace = (cls: ClassName, row: Row, fields: Fields, change: RowChangeKind): void => {
     generation += 1;
     put(cls, { ...row, record: Object.freeze({ ...row.record, ...fields }), modified: generation });
     note(cls, row.ref, change);

@@ -6,7 +6,7 @@
 import type { ClassName, EventChange, Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
 import type { Database } from '../database/database.js';
-import type { Change, RowChange } from '../database/rows.js';
+import type { Change, RowChangeKind } from '../database/rows.js';
 import { eventOf, nextChange, parseSubscription, type Subscription } from './event-from.js';
 
 export interface EventQueue {
@@ -143,7 +143,7 @@ export function createEventQueue(db: Database, limit = keptBytes): EventQueue {
   };
 }
 
-function operationOf(change: RowChange): Change['operation'] {
+function operationOf(change: RowChangeKind): Change['operation'] {
   return change === 'mirror' ? 'mod' : change;
 }
 

@@ -10,13 +10,13 @@ import type { EventQueue } from '../events/event-register.js';
 import type { TaskService } from '../events/tasks.js';
 import type { PoolJobs } from '../hosts/jobs.js';
 import type { PoolMembership } from '../hosts/membership.js';
-import type { ForwardDeps } from '../hosts/placement.js';
+import type { PlacementDeps } from '../hosts/placement.js';
 import type { SecretRotation } from '../hosts/secret-rotation.js';
-import type { VmReceive } from '../migration/arrivals.js';
-import type { VmMigrate } from '../migration/departures.js';
+import type { Arrivals } from '../migration/arrivals.js';
+import type { Departures } from '../migration/departures.js';
 import type { VolumeJournal } from '../storage/volume-journal.js';
 
-export interface HandlerDeps extends ForwardDeps {
+export interface HandlerDeps extends PlacementDeps {
   readonly db: Database;
   readonly sessions: SessionService;
   readonly migrationSessions: MigrationSessions;
@@ -26,8 +26,8 @@ export interface HandlerDeps extends ForwardDeps {
   readonly membership: PoolMembership;
   readonly rotation: SecretRotation;
   readonly table: MigrationTable;
-  readonly vmMigrate: VmMigrate;
-  readonly vmReceive: VmReceive;
+  readonly departures: Departures;
+  readonly arrivals: Arrivals;
   readonly volumes: VolumeJournal;
   readonly jobs: PoolJobs;
   /** How many VMs leave a host at once in host.evacuate, where the caller does not say. */

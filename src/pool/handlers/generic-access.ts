@@ -1,4 +1,4 @@
-/** The rows as the XenAPI's front reads and writes them: by names that come from the model, references that come from anywhere. */
+/** The rows as the XenAPI's dispatch reads and writes them: by names that come from the model, references that come from anywhere. */
 import type { ClassName, Ref } from '../../../idl/index.js';
 import type { Rows } from '../../model/dispatch-deps.js';
 import type { Database } from '../database/database.js';

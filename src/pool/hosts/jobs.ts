@@ -22,7 +22,7 @@ import type { Database } from '../database/database.js';
 import type { TaskService } from '../events/tasks.js';
 import { setBooted, setHalted } from '../vm-records/lifecycle.js';
 import { isVmOperation, type VmOperation } from '../vm-records/vm-operation-rules.js';
-import type { ForwardDeps } from './placement.js';
+import type { PlacementDeps } from './placement.js';
 
 export interface JobRow {
   readonly id: string;
@@ -35,7 +35,7 @@ export interface JobRow {
   readonly label: string;
 }
 
-export interface JobsDeps extends ForwardDeps {
+export interface JobsDeps extends PlacementDeps {
   readonly tasks: Pick<TaskService, 'reopen' | 'keep'>;
   readonly table: Table<JobRow>;
   /** Resolves when what was written outlives a loss of power. */
@@ -185,7 +185,7 @@ export function createJobs(deps: JobsDeps): PoolJobs {
   };
 
   return {
-    async onVm(vm, host, by, call, bring = () => members.settle(vm, host)) {
+    async onVm(vm, host, by, call, bring = () => members.reconcile(vm, host)) {
       const service = members.service(host);
       const row = newRow(db, vm, host, by);
       await begin(row);
@@ -283,7 +283,7 @@ async function bringToFate(
 ): Promise<void> {
   const before = db.find('VM', vm);
   if (before === undefined) return;
-  await members.settle(vm, host);
+  await members.reconcile(vm, host);
   const after = db.find('VM', vm);
   if (after === undefined) return;
   db.update('VM', vm, { scheduled_to_be_resident_on: nullRef });

@@ -14,14 +14,21 @@ import type { HostEvent, HostService, HostState } from '../../host/service/servi
 import { nullRef } from '../../model/value.js';
 import type { Database } from '../database/database.js';
 import { markNotLive, putHost, putMetrics } from './host-records.js';
-import { type Findings, howEnded, type ResidenceDeps, reconcile, settle, settleStray } from './reconcile.js';
+import {
+  type Findings,
+  howEnded,
+  type ReconcileDeps,
+  reconcileHost,
+  reconcileStray,
+  reconcileVm,
+} from './reconcile.js';
 
 export interface Member {
   /** http URL of the host's port. */
   readonly url: string;
 }
 
-export interface MembersDeps extends ResidenceDeps {
+export interface MembersDeps extends ReconcileDeps {
   readonly version: string;
   readonly own: { readonly host: Ref<'host'>; readonly service: HostService; readonly url: string };
   readonly connect: (url: string) => HostService;
@@ -52,7 +59,7 @@ export interface Members {
   /** The host's state now. @throws HOST_OFFLINE [host] where it does not answer */
   state(host: Ref<'host'>): Promise<HostState>;
   /** Bring a VM's record, which the caller holds, to its domain on a host, where a guest that has ended is seen to. @throws HOST_OFFLINE */
-  settle(vm: Ref<'VM'>, host: Ref<'host'>): Promise<void>;
+  reconcile(vm: Ref<'VM'>, host: Ref<'host'>): Promise<void>;
   /** Ask a host anew that is shown as not live. @returns whether it answers, or has come back meanwhile */
   revive(host: Ref<'host'>): Promise<boolean>;
   /** Follow a host no more; it is no longer of the pool. @param removeRows removes its rows */
@@ -129,13 +136,13 @@ export function createMembers(deps: MembersDeps): Members {
     service: (host) => find(host).service,
     url: (host) => find(host).url,
     state,
-    async settle(vm, host) {
+    async reconcile(vm, host) {
       const first = await state(host);
       const uuid = db.find('VM', vm)?.uuid;
       const ended = first.domains.find((domain) => domain.uuid === uuid && domain.state === 'shutdown');
       if (ended !== undefined) await deps.onGuestEnd(vm, howEnded(ended), host);
       const now = ended === undefined ? first : await state(host);
-      if (db.find('VM', vm) !== undefined) settle(deps, vm, host, now);
+      if (db.find('VM', vm) !== undefined) reconcileVm(deps, vm, host, now);
     },
     async revive(host) {
       const member = followed.get(host);
@@ -277,7 +284,7 @@ async function look(deps: WatchDeps, host: Ref<'host'>, service: HostService): P
     const state = await readState(deps.db, host, service);
     putMetrics(deps.db, host, state, deps.now());
     deps.onState(host, state);
-    const found = reconcile(deps, host, state, readAt);
+    const found = reconcileHost(deps, host, state, readAt);
     await act(deps, host, state, service, found);
     if (!found.stale) return;
     await delay(10, undefined, { ref: false });
@@ -313,13 +320,13 @@ async function act(
   }
 }
 
-/** Ask where the record has the VM. What changes meanwhile is looked at again. @returns as settleStray does */
+/** Ask where the record has the VM. What changes meanwhile is looked at again. @returns as reconcileStray does */
 async function lookAtStray(deps: WatchDeps, ref: Ref<'VM'>, host: Ref<'host'>, state: HostState) {
   const { db } = deps;
   const modified = db.modified('VM', ref);
   const there = await deps.state(db.get('VM', ref).resident_on).catch(() => undefined);
   const isSame = db.find('VM', ref) !== undefined && db.modified('VM', ref) === modified;
-  return isSame ? settleStray(deps, ref, host, state, there) : undefined;
+  return isSame ? reconcileStray(deps, ref, host, state, there) : undefined;
 }
 
 /** What the host answers, if it does so in time and before it is let go of. */

@@ -8,13 +8,13 @@ import { domainMemory } from '../vm-records/memory-limits.js';
 import { isLive } from './host-records.js';
 import type { Members } from './members.js';
 
-export interface ForwardDeps {
+export interface PlacementDeps {
   readonly db: Database;
   readonly members: Members;
 }
 
 /** The host on which a VM is. @throws HOST_OFFLINE [host] where it does not answer */
-export function hostOf({ db, members }: ForwardDeps, vm: Ref<'VM'>): { host: Ref<'host'>; service: HostService } {
+export function hostOf({ db, members }: PlacementDeps, vm: Ref<'VM'>): { host: Ref<'host'>; service: HostService } {
   const { resident_on: host, power_state, uuid } = db.get('VM', vm);
   if (db.find('host', host) === undefined) {
     throw new XapiError('INTERNAL_ERROR', [`VM ${uuid} is ${power_state} and yet on no host`]);
@@ -27,7 +27,7 @@ export function hostOf({ db, members }: ForwardDeps, vm: Ref<'VM'>): { host: Ref
  * Check that a host could take the VM now.
  * @throws HANDLE_INVALID, HOST_DISABLED, HOST_OFFLINE, VM_REQUIRES_NETWORK, VM_REQUIRES_SR, HOST_NOT_ENOUGH_FREE_MEMORY
  */
-export async function assertCanTake({ db, members }: ForwardDeps, host: Ref<'host'>, vm: Ref<'VM'>): Promise<void> {
+export async function assertCanTake({ db, members }: PlacementDeps, host: Ref<'host'>, vm: Ref<'VM'>): Promise<void> {
   const row = db.get('host', host);
   if (!row.enabled) throw new XapiError('HOST_DISABLED', [host]);
   if (!isLive(db, host)) throw new XapiError('HOST_OFFLINE', [host]);
@@ -69,7 +69,7 @@ export function hasNetwork(db: Database, host: Ref<'host'>, network: Ref<'networ
 }
 
 /** The hosts that could take the VM now. */
-export async function possibleHosts(deps: ForwardDeps, vm: Ref<'VM'>): Promise<Ref<'host'>[]> {
+export async function possibleHosts(deps: PlacementDeps, vm: Ref<'VM'>): Promise<Ref<'host'>[]> {
   const hosts = deps.db.all('host').map(([ref]) => ref);
   const fits = await Promise.all(
     hosts.map((host) =>
@@ -86,7 +86,7 @@ export async function possibleHosts(deps: ForwardDeps, vm: Ref<'VM'>): Promise<R
  * The host to start a VM on: its affinity where that can take it, else the one with the most free memory.
  * @throws HOST_NOT_ENOUGH_FREE_MEMORY where memory is what all lack, NO_HOSTS_AVAILABLE where none could take it anyway
  */
-export async function chooseHost(deps: ForwardDeps, vm: Ref<'VM'>): Promise<Ref<'host'>> {
+export async function chooseHost(deps: PlacementDeps, vm: Ref<'VM'>): Promise<Ref<'host'>> {
   const { db, members } = deps;
   const { affinity } = db.get('VM', vm);
   const candidates: { host: Ref<'host'>; free: number }[] = [];

@@ -7,7 +7,7 @@ import type { Log } from '../../base/log.js';
 import type { GuestEnd } from '../../base/protocol/hypervisor-protocol.js';
 import type { HostState } from '../../host/service/service.js';
 import type { Database, RecordView } from '../database/database.js';
-import type { Way } from '../database/migration-table.js';
+import type { Route } from '../database/migration-table.js';
 import { hostNamed, tellOfVm } from '../events/messages.js';
 import {
   clearDoubt,
@@ -19,12 +19,12 @@ import {
 } from '../vm-records/in-doubt.js';
 import { setHalted, setResident, setSuspended } from '../vm-records/lifecycle.js';
 
-export interface ResidenceDeps {
+export interface ReconcileDeps {
   readonly db: Database;
   readonly log: Log;
   readonly now: () => Date;
   /** Between which hosts a VM is migrating now, or may have migrated in doubt. */
-  readonly wayOf: (vm: Ref<'VM'>) => Way | undefined;
+  readonly routeOf: (vm: Ref<'VM'>) => Route | undefined;
   /** The VM has been seen running at the host to which it was migrating. */
   readonly arrived: (vm: Ref<'VM'>) => void;
 }
@@ -48,7 +48,7 @@ type Domain = HostState['domains'][number];
  * Bring the records of all VMs to a host's state.
  * @param readAt the database's generation before the state was asked for
  */
-export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostState, readAt: number): Findings {
+export function reconcileHost(deps: ReconcileDeps, host: Ref<'host'>, state: HostState, readAt: number): Findings {
   const { db } = deps;
   const domains = new Map(state.domains.map((domain) => [domain.uuid, domain]));
   const doubles: [uuid: string, reason: string][] = [];
@@ -63,8 +63,8 @@ export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostSta
     if (vm.is_control_domain) continue;
     const domain = domains.get(vm.uuid);
     const here = vm.resident_on === host;
-    const way = deps.wayOf(ref);
-    if (way !== undefined) followMigration(deps, ref, host, state, domain, way);
+    const route = deps.routeOf(ref);
+    if (route !== undefined) followMigration(deps, ref, host, state, domain, route);
     else if (Object.keys(vm.current_operations).length > 0) continue;
     else if (db.modified('VM', ref) > readAt) stale = true;
     else if (domain?.state === 'shutdown') ended.push([ref, howEnded(domain)]);
@@ -76,7 +76,7 @@ export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostSta
     else if (domain === undefined) lost(deps, ref, vm, host, state);
     else {
       if (vm.power_state === 'Running' && domain.state === 'paused') tellStalled(deps, ref, host, domain);
-      settle(deps, ref, host, state);
+      reconcileVm(deps, ref, host, state);
     }
   }
   return { stale, doubles, strays, ended, settled };
@@ -87,8 +87,8 @@ export function reconcile(deps: ResidenceDeps, host: Ref<'host'>, state: HostSta
  * @param there that host's state, undefined where it does not answer; what may come or have gone from there by a migration counts too
  * @returns the VM's uuid, and why its copy here is not to run, where that is so and is yet to be told
  */
-export function settleStray(
-  deps: ResidenceDeps,
+export function reconcileStray(
+  deps: ReconcileDeps,
   ref: Ref<'VM'>,
   host: Ref<'host'>,
   state: HostState,
@@ -101,7 +101,7 @@ export function settleStray(
     return abandoned(deps, ref, host, state, domain) ? [vm.uuid, whyNotHere(deps.db, vm)] : undefined;
   }
   deps.log.warn(`VM ${vm.uuid} is on host ${state.name}: its record was older than that`);
-  settle(deps, ref, host, state);
+  reconcileVm(deps, ref, host, state);
   return undefined;
 }
 
@@ -115,7 +115,7 @@ export function everythingOf({ domains, suspended = [], leaving = [], arriving =
  * @returns whether it is yet to be told so
  */
 function abandoned(
-  deps: ResidenceDeps,
+  deps: ReconcileDeps,
   ref: Ref<'VM'>,
   host: Ref<'host'>,
   state: HostState,
@@ -149,7 +149,7 @@ export function howEnded({ ended }: Domain): GuestEnd {
 }
 
 /** Bring one VM's record to its domain, or its suspend image, on the host where it is meant to be. */
-export function settle(deps: ResidenceDeps, ref: Ref<'VM'>, host: Ref<'host'>, state: HostState): void {
+export function reconcileVm(deps: ReconcileDeps, ref: Ref<'VM'>, host: Ref<'host'>, state: HostState): void {
   const { db, now } = deps;
   const { uuid, resident_on } = db.get('VM', ref);
   const domain = state.domains.find((each) => each.uuid === uuid);
@@ -173,29 +173,29 @@ export function settle(deps: ResidenceDeps, ref: Ref<'VM'>, host: Ref<'host'>, s
  * migration's end tells.
  */
 function followMigration(
-  deps: ResidenceDeps,
+  deps: ReconcileDeps,
   ref: Ref<'VM'>,
   host: Ref<'host'>,
   state: HostState,
   domain: Domain | undefined,
-  { source, destination }: Way,
+  { source, destination }: Route,
 ): void {
-  const onTheWay = host === source || host === destination;
-  if (onTheWay && domain?.inDoubt !== undefined) markInDoubt(deps, ref, domain.inDoubt);
+  const onRoute = host === source || host === destination;
+  if (onRoute && domain?.inDoubt !== undefined) markInDoubt(deps, ref, domain.inDoubt);
   if (destination !== host || domain?.state !== 'running') return;
   // To the same host: the old copy runs there under the same name until its end.
   if (deps.db.get('VM', ref).resident_on === host) return;
-  settle(deps, ref, host, state);
+  reconcileVm(deps, ref, host, state);
   deps.arrived(ref);
 }
 
-function tellStalled(deps: ResidenceDeps, ref: Ref<'VM'>, host: Ref<'host'>, { stalled }: Domain): void {
+function tellStalled(deps: ReconcileDeps, ref: Ref<'VM'>, host: Ref<'host'>, { stalled }: Domain): void {
   if (stalled === undefined) return;
   tellOfVm(deps, 'VM_STALLED', ref, `is paused on ${hostNamed(deps.db, host)}: ${stalled}`);
 }
 
-function lost(deps: ResidenceDeps, ref: Ref<'VM'>, vm: RecordView<'VM'>, host: Ref<'host'>, state: HostState): void {
-  settle(deps, ref, host, state);
+function lost(deps: ReconcileDeps, ref: Ref<'VM'>, vm: RecordView<'VM'>, host: Ref<'host'>, state: HostState): void {
+  reconcileVm(deps, ref, host, state);
   const became = deps.db.get('VM', ref).power_state.toLowerCase();
   const where = hostNamed(deps.db, host);
   if (became === 'suspended') tellOfVm(deps, 'VM_SUSPENDED', ref, `was suspended on ${where}`);

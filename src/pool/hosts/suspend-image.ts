@@ -2,13 +2,13 @@
 import type { Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
 import type { PoolJobs } from './jobs.js';
-import type { ForwardDeps } from './placement.js';
+import type { PlacementDeps } from './placement.js';
 
 /**
  * The host that has a suspended VM's memory.
  * @throws VM_HAS_NO_SUSPEND_VDI [vm] where no host has it, HOST_OFFLINE [host] where one that may have it does not answer
  */
-export async function imageHost({ db, members }: ForwardDeps, vm: Ref<'VM'>): Promise<Ref<'host'>> {
+export async function imageHost({ db, members }: PlacementDeps, vm: Ref<'VM'>): Promise<Ref<'host'>> {
   const { uuid } = db.get('VM', vm);
   const hosts = db.all('host').map(([ref]) => ref);
   const states = await Promise.all(hosts.map((host) => members.state(host).catch(() => undefined)));
@@ -20,7 +20,7 @@ export async function imageHost({ db, members }: ForwardDeps, vm: Ref<'VM'>): Pr
 }
 
 /** @throws OPERATION_NOT_ALLOWED where the VM's memory is on another host, what `imageHost` throws */
-export async function assertImageOn(deps: ForwardDeps, vm: Ref<'VM'>, host: Ref<'host'>): Promise<void> {
+export async function assertImageOn(deps: PlacementDeps, vm: Ref<'VM'>, host: Ref<'host'>): Promise<void> {
   deps.db.get('host', host);
   const there = await imageHost(deps, vm);
   if (there === host) return;
@@ -32,7 +32,7 @@ export async function assertImageOn(deps: ForwardDeps, vm: Ref<'VM'>, host: Ref<
 
 /** Remove what a suspended VM was suspended to; fine where that is gone. @throws HOST_OFFLINE [host] */
 export async function discardImage(
-  deps: ForwardDeps & { readonly jobs: Pick<PoolJobs, 'onVm'> },
+  deps: PlacementDeps & { readonly jobs: Pick<PoolJobs, 'onVm'> },
   by: Parameters<PoolJobs['onVm']>[2],
   vm: Ref<'VM'>,
 ): Promise<void> {

@@ -13,12 +13,12 @@ import type { MigrationSessions } from '../access/migration-sessions.js';
 import type { SessionService } from '../access/sessions.js';
 import type { Arrival, MigrationTable } from '../database/migration-table.js';
 import { isLive } from '../hosts/host-records.js';
-import type { ForwardDeps } from '../hosts/placement.js';
+import type { PlacementDeps } from '../hosts/placement.js';
 import { removeVm, setArrivedSuspended } from '../vm-records/lifecycle.js';
 import { assertMacSeedIsFree, macSeedKey } from '../vm-records/mac-seed.js';
 import { checkRecords, importVm } from '../vm-records/portable.js';
 
-export interface VmReceiveDeps extends ForwardDeps {
+export interface ArrivalsDeps extends PlacementDeps {
   readonly sessions: Pick<SessionService, 'keep'>;
   readonly migrationSessions: Pick<MigrationSessions, 'claim' | 'end'>;
   readonly table: MigrationTable;
@@ -26,7 +26,7 @@ export interface VmReceiveDeps extends ForwardDeps {
   readonly now: () => Date;
 }
 
-export interface VmReceive {
+export interface Arrivals {
   /**
    * Same migration_id, same reply.
    * @param metadata JSON, as src/migrate/metadata has it
@@ -50,7 +50,7 @@ export interface VmReceive {
   forget(vm: Ref<'VM'>, migrationId: string): Promise<void>;
 }
 
-export function createVmReceive(deps: VmReceiveDeps): VmReceive {
+export function createArrivals(deps: ArrivalsDeps): Arrivals {
   const { db, table, members } = deps;
   const hold = (vm: Ref<'VM'>, id: string): void => db.putInMap('VM', vm, 'current_operations', id, 'migrate_send');
   const sessions = new Map<string, { readonly session: Ref<'session'> | undefined; readonly letGo: () => void }>();
@@ -101,7 +101,7 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
   const catchUpUnseen = async (arrival: Arrival): Promise<void> => {
     const fate = await fateOf(deps, arrival);
     if (fate === 'done') {
-      if (arrival.rest === undefined) await members.settle(arrival.vm, arrival.host);
+      if (arrival.rest === undefined) await members.reconcile(arrival.vm, arrival.host);
       await taken(arrival);
     } else if (fate === 'refused') await over(arrival);
   };
@@ -195,10 +195,10 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
       const call = (calls.get(migrationId) ?? Promise.resolve()).then(() =>
         begin(host, migrationId, metadata, session),
       );
-      const settled = call.then(noop, noop);
-      calls.set(migrationId, settled);
+      const ended = call.then(noop, noop);
+      calls.set(migrationId, ended);
       return call.finally(() => {
-        if (calls.get(migrationId) === settled) calls.delete(migrationId);
+        if (calls.get(migrationId) === ended) calls.delete(migrationId);
       });
     },
     forget,
@@ -224,7 +224,7 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
         // One that does not run may be about to, or have come to be so.
         const isHere = domain?.state === 'running' || (domain !== undefined && arriving?.includes(uuid) === false);
         if (isHere) {
-          await members.settle(vm, host);
+          await members.reconcile(vm, host);
           await taken(arrival);
         } else if (domain === undefined) await catchUpUnseen(arrival);
       }
@@ -239,7 +239,7 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
         return;
       }
       const { vm, host, rest } = arrival;
-      if (rest === undefined && db.find('VM', vm) !== undefined) await members.settle(vm, host);
+      if (rest === undefined && db.find('VM', vm) !== undefined) await members.reconcile(vm, host);
       await taken(arrival);
     },
     arrived(vm) {
@@ -254,7 +254,7 @@ export function createVmReceive(deps: VmReceiveDeps): VmReceive {
  * What a host says of an arrival. One of which it has never heard it refuses from then on; of one that was answered, and that it does
  * not know, nothing is known: a source may have sent it, and both have forgotten it since.
  */
-export function fateOf({ db, members }: ForwardDeps, { id, vm, host, rest, answered }: Arrival): Promise<Fate> {
+export function fateOf({ db, members }: PlacementDeps, { id, vm, host, rest, answered }: Arrival): Promise<Fate> {
   const service = members.service(host);
   if (rest === undefined && answered === true) return service.received(id);
   return service.refuseUnknown(id, db.get('VM', vm).uuid);
@@ -262,13 +262,13 @@ export function fateOf({ db, members }: ForwardDeps, { id, vm, host, rest, answe
 
 const noop = (): void => undefined;
 
-function assertMayReceive({ db }: VmReceiveDeps, host: Ref<'host'>): void {
+function assertMayReceive({ db }: ArrivalsDeps, host: Ref<'host'>): void {
   if (!db.get('host', host).enabled) throw new XapiError('HOST_DISABLED', [host]);
   if (!isLive(db, host)) throw new XapiError('HOST_OFFLINE', [host]);
 }
 
 /** @throws where the records or networks are none that this pool can take */
-function recordMaker({ db }: VmReceiveDeps, metadata: VmMetadata): (ref: Ref<'VM'>) => void {
+function recordMaker({ db }: ArrivalsDeps, metadata: VmMetadata): (ref: Ref<'VM'>) => void {
   const records = checkRecords(metadata.records);
   const networks = new Map(metadata.vifs.map((vif) => [vif.uuid, vif.network as Ref<'network'>]));
   for (const network of networks.values()) db.get('network', network);

@@ -35,7 +35,7 @@ import {
 } from './outcome.js';
 import { type MigrationPlan, planMigrateSend, planPoolMigrate, type SendCall } from './plan.js';
 
-export interface VmMigrateDeps extends OutcomeDeps {
+export interface DeparturesDeps extends OutcomeDeps {
   readonly tasks: TaskService;
   /** The coordinator. */
   readonly thisHost: () => Ref<'host'>;
@@ -46,7 +46,7 @@ export interface VmMigrateDeps extends OutcomeDeps {
 type Strings = Readonly<Record<string, string>>;
 type VmRef = Ref<'VM'>;
 
-export interface VmMigrate {
+export interface Departures {
   poolMigrate(task: CallTask, vm: VmRef, host: Ref<'host'>, options: Strings): Promise<void>;
   /** @returns the VM's reference at the destination */
   migrateSend(task: CallTask, vm: VmRef, call: SendCall): Promise<VmRef>;
@@ -61,7 +61,7 @@ export interface VmMigrate {
   arrived(vm: VmRef): void;
 }
 
-export function createVmMigrate(deps: VmMigrateDeps): VmMigrate {
+export function createDepartures(deps: DeparturesDeps): Departures {
   const { db, table } = deps;
   const migrate = async (
     task: CallTask,
@@ -129,7 +129,7 @@ async function cancellable<T>(task: CallTask, planning: Promise<T>): Promise<T> 
 }
 
 function departure(
-  deps: VmMigrateDeps,
+  deps: DeparturesDeps,
   task: CallTask,
   vm: VmRef,
   operation: Departure['operation'],
@@ -163,7 +163,7 @@ function departure(
 }
 
 /** Ask the source, unless it has been asked, wait for the end, and bring task and records to it. */
-async function follow(deps: VmMigrateDeps, row: Departure, task: CallTask): Promise<VmRef> {
+async function follow(deps: DeparturesDeps, row: Departure, task: CallTask): Promise<VmRef> {
   const release = deps.tasks.keep(task.ref);
   const outcome = await new Promise<MigrationOutcome>((resolve, reject) => {
     deps.table.wait(row.id, {
@@ -196,7 +196,7 @@ async function follow(deps: VmMigrateDeps, row: Departure, task: CallTask): Prom
 }
 
 /** The end of a migration whose call has ended in doubt. */
-async function lateEvent(deps: VmMigrateDeps, event: HostEvent): Promise<void> {
+async function lateEvent(deps: DeparturesDeps, event: HostEvent): Promise<void> {
   if (event.kind !== 'migration-ended') return;
   const row = deps.table.departure(event.migrationId);
   if (row?.inDoubt !== true || event.outcome.status === 'in-doubt') return;
@@ -205,7 +205,7 @@ async function lateEvent(deps: VmMigrateDeps, event: HostEvent): Promise<void> {
 }
 
 /** The true end may have come in the same breath as the doubt, when nobody listened for it yet. */
-async function askAgain(deps: VmMigrateDeps, { id, source }: Departure): Promise<void> {
+async function askAgain(deps: DeparturesDeps, { id, source }: Departure): Promise<void> {
   try {
     const outcome = await deps.members.service(source).outcome(id);
     if (outcome !== undefined) await lateEvent(deps, { kind: 'migration-ended', migrationId: id, outcome });
@@ -221,7 +221,7 @@ const lastAnswerMs = 3_000;
  * The same request again is the same migration, so a lost answer is asked for again.
  * @throws the host's refusal; the reason of the task's signal where that was cancelled and the source has not answered
  */
-async function submit(deps: VmMigrateDeps, row: Departure, task: CallTask): Promise<void> {
+async function submit(deps: DeparturesDeps, row: Departure, task: CallTask): Promise<void> {
   if (row.accepted) return;
   for (let failures = 0; ; failures += 1) {
     if (deps.table.departure(row.id) === undefined) return;
@@ -252,7 +252,7 @@ async function submit(deps: VmMigrateDeps, row: Departure, task: CallTask): Prom
   }
 }
 
-function answers({ members }: VmMigrateDeps, host: Ref<'host'>): Promise<boolean> {
+function answers({ members }: DeparturesDeps, host: Ref<'host'>): Promise<boolean> {
   return members.state(host).then(
     () => true,
     () => false,
@@ -280,7 +280,7 @@ async function answerOf(source: Ref<'host'>, work: Promise<void>, cancelled: Abo
 }
 
 /** From here on, and at once where it has been asked already: whoever cancels the task cancels the migration. */
-function cancelWith(deps: VmMigrateDeps, row: Departure, task: CallTask): void {
+function cancelWith(deps: DeparturesDeps, row: Departure, task: CallTask): void {
   const cancel = async (): Promise<void> => {
     for (let failures = 0; deps.table.departure(row.id) !== undefined; failures += 1) {
       try {
@@ -314,7 +314,7 @@ function progressShower(task: CallTask): Waiter['progress'] {
   };
 }
 
-function resumeOne(deps: VmMigrateDeps, row: Departure): void {
+function resumeOne(deps: DeparturesDeps, row: Departure): void {
   const { db, tasks, log } = deps;
   const task = tasks.reopen(row.task, row.label);
   if (db.find('VM', row.vm) !== undefined) db.putInMap('VM', row.vm, 'current_operations', row.task, row.operation);

@@ -11,19 +11,19 @@ import { nullRef } from '../../model/value.js';
 import type { TaskService } from '../events/tasks.js';
 import { withEvacuation } from '../hosts/host-allowed-operations.js';
 import { isLive } from '../hosts/host-records.js';
-import { assertReachesDevices, type ForwardDeps } from '../hosts/placement.js';
+import { assertReachesDevices, type PlacementDeps } from '../hosts/placement.js';
 import { domainMemory } from '../vm-records/memory-limits.js';
 import { refusal } from '../vm-records/vm-allowed-operations.js';
-import type { VmMigrate } from './departures.js';
+import type { Departures } from './departures.js';
 import { urlOn } from './destination.js';
 import { planEvacuation, type VmToMove } from './evacuation-plan.js';
 
 type HostRef = Ref<'host'>;
 type VmRef = Ref<'VM'>;
 
-export interface EvacuateDeps extends ForwardDeps {
+export interface EvacuateDeps extends PlacementDeps {
   readonly tasks: TaskService;
-  readonly vmMigrate: VmMigrate;
+  readonly departures: Departures;
   /** How many VMs leave a host at once, where the caller does not say. */
   readonly evacuationBatchSize: () => number;
 }
@@ -32,7 +32,7 @@ export interface EvacuateDeps extends ForwardDeps {
 export type EvacuationPlan = ReadonlyMap<VmRef, HostRef | XapiError>;
 
 /** @throws HANDLE_INVALID */
-export async function computePlan(deps: ForwardDeps, host: HostRef): Promise<EvacuationPlan> {
+export async function computePlan(deps: PlacementDeps, host: HostRef): Promise<EvacuationPlan> {
   const { db } = deps;
   const targets = await targetsFor(deps, host);
   const plan = new Map<VmRef, HostRef | XapiError>();
@@ -49,12 +49,12 @@ export async function computePlan(deps: ForwardDeps, host: HostRef): Promise<Eva
   return plan;
 }
 
-function residents({ db }: ForwardDeps, host: HostRef): VmRef[] {
+function residents({ db }: PlacementDeps, host: HostRef): VmRef[] {
   return db.get('host', host).resident_VMs.filter((vm) => db.get('VM', vm).is_control_domain === false);
 }
 
 /** The other hosts that take VMs, with the memory that they have free. */
-async function targetsFor({ db, members }: ForwardDeps, host: HostRef): Promise<{ host: HostRef; free: number }[]> {
+async function targetsFor({ db, members }: PlacementDeps, host: HostRef): Promise<{ host: HostRef; free: number }[]> {
   const others = db.all('host').filter(([ref, row]) => ref !== host && row.enabled && isLive(db, ref));
   const states = await Promise.allSettled(others.map(([ref]) => members.state(ref)));
   return others.flatMap(([ref], index) => {
@@ -63,7 +63,7 @@ async function targetsFor({ db, members }: ForwardDeps, host: HostRef): Promise<
   });
 }
 
-function obstacle({ db }: ForwardDeps, host: HostRef, vm: VmRef): XapiError | undefined {
+function obstacle({ db }: PlacementDeps, host: HostRef, vm: VmRef): XapiError | undefined {
   try {
     assertReachesDevices(db, host, vm);
     return undefined;
@@ -73,7 +73,7 @@ function obstacle({ db }: ForwardDeps, host: HostRef, vm: VmRef): XapiError | un
 }
 
 function whyNowhere(
-  deps: ForwardDeps,
+  deps: PlacementDeps,
   targets: readonly { host: HostRef }[],
   reachable: readonly unknown[],
   vm: VmRef,
@@ -84,7 +84,7 @@ function whyNowhere(
 }
 
 /** The VMs that could not leave, with the error of each. @throws HANDLE_INVALID */
-export async function preventers(deps: ForwardDeps, host: HostRef): Promise<Record<VmRef, string[]>> {
+export async function preventers(deps: PlacementDeps, host: HostRef): Promise<Record<VmRef, string[]>> {
   const plan = await computePlan(deps, host);
   const stuck: Record<VmRef, string[]> = {};
   for (const [vm, outcome] of plan) if (outcome instanceof XapiError) stuck[vm] = [outcome.code, ...outcome.params];
@@ -92,7 +92,7 @@ export async function preventers(deps: ForwardDeps, host: HostRef): Promise<Reco
 }
 
 /** @throws CANNOT_EVACUATE_HOST [errors, as `code,parameter,...` joined by `|`] */
-export async function assertCanEvacuate(deps: ForwardDeps, host: HostRef): Promise<void> {
+export async function assertCanEvacuate(deps: PlacementDeps, host: HostRef): Promise<void> {
   const errors = Object.values(await preventers(deps, host));
   if (errors.length > 0) throw cannotEvacuate(errors);
 }
@@ -161,7 +161,7 @@ async function moveAll(
     const stop = (): void => cancel(deps, subtask);
     task.signal.addEventListener('abort', stop, { once: true });
     try {
-      await deps.vmMigrate.poolMigrate(subtask, vm, target, options);
+      await deps.departures.poolMigrate(subtask, vm, target, options);
       subtask.succeed('<value></value>');
     } catch (error) {
       const failure = toXapiError(error);

@@ -15,19 +15,19 @@ import { migrateFailed, toWireError } from '../../migrate/request.js';
 import type { Database } from '../database/database.js';
 import type { Arrival, Departure, MigrationTable } from '../database/migration-table.js';
 import type { OpenJob, PoolJobs } from '../hosts/jobs.js';
-import type { ForwardDeps } from '../hosts/placement.js';
+import type { PlacementDeps } from '../hosts/placement.js';
 import { discardImage } from '../hosts/suspend-image.js';
 import { clearDoubt, clearLeftBehind, isLeftBehind, putLeftBehind } from '../vm-records/in-doubt.js';
 import { removeVm, setArrivedSuspended, setHalted } from '../vm-records/lifecycle.js';
 import { withVm } from '../vm-records/vm-allowed-operations.js';
 import { migrations } from '../vm-records/vm-operation-rules.js';
-import { fateOf, type VmReceive } from './arrivals.js';
+import { type Arrivals, fateOf } from './arrivals.js';
 import { isAtRest } from './outcome.js';
 
-export interface PowerResetDeps extends ForwardDeps {
+export interface ForceSettlementDeps extends PlacementDeps {
   readonly table: MigrationTable;
   readonly jobs: PoolJobs;
-  readonly vmReceive: Pick<VmReceive, 'forget'>;
+  readonly arrivals: Pick<Arrivals, 'forget'>;
   readonly log: Log;
   readonly now: () => Date;
 }
@@ -61,7 +61,7 @@ interface Copy {
  *   OTHER_OPERATION_IN_PROGRESS [class, vm, operation, task] for a migration whose host here answers and that is not in doubt; one
  *   from another pool is named by its id; and for what a host that answers is doing with it
  */
-export async function resetPowerState(deps: PowerResetDeps, task: string, vm: VmRef): Promise<void> {
+export async function resetPowerState(deps: ForceSettlementDeps, task: string, vm: VmRef): Promise<void> {
   const { db } = deps;
   const { uuid } = db.get('VM', vm);
   const inquiry = await inquire(deps, vm);
@@ -78,7 +78,7 @@ export async function resetPowerState(deps: PowerResetDeps, task: string, vm: Vm
   if (kept === undefined && inquiry.arrivals.length > 0) return removeArrival(deps, vm, inquiry);
   // The rows hold the VM, so they go when its record is right.
   if (kept === undefined) await halt(deps, task, vm);
-  else await deps.members.settle(vm, kept);
+  else await deps.members.reconcile(vm, kept);
   await giveUpMigrations(deps, vm, inquiry);
   await deps.jobs.giveUp(vm);
   await tellSources(deps, uuid, inquiry, kept);
@@ -90,7 +90,7 @@ export async function resetPowerState(deps: PowerResetDeps, task: string, vm: Vm
  * host.declare_dead: settle every VM that is on a host, or migrates from or to it, one after the other.
  * @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED where the host answers; when all are done, what refused the first VM that was not settled
  */
-export async function declareDead(deps: PowerResetDeps, task: string, host: HostRef): Promise<void> {
+export async function declareDead(deps: ForceSettlementDeps, task: string, host: HostRef): Promise<void> {
   const { db, jobs, members, table } = deps;
   const { name_label, resident_VMs } = db.get('host', host);
   const answers = await members.state(host).then(
@@ -112,7 +112,7 @@ export async function declareDead(deps: PowerResetDeps, task: string, host: Host
   if (refused !== undefined) throw refused;
 }
 
-async function inquire({ db, jobs, members, table }: PowerResetDeps, vm: VmRef): Promise<Inquiry> {
+async function inquire({ db, jobs, members, table }: ForceSettlementDeps, vm: VmRef): Promise<Inquiry> {
   const { uuid } = db.get('VM', vm);
   const hosts = db.all('host').map(([ref]) => ref);
   const states = await Promise.all(hosts.map((host) => members.state(host).catch(() => undefined)));
@@ -132,7 +132,7 @@ async function inquire({ db, jobs, members, table }: PowerResetDeps, vm: VmRef):
 }
 
 /** What a host that says so has begun it ends by itself, and a call that waits for its end is not cut short. */
-function assertNotBusy({ db }: PowerResetDeps, vm: VmRef, { telling, jobs }: Inquiry): void {
+function assertNotBusy({ db }: ForceSettlementDeps, vm: VmRef, { telling, jobs }: Inquiry): void {
   for (const [task, operation] of Object.entries(db.get('VM', vm).current_operations)) {
     if (operation === 'power_state_reset' || migrations.includes(operation)) continue;
     const open = jobs.find((job) => job.task === task);
@@ -142,7 +142,7 @@ function assertNotBusy({ db }: PowerResetDeps, vm: VmRef, { telling, jobs }: Inq
 }
 
 /** Whether it comes from another pool, and every host to which it was to come refuses it: for good, even where it is asked only now. */
-async function isNeverToCome(deps: PowerResetDeps, { arrivals, answering, copies }: Inquiry): Promise<boolean> {
+async function isNeverToCome(deps: ForceSettlementDeps, { arrivals, answering, copies }: Inquiry): Promise<boolean> {
   if (arrivals.length === 0 || copies.length > 0) return false;
   for (const arrival of arrivals) {
     if (!answering.includes(arrival.host) || (await fateOf(deps, arrival)) !== 'refused') return false;
@@ -151,7 +151,7 @@ async function isNeverToCome(deps: PowerResetDeps, { arrivals, answering, copies
 }
 
 /** A VM that has not come from another pool: there it may run still, so here it is to be started by nobody. */
-async function removeArrival(deps: PowerResetDeps, vm: VmRef, inquiry: Inquiry): Promise<void> {
+async function removeArrival(deps: ForceSettlementDeps, vm: VmRef, inquiry: Inquiry): Promise<void> {
   const { uuid } = deps.db.get('VM', vm);
   deps.log.warn(`VM ${uuid} has not come from its pool: its record goes`, { vm: uuid });
   removeVm(deps.db, vm);
@@ -163,7 +163,7 @@ async function removeArrival(deps: PowerResetDeps, vm: VmRef, inquiry: Inquiry):
  * that says so, where it comes from another pool.
  * @returns whether it is such a VM
  */
-async function settleAtRest(deps: PowerResetDeps, vm: VmRef, inquiry: Inquiry): Promise<boolean> {
+async function settleAtRest(deps: ForceSettlementDeps, vm: VmRef, inquiry: Inquiry): Promise<boolean> {
   const { db, members } = deps;
   const { uuid } = db.get('VM', vm);
   const departures = inquiry.departures.filter(isAtRest);
@@ -219,7 +219,7 @@ function assertNotUnderWay(vm: VmRef, inquiry: Inquiry): void {
  * at none is the only copy destroyed.
  * @returns the host on which the VM goes on; undefined where no host that answers has it
  */
-async function settleCopies(deps: PowerResetDeps, vm: VmRef, inquiry: Inquiry): Promise<HostRef | undefined> {
+async function settleCopies(deps: ForceSettlementDeps, vm: VmRef, inquiry: Inquiry): Promise<HostRef | undefined> {
   const { db, members } = deps;
   const { uuid } = db.get('VM', vm);
   const { sound, kept } = choose(db, vm, inquiry);
@@ -263,7 +263,7 @@ function answeringDestinations({ answering, departures, arrivals }: Inquiry): Ho
 }
 
 /** The hosts that may come back with a copy. */
-function writeDownSilent({ db }: PowerResetDeps, vm: VmRef, inquiry: Inquiry, kept: HostRef | undefined): void {
+function writeDownSilent({ db }: ForceSettlementDeps, vm: VmRef, inquiry: Inquiry, kept: HostRef | undefined): void {
   const possible = new Set<HostRef | undefined>([
     db.get('VM', vm).resident_on,
     ...inquiry.departures.flatMap(({ source, destination }) => [source, destination]),
@@ -273,18 +273,22 @@ function writeDownSilent({ db }: PowerResetDeps, vm: VmRef, inquiry: Inquiry, ke
   for (const host of inquiry.silent) if (possible.has(host)) putLeftBehind(db, vm, db.get('host', host).uuid);
 }
 
-async function giveUpMigrations({ db, table, vmReceive }: PowerResetDeps, vm: VmRef, inquiry: Inquiry): Promise<void> {
+async function giveUpMigrations(
+  { db, table, arrivals }: ForceSettlementDeps,
+  vm: VmRef,
+  inquiry: Inquiry,
+): Promise<void> {
   await db.saved();
   for (const { id, request } of inquiry.departures) {
     const error = migrateFailed(request, 'given up: an operator has settled the VM with VM.power_state_reset');
     await table.giveUp(id, { status: 'failure', error: toWireError(error) });
   }
-  for (const { id } of inquiry.arrivals) await vmReceive.forget(vm, id);
+  for (const { id } of inquiry.arrivals) await arrivals.forget(vm, id);
 }
 
 /** A source whose copy is gone, with its power, asks for ever after an outcome that counts no more. */
 async function tellSources(
-  { members, log }: PowerResetDeps,
+  { members, log }: ForceSettlementDeps,
   uuid: string,
   { departures, answering, copies }: Inquiry,
   kept: HostRef | undefined,
@@ -300,7 +304,7 @@ async function tellSources(
   }
 }
 
-async function halt(deps: PowerResetDeps, task: string, vm: VmRef): Promise<void> {
+async function halt(deps: ForceSettlementDeps, task: string, vm: VmRef): Promise<void> {
   if (deps.db.get('VM', vm).power_state === 'Suspended') {
     await discardImage(deps, { operation: 'power_state_reset', task }, vm).catch((error: unknown) => {
       deps.log.warn(`the suspend image of VM ${vm} stays where it is`, { error });

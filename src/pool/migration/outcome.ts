@@ -8,11 +8,11 @@ import { fromWireError } from '../../migrate/request.js';
 import type { CallTask } from '../../model/handlers.js';
 import type { Departure, MigrationTable } from '../database/migration-table.js';
 import { hostNamed, tellOfVm } from '../events/messages.js';
-import type { ForwardDeps } from '../hosts/placement.js';
+import type { PlacementDeps } from '../hosts/placement.js';
 import { clearDoubt, markInDoubt, settlingCommand } from '../vm-records/in-doubt.js';
 import { removeVm, setHalted, setResident } from '../vm-records/lifecycle.js';
 
-export interface OutcomeDeps extends ForwardDeps {
+export interface OutcomeDeps extends PlacementDeps {
   readonly table: MigrationTable;
   readonly log: Log;
   readonly now: () => Date;
@@ -132,14 +132,14 @@ async function arrive(deps: OutcomeDeps, row: Departure): Promise<void> {
   const known = resident_on === row.destination && row.destination !== row.source ? domid : -1;
   setResident(deps.db, row.vm, { host: row.destination, powerState, domid: known }, deps.now());
   tellOfMigration(deps, row);
-  await settle(deps, row, row.destination);
+  await reconcileAt(deps, row, row.destination);
 }
 
 /** Tell that a VM has migrated within the pool. */
 export function tellOfMigration(deps: OutcomeDeps, { vm, source, destination }: Departure): void {
   if (destination === undefined) return;
-  const way = `from ${hostNamed(deps.db, source)} to ${hostNamed(deps.db, destination)}`;
-  tellOfVm(deps, 'VM_MIGRATED', vm, `has migrated ${way}`);
+  const route = `from ${hostNamed(deps.db, source)} to ${hostNamed(deps.db, destination)}`;
+  tellOfVm(deps, 'VM_MIGRATED', vm, `has migrated ${route}`);
 }
 
 /**
@@ -153,14 +153,14 @@ async function stay(deps: OutcomeDeps, row: Departure): Promise<void> {
   for (const host of hosts) {
     const state = await deps.members.state(host).catch(() => undefined);
     if (state === undefined) silent = true;
-    else if (state.domains.some((domain) => domain.uuid === row.request.uuid)) return settle(deps, row, host);
+    else if (state.domains.some((domain) => domain.uuid === row.request.uuid)) return reconcileAt(deps, row, host);
   }
   if (!silent) setHalted(deps.db, row.vm, deps.now());
 }
 
 /** A host that does not answer now brings the record to its state when it does. */
-async function settle(deps: OutcomeDeps, row: Departure, host: Ref<'host'>): Promise<void> {
-  await deps.members.settle(row.vm, host).catch((error: unknown) => {
+async function reconcileAt(deps: OutcomeDeps, row: Departure, host: Ref<'host'>): Promise<void> {
+  await deps.members.reconcile(row.vm, host).catch((error: unknown) => {
     deps.log.warn(`VM ${row.request.uuid}: its host's word is still missing`, { error });
   });
 }

@@ -6,7 +6,7 @@ import { encodeMetadata, type Rest } from '../../migrate/metadata.js';
 import { xenopsPath } from '../../wire/connection/channel.js';
 import { bodyLimit } from '../../wire/connection/rpc-client.js';
 import type { Database, RecordView } from '../database/database.js';
-import { assertCanTake, type ForwardDeps, hostOf } from '../hosts/placement.js';
+import { assertCanTake, hostOf, type PlacementDeps } from '../hosts/placement.js';
 import { imageHost } from '../hosts/suspend-image.js';
 import { domainSpec } from '../vm-records/domain-spec.js';
 import { exportVm } from '../vm-records/portable.js';
@@ -27,7 +27,7 @@ export interface MigrationPlan {
   metadata(): VmMetadata;
 }
 
-export interface PlanDeps extends ForwardDeps {
+export interface PlanDeps extends PlacementDeps {
   /** The coordinator. */
   readonly thisHost: () => Ref<'host'>;
 }
@@ -43,7 +43,7 @@ export interface SendCall {
 
 /** Plan VM.pool_migrate. @throws what stands in the way */
 export async function planPoolMigrate(
-  deps: ForwardDeps,
+  deps: PlacementDeps,
   vm: Ref<'VM'>,
   host: Ref<'host'>,
   options: Strings,

@@ -6,10 +6,10 @@ import type { HostStorage, SrUsage } from '../../host/storage/storage.js';
 import { nullRef } from '../../model/value.js';
 import type { Database } from '../database/database.js';
 import { isLive } from '../hosts/host-records.js';
-import type { ForwardDeps } from '../hosts/placement.js';
+import type { PlacementDeps } from '../hosts/placement.js';
 import type { VolumeJournal } from './volume-journal.js';
 
-export interface StorageDeps extends ForwardDeps {
+export interface StorageDeps extends PlacementDeps {
   readonly log: Log;
   readonly volumes: VolumeJournal;
   readonly now: () => Date;
@@ -26,7 +26,7 @@ export interface SrAccess {
  * The host to which an SR is attached.
  * @throws HANDLE_INVALID, SR_HAS_NO_PBDS [sr] where it is attached nowhere, HOST_OFFLINE [host]
  */
-export function accessTo({ db, members }: ForwardDeps, sr: Ref<'SR'>): SrAccess {
+export function accessTo({ db, members }: PlacementDeps, sr: Ref<'SR'>): SrAccess {
   const { PBDs, uuid } = db.get('SR', sr);
   const hosts = PBDs.map((pbd) => db.get('PBD', pbd)).filter((pbd) => pbd.currently_attached);
   const host = (hosts.find((pbd) => isLive(db, pbd.host)) ?? hosts[0])?.host;
@@ -35,24 +35,24 @@ export function accessTo({ db, members }: ForwardDeps, sr: Ref<'SR'>): SrAccess 
 }
 
 /** @throws HANDLE_INVALID, HOST_OFFLINE [host] */
-export function storageOf({ db, members }: ForwardDeps, host: Ref<'host'>): HostStorage {
+export function storageOf({ db, members }: PlacementDeps, host: Ref<'host'>): HostStorage {
   db.get('host', host);
   if (!isLive(db, host)) throw new XapiError('HOST_OFFLINE', [host]);
   return members.service(host).storage;
 }
 
 /** Bring an SR's figures to what its host says. @throws what `accessTo` and the host throw */
-export async function refreshUsage(deps: ForwardDeps, sr: Ref<'SR'>): Promise<void> {
+export async function refreshUsage(deps: PlacementDeps, sr: Ref<'SR'>): Promise<void> {
   putUsage(deps.db, sr, await readUsage(deps, sr));
 }
 
 /** The same after a change that stands whatever comes of the figures, which the next change or SR.update mends. */
-export async function tryRefreshUsage(deps: ForwardDeps, sr: Ref<'SR'>): Promise<void> {
+export async function tryRefreshUsage(deps: PlacementDeps, sr: Ref<'SR'>): Promise<void> {
   await refreshUsage(deps, sr).catch(() => undefined);
 }
 
 /** @throws what `accessTo` and the host throw */
-export async function readUsage(deps: ForwardDeps, sr: Ref<'SR'>): Promise<SrUsage> {
+export async function readUsage(deps: PlacementDeps, sr: Ref<'SR'>): Promise<SrUsage> {
   const { host, uuid, storage } = accessTo(deps, sr);
   return whileLive(deps.db, host, storage.statSr(uuid));
 }

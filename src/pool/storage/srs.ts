@@ -104,7 +104,7 @@ export function scanSr(deps: StorageDeps, task: string, sr: SrRef): Promise<void
   const { db, volumes } = deps;
   return withSr(db, sr, 'scan', task, async () => {
     const { host, uuid, storage } = accessTo(deps, sr);
-    await volumes.settle(host);
+    await volumes.reconcile(host);
     await volumes.scan(async (changing) => {
       const found = await storage.listVolumes(uuid);
       bringToVolumes(db, sr, found, changing);

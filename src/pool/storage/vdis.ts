@@ -73,7 +73,7 @@ export function destroyVdi(deps: StorageDeps, task: string, vdi: VdiRef): Promis
       volumes.close(location);
     } catch (error) {
       volumes.abandon(location, entry);
-      await volumes.settle(host);
+      await volumes.reconcile(host);
       throw error;
     }
     await tryRefreshUsage(deps, SR);
@@ -103,7 +103,7 @@ export function resizeVdi(deps: StorageDeps, task: string, vdi: VdiRef, bytes: n
     } catch (error) {
       volumes.abandon(location, entry);
       await undo?.().catch(() => undefined);
-      await volumes.settle(host);
+      await volumes.reconcile(host);
       await tryRefreshUsage(deps, SR);
       throw error;
     }

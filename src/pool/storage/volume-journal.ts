@@ -23,10 +23,10 @@ export interface VolumeJournal {
   open(entries: readonly (readonly [volume: string, entry: OpenVolume])[]): Promise<void>;
   /** Records and volume are one: written in the batch of what this turn of the event loop changes. */
   close(volume: string): void;
-  /** Nothing was written of what has closed it, or nobody knows what became of the volume: it is settled later. */
+  /** Nothing was written of what has closed it, or nobody knows what became of the volume: it is reconciled later. */
   abandon(volume: string, entry: OpenVolume): void;
   /** Bring what was abandoned in SRs that a host has to an end. What fails is logged, and tried again the next time. */
-  settle(host: Ref<'host'>): Promise<void>;
+  reconcile(host: Ref<'host'>): Promise<void>;
   /** Have scans leave a volume alone meanwhile. @param volume its uuid */
   change<T>(volume: string, work: () => Promise<T>): Promise<T>;
   /** @param work gets the volumes that have been changing at any time since it began; ask when it is to count */
@@ -58,7 +58,7 @@ export function createVolumeJournal({ db, table, access, removeRecord, log }: Vo
     changing.delete(volume);
     db.alongside(table.change(volume, undefined));
   };
-  const settleOne = async (host: Ref<'host'>, volume: string, { sr, what }: OpenVolume): Promise<void> => {
+  const reconcileOne = async (host: Ref<'host'>, volume: string, { sr, what }: OpenVolume): Promise<void> => {
     const ref = db.findByUuid('SR', sr);
     if (ref === undefined) return close(volume);
     const at = access(ref);
@@ -79,7 +79,7 @@ export function createVolumeJournal({ db, table, access, removeRecord, log }: Vo
       } else if (what === 'destroyed') removeRecord(vdi);
     }
     close(volume);
-    log.info(`volume ${volume}, which was being ${what}, is settled`, { sr });
+    log.info(`volume ${volume}, which was being ${what}, is reconciled`, { sr });
   };
 
   return {
@@ -101,10 +101,10 @@ export function createVolumeJournal({ db, table, access, removeRecord, log }: Vo
       abandoned.set(volume, entry);
       db.alongside(table.change(volume, entry));
     },
-    async settle(host) {
+    async reconcile(host) {
       for (const [volume, entry] of [...abandoned]) {
-        await settleOne(host, volume, entry).catch((error: unknown) => {
-          log.warn(`volume ${volume} stays unsettled: ${messageOf(error)}`, { sr: entry.sr, error });
+        await reconcileOne(host, volume, entry).catch((error: unknown) => {
+          log.warn(`volume ${volume} is not reconciled yet: ${messageOf(error)}`, { sr: entry.sr, error });
         });
       }
     },

@@ -27,10 +27,10 @@ interface DiskOrder {
 
 /**
  * Make the disks that a VM's other_config asks for, and take the order out of it.
- * @param settle what goes with that, at once
+ * @param relate what goes with that, at once
  * @throws INVALID_VALUE for an order that is none, UUID_INVALID for its SR, what VDI.create throws; all is as it was then
  */
-export async function makeDisks(deps: StorageDeps, task: CallTask, vm: Ref<'VM'>, settle: Relate<void>): Promise<void> {
+export async function makeDisks(deps: StorageDeps, task: CallTask, vm: Ref<'VM'>, relate: Relate<void>): Promise<void> {
   const { db } = deps;
   const orders = readOrders(db, db.get('VM', vm).other_config[disksKey] ?? '');
   const taken = db.get('VM', vm).VBDs.map((vbd) => db.get('VBD', vbd).userdevice);
@@ -51,7 +51,7 @@ export async function makeDisks(deps: StorageDeps, task: CallTask, vm: Ref<'VM'>
       const { other_config } = db.get('VM', vm);
       onUndo(() => db.update('VM', vm, { other_config }));
       db.removeFromMap('VM', vm, 'other_config', disksKey);
-      settle(vdis, onUndo);
+      relate(vdis, onUndo);
     }),
   );
 }

@@ -9,13 +9,13 @@ import type { Found } from '../../host/service/domains.js';
 import type { HostState } from '../../host/service/service.js';
 import { recordWithDefaults } from '../../model/value.js';
 import { hostNamed, type MessageDeps, tellInstead, withdraw } from '../events/messages.js';
-import type { ForwardDeps } from '../hosts/placement.js';
+import type { PlacementDeps } from '../hosts/placement.js';
 import { everythingOf } from '../hosts/reconcile.js';
 import { createVm } from '../vm-records/create.js';
 import { configOf } from '../vm-records/domain-spec.js';
 import { setSuspended } from '../vm-records/lifecycle.js';
 
-export type UnknownDomainsDeps = ForwardDeps & MessageDeps & { readonly log: Log };
+export type UnknownDomainsDeps = PlacementDeps & MessageDeps & { readonly log: Log };
 
 const messageName = 'HOST_DOMAINS_UNKNOWN';
 
@@ -116,7 +116,7 @@ export async function adoptDomain(
   log.warn(`VM ${uuid} has a record again: it was taken over from host ${db.get('host', host).hostname}`, { state });
   // Where the host does not answer now, its next word brings the record to the domain.
   if (state === 'suspended') setSuspended(db, vm, now());
-  else await members.settle(vm, host).catch((error: unknown) => log.warn(`VM ${uuid} is yet to be seen`, { error }));
+  else await members.reconcile(vm, host).catch((error: unknown) => log.warn(`VM ${uuid} is yet to be seen`, { error }));
   await db.saved();
   return vm;
 }

@@ -6,14 +6,14 @@ import { linuxName } from './block-devices.js';
 import { withdrawDoubts } from './in-doubt.js';
 import { domainMemory } from './memory-limits.js';
 
-export interface Residence {
+export interface Placement {
   readonly host: Ref<'host'>;
   readonly powerState: 'Running' | 'Paused';
   readonly domid: number;
 }
 
 /** The VM has a domain on a host. */
-export function setResident(db: Database, ref: Ref<'VM'>, residence: Residence, now: Date): void {
+export function setResident(db: Database, ref: Ref<'VM'>, residence: Placement, now: Date): void {
   const vm = db.get('VM', ref);
   db.update('VM', ref, {
     power_state: residence.powerState,

@@ -9,7 +9,7 @@ import { vmQuestionHandlers } from './questions.js';
 import { vmSettingHandlers } from './settings.js';
 
 export function vmHandlers(deps: HandlerDeps): ClassHandlers<'VM'> {
-  const { vmMigrate, vmReceive, sessions, migrationSessions } = deps;
+  const { departures, arrivals, sessions, migrationSessions } = deps;
   /** A session lives as long as the migration that it asked for. */
   const keeping = async <T>({ session }: CallContext, run: () => Promise<T>): Promise<T> => {
     const release = sessions.keep(session);
@@ -26,15 +26,15 @@ export function vmHandlers(deps: HandlerDeps): ClassHandlers<'VM'> {
     ...vmSettingHandlers(deps),
     ...vmQuestionHandlers(deps),
     pool_migrate: (context, vm, host, options) =>
-      keeping(context, () => vmMigrate.poolMigrate(context.task, vm, host, options)),
+      keeping(context, () => departures.poolMigrate(context.task, vm, host, options)),
     migrate_send: (context, vm, dest, _live, vdiMap, vifMap, options, vgpuMap) =>
       keeping(
         context,
-        () => vmMigrate.migrateSend(context.task, vm, { dest, vdiMap, vifMap, options, vgpuMap }),
+        () => departures.migrateSend(context.task, vm, { dest, vdiMap, vifMap, options, vgpuMap }),
         // Where the destination is in this pool nobody calls with it.
       ).finally(() => migrationSessions.end(dest.session_id as Ref<'session'> | undefined)),
     assert_can_migrate: (_context, vm, dest, _live, vdiMap, vifMap, options, vgpuMap) =>
-      vmMigrate.assertCanMigrate(vm, { dest, vdiMap, vifMap, options, vgpuMap }),
-    receive: ({ session }, host, migrationId, metadata) => vmReceive.receive(host, migrationId, metadata, session),
+      departures.assertCanMigrate(vm, { dest, vdiMap, vifMap, options, vgpuMap }),
+    receive: ({ session }, host, migrationId, metadata) => arrivals.receive(host, migrationId, metadata, session),
   };
 }
