@@ -129,7 +129,7 @@ export function createHost(deps: HostDeps): HostService {
     async forceSettlement(uuid, runs) {
       if (await migrations.forceSettlement(uuid, runs)) return;
       if (await deps.destination.forceSettlement(uuid, runs)) return;
-      await doubts.settle(uuid, runs);
+      await doubts.release(uuid, runs);
     },
     assertTurn: deps.destination.assertTurn,
     receive: deps.destination.receive,

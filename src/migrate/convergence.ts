@@ -1,6 +1,6 @@
 /**
  * What `migration-max-downtime`, `migration-max-rounds` and `migration-convergence` come to, pure. They are for emu-manager, which
- * counts pages and has the rounds; one that does not support them goes by its own rule. See emu-manager/convergence.ts.
+ * counts pages and has the rounds; one that does not support them goes by its own rule. See emu-manager/save/convergence.ts.
  */
 import { configKeys } from '../base/config/keys.js';
 import { messageOf, XapiError } from '../base/errors.js';

@@ -1,6 +1,6 @@
 /**
  * Where a migration can be made to fail on purpose: each side says which step it has reached, and with which helpers and
- * channels, and waits for what a rule does there. Without rules nothing happens. The rules are host/fault-rules.
+ * channels, and waits for what a rule does there. Without rules nothing happens. The rules are in host/faults.
  */
 import type { ChannelKind } from '../wire/connection/channel.js';
 import type { RawSocket } from '../wire/connection/raw-socket.js';

@@ -81,6 +81,12 @@ const replySchema = z.object({
 /** A VM as its destination needs to know it: the domain, and the records for a pool that does not have it yet. */
 export type VmMetadata = z.infer<typeof metadataSchema>;
 
+/** What VM.receive is asked: the key of the migration, and its VM. */
+export interface ReceiveRequest {
+  readonly migrationId: string;
+  readonly metadata: VmMetadata;
+}
+
 /** The result of VM.receive. */
 export interface ReceiveReply {
   /** The URLs of the channels, without a query. */

@@ -49,7 +49,7 @@ export interface Agreed {
 }
 
 /**
- * Ask the destination by the way that the migration took, and where nobody is there who answers, at its own address.
+ * Ask the destination by the route of the migration, and where nothing answers there, at its own address.
  * @throws what the destination answers, or that it does not
  */
 export async function askDestination<T>(

@@ -1,5 +1,5 @@
 /**
- * The migration protocol. This head is its document; `source.ts` and `destination.ts` have one function a phase.
+ * The migration protocol. This head is its document; source/phases.ts and destination/phases.ts have one function a phase.
  *
  * ```
  * source                                            destination
@@ -37,7 +37,7 @@
  * row `done` alone; it stays until the source and the destination's coordinator know. A destination that took it and was interrupted
  * asks the source before it is done, as it asks before it runs.
  *
- * A synchronisation point is a handshake (wire/handshake): Success, or an Error with a text. 2-restored and 4 are the same
+ * A synchronisation point is a handshake (wire/connection/handshake.ts): Success, or an Error with a text. 2-restored and 4 are the same
  * bytes, so 2-restored is sent only if VM.receive's reply announced it and the control channel's head asked for it. Each side
  * listens all the time: an Error ends the migration at once, and a Success before its time is an error too, as no side
  * can have reached a point that depends on what the other has not done. (Without 2-restored point 3 may come while the
@@ -63,10 +63,10 @@
  * `settle` answers, which the destination records for good. `refused` resumes at the source, `taken` completes there, no answer
  * leaves the VM paused and in doubt, and `settle` is sent again for as long as it takes, across restarts. A destination that
  * has taken the VM and was interrupted before it ran asks the source (`mayRun`) before it runs it: an operator may have settled
- * the source by force meanwhile. What either side has left to do after a failure is in source-loose-ends.ts and
- * destination-loose-ends.ts; that it never runs two copies, nor loses the only one, is argued in docs/safety.md.
+ * the source by force meanwhile. What either side has left to do after a failure is in source/recovery.ts and
+ * destination/recovery.ts; that it never runs two copies, nor loses the only one, is argued in docs/safety.md.
  *
- * The caller may have said by which way the destination is reached (Destination's `xenops`): then every channel and call goes
+ * The caller may have chosen the route to the destination (Destination's `xenops`): then every channel and call goes
  * there, but for VM.receive across pools, which goes to the other pool's coordinator. A call that finds nobody there goes to
  * the address in VM.receive's reply.
  *

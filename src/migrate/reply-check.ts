@@ -5,8 +5,8 @@
  * pools the coordinator answers, and a member takes the VM. So this cannot be checked: whoever starts a migration trusts the
  * destination with the VM. What is checked is that the source speaks to one host and port alone, for the channels and for
  * `settle`; only on the paths of a host's own calls and channels, for the VM that was announced; and not to the source's own machine, where a
- * destination elsewhere has no business. Where the caller has said by which way the destination is reached, it is the address
- * that is fallen back to.
+ * destination elsewhere has no business. Where the caller has chosen the route, the reply's address is the one that is fallen back
+ * to.
  */
 import { isIP } from 'node:net';
 import { invalidValue, type XapiError } from '../base/errors.js';

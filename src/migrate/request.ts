@@ -9,11 +9,11 @@ import { metadataSchema, migrationId, uuid, type VmMetadata } from './metadata.j
 /** How a source reaches the destination's `VM.receive`. */
 export type Destination =
   /** A host of this pool, at its own RPC, with a proof that the source has the pool's secret. */
-  | (Way & { readonly kind: 'pool'; readonly hostUuid: string; readonly url: string })
+  | (Route & { readonly kind: 'pool'; readonly hostUuid: string; readonly url: string })
   /** Another pool, at its coordinator, with the session that its host.migrate_receive made. */
-  | (Way & { readonly kind: 'foreign'; readonly hostRef: string; readonly master: string; readonly session: string });
+  | (Route & { readonly kind: 'foreign'; readonly hostRef: string; readonly master: string; readonly session: string });
 
-interface Way {
+interface Route {
   /** The URL by which the destination's xenops path is reached, as the caller has it; where the destination says, if absent. */
   readonly xenops?: string | undefined;
 }
@@ -43,15 +43,15 @@ export function migrateFailed({ uuid, source, destination }: MigrateRequest, why
   return new XapiError('VM_MIGRATE_FAILED', [uuid, source, where, why], cause);
 }
 
-const way = { xenops: httpUrl.optional() };
+const route = { xenops: httpUrl.optional() };
 const requestSchema = z.object({
   migrationId,
   task: z.string(),
   uuid,
   source: z.string(),
   destination: z.discriminatedUnion('kind', [
-    z.object({ ...way, kind: z.literal('pool'), hostUuid: z.string(), url: httpUrl }),
-    z.object({ ...way, kind: z.literal('foreign'), hostRef: z.string(), master: httpUrl, session: z.string() }),
+    z.object({ ...route, kind: z.literal('pool'), hostUuid: z.string(), url: httpUrl }),
+    z.object({ ...route, kind: z.literal('foreign'), hostRef: z.string(), master: httpUrl, session: z.string() }),
   ]),
   metadata: metadataSchema,
   compress: z.boolean(),

@@ -2,6 +2,7 @@
  * What each side of a migration has durably decided, a row for each side and migration. A row is written before the effect that
  * it speaks of; after a crash the rows say what to complete, undo or settle (see migrate/protocol for the states).
  */
+import { defined } from '../base/defined.js';
 import type { DomainHandle } from '../base/protocol/hypervisor-protocol.js';
 import type { Store } from '../base/store/store.js';
 
@@ -31,10 +32,10 @@ export interface SourceRow<State extends string = string> {
   readonly report?: unknown;
   /** How it ended, for a coordinator that asks later. */
   readonly outcome?: unknown;
-  /** `failed` after `going`, and the VM does not go on here yet: that is still to be done. */
-  readonly owed?: true | undefined;
-  /** The old copy is gone and the destination has been told: nothing is left to do. */
-  readonly tied?: true | undefined;
+  /** `failed` after `going`, and the VM does not go on here yet: that is still to be done. Stored as `owed`. */
+  readonly resumePending?: true | undefined;
+  /** The old copy is gone and the destination has been told: nothing is left to do. Stored as `tied`. */
+  readonly acknowledged?: true | undefined;
 }
 
 /** A destination's attempt to take a VM. */
@@ -69,6 +70,22 @@ export interface Journal {
 /** A row with the time, in milliseconds since 1970, at which it was written; rows of earlier versions have none. */
 type Dated = JournalRow & { readonly at?: number };
 
+/** A row as the store has it: the names of two fields of a source's row are those of earlier versions, which read them too. */
+type Stored = Omit<Dated, 'resumePending' | 'acknowledged'> & {
+  readonly owed?: true | undefined;
+  readonly tied?: true | undefined;
+};
+
+function toStored(row: Dated): Stored {
+  if (row.side !== 'source') return row;
+  const { resumePending, acknowledged, ...same } = row;
+  return { ...same, ...defined({ owed: resumePending, tied: acknowledged }) };
+}
+
+function fromStored({ owed, tied, ...same }: Stored): Dated {
+  return { ...same, ...defined({ resumePending: owed, acknowledged: tied }) } as Dated;
+}
+
 /** A row as it is in memory, and when it was written, on the clock that nobody steps: before this start where below its time. */
 interface Kept {
   readonly row: JournalRow;
@@ -93,9 +110,10 @@ function kept({ at, ...row }: Dated, since: number | undefined): Kept {
  * host asks for all of them, and there is one for every VM that ever left.
  */
 export function openJournal(store: Store, { wall, elapsed } = systemClocks): Journal {
-  const table = store.table<Dated>('migration-journal');
+  const table = store.table<Stored>('migration-journal');
   const rows = new Map<string, Kept>();
-  for (const [id, row] of table.entries()) {
+  for (const [id, stored] of table.entries()) {
+    const row = fromStored(stored);
     const age = row.at === undefined ? undefined : Math.max(0, wall() - row.at);
     rows.set(id, kept(row, age === undefined ? undefined : elapsed() - age));
   }
@@ -107,7 +125,7 @@ export function openJournal(store: Store, { wall, elapsed } = systemClocks): Jou
     async put(row, against) {
       const id = key(row.side, row.migrationId);
       const dated = { ...row, at: wall() };
-      await table.put(id, dated);
+      await table.put(id, toStored(dated));
       rows.set(id, kept(dated, elapsed()));
       if (against === 'powerLoss') await store.flushed();
     },
@@ -125,7 +143,7 @@ export function openJournal(store: Store, { wall, elapsed } = systemClocks): Jou
         if (since === undefined) return [{ id, row: { ...row, at: wall() } }];
         return elapsed() - since >= age ? [{ id, row: undefined }] : [];
       });
-      await store.putMany(old.map(({ id, row }) => table.change(id, row)));
+      await store.putMany(old.map(({ id, row }) => table.change(id, row && toStored(row))));
       for (const { id, row } of old) {
         if (row === undefined) rows.delete(id);
         else rows.set(id, kept(row, elapsed()));

@@ -66,7 +66,12 @@ export const mutations: readonly Mutation[] = [
   ]),
   ...inFile('src/xenops/journal.ts', 'migrate/power-loss', [
     ['a row against a loss of power is flushed', "if (against === 'powerLoss') await store.flushed();", '', taken],
-    ['a row is written before what it speaks of', 'await table.put(id, dated);', 'void table.put(id, dated);', taken],
+    [
+      'a row is written before what it speaks of',
+      'await table.put(id, toStored(dated));',
+      'void table.put(id, toStored(dated));',
+      taken,
+    ],
   ]),
   ...inFile('src/migrate/destination/migrations.ts', 'migrate/power-loss', [
     [
@@ -76,7 +81,7 @@ export const mutations: readonly Mutation[] = [
       taken,
     ],
   ]),
-  ...inFile('src/migrate/destination/steps.ts', 'migrate/power-loss', [
+  ...inFile('src/migrate/destination/attempt.ts', 'migrate/power-loss', [
     ['`taken` is flushed before the VM runs', "row.state === 'taken' ? 'powerLoss' : undefined", 'undefined', taken],
   ]),
   ...inFile('src/migrate/destination/phases.ts', 'migrate/power-loss', [
@@ -109,16 +114,16 @@ export const mutations: readonly Mutation[] = [
     ],
     [
       '`failed` is durable before the VM goes on',
-      "await write(attempt, { ...row, state: 'failed', owed: true, outcome });",
-      "void write(attempt, { ...row, state: 'failed', owed: true, outcome });",
+      "await write(attempt, { ...row, state: 'failed', resumePending: true, outcome });",
+      "void write(attempt, { ...row, state: 'failed', resumePending: true, outcome });",
       refused,
     ],
   ]),
   ...inFile('src/migrate/source/recovery.ts', 'migrate/power-loss', [
     [
       'the end of what was cut short is flushed before it is told',
-      "outcome: row.outcome ?? outcome }, 'powerLoss');",
-      'outcome: row.outcome ?? outcome });',
+      "resumePending: undefined, outcome }, 'powerLoss');",
+      'resumePending: undefined, outcome });',
       atRestart,
     ],
     [
@@ -208,7 +213,7 @@ export const mutations: readonly Mutation[] = [
   ...inFile('src/migrate/destination/recovery.ts', 'migrate/destination/recovery', [
     [
       'what was taken and interrupted asks its source',
-      "over ? 'yes' : await askSource(ends, row, domain)",
+      "over ? 'yes' : await askSource(recovery, row, domain)",
       "'yes'",
       'never ran',
     ],

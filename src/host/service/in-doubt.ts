@@ -1,4 +1,4 @@
-/** Copies that must not run: marked in doubt on the coordinator's word, settled on an operator's. */
+/** Copies that must not run: marked in doubt by the coordinator, released by an operator. */
 import { randomUUID } from 'node:crypto';
 import type { Backend } from '../../backend/backend.js';
 import { XapiError } from '../../base/errors.js';
@@ -8,13 +8,13 @@ import type { RunsWhere } from '../../migrate/protocol.js';
 import type { Queue } from '../../xenops/queue.js';
 
 export interface Doubts {
-  /** Pause a VM's domain here and let it run no more until it is settled. Fine where there is none, or it is in doubt already. */
+  /** Pause a VM's domain here and let it run no more until an operator releases it. Fine where there is none, or it is in doubt already. */
   mark(uuid: string, reason: string): Promise<void>;
   /**
-   * Settle a copy that is in doubt: it goes on here, or it is destroyed. Fine for `elsewhere` where there is no copy.
+   * Release a copy that is in doubt: it goes on here, or it is destroyed. Fine for `elsewhere` where there is no copy.
    * @throws OPERATION_NOT_ALLOWED where the copy here is not in doubt, or `here` finds none
    */
-  settle(uuid: string, runs: RunsWhere): Promise<void>;
+  release(uuid: string, runs: RunsWhere): Promise<void>;
 }
 
 export interface DoubtDeps {
@@ -35,7 +35,7 @@ export function createDoubts({ backend, queue, log }: DoubtDeps): Doubts {
       log.error(`in doubt: ${reason}`, { vm: uuid });
       await backend.markInDoubt(domain.handle, reason);
     },
-    settle: (uuid, runs) =>
+    release: (uuid, runs) =>
       queue.run(uuid, async () => {
         const domain = await find(uuid);
         if (domain === undefined && runs === 'elsewhere') return;

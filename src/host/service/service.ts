@@ -5,7 +5,7 @@
  * A host knows no database of the pool: what it needs comes in the call, and what happens on it goes out as events.
  */
 import type { DomainHandle, DomainSpec, DomainState, GuestEnd } from '../../base/protocol/hypervisor-protocol.js';
-import type { ReceiveReply, VmMetadata } from '../../migrate/metadata.js';
+import type { ReceiveReply, ReceiveRequest } from '../../migrate/metadata.js';
 import type { Fate, RunsWhere } from '../../migrate/protocol.js';
 import type { MigrateRequest, MigrationEvent, MigrationOutcome } from '../../migrate/request.js';
 import type { HostStorage } from '../storage/storage.js';
@@ -13,7 +13,7 @@ import type { BusyJob, Job, JobFate } from './jobs.js';
 import type { MachineDescription } from './machine.js';
 
 export type { CopyFigures } from '../../base/protocol/emu-protocol.js';
-export type { ReceiveReply, VmMetadata } from '../../migrate/metadata.js';
+export type { ReceiveReply, ReceiveRequest, VmMetadata } from '../../migrate/metadata.js';
 export type {
   CompressionReport,
   Destination,
@@ -23,11 +23,6 @@ export type {
   WireError,
 } from '../../migrate/request.js';
 export type { BusyJob, Job, JobFate } from './jobs.js';
-
-export interface ReceiveRequest {
-  readonly migrationId: string;
-  readonly metadata: VmMetadata;
-}
 
 export type HostEvent =
   | { readonly kind: 'domain'; readonly uuid: string; readonly state: DomainState; readonly handle: DomainHandle }

@@ -1,6 +1,6 @@
 /**
  * The destination of migrations: VM.receive and the attempts that it starts. What one attempt does, phase by phase, is in
- * destination-attempt.ts.
+ * phases.ts.
  *
  * VM.receive and settle run in a lane for the VM, in a queue apart from the host's other operations, so that two hosts that send
  * to each other never wait for one another. An attempt decides once, and durably: it has taken point 3, or it has refused.
@@ -11,7 +11,7 @@ import { persist } from '../../base/retry.js';
 import { sameSecret } from '../../base/secret.js';
 import type { DestinationRow } from '../../xenops/journal.js';
 import type { Queue } from '../../xenops/queue.js';
-import { checkMigrationId, type ReceiveReply, type VmMetadata } from '../metadata.js';
+import { checkMigrationId, type ReceiveReply, type ReceiveRequest } from '../metadata.js';
 import type { Peers } from '../peers.js';
 import {
   acceptedFormats,
@@ -22,11 +22,11 @@ import {
   type Settlement,
 } from '../protocol.js';
 import { createAdmission } from './admission.js';
-import { type DestinationAttempt, openAttempt } from './phases.js';
-import { type DestinationEnds, decideTaken, endUntaken, tieDestinationEnds } from './recovery.js';
+import type { AttemptDeps } from './attempt.js';
+import { type OpenAttempt, openAttempt } from './phases.js';
+import { type DestinationRecovery, decideTaken, endUntaken, recoverDestination } from './recovery.js';
 import { cleanUp, refuseRow } from './refusal.js';
 import { assertFree, destinationRows, isOver, repeated, reservedRow, restOf, unheardOf } from './rows.js';
-import type { AttemptDeps } from './steps.js';
 
 export interface DestinationDeps extends AttemptDeps {
   readonly queue: Queue;
@@ -40,11 +40,6 @@ export interface DestinationDeps extends AttemptDeps {
   readonly onEnded: (migrationId: string, taken: boolean) => void;
   /** What VM.receive's reply announces; nothing, as from a destination that knows only plain streams and the pipe. */
   readonly announce: { readonly formats: readonly string[]; readonly restoredAck: boolean };
-}
-
-export interface ReceiveRequest {
-  readonly migrationId: string;
-  readonly metadata: VmMetadata;
 }
 
 export interface MigrationDestination {
@@ -86,19 +81,19 @@ export const fullAnnouncement = { formats: acceptedFormats, restoredAck: true } 
 
 /** Make the destination side of a host. */
 export function createDestination(deps: DestinationDeps): MigrationDestination {
-  const attempts = new Map<string, DestinationAttempt>();
+  const attempts = new Map<string, OpenAttempt>();
   const admission = createAdmission(deps.limit);
   const closing = new AbortController();
   const inLane = <T>(uuid: string, work: () => Promise<T>) => deps.queue.run(`receive ${uuid}`, work);
-  const tying = new Map<string, Promise<void>>();
-  const ends: DestinationEnds = { deps, peers: deps.peers, inLane, onEnded: deps.onEnded };
+  const recovering = new Map<string, Promise<void>>();
+  const recovery: DestinationRecovery = { deps, peers: deps.peers, inLane, onEnded: deps.onEnded };
   /** Do in the background what an attempt has left to do. */
-  const tie = (id: string): void => {
-    if (tying.has(id)) return;
-    const work = persist(() => tieDestinationEnds(ends, id), closing.signal);
-    tying.set(
+  const recoverLater = (id: string): void => {
+    if (recovering.has(id)) return;
+    const work = persist(() => recoverDestination(recovery, id), closing.signal);
+    recovering.set(
       id,
-      work.finally(() => tying.delete(id)),
+      work.finally(() => recovering.delete(id)),
     );
   };
   const rowOf = (id: string) => deps.journal.get('destination', id) as DestinationRow<DestinationState> | undefined;
@@ -134,7 +129,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
 
   /** Check, reserve and journal; what follows goes on in the background. */
   async function begin(request: ReceiveRequest): Promise<ReceiveReply> {
-    await makeWay(request.metadata.domain.uuid);
+    await refuseEarlier(request.metadata.domain.uuid);
     const row = reservedRow(request, deps.xenopsUrl(), deps.announce);
     await assertFree(deps.backend, row);
     await deps.journal.put(row, 'powerLoss');
@@ -154,7 +149,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       const state = rowOf(request.migrationId)?.state;
       // What was taken and does not run has not ended, and neither has a refusal that is not durable.
       if (state === 'done' || state === 'refused') deps.onEnded(request.migrationId, state === 'done');
-      tie(request.migrationId);
+      recoverLater(request.migrationId);
     });
     return row.reply as ReceiveReply;
   }
@@ -172,12 +167,12 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       await deps.journal.remove('destination', row.migrationId);
     } catch (error) {
       deps.log.warn('a refusal is completed later', { migration: row.migrationId, error });
-      tie(row.migrationId);
+      recoverLater(row.migrationId);
     }
   }
 
   /** A new attempt for a VM first refuses an older one that has not taken point 3. */
-  async function makeWay(uuid: string): Promise<void> {
+  async function refuseEarlier(uuid: string): Promise<void> {
     for (const row of destinationRows(deps.journal)) {
       if (row.uuid !== uuid || row.state === 'done') continue;
       if (row.state === 'refused') {
@@ -305,7 +300,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
         const domains = await deps.backend.list();
         const copy = domains.find((domain) => handle !== undefined && sameDomain(domain.handle, handle));
         if (runs === 'here' && copy?.inDoubt !== undefined) await deps.backend.markInDoubt(copy.handle, undefined);
-        await decideTaken(ends, migrationId, runs === 'here' ? 'taken' : 'refused');
+        await decideTaken(recovery, migrationId, runs === 'here' ? 'taken' : 'refused');
       });
       return true;
     },
@@ -314,11 +309,11 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
         if (state === 'done') deps.onEnded(migrationId, true);
         if (state === 'refused') deps.onEnded(migrationId, false);
         if (!hasTaken(state)) {
-          await endUntaken(ends, migrationId).catch((error: unknown) =>
+          await endUntaken(recovery, migrationId).catch((error: unknown) =>
             deps.log.error('a migration could not be ended yet', { migration: migrationId, error }),
           );
         }
-        tie(migrationId);
+        recoverLater(migrationId);
       }
       await forgetOld();
     },
@@ -326,7 +321,7 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
       closing.abort(new XapiError('INTERNAL_ERROR', ['the daemon of the destination stops']));
       await Promise.all([...attempts.values()].map((attempt) => attempt.settle('the daemon of the destination stops')));
       await Promise.all([...attempts.values()].map((attempt) => attempt.ended));
-      await Promise.all(tying.values());
+      await Promise.all(recovering.values());
     },
   };
 }

@@ -13,22 +13,22 @@ import type { DestinationRow } from '../../xenops/journal.js';
 import type { VmMetadata } from '../metadata.js';
 import { shorten } from '../peer-text.js';
 import { type DestinationState, hasTaken, type Settlement } from '../protocol.js';
-import { refuseRow } from './refusal.js';
-import type { ArrivedChannel } from './rendezvous.js';
 import {
   type AttemptDeps,
   accept,
   awaitPoint,
+  type DestinationAttempt,
   listen,
-  type Running,
   reach,
   send,
   step,
   stopOf,
   write,
-} from './steps.js';
+} from './attempt.js';
+import { refuseRow } from './refusal.js';
+import type { ArrivedChannel } from './rendezvous.js';
 
-export interface DestinationAttempt {
+export interface OpenAttempt {
   /** Decide for good: refuse unless point 3 was taken. */
   settle(reason: string): Promise<Settlement>;
   /** Resolves when the attempt has taken the VM and runs it, or has refused and left nothing behind. Never rejects. */
@@ -40,8 +40,8 @@ export function openAttempt(
   deps: AttemptDeps,
   row: DestinationRow<DestinationState>,
   metadata: VmMetadata,
-): DestinationAttempt {
-  const running: Running = {
+): OpenAttempt {
+  const running: DestinationAttempt = {
     deps,
     metadata,
     meeting: deps.rendezvous.expect({ ...row, ...metadata.domain }),
@@ -69,7 +69,7 @@ export function openAttempt(
 }
 
 /** Everything up to the decision, which is durable when this resolves. */
-async function decide(attempt: Running): Promise<'taken' | 'refused'> {
+async function decide(attempt: DestinationAttempt): Promise<'taken' | 'refused'> {
   try {
     const control = await acceptControl(attempt);
     const restoredAck = control.cookies.restored_ack === '1';
@@ -89,7 +89,7 @@ async function decide(attempt: Running): Promise<'taken' | 'refused'> {
 }
 
 /** Of a halted VM there is its record alone, which VM.receive had. */
-async function takeRecord(attempt: Running, restoredAck: boolean): Promise<void> {
+async function takeRecord(attempt: DestinationAttempt, restoredAck: boolean): Promise<void> {
   listenForGo(attempt, restoredAck);
   await write(attempt, { ...attempt.row, state: 'created' });
   await reach(attempt, '1');
@@ -98,7 +98,7 @@ async function takeRecord(attempt: Running, restoredAck: boolean): Promise<void>
   await write(attempt, { ...attempt.row, state: 'restored' });
 }
 
-async function takeCopy(attempt: Running, restoredAck: boolean): Promise<void> {
+async function takeCopy(attempt: DestinationAttempt, restoredAck: boolean): Promise<void> {
   const vgpu = await acceptVgpus(attempt);
   listen(attempt, '1-mem ACK');
   const handle = await createDomain(attempt, attempt.control as RawSocket);
@@ -112,7 +112,7 @@ async function takeCopy(attempt: Running, restoredAck: boolean): Promise<void> {
 
 /** The image of a suspended VM, which stays one. */
 async function receiveFiles(
-  attempt: Running,
+  attempt: DestinationAttempt,
   memory: ArrivedChannel,
   vgpu: ReadonlyMap<string, RawSocket>,
 ): Promise<void> {
@@ -127,12 +127,12 @@ async function receiveFiles(
 }
 
 /** A source that waits for 2-restored has no reason to be early; any other sends 3 as soon as the image is out. */
-function listenForGo(attempt: Running, restoredAck: boolean): void {
+function listenForGo(attempt: DestinationAttempt, restoredAck: boolean): void {
   listen(attempt, '3');
   attempt.due = !restoredAck;
 }
 
-async function acceptControl(attempt: Running): Promise<ArrivedChannel> {
+async function acceptControl(attempt: DestinationAttempt): Promise<ArrivedChannel> {
   const channel = await accept(attempt, 'vm');
   attempt.control = channel.socket;
   const task = channel.cookies.dbg;
@@ -140,7 +140,7 @@ async function acceptControl(attempt: Running): Promise<ArrivedChannel> {
   return channel;
 }
 
-async function acceptVgpus(attempt: Running): Promise<ReadonlyMap<string, RawSocket>> {
+async function acceptVgpus(attempt: DestinationAttempt): Promise<ReadonlyMap<string, RawSocket>> {
   const channels = new Map<string, RawSocket>();
   for (const device of attempt.metadata.domain.vgpus) {
     listen(attempt, '1-vgpu ACK');
@@ -155,7 +155,7 @@ async function acceptVgpus(attempt: Running): Promise<ReadonlyMap<string, RawSoc
 }
 
 /** The domain under the temporary uuid, where there is to be one. Its handle is journaled before the source hears of it. */
-async function createDomain(attempt: Running, control: RawSocket): Promise<DomainHandle | undefined> {
+async function createDomain(attempt: DestinationAttempt, control: RawSocket): Promise<DomainHandle | undefined> {
   const { deps, metadata, row } = attempt;
   const spec = { ...metadata.domain, uuid: row.temporaryUuid };
   const handle = metadata.rest === undefined ? await deps.backend.create(spec, row.migrationId) : undefined;
@@ -165,7 +165,7 @@ async function createDomain(attempt: Running, control: RawSocket): Promise<Domai
   return handle;
 }
 
-async function acceptMemory(attempt: Running): Promise<ArrivedChannel> {
+async function acceptMemory(attempt: DestinationAttempt): Promise<ArrivedChannel> {
   const channel = await accept(attempt, 'mem');
   await reach(attempt, '1-mem');
   attempt.due = true;
@@ -176,7 +176,7 @@ async function acceptMemory(attempt: Running): Promise<ArrivedChannel> {
 
 /** The image, whole. Compression is what the cookie and the stream say, whatever this host is configured to. */
 async function receiveImage(
-  attempt: Running,
+  attempt: DestinationAttempt,
   handle: DomainHandle,
   memory: ArrivedChannel,
   vgpu: ReadonlyMap<string, RawSocket>,
@@ -200,7 +200,7 @@ async function receiveImage(
 }
 
 /** Point 3. Whether it or a refusal came first is decided here, in one turn of the event loop. */
-async function awaitGo(attempt: Running): Promise<void> {
+async function awaitGo(attempt: DestinationAttempt): Promise<void> {
   await awaitPoint(attempt, '3');
   await reach(attempt, '3');
   await step(attempt, assertCanRun(attempt));
@@ -210,7 +210,7 @@ async function awaitGo(attempt: Running): Promise<void> {
 }
 
 /** That the VM could run here now: once it is taken nobody else may, so this is the last moment to refuse it. */
-async function assertCanRun({ deps, row, metadata }: Running): Promise<void> {
+async function assertCanRun({ deps, row, metadata }: DestinationAttempt): Promise<void> {
   const domains = await deps.backend.list();
   const own = domains.find((domain) => row.handle !== undefined && sameDomain(domain.handle, row.handle));
   if (metadata.rest === undefined && own?.state !== 'paused') {
@@ -221,7 +221,7 @@ async function assertCanRun({ deps, row, metadata }: Running): Promise<void> {
 }
 
 /** The VM runs here. From here on nothing is undone. Never rejects. */
-async function runDomain(attempt: Running): Promise<void> {
+async function runDomain(attempt: DestinationAttempt): Promise<void> {
   const { deps, metadata, row, log } = attempt;
   const handle = row.handle as DomainHandle;
   try {
@@ -241,7 +241,7 @@ async function runDomain(attempt: Running): Promise<void> {
 }
 
 /** What was taken and does not run is the pool's from here on. Never rejects: what fails is done later. */
-async function keep(attempt: Running): Promise<void> {
+async function keep(attempt: DestinationAttempt): Promise<void> {
   const { deps, metadata, row, log } = attempt;
   try {
     await reach(attempt, 'taken');
@@ -255,7 +255,7 @@ async function keep(attempt: Running): Promise<void> {
 }
 
 /** Point 4. Never rejects. */
-async function tellRunning(attempt: Running): Promise<void> {
+async function tellRunning(attempt: DestinationAttempt): Promise<void> {
   const { log } = attempt;
   await reach(attempt, '4')
     .then(() => sendSuccess(attempt.control as RawSocket))
@@ -271,7 +271,7 @@ async function runs(backend: Backend, handle: DomainHandle): Promise<boolean | u
   return domains && domains.find((domain) => sameDomain(domain.handle, handle))?.everRan === true;
 }
 
-async function stayPaused({ deps, row, log }: Running, handle: DomainHandle, error: unknown): Promise<void> {
+async function stayPaused({ deps, row, log }: DestinationAttempt, handle: DomainHandle, error: unknown): Promise<void> {
   log.error('the VM was taken and does not run; it stays paused', { error });
   const reason = `migration ${row.migrationId}: ${shorten(messageOf(error))}`;
   await deps.backend.markInDoubt(handle, reason).catch(warn(log, 'it is not marked'));
@@ -281,7 +281,7 @@ function warn(log: Log, what: string): (error: unknown) => void {
   return (error) => log.warn(`${what}: ${messageOf(error)}`);
 }
 
-async function refuse(attempt: Running, error: unknown): Promise<void> {
+async function refuse(attempt: DestinationAttempt, error: unknown): Promise<void> {
   const { deps, control, log, refusal } = attempt;
   const cause = refusal.signal.aborted ? refusal.signal.reason : error;
   log.warn('refused', { error: cause });

@@ -18,11 +18,11 @@ import { isDoubtOf } from '../in-doubt.js';
 import type { VmMetadata } from '../metadata.js';
 import type { Peers } from '../peers.js';
 import { type DestinationState, hasTaken, type Permission, type Settlement } from '../protocol.js';
+import type { AttemptDeps } from './attempt.js';
 import { cleanUp, refuseRow } from './refusal.js';
 import { restOf } from './rows.js';
-import type { AttemptDeps } from './steps.js';
 
-export interface DestinationEnds {
+export interface DestinationRecovery {
   readonly deps: Pick<AttemptDeps, 'backend' | 'journal' | 'suspended' | 'log'>;
   readonly peers: Pick<Peers, 'at'>;
   /** Run in the VM's lane of receives. */
@@ -34,20 +34,22 @@ export interface DestinationEnds {
 type Row = DestinationRow<DestinationState>;
 
 /** Do what can be done for an attempt now. Never throws. @returns whether nothing is left to do */
-export async function tieDestinationEnds(ends: DestinationEnds, migrationId: string): Promise<boolean> {
-  const log = ends.deps.log.child({ migration: migrationId, side: 'destination' });
+export async function recoverDestination(recovery: DestinationRecovery, migrationId: string): Promise<boolean> {
+  const log = recovery.deps.log.child({ migration: migrationId, side: 'destination' });
   try {
-    const row = rowIn(ends, migrationId);
+    const row = rowIn(recovery, migrationId);
     if (row === undefined || row.state === 'done') return true;
     if (!hasTaken(row.state)) {
-      await ends.inLane(row.uuid, () => endUntaken(ends, migrationId));
+      await recovery.inLane(row.uuid, () => endUntaken(recovery, migrationId));
       return true;
     }
-    const domain = await domainOf(ends, row);
+    const domain = await domainOf(recovery, row);
     const over = restOf(row) === undefined && (domain === undefined || domain.everRan);
-    const permission = over ? 'yes' : await askSource(ends, row, domain);
+    const permission = over ? 'yes' : await askSource(recovery, row, domain);
     const outcome = permission === 'unknown' ? 'unknown' : permission === 'yes' ? 'taken' : 'refused';
-    return outcome !== 'unknown' && (await ends.inLane(row.uuid, () => decideTaken(ends, migrationId, outcome)));
+    return (
+      outcome !== 'unknown' && (await recovery.inLane(row.uuid, () => decideTaken(recovery, migrationId, outcome)))
+    );
   } catch (error) {
     log.warn(`what is left of a migration is tried again: ${messageOf(error)}`);
     return false;
@@ -55,20 +57,20 @@ export async function tieDestinationEnds(ends: DestinationEnds, migrationId: str
 }
 
 /** Refuse what was not taken, and leave nothing of it behind. The caller holds the lane. */
-export async function endUntaken(ends: DestinationEnds, migrationId: string): Promise<void> {
-  const row = rowIn(ends, migrationId);
+export async function endUntaken(recovery: DestinationRecovery, migrationId: string): Promise<void> {
+  const row = rowIn(recovery, migrationId);
   if (row === undefined || hasTaken(row.state)) return;
-  if (row.state === 'refused') return cleanUp(ends.deps, row);
-  await refuseRow(ends.deps, row, () => ends.onEnded(migrationId, false));
+  if (row.state === 'refused') return cleanUp(recovery.deps, row);
+  await refuseRow(recovery.deps, row, () => recovery.onEnded(migrationId, false));
 }
 
 /** A copy that was taken and never ran is not to run by itself: the source may have been settled by force meanwhile. */
-async function askSource(ends: DestinationEnds, row: Row, domain: DomainInfo | undefined): Promise<Permission> {
+async function askSource(recovery: DestinationRecovery, row: Row, domain: DomainInfo | undefined): Promise<Permission> {
   if (domain !== undefined && domain.inDoubt === undefined)
-    await ends.deps.backend.markInDoubt(domain.handle, doubtOf(row));
+    await recovery.deps.backend.markInDoubt(domain.handle, doubtOf(row));
   const { sourceUrl } = row.request as VmMetadata;
   if (sourceUrl === undefined) return 'unknown';
-  const answer: unknown = await ends.peers.at(sourceUrl).mayRun(row.migrationId, row.token);
+  const answer: unknown = await recovery.peers.at(sourceUrl).mayRun(row.migrationId, row.token);
   return answer === 'yes' || answer === 'no' ? answer : 'unknown';
 }
 
@@ -78,36 +80,36 @@ async function askSource(ends: DestinationEnds, row: Row, domain: DomainInfo | u
  * @returns true: it is over
  */
 export async function decideTaken(
-  ends: DestinationEnds,
+  recovery: DestinationRecovery,
   migrationId: string,
   outcome: Exclude<Settlement, 'unknown'>,
 ): Promise<true> {
-  const { journal, log } = ends.deps;
-  const row = rowIn(ends, migrationId);
+  const { journal, log } = recovery.deps;
+  const row = rowIn(recovery, migrationId);
   if (row === undefined || row.state === 'done' || !hasTaken(row.state)) return true;
-  const domain = await domainOf(ends, row);
+  const domain = await domainOf(recovery, row);
   const never = restOf(row) !== undefined || (domain !== undefined && !domain.everRan);
   if (outcome === 'refused' && never) {
     const refused: Row = { ...row, state: 'refused' };
     await journal.put(refused, 'powerLoss');
     log.info('what was taken is refused after all', { migration: migrationId, vm: row.uuid, side: 'destination' });
-    ends.onEnded(migrationId, false);
-    await cleanUp(ends.deps, refused);
+    recovery.onEnded(migrationId, false);
+    await cleanUp(recovery.deps, refused);
     return true;
   }
   if (never && domain?.inDoubt !== undefined && !isDoubtOf(migrationId, domain.inDoubt)) {
     throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${domain.inDoubt}`]);
   }
-  if (never && domain !== undefined) await run(ends, row, domain);
-  if (restOf(row) === 'suspended') await ends.deps.suspended.keep(row.uuid, migrationId);
+  if (never && domain !== undefined) await run(recovery, row, domain);
+  if (restOf(row) === 'suspended') await recovery.deps.suspended.keep(row.uuid, migrationId);
   await journal.put({ ...row, state: 'done' });
   log.info('taken up again: the migration is complete', { migration: migrationId, vm: row.uuid, side: 'destination' });
-  ends.onEnded(migrationId, true);
+  recovery.onEnded(migrationId, true);
   return true;
 }
 
 async function run(
-  { deps: { backend, journal } }: DestinationEnds,
+  { deps: { backend, journal } }: DestinationRecovery,
   row: Row,
   { handle, uuid }: DomainInfo,
 ): Promise<void> {
@@ -122,13 +124,13 @@ function doubtOf({ migrationId }: Row): string {
   return `migration ${migrationId}: it was taken, was interrupted before it ran, and the source has not said that it may run`;
 }
 
-async function domainOf({ deps }: DestinationEnds, row: Row): Promise<DomainInfo | undefined> {
+async function domainOf({ deps }: DestinationRecovery, row: Row): Promise<DomainInfo | undefined> {
   const { handle } = row;
   if (restOf(row) !== undefined) return undefined;
   if (handle === undefined) throw new XapiError('INTERNAL_ERROR', ['a migration that was taken has no domain']);
   return (await deps.backend.list()).find((domain) => sameDomain(domain.handle, handle));
 }
 
-function rowIn({ deps }: DestinationEnds, migrationId: string): Row | undefined {
+function rowIn({ deps }: DestinationRecovery, migrationId: string): Row | undefined {
   return deps.journal.get('destination', migrationId) as Row | undefined;
 }

@@ -47,7 +47,7 @@ interface Place {
   taken: boolean;
 }
 
-interface Attempt {
+interface Expectation {
   readonly expected: Expected;
   /** What the first channel said of compression, which goes for all. */
   compress?: string;
@@ -56,7 +56,7 @@ interface Attempt {
 
 /** @param log for the channels that are refused */
 export function createRendezvous(log: Log): Rendezvous {
-  const attempts = new Map<string, Attempt>();
+  const attempts = new Map<string, Expectation>();
   return {
     expect(expected) {
       const sockets: RawSocket[] = [];
@@ -96,13 +96,13 @@ function placeKey(kind: ChannelKind, device?: string): string {
 }
 
 function openPlace(sockets: RawSocket[]): Place {
-  let settle: (channel: ArrivedChannel) => void = () => undefined;
+  let deliver: (channel: ArrivedChannel) => void = () => undefined;
   const arrived = new Promise<ArrivedChannel>((resolve) => {
-    settle = resolve;
+    deliver = resolve;
   });
   const resolve = (channel: ArrivedChannel) => {
     sockets.push(channel.socket);
-    settle(channel);
+    deliver(channel);
   };
   return { arrived, resolve, taken: false };
 }
@@ -117,7 +117,7 @@ function refused(why: string, answer = why): Refusal {
   return { why, answer };
 }
 
-function refusal(head: ChannelHead, attempt: Attempt | undefined, place: Place | undefined): Refusal | undefined {
+function refusal(head: ChannelHead, attempt: Expectation | undefined, place: Place | undefined): Refusal | undefined {
   if (attempt === undefined) return refused('no migration is expected under this migration_id');
   const { expected } = attempt;
   if (!sameSecret(head.sessionId, expected.token)) return refused('the session_id is not that of the migration');

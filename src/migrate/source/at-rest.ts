@@ -1,12 +1,12 @@
 /** What the source sends of a VM that does not run. */
 import type { SaveResult } from '../../xenops/image.js';
 import { compressionPlan } from '../compressor.js';
-import { type Attempt, type Decision, reach } from './attempt.js';
+import { type Decision, reach, type SourceAttempt } from './attempt.js';
 import type { Channels } from './connect.js';
 
 /** The suspend image of a suspended VM, as it is. Of a halted one there is its record alone, which VM.receive had. */
 export async function sendAtRest(
-  attempt: Attempt,
+  attempt: SourceAttempt,
   { memory, vgpu, restoredAck }: Channels,
   decision: Decision,
   signal: AbortSignal,

@@ -72,7 +72,7 @@ export interface SourceHooks {
 }
 
 /** Everything about one migration that its phases share. */
-export interface Attempt {
+export interface SourceAttempt {
   readonly deps: SourceDeps;
   readonly settings: SourceSettings;
   readonly hooks: SourceHooks;
@@ -109,7 +109,7 @@ export interface Decision extends Effect {
 }
 
 /** Times up to now: since the start, and since the pause of a VM that ran. */
-export function elapsed({ startedAt, pausedAt, row }: Attempt): {
+export function elapsed({ startedAt, pausedAt, row }: SourceAttempt): {
   readonly seconds: number;
   readonly downtimeMs: number;
 } {
@@ -121,7 +121,7 @@ export function elapsed({ startedAt, pausedAt, row }: Attempt): {
 }
 
 /** The XenAPI error of a failure: itself where it says something of its own, else VM_MIGRATE_FAILED with phase, side and cause. */
-export function migrationError(attempt: Attempt, error: unknown): XapiError {
+export function migrationError(attempt: SourceAttempt, error: unknown): XapiError {
   const { request, phase, failedSide } = attempt;
   if (error instanceof XapiError && saysEnough(error)) return error;
   const cause = shorten(error instanceof XapiError ? error.params.join(' ') : messageOf(error));
@@ -134,7 +134,7 @@ function saysEnough({ code, params }: XapiError): boolean {
 }
 
 /** Begin a phase: what fails from now on is on our side until it is known better. */
-export function enter(attempt: Attempt, phase: Phase): void {
+export function enter(attempt: SourceAttempt, phase: Phase): void {
   attempt.phase = phase;
   attempt.failedSide = 'source';
   attempt.hooks.onProgress(phase, 0);
@@ -145,29 +145,29 @@ export function enter(attempt: Attempt, phase: Phase): void {
  * The source has reached a step: where a rule says so, something breaks here. @throws what the rule says
  * @param signal ends what the rule waits for; the migration's own, where absent
  */
-export function reach(attempt: Attempt, step: Step, signal = attempt.hooks.signal): Promise<void> {
+export function reach(attempt: SourceAttempt, step: Step, signal = attempt.hooks.signal): Promise<void> {
   return attempt.deps.faults.at(step, { ...placeOf(attempt), signal });
 }
 
 /** Which migration it is, for the rules that break it. */
-export function placeOf({ request: { uuid, migrationId }, helpers, hooks }: Attempt): FaultPlace {
+export function placeOf({ request: { uuid, migrationId }, helpers, hooks }: SourceAttempt): FaultPlace {
   return { side: 'source', uuid, migrationId, helpers, signal: hooks.signal };
 }
 
 /** Journal a row. The commit point must outlive a loss of power. */
-export async function write(attempt: Attempt, row: SourceRow<SourceState>): Promise<void> {
+export async function write(attempt: SourceAttempt, row: SourceRow<SourceState>): Promise<void> {
   attempt.row = row;
   await attempt.deps.journal.put(row, ['going', 'done', 'failed'].includes(row.state) ? 'powerLoss' : undefined);
 }
 
 /** What was journaled last. @throws INTERNAL_ERROR before `begin` */
-export function rowOf(attempt: Attempt): SourceRow<SourceState> {
+export function rowOf(attempt: SourceAttempt): SourceRow<SourceState> {
   if (attempt.row === undefined) throw new XapiError('INTERNAL_ERROR', ['the migration was not begun']);
   return attempt.row;
 }
 
-/** What VM.receive's reply comes to, and by which way the destination is reached. */
-export function agreedFrom({ request }: Attempt, { control, token }: ReceiveReply): Agreed {
+/** What VM.receive's reply comes to, and the route to the destination. */
+export function agreedFrom({ request }: SourceAttempt, { control, token }: ReceiveReply): Agreed {
   const { migrationId, destination } = request;
   const direct = control.replace(/\/migrate\/vm\/[^/]*$/, '');
   const { xenops = direct } = destination;
@@ -184,12 +184,12 @@ export function agreedOf(row: SourceRow): Agreed {
 export const explanationMs = 500;
 
 /** Wait for the destination at a point; what goes wrong then is on its side. */
-export async function recv(attempt: Attempt, point: SynchronisationPoint, from: RawSocket): Promise<void> {
+export async function recv(attempt: SourceAttempt, point: SynchronisationPoint, from: RawSocket): Promise<void> {
   await awaitPoint(attempt, point, () => hear(from).catch((error: unknown) => explain(attempt, from, error)));
 }
 
 /** A destination that fails closes every channel, and says why on the control channel alone. */
-async function explain({ control }: Attempt, from: RawSocket, error: unknown): Promise<never> {
+async function explain({ control }: SourceAttempt, from: RawSocket, error: unknown): Promise<never> {
   if (control !== undefined && control !== from && !(error instanceof PeerError)) {
     await within(hear(control), explanationMs, 'no reason').catch((said: unknown) => {
       if (said instanceof PeerError) throw said;
@@ -200,7 +200,7 @@ async function explain({ control }: Attempt, from: RawSocket, error: unknown): P
 
 /** The same for a handshake that is listened for already. */
 export async function awaitPoint(
-  attempt: Attempt,
+  attempt: SourceAttempt,
   point: SynchronisationPoint,
   handshake: () => Promise<void>,
 ): Promise<void> {
@@ -210,13 +210,13 @@ export async function awaitPoint(
 }
 
 /** Tell the destination that this side has reached a point. */
-export async function send(attempt: Attempt, point: SynchronisationPoint, to: RawSocket): Promise<void> {
+export async function send(attempt: SourceAttempt, point: SynchronisationPoint, to: RawSocket): Promise<void> {
   await ofDestination(attempt, () => sendSuccess(to));
   attempt.log.info(`synchronisation point ${point}: sent`);
 }
 
 /** Do what needs the destination, unless the migration is to stop: nothing is begun then. A failure is on its side, and a cancel is heard. */
-export async function ofDestination<T>(attempt: Attempt, work: () => Promise<T>): Promise<T> {
+export async function ofDestination<T>(attempt: SourceAttempt, work: () => Promise<T>): Promise<T> {
   attempt.hooks.signal.throwIfAborted();
   attempt.failedSide = 'destination';
   const result = await untilAborted(work(), attempt.hooks.signal);
@@ -229,7 +229,7 @@ const firstBusyPauseMs = 125;
 const longestBusyPauseMs = 500;
 
 /** Ask a destination that is busy again and again, as long as it is: nothing has begun there. */
-export async function askInTurn(attempt: Attempt, ask: () => Promise<ReceiveReply>): Promise<ReceiveReply> {
+export async function askInTurn(attempt: SourceAttempt, ask: () => Promise<ReceiveReply>): Promise<ReceiveReply> {
   const { hooks, log } = attempt;
   for (let pauseMs = firstBusyPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestBusyPauseMs)) {
     try {
@@ -247,7 +247,7 @@ export async function askInTurn(attempt: Attempt, ask: () => Promise<ReceiveRepl
 }
 
 /** A channel that is being opened; it may open when nobody waits for it any more. */
-export async function keepChannel(attempt: Attempt, opening: Promise<RawSocket>): Promise<RawSocket> {
+export async function keepChannel(attempt: SourceAttempt, opening: Promise<RawSocket>): Promise<RawSocket> {
   const socket = await opening;
   attempt.sockets.push(socket);
   if (attempt.closed) socket.destroy();
@@ -255,7 +255,7 @@ export async function keepChannel(attempt: Attempt, opening: Promise<RawSocket>)
 }
 
 /** Close what is ours of the channels, those that are still to open as well. */
-export function closeChannels(attempt: Attempt): void {
+export function closeChannels(attempt: SourceAttempt): void {
   attempt.closed = true;
   for (const socket of attempt.sockets) socket.destroy();
 }

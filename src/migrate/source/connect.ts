@@ -6,7 +6,6 @@ import type { ReceiveReply } from '../metadata.js';
 import { temporaryUuid } from '../protocol.js';
 import type { Destination } from '../request.js';
 import {
-  type Attempt,
   agreedOf,
   type Decision,
   enter,
@@ -16,6 +15,7 @@ import {
   reach,
   recv,
   rowOf,
+  type SourceAttempt,
   send,
 } from './attempt.js';
 
@@ -29,7 +29,7 @@ export interface Channels {
 }
 
 /** Open the channels, up to point 1-mem ACK; for a halted VM, which needs the first alone, up to point 1. */
-export async function connect(attempt: Attempt, reply: ReceiveReply, decision: Decision): Promise<Channels> {
+export async function connect(attempt: SourceAttempt, reply: ReceiveReply, decision: Decision): Promise<Channels> {
   const { settings, request } = attempt;
   enter(attempt, 'connect');
   const { domain, rest } = request.metadata;
@@ -78,7 +78,7 @@ function isElsewhere(destination: Destination, xenopsUrl: string): boolean {
  * Nothing but a host is sent the head of a channel, and what it answers taken for a word of the destination.
  * @throws CANNOT_CONTACT_HOST
  */
-async function answers(attempt: Attempt): Promise<void> {
+async function answers(attempt: SourceAttempt): Promise<void> {
   const { deps, log } = attempt;
   const { xenopsUrl, migrationId, token } = agreedOf(rowOf(attempt));
   try {

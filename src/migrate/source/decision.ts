@@ -6,10 +6,10 @@ import { isDefaultRule, notSupported } from '../convergence.js';
 import type { ReceiveReply } from '../metadata.js';
 import { memoryMigrationVersion } from '../protocol.js';
 import type { MigrateRequest } from '../request.js';
-import type { Attempt, Decision } from './attempt.js';
+import type { Decision, SourceAttempt } from './attempt.js';
 
 /** The effective compressor, and whether the rule of convergence counts: once, before the control channel opens. */
-export async function decide(attempt: Attempt, reply: ReceiveReply): Promise<Decision> {
+export async function decide(attempt: SourceAttempt, reply: ReceiveReply): Promise<Decision> {
   const { deps, request, settings, log } = attempt;
   const { rest, domain } = request.metadata;
   if (rest === 'halted') return { used: 'none', asked: 'none', cookies: cookiesOf(request, {}), converges: false };

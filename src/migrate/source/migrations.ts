@@ -24,10 +24,10 @@ import {
   doubtOf,
   goOnHere,
   inDoubtOutcome,
-  type LooseEnds,
   markInDoubt,
   notResumed,
-  tieLooseEnds,
+  recoverSource,
+  type SourceRecovery,
 } from './recovery.js';
 
 export interface Migrations {
@@ -97,15 +97,15 @@ const shares = {
 const endErrors = { poweroff: 'VM_HALTED', reboot: 'VM_REBOOTED', crash: 'VM_CRASHED' } as const;
 
 /** Whether the VM is not where the migration's end puts it yet. */
-function isOpen({ state, owed }: SourceRow<SourceState>): boolean {
-  return state !== 'done' && (state !== 'failed' || owed === true);
+function isOpen({ state, resumePending }: SourceRow<SourceState>): boolean {
+  return state !== 'done' && (state !== 'failed' || resumePending === true);
 }
 
 export function createMigrations(deps: MigrationsDeps): Migrations {
   const underWay = new Map<string, UnderWay>();
   const ended = new Map<string, MigrationOutcome>();
   const closing = new AbortController();
-  const tying = new Map<string, Promise<void>>();
+  const recovering = new Map<string, Promise<void>>();
   const rowOf = (id: string) => deps.source().deps.journal.get('source', id) as SourceRow<SourceState> | undefined;
 
   function end(migrationId: string, outcome: MigrationOutcome): void {
@@ -119,7 +119,7 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
     const known = ended.get(migrationId);
     const row = rowOf(migrationId);
     // Nobody is to hear of a failure while the VM is still on its way back.
-    return known ?? (row?.owed === true ? undefined : (row?.outcome as MigrationOutcome | undefined));
+    return known ?? (row?.resumePending === true ? undefined : (row?.outcome as MigrationOutcome | undefined));
   }
 
   /** Asked again, the same migration is not begun again; where it has ended its end is told again. */
@@ -167,7 +167,7 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
       .catch((error: unknown) => notBegun(request, toXapiError(error)))
       .then((outcome) => {
         end(migrationId, outcome);
-        tie(migrationId);
+        recoverLater(migrationId);
       });
     const entry: UnderWay = { uuid: request.uuid, stop, committed: false, ended: ending };
     underWay.set(migrationId, entry);
@@ -195,7 +195,7 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
     return rows.filter((row) => row.side === 'source') as SourceRow<SourceState>[];
   }
 
-  function looseEnds(): LooseEnds {
+  function recovery(): SourceRecovery {
     return { deps: deps.source().deps, inLane: deps.queue.run, onEnded: end };
   }
 
@@ -203,18 +203,18 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
   async function endEarlier(uuid: string): Promise<void> {
     for (const row of sourceRows().filter((each) => each.uuid === uuid)) {
       if (row.state === 'going') throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${doubtOf(row)}`]);
-      await goOnHere(looseEnds(), row.migrationId);
+      await goOnHere(recovery(), row.migrationId);
     }
   }
 
   /** Do in the background what a migration has left to do. */
-  function tie(migrationId: string): void {
-    if (tying.has(migrationId)) return;
-    const work = persist(() => tieLooseEnds(looseEnds(), migrationId), closing.signal);
-    tying.set(
+  function recoverLater(migrationId: string): void {
+    if (recovering.has(migrationId)) return;
+    const work = persist(() => recoverSource(recovery(), migrationId), closing.signal);
+    recovering.set(
       migrationId,
       work.finally(() => {
-        tying.delete(migrationId);
+        recovering.delete(migrationId);
         tellLate(migrationId);
       }),
     );
@@ -275,23 +275,23 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
           await backend.markInDoubt(handle, undefined);
         }
         const settlement = runs === 'here' ? 'refused' : 'taken';
-        await applySettlement(looseEnds(), migrationId, settlement, 'an operator has settled it');
+        await applySettlement(recovery(), migrationId, settlement, 'an operator has settled it');
       });
-      tie(migrationId);
+      recoverLater(migrationId);
       return true;
     },
     async recover() {
       const { deps: sourceDeps, settings } = deps.source();
       const rows = sourceRows();
       const notWritten = (error: unknown) => sourceDeps.log.error('the journal cannot be written yet', { error });
-      const over = rows.filter(({ tied }) => tied);
+      const over = rows.filter(({ acknowledged }) => acknowledged);
       await sourceDeps.journal.removeOld(over, rememberedMs).catch(notWritten);
-      for (const row of rows.filter(({ tied }) => !tied)) {
+      for (const row of rows.filter(({ acknowledged }) => !acknowledged)) {
         if (row.state === 'going') {
           await markInDoubt(sourceDeps, row);
           void tellDoubt(row, settings.stepTimeoutMs);
         } else {
-          await goOnHere(looseEnds(), row.migrationId).catch(async (error: unknown) => {
+          await goOnHere(recovery(), row.migrationId).catch(async (error: unknown) => {
             sourceDeps.log.error('a VM could not be resumed yet', {
               migration: row.migrationId,
               vm: row.uuid,
@@ -303,14 +303,14 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
             end(row.migrationId, outcome);
           });
         }
-        tie(row.migrationId);
+        recoverLater(row.migrationId);
       }
     },
     async close() {
       closing.abort(new XapiError('INTERNAL_ERROR', ['the daemon of the source stops']));
       const open = [...underWay.values()];
       for (const entry of open) if (!entry.committed) entry.stop.abort(closing.signal.reason);
-      await Promise.all([...open.map((entry) => entry.ended), ...tying.values()]);
+      await Promise.all([...open.map((entry) => entry.ended), ...recovering.values()]);
     },
   };
 }

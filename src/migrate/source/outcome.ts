@@ -1,4 +1,4 @@
-/** How a migration ends at its source: it has moved, it goes on here, or it is in doubt. What is left then is source-loose-ends.ts. */
+/** How a migration ends at its source: it has moved, it goes on here, or it is in doubt. What is left to do then is in recovery.ts. */
 import { untilAborted, within } from '../../base/deadline.js';
 import { messageOf, XapiError } from '../../base/errors.js';
 import { sendError } from '../../wire/connection/handshake.js';
@@ -6,7 +6,6 @@ import { askDestination, settleWithin } from '../peers.js';
 import type { Settlement } from '../protocol.js';
 import { type MigrationOutcome, type MigrationReport, toWireError } from '../request.js';
 import {
-  type Attempt,
   agreedFrom,
   agreedOf,
   awaitPoint,
@@ -16,6 +15,7 @@ import {
   migrationError,
   reach,
   rowOf,
+  type SourceAttempt,
   write,
 } from './attempt.js';
 import { doubtOf, letGo, markInDoubt, resume } from './recovery.js';
@@ -25,7 +25,7 @@ const sayWhyMs = 500;
 const refuseMs = 3_000;
 
 /** Past the commit point nothing that fails here resumes the VM; only the destination's word that it has refused does. */
-export async function conclude(attempt: Attempt, report: MigrationReport): Promise<MigrationOutcome> {
+export async function conclude(attempt: SourceAttempt, report: MigrationReport): Promise<MigrationOutcome> {
   const settlement = await awaitRunning(attempt);
   if (settlement === 'taken') return finish(attempt, report);
   if (settlement === 'unknown') return leaveInDoubt(attempt);
@@ -37,7 +37,7 @@ export async function conclude(attempt: Attempt, report: MigrationReport): Promi
 }
 
 /** Point 4, or what the destination has settled on where that does not come. */
-async function awaitRunning(attempt: Attempt): Promise<Settlement> {
+async function awaitRunning(attempt: SourceAttempt): Promise<Settlement> {
   const { deps, settings, log, hooks } = attempt;
   enter(attempt, 'run');
   try {
@@ -53,7 +53,7 @@ async function awaitRunning(attempt: Attempt): Promise<Settlement> {
 }
 
 /** The VM runs at the destination: report, and clean up the old copy. */
-async function finish(attempt: Attempt, known: MigrationReport): Promise<MigrationOutcome> {
+async function finish(attempt: SourceAttempt, known: MigrationReport): Promise<MigrationOutcome> {
   const { deps, log } = attempt;
   const times = elapsed(attempt);
   enter(attempt, 'clean-up');
@@ -67,7 +67,7 @@ async function finish(attempt: Attempt, known: MigrationReport): Promise<Migrati
     await letGo(deps, rowOf(attempt));
     const agreed = agreedOf(rowOf(attempt));
     await askDestination(deps.peers, agreed, (peer) => peer.acknowledge(agreed.migrationId, agreed.token));
-    await write(attempt, { ...rowOf(attempt), tied: true });
+    await write(attempt, { ...rowOf(attempt), acknowledged: true });
   } catch (error) {
     log.warn(`clean-up goes on later: ${messageOf(error)}`);
   }
@@ -75,7 +75,7 @@ async function finish(attempt: Attempt, known: MigrationReport): Promise<Migrati
   return outcome;
 }
 
-async function digests(attempt: Attempt): Promise<Pick<MigrationReport, 'digests'>> {
+async function digests(attempt: SourceAttempt): Promise<Pick<MigrationReport, 'digests'>> {
   const { backend, peers } = attempt.deps;
   const row = rowOf(attempt);
   const { handle } = row;
@@ -94,7 +94,7 @@ async function digests(attempt: Attempt): Promise<Pick<MigrationReport, 'digests
 }
 
 /** No outcome in time: the VM stays here, paused, marked, and refusing what could double it, until it is settled. */
-async function leaveInDoubt(attempt: Attempt): Promise<MigrationOutcome> {
+async function leaveInDoubt(attempt: SourceAttempt): Promise<MigrationOutcome> {
   const row = rowOf(attempt);
   closeChannels(attempt);
   await markInDoubt(attempt.deps, row);
@@ -104,7 +104,7 @@ async function leaveInDoubt(attempt: Attempt): Promise<MigrationOutcome> {
 }
 
 /** The destination will not run it, so the VM goes on here: at once, as without point 3 the destination runs nothing. */
-export async function abandon(attempt: Attempt, error: unknown): Promise<MigrationOutcome> {
+export async function abandon(attempt: SourceAttempt, error: unknown): Promise<MigrationOutcome> {
   const { deps, log, row, hooks, request } = attempt;
   const stopped: unknown = hooks.signal.aborted && row?.state !== 'going' ? hooks.signal.reason : undefined;
   const cancelled = stopped instanceof XapiError && stopped.code === 'TASK_CANCELLED';
@@ -121,26 +121,26 @@ export async function abandon(attempt: Attempt, error: unknown): Promise<Migrati
   if (row.state === 'going') {
     // Before the VM runs here: a destination that asks must not hear `yes` any more, and may forget only now.
     try {
-      await write(attempt, { ...row, state: 'failed', owed: true, outcome });
+      await write(attempt, { ...row, state: 'failed', resumePending: true, outcome });
     } catch (reason) {
       log.error('the end is not journaled yet', { error: reason });
       return outcome;
     }
   }
   const [resumed, told] = await Promise.allSettled([resume(deps.backend, row), tellRefusal(attempt)]);
-  const end = { outcome, ...(told.status === 'fulfilled' ? { tied: true as const } : {}) };
+  const end = { outcome, ...(told.status === 'fulfilled' ? { acknowledged: true as const } : {}) };
   if (resumed.status === 'rejected') log.error('the VM could not be resumed yet', { error: resumed.reason });
   await write(
     attempt,
     resumed.status === 'fulfilled'
-      ? { ...rowOf(attempt), state: 'failed', ...end, owed: undefined }
+      ? { ...rowOf(attempt), state: 'failed', ...end, resumePending: undefined }
       : { ...rowOf(attempt), outcome },
   ).catch((reason: unknown) => log.error('the end is not journaled yet', { error: reason }));
   return outcome;
 }
 
 /** Tell the destination that nothing more comes, and that it may forget the attempt. @throws where it has not heard */
-async function tellRefusal(attempt: Attempt): Promise<void> {
+async function tellRefusal(attempt: SourceAttempt): Promise<void> {
   const { asked, deps } = attempt;
   const telling = async () => {
     if (rowOf(attempt).agreed === undefined) {
@@ -151,7 +151,7 @@ async function tellRefusal(attempt: Attempt): Promise<void> {
       const agreed = agreedFrom(attempt, reply);
       const now = deps.journal.get('source', attempt.request.migrationId);
       attempt.row = { ...rowOf(attempt), agreed };
-      if (now !== undefined) await deps.journal.put({ ...now, agreed, tied: undefined });
+      if (now !== undefined) await deps.journal.put({ ...now, agreed, acknowledged: undefined });
     }
     const agreed = agreedOf(rowOf(attempt));
     const { migrationId, token } = agreed;

@@ -2,7 +2,7 @@
  * The source of a migration: one function a phase, in the order of the diagram in protocol.ts.
  *
  * Until `commit` every failure ends in `abandon`, after which the VM is as it was. From `commit` on the source acts only on
- * what the destination has decided: see source-outcome.ts.
+ * what the destination has decided: see outcome.ts.
  */
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 import { untilAborted, within } from '../../base/deadline.js';
@@ -20,7 +20,6 @@ import { oldCopyUuid, type SynchronisationPoint } from '../protocol.js';
 import type { CompressionReport, MigrateRequest, MigrationOutcome, MigrationReport } from '../request.js';
 import { sendAtRest } from './at-rest.js';
 import {
-  type Attempt,
   agreedFrom,
   askInTurn,
   awaitPoint,
@@ -31,6 +30,7 @@ import {
   ofDestination,
   reach,
   rowOf,
+  type SourceAttempt,
   type SourceDeps,
   type SourceHooks,
   type SourceSettings,
@@ -50,7 +50,7 @@ export async function migrateAsSource(
   request: MigrateRequest,
   hooks: SourceHooks,
 ): Promise<MigrationOutcome> {
-  const attempt: Attempt = {
+  const attempt: SourceAttempt = {
     deps,
     settings,
     hooks,
@@ -82,7 +82,7 @@ export async function migrateAsSource(
 }
 
 /** Look at what is sent and journal the attempt. */
-async function begin(attempt: Attempt): Promise<void> {
+async function begin(attempt: SourceAttempt): Promise<void> {
   const { request } = attempt;
   const sent = await find(attempt);
   await forgetEarlier(attempt);
@@ -98,7 +98,7 @@ async function begin(attempt: Attempt): Promise<void> {
 }
 
 /** What the host has of the VM, which has to be as the request says. */
-async function find({ deps, request }: Attempt): Promise<Pick<SourceRow, 'handle' | 'image' | 'wasRunning'>> {
+async function find({ deps, request }: SourceAttempt): Promise<Pick<SourceRow, 'handle' | 'image' | 'wasRunning'>> {
   const domain = (await deps.backend.list()).find(({ uuid }) => uuid === request.uuid);
   const { rest } = request.metadata;
   if (domain?.inDoubt !== undefined) throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${domain.inDoubt}`]);
@@ -116,19 +116,19 @@ async function find({ deps, request }: Attempt): Promise<Pick<SourceRow, 'handle
  * Earlier migrations of the VM from here have ended, and whoever asked for this one knows how. Their old copies go first; of
  * those of which the destination still has to be told the rows stay.
  */
-async function forgetEarlier({ deps, request }: Attempt): Promise<void> {
+async function forgetEarlier({ deps, request }: SourceAttempt): Promise<void> {
   for (const row of deps.journal.rows()) {
     if (row.side !== 'source' || row.uuid !== request.uuid || row.migrationId === request.migrationId) continue;
-    if ((row.state !== 'done' && row.state !== 'failed') || row.owed) {
+    if ((row.state !== 'done' && row.state !== 'failed') || row.resumePending) {
       throw new XapiError('OPERATION_NOT_ALLOWED', [`migration ${row.migrationId} has not ended: ${row.state}`]);
     }
     if (row.state === 'done') await letGo(deps, row);
-    if (row.tied) await deps.journal.remove('source', row.migrationId);
+    if (row.acknowledged) await deps.journal.remove('source', row.migrationId);
   }
 }
 
 /** VM.receive at the destination. */
-async function prepare(attempt: Attempt): Promise<ReceiveReply> {
+async function prepare(attempt: SourceAttempt): Promise<ReceiveReply> {
   const { deps, request, settings } = attempt;
   const row = rowOf(attempt);
   enter(attempt, 'prepare');
@@ -149,7 +149,7 @@ async function prepare(attempt: Attempt): Promise<ReceiveReply> {
 }
 
 /** The copy, up to point 2: the image is out, its streams are closed, the old copy is renamed. */
-async function copy(attempt: Attempt, channels: Channels, decision: Decision): Promise<SaveResult> {
+async function copy(attempt: SourceAttempt, channels: Channels, decision: Decision): Promise<SaveResult> {
   const { request, hooks } = attempt;
   await write(attempt, { ...rowOf(attempt), state: 'copying' });
   enter(attempt, 'copy');
@@ -164,7 +164,7 @@ async function copy(attempt: Attempt, channels: Channels, decision: Decision): P
 }
 
 /** Point 2: everything is out, if not at the destination. */
-async function reachTwo(attempt: Attempt): Promise<void> {
+async function reachTwo(attempt: SourceAttempt): Promise<void> {
   const { handle } = rowOf(attempt);
   await reach(attempt, '2');
   if (handle !== undefined) await attempt.deps.backend.rename(handle, oldCopyUuid(attempt.request.uuid));
@@ -173,7 +173,7 @@ async function reachTwo(attempt: Attempt): Promise<void> {
 
 /** The image of a domain that runs, or is paused. */
 async function saveDomain(
-  attempt: Attempt,
+  attempt: SourceAttempt,
   { memory, vgpu, restoredAck }: Channels,
   decision: Decision,
   signal: AbortSignal,
@@ -215,7 +215,7 @@ async function saveDomain(
  * A destination that fails breaks the stream first and says why a moment later: its word is the cause. Where it is the source
  * that failed, what the destination says of the stream that ended is not.
  */
-async function explain(attempt: Attempt, error: unknown): Promise<never> {
+async function explain(attempt: SourceAttempt, error: unknown): Promise<never> {
   if (error instanceof PeerError) attempt.failedSide = 'destination';
   if (attempt.hooks.signal.aborted || !brokenStream.test(messageOf(error))) throw withAdvice(error);
   await Promise.race([attempt.answer, delay(explanationMs)]).catch((said: unknown) => {
@@ -230,7 +230,7 @@ async function explain(attempt: Attempt, error: unknown): Promise<never> {
  * Listen for the destination's next point from now on; until it is due only a failure can come. A point 4 from before point 3 would
  * otherwise end the old copy of a VM that runs nowhere.
  */
-function listen(attempt: Attempt, control: RawSocket, point: SynchronisationPoint): Promise<void> {
+function listen(attempt: SourceAttempt, control: RawSocket, point: SynchronisationPoint): Promise<void> {
   attempt.due = false;
   const answer = hear(control).then(() => {
     if (!attempt.due) throw new PeerError(`synchronisation point ${point} came before it was due`);
@@ -240,7 +240,7 @@ function listen(attempt: Attempt, control: RawSocket, point: SynchronisationPoin
   return answer;
 }
 
-async function suspend(attempt: Attempt, handle: DomainHandle, signal: AbortSignal): Promise<void> {
+async function suspend(attempt: SourceAttempt, handle: DomainHandle, signal: AbortSignal): Promise<void> {
   const { deps, settings } = attempt;
   const row = rowOf(attempt);
   assertOpen(attempt);
@@ -259,12 +259,12 @@ async function suspend(attempt: Attempt, handle: DomainHandle, signal: AbortSign
 }
 
 /** What has been given up is not paused: it goes on already. */
-function assertOpen({ closed }: Attempt): void {
+function assertOpen({ closed }: SourceAttempt): void {
   if (closed) throw new XapiError('INTERNAL_ERROR', ['the migration has ended']);
 }
 
 /** Point 2-restored, where both sides have it: the destination has the whole image and is ready to run it. */
-async function awaitRestored(attempt: Attempt, channels: Channels): Promise<void> {
+async function awaitRestored(attempt: SourceAttempt, channels: Channels): Promise<void> {
   if (!channels.restoredAck) return;
   enter(attempt, 'restore');
   await awaitPoint(attempt, '2-restored', () => attempt.answer as Promise<void>);
@@ -272,7 +272,7 @@ async function awaitRestored(attempt: Attempt, channels: Channels): Promise<void
 }
 
 /** What is known before the commit point, so that it can be told after a restart as well. */
-function reportOf(attempt: Attempt, reply: ReceiveReply, decision: Decision, saved: SaveResult): MigrationReport {
+function reportOf(attempt: SourceAttempt, reply: ReceiveReply, decision: Decision, saved: SaveResult): MigrationReport {
   return {
     ...compressionOf(decision),
     ...(decision.converges ? { convergence: attempt.settings.convergence.strategy } : {}),
@@ -288,7 +288,7 @@ function compressionOf({ asked, used, fallback }: Decision): CompressionReport {
 }
 
 /** The commit point: durable before it is sent, and not to be cancelled from before it is durable. */
-async function commit(attempt: Attempt, control: RawSocket, report: MigrationReport): Promise<void> {
+async function commit(attempt: SourceAttempt, control: RawSocket, report: MigrationReport): Promise<void> {
   await reach(attempt, 'going');
   // A destination that has failed, or was early, is not sent a VM: what it has sent by now is read within two turns.
   await ofDestination(attempt, () => Promise.race([attempt.answer, setImmediate().then(() => setImmediate())]));

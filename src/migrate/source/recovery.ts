@@ -26,7 +26,7 @@ import {
 } from '../request.js';
 import type { SourceDeps } from './attempt.js';
 
-export interface LooseEnds {
+export interface SourceRecovery {
   readonly deps: SourceDeps;
   /** Run in the VM's lane. */
   inLane<T>(uuid: string, work: () => Promise<T>): Promise<T>;
@@ -37,19 +37,19 @@ export interface LooseEnds {
 type Row = SourceRow<SourceState>;
 
 /** Do what can be done for a migration now. Never throws. @returns whether nothing is left to do */
-export async function tieLooseEnds(ends: LooseEnds, migrationId: string): Promise<boolean> {
-  const { deps } = ends;
+export async function recoverSource(recovery: SourceRecovery, migrationId: string): Promise<boolean> {
+  const { deps } = recovery;
   const log = deps.log.child({ migration: migrationId, side: 'source' });
   try {
     for (;;) {
       const row = rowIn(deps, migrationId);
-      if (row === undefined || row.tied) return true;
-      if (row.state === 'done' || (row.state === 'failed' && !row.owed)) {
+      if (row === undefined || row.acknowledged) return true;
+      if (row.state === 'done' || (row.state === 'failed' && !row.resumePending)) {
         await cleanUp(deps, row);
         return true;
       }
-      if (row.state !== 'going') await ends.inLane(row.uuid, () => goOnHere(ends, migrationId));
-      else if (!(await settleAgain(ends, row))) return false;
+      if (row.state !== 'going') await recovery.inLane(row.uuid, () => goOnHere(recovery, migrationId));
+      else if (!(await settleAgain(recovery, row))) return false;
     }
   } catch (error) {
     log.warn(`what is left of a migration is tried again: ${messageOf(error)}`);
@@ -58,24 +58,25 @@ export async function tieLooseEnds(ends: LooseEnds, migrationId: string): Promis
 }
 
 /** A migration that was cut short before its commit point: the VM goes on here. The caller holds the VM's lane. */
-export async function goOnHere(ends: LooseEnds, migrationId: string): Promise<void> {
-  const { deps } = ends;
+export async function goOnHere(recovery: SourceRecovery, migrationId: string): Promise<void> {
+  const { deps } = recovery;
   const row = rowIn(deps, migrationId);
-  if (row === undefined || !(row.owed || ['preparing', 'copying', 'suspended'].includes(row.state))) return;
+  if (row === undefined || !(row.resumePending || ['preparing', 'copying', 'suspended'].includes(row.state))) return;
   await resume(deps.backend, row);
-  const outcome = failed(row, 'source', 'the daemon of the source was started anew');
-  await deps.journal.put({ ...row, state: 'failed', owed: undefined, outcome: row.outcome ?? outcome }, 'powerLoss');
+  const outcome =
+    (row.outcome as MigrationOutcome | undefined) ?? failed(row, 'source', 'the daemon of the source was started anew');
+  await deps.journal.put({ ...row, state: 'failed', resumePending: undefined, outcome }, 'powerLoss');
   deps.log.warn('the VM goes on here', { migration: row.migrationId, task: row.task, vm: row.uuid });
-  ends.onEnded(row.migrationId, (row.outcome as MigrationOutcome | undefined) ?? outcome);
+  recovery.onEnded(row.migrationId, outcome);
 }
 
 /** @returns whether the destination has named an outcome */
-async function settleAgain(ends: LooseEnds, row: Row): Promise<boolean> {
-  const { deps } = ends;
+async function settleAgain(recovery: SourceRecovery, row: Row): Promise<boolean> {
+  const { deps } = recovery;
   await markInDoubt(deps, row);
   const settlement = row.agreed === undefined ? 'unknown' : await settleOnce(deps.peers, row.agreed, deps.log);
   if (settlement === 'unknown') return false;
-  await ends.inLane(row.uuid, () => applySettlement(ends, row.migrationId, settlement));
+  await recovery.inLane(row.uuid, () => applySettlement(recovery, row.migrationId, settlement));
   return true;
 }
 
@@ -84,12 +85,12 @@ async function settleAgain(ends: LooseEnds, row: Row): Promise<boolean> {
  * @param why what is told of a refusal, where that is not the destination's own
  */
 export async function applySettlement(
-  ends: LooseEnds,
+  recovery: SourceRecovery,
   migrationId: string,
   settlement: Exclude<Settlement, 'unknown'>,
   why = 'the destination has refused the VM',
 ): Promise<void> {
-  const { deps } = ends;
+  const { deps } = recovery;
   const row = rowIn(deps, migrationId);
   if (row?.state !== 'going') return;
   const outcome: MigrationOutcome =
@@ -97,12 +98,13 @@ export async function applySettlement(
       ? { status: 'success', report: row.report as MigrationReport }
       : failed(row, 'destination', why);
   // Before the VM runs here: a destination that asks must not hear `yes` any more.
-  const end = settlement === 'taken' ? { state: 'done' as const } : { state: 'failed' as const, owed: true as const };
+  const end =
+    settlement === 'taken' ? { state: 'done' as const } : { state: 'failed' as const, resumePending: true as const };
   await deps.journal.put({ ...row, ...end, outcome }, 'powerLoss');
   deps.log.info(`settled: ${settlement}`, { migration: row.migrationId, task: row.task, vm: row.uuid });
-  if (settlement === 'taken') return ends.onEnded(migrationId, outcome);
-  await goOnHere(ends, migrationId).catch((error: unknown) => {
-    ends.onEnded(migrationId, outcome);
+  if (settlement === 'taken') return recovery.onEnded(migrationId, outcome);
+  await goOnHere(recovery, migrationId).catch((error: unknown) => {
+    recovery.onEnded(migrationId, outcome);
     throw error;
   });
 }
@@ -114,7 +116,7 @@ async function cleanUp(deps: SourceDeps, row: Row): Promise<void> {
   if (row.state === 'done') await letGo(deps, row);
   if (row.agreed !== undefined) await tell(deps, row, row.agreed);
   const now = rowIn(deps, row.migrationId);
-  if (now !== undefined) await deps.journal.put({ ...now, tied: true });
+  if (now !== undefined) await deps.journal.put({ ...now, acknowledged: true });
 }
 
 /** What was sent is of no use here any more. Fine where there is nothing of it. */

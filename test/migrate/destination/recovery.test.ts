@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { Simulator } from '../../../src/backend/simulator/simulator.js';
 import { nullLog } from '../../../src/base/log.js';
+import type { AttemptDeps } from '../../../src/migrate/destination/attempt.js';
 import {
   createDestination,
   type DestinationDeps,
@@ -10,7 +11,6 @@ import {
   type MigrationDestination,
 } from '../../../src/migrate/destination/migrations.js';
 import { createRendezvous } from '../../../src/migrate/destination/rendezvous.js';
-import type { AttemptDeps } from '../../../src/migrate/destination/steps.js';
 import type { VmMetadata } from '../../../src/migrate/metadata.js';
 import type { Peer } from '../../../src/migrate/peers.js';
 import { type DestinationState, temporaryUuid } from '../../../src/migrate/protocol.js';

@@ -1,4 +1,4 @@
-/** What the destination does next. Mirrors destination.ts, destination-attempt.ts and destination-loose-ends.ts. */
+/** What the destination does next. Mirrors migrate/destination: migrations.ts, phases.ts and recovery.ts. */
 import {
   type Attempt,
   alive,

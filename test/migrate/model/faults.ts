@@ -116,7 +116,8 @@ function losePowerAtSource(state: State, unflushed: boolean): void {
     else attempt.rowOnDisk = attempt.row;
     // The VM is gone: a row that never reached the disk was never begun.
     if (attempt.row === '-' && attempt.at === 'down') attempt.at = 'ended';
-    if (attempt.row !== 'done' && attempt.row !== 'failed') Object.assign(attempt, { tied: false, owed: false });
+    if (attempt.row !== 'done' && attempt.row !== 'failed')
+      Object.assign(attempt, { acknowledged: false, resumePending: false });
   }
 }
 
@@ -136,12 +137,12 @@ function startSource(state: State): void {
   for (const attempt of state.attempts) if (attempt.at === 'down') attempt.at = afterStart(attempt);
 }
 
-function afterStart({ row, owed, tied }: Attempt): SourceAt {
+function afterStart({ row, resumePending, acknowledged }: Attempt): SourceAt {
   if (beforeGoing(row)) return 'resume';
   if (row === 'going') return 'settle';
-  if (tied) return 'ended';
+  if (acknowledged) return 'ended';
   if (row === 'done') return 'clean-up';
-  return owed ? 'resume' : 'tell';
+  return resumePending ? 'resume' : 'tell';
 }
 
 function startDestination(state: State, flaw: Bounds['flaw']): void {
@@ -172,7 +173,7 @@ function words({ flaw }: Bounds, state: State, attempt: Attempt, emit: Emit): vo
         Object.assign(a, { at: 'resume', answer: '-', forced: true });
         if (flaw === 'the source resumes by force before `failed` is durable') return;
         journal(s, a, 'failed', 'powerLoss');
-        a.owed = true;
+        a.resumePending = true;
       });
     }
     if (attempt.took && attempt.domain === 'running') {

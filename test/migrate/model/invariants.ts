@@ -39,8 +39,9 @@ export function isGoodEnd(state: State): boolean {
 }
 
 function hasEnded(attempt: Attempt): boolean {
-  const { at, row, tied, dAt, drow, domain, own, doubt, memory } = attempt;
-  const atSource = at === 'none' || (at === 'ended' && (row === '-' || (tied && (row === 'done' || row === 'failed'))));
+  const { at, row, acknowledged, dAt, drow, domain, own, doubt, memory } = attempt;
+  const atSource =
+    at === 'none' || (at === 'ended' && (row === '-' || (acknowledged && (row === 'done' || row === 'failed'))));
   const atDestination = dAt === 'none' || (dAt === 'ended' && (drow === 'done' || drow === 'refused'));
   return atSource && atDestination && !memory && !(alive(domain) && (!own || doubt));
 }

@@ -1,4 +1,4 @@
-/** What the source does next: one journal write, or one effect, at a time. Mirrors source.ts, source-outcome.ts and source-loose-ends.ts. */
+/** What the source does next: one journal write, or one effect, at a time. Mirrors migrate/source: phases.ts, outcome.ts and recovery.ts. */
 import {
   type Attempt,
   alive,
@@ -43,7 +43,7 @@ export function sourceSteps(bounds: Bounds, state: State, attempt: Attempt, emit
   phases(bounds, state, attempt, emit);
   answers(bounds, attempt, emit);
   outcome(bounds, state, attempt, emit);
-  looseEnds(state, attempt, emit);
+  recover(state, attempt, emit);
   if (stoppable.includes(attempt.at)) {
     emit('step', 'fails, waits no more, or is cancelled', (a) => go(a, 'abandon'));
   }
@@ -61,8 +61,8 @@ function go(attempt: Attempt, at: SourceAt): void {
 function begin({ flaw }: Bounds, state: State, attempt: Attempt, emit: Emit): void {
   const { copy, copyOwn, copyDoubt, attempts } = state;
   const earlier = attempts.slice(0, attempts.indexOf(attempt));
-  const over = ({ row, owed, at }: Attempt) =>
-    (row === 'failed' && !owed && at !== 'down') ||
+  const over = ({ row, resumePending, at }: Attempt) =>
+    (row === 'failed' && !resumePending && at !== 'down') ||
     (flaw === 'a second attempt begins while the first is still to be undone' && at === 'resume later');
   if (attempt.at !== 'none' || !earlier.every(over) || !copyOwn || copyDoubt) return;
   if (copy !== 'running' && copy !== 'paused') return;
@@ -150,7 +150,7 @@ function answers({ flaw }: Bounds, { at, answer }: Attempt, emit: Emit): void {
   } else if (at === 'telling') next('acknowledge');
   else if (at === 'acknowledging') {
     emit('step', 'has told the destination', (a) => {
-      a.tied = true;
+      a.acknowledged = true;
       go(a, 'ended');
     });
   }
@@ -181,7 +181,7 @@ function outcome({ flaw }: Bounds, state: State, attempt: Attempt, emit: Emit): 
     const early = flaw === 'the source acknowledges a refusal before `failed` is durable';
     emit('step', 'journals `failed`', (a, s) => {
       journal(s, a, 'failed', 'powerLoss');
-      a.owed = true;
+      a.resumePending = true;
       go(a, 'resume');
     });
     if (early)
@@ -212,7 +212,7 @@ function doubt({ copy, copyOwn, copyDoubt }: State, emit: Emit): void {
   }
 }
 
-function looseEnds(state: State, attempt: Attempt, emit: Emit): void {
+function recover(state: State, attempt: Attempt, emit: Emit): void {
   const { at, row, agreed } = attempt;
   const laneFree = !state.attempts.some((each) => each !== attempt && holdsLane(each));
   if (at === 'resume' || (at === 'resume later' && laneFree)) resume(state, attempt, emit);
@@ -220,7 +220,7 @@ function looseEnds(state: State, attempt: Attempt, emit: Emit): void {
   if (at === 'resume' && agreed && state.late > 0) tellBeside(attempt, emit);
   if (at === 'tell' && !agreed) {
     emit('step', 'has nothing to tell', (a) => {
-      a.tied = true;
+      a.acknowledged = true;
       go(a, 'ended');
     });
   } else if (at === 'tell') {
@@ -268,7 +268,7 @@ function resume({ copy, copyOwn, copyDoubt }: State, { ran, row, resumed }: Atte
   } else {
     emit('step', row === 'failed' ? 'journals that it was resumed' : 'journals `failed`', (a, s) => {
       if (beforeGoing(row) || row === 'going') journal(s, a, 'failed');
-      a.owed = false;
+      a.resumePending = false;
       go(a, 'tell');
     });
   }

@@ -79,9 +79,9 @@ export interface Attempt {
   /** The row knows how to reach the destination. */
   agreed: boolean;
   /** `failed`, and the VM does not go on here yet. */
-  owed: boolean;
+  resumePending: boolean;
   /** The old copy is gone, the destination told. */
-  tied: boolean;
+  acknowledged: boolean;
   /** An operator has settled it. */
   forced: boolean;
   at: SourceAt;
@@ -173,7 +173,7 @@ export interface Bounds {
 }
 
 const newAttempt: Attempt = {
-  ...{ row: '-', rowOnDisk: '-', agreed: false, owed: false, tied: false, forced: false, at: 'none' },
+  ...{ row: '-', rowOnDisk: '-', agreed: false, resumePending: false, acknowledged: false, forced: false, at: 'none' },
   ...{ ran: true, resumed: false, answer: '-' },
   ...{
     drow: '-',

@@ -219,7 +219,7 @@ describe('A source that starts anew', function () {
     await host.simulator.markInDoubt(row.handle!, 'the VM was started elsewhere');
     await migrations.recover();
     expect(await ended(row.migrationId)).to.have.property('status', 'failure');
-    while (journal.get('source', row.migrationId)?.tied !== true) await delay(10);
+    while (journal.get('source', row.migrationId)?.acknowledged !== true) await delay(10);
     expect(await domainOf(row)).to.include({ state: 'paused', inDoubt: 'the VM was started elsewhere' });
   });
 
@@ -230,7 +230,7 @@ describe('A source that starts anew', function () {
     await migrations.recover();
     const [told] = (await events.after(next, 10)).events;
     expect(told).to.have.nested.property('outcome.status', 'success');
-    while (journal.get('source', row.migrationId)?.tied !== true) await delay(10);
+    while (journal.get('source', row.migrationId)?.acknowledged !== true) await delay(10);
     expect(await domainOf(row)).to.equal(undefined);
     expect(acknowledged).to.deep.equal([agreed.migrationId]);
   });

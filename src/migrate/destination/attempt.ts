@@ -31,7 +31,7 @@ export interface AttemptDeps {
   readonly log: Log;
 }
 
-export interface Running {
+export interface DestinationAttempt {
   readonly deps: AttemptDeps;
   readonly metadata: VmMetadata;
   readonly meeting: Meeting;
@@ -52,29 +52,29 @@ export interface Running {
 }
 
 /** A channel, once it is there: itself, or what can be broken in its place. */
-export async function accept(attempt: Running, kind: ChannelKind, device?: string): Promise<ArrivedChannel> {
+export async function accept(attempt: DestinationAttempt, kind: ChannelKind, device?: string): Promise<ArrivedChannel> {
   const { deps, meeting } = attempt;
   const arrived = await step(attempt, meeting.channel(kind, device, deps.timeouts().acceptMs));
   return { ...arrived, socket: await deps.faults.channel(kind, placeOf(attempt), arrived.socket) };
 }
 
 /** The destination has reached a step: where a rule says so, something breaks here. @throws what the rule says */
-export function reach(attempt: Running, to: Step): Promise<void> {
+export function reach(attempt: DestinationAttempt, to: Step): Promise<void> {
   return attempt.deps.faults.at(to, placeOf(attempt));
 }
 
-export function placeOf({ row: { uuid, migrationId }, helpers, refusal }: Running): FaultPlace {
+export function placeOf({ row: { uuid, migrationId }, helpers, refusal }: DestinationAttempt): FaultPlace {
   return { side: 'destination', uuid, migrationId, helpers, signal: refusal.signal };
 }
 
 /** Journal a row. The decision to take the VM must outlive a loss of power. */
-export async function write(attempt: Running, row: DestinationRow<DestinationState>): Promise<void> {
+export async function write(attempt: DestinationAttempt, row: DestinationRow<DestinationState>): Promise<void> {
   attempt.row = row;
   await attempt.deps.journal.put(row, row.state === 'taken' ? 'powerLoss' : undefined);
 }
 
 /** Listen for the source's next point from now on; until it is due only a failure can come, which ends the attempt at once. */
-export function listen(attempt: Running, point: SynchronisationPoint): void {
+export function listen(attempt: DestinationAttempt, point: SynchronisationPoint): void {
   attempt.due = false;
   attempt.heard = hear(attempt.control as RawSocket).then(() => {
     if (!attempt.due) throw new XapiError('INTERNAL_ERROR', [`synchronisation point ${point} came before it was due`]);
@@ -83,22 +83,22 @@ export function listen(attempt: Running, point: SynchronisationPoint): void {
 }
 
 /** Wait for the point that is listened for. */
-export async function awaitPoint(attempt: Running, point: SynchronisationPoint): Promise<void> {
+export async function awaitPoint(attempt: DestinationAttempt, point: SynchronisationPoint): Promise<void> {
   const heard = attempt.heard ?? Promise.reject(new Error('nobody listens'));
   await step(attempt, within(heard, attempt.deps.timeouts().stepMs, `no synchronisation point ${point}`));
   attempt.log.info(`synchronisation point ${point}: received`);
 }
 
-export async function send(attempt: Running, point: SynchronisationPoint, to: RawSocket): Promise<void> {
+export async function send(attempt: DestinationAttempt, point: SynchronisationPoint, to: RawSocket): Promise<void> {
   await step(attempt, sendSuccess(to));
   attempt.log.info(`synchronisation point ${point}: sent`);
 }
 
 /** Anything that an attempt waits for ends when it is refused, or the source fails. */
-export function step<T>(attempt: Running, work: Promise<T>): Promise<T> {
+export function step<T>(attempt: DestinationAttempt, work: Promise<T>): Promise<T> {
   return untilAborted(work, stopOf(attempt));
 }
 
-export function stopOf({ refusal, failure }: Running): AbortSignal {
+export function stopOf({ refusal, failure }: DestinationAttempt): AbortSignal {
   return AbortSignal.any([refusal.signal, failure.signal]);
 }
