@@ -49,9 +49,11 @@ export const mutations: readonly Mutation[] = [
     [
       'the directory of a new database has its name',
       '    makeDirectorySync(path);\n',
-      '    mkdirSync(path, { recursive: true, mode: 0o700 });\n',
+      "    process.getBuiltinModule('node:fs').mkdirSync(path, { recursive: true, mode: 0o700 });\n",
       'before it was flushed',
     ],
+    ['a backup is flushed', '    await flushCopy(to);\n', '', 'in a backup'],
+    ['the directory of a backup has its name', '    await flushPath(to);\n', '', 'in a backup'],
   ]),
   ...inFile('src/base/store/durable-file.ts', 'base/store/power-loss', [
     ['a file is whole before it has its name', '  await flushPath(written);\n', '', 'is the old one or the new one'],

@@ -7,13 +7,13 @@
  * transaction, so an upgrade that fails, or is cut short, leaves the old one.
  */
 import { execFile, spawnSync } from 'node:child_process';
-import { accessSync, chmodSync, constants, copyFileSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { accessSync, chmodSync, constants, copyFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { open, type RootDatabase } from 'lmdb';
 import { messageOf, XapiError } from '../errors.js';
-import { flushPathSync, makeDirectorySync } from './durable-file.js';
+import { flushPath, flushPathSync, makeDirectory, makeDirectorySync } from './durable-file.js';
 import type { Examined } from './examiner.js';
 import { assertRoomToBegin, type Extent, keepRoom, provideLockFile, type Room } from './room.js';
 import {
@@ -96,7 +96,8 @@ export function openInFormat(path: string, format: StoreFormat, reserve: number)
 }
 
 /**
- * Copy a database, as it is at one moment, while another process may be using it.
+ * Copy a database, as it is at one moment, while another process may be using it. The copy outlives a loss of power when this
+ * resolves.
  * @param to a directory that is made, or is empty
  * @throws XapiError INTERNAL_ERROR that says what cannot be read or written, and why
  */
@@ -108,6 +109,7 @@ export async function backupDatabase(path: string, to: string): Promise<void> {
   const database = open<unknown, string[]>({ path, noSubdir: false, readOnly: true });
   try {
     await copyDatabase(database, to);
+    await flushCopy(to);
   } finally {
     await database.close();
   }
@@ -116,7 +118,7 @@ export async function backupDatabase(path: string, to: string): Promise<void> {
 /** Copy an open database, and read the copy. @throws INTERNAL_ERROR for a directory that is not empty or cannot be written, or a damaged copy */
 export async function copyDatabase(database: StoreDatabase, to: string): Promise<void> {
   try {
-    mkdirSync(to, { recursive: true, mode: 0o700 });
+    await makeDirectory(to);
     if (readdirSync(to).length > 0) throw new Error('it is not empty');
     await database.backup(to, true);
     chmodSync(join(to, dataFile), ownersAlone);
@@ -124,8 +126,21 @@ export async function copyDatabase(database: StoreDatabase, to: string): Promise
     await examineCopy(to);
     rmSync(join(to, lockFile));
   } catch (error) {
-    throw new XapiError('INTERNAL_ERROR', [`The database cannot be copied to ${to}: ${messageOf(error)}`], error);
+    throw notCopied(to, error);
   }
+}
+
+async function flushCopy(to: string): Promise<void> {
+  try {
+    await flushPath(join(to, dataFile));
+    await flushPath(to);
+  } catch (error) {
+    throw notCopied(to, error);
+  }
+}
+
+function notCopied(to: string, error: unknown): XapiError {
+  return new XapiError('INTERNAL_ERROR', [`The database cannot be copied to ${to}: ${messageOf(error)}`], error);
 }
 
 function openDatabase(path: string): StoreDatabase {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { makeDirectory, replaceFile } from '../../../src/base/store/durable-file.js';
+import { backupDatabase } from '../../../src/base/store/format.js';
 import { openStore, type Store } from '../../../src/base/store/store.js';
 import { afterReboot, type SlowDisk, watchFlushes } from '../../support/slow-disk.js';
 
@@ -77,6 +78,17 @@ describe('the store, when the power is lost', () => {
       await rows.put('later', 'again');
       await opened.close();
     }
+  });
+
+  it('is in a backup from when that is said to be made', async () => {
+    await store.table<number>('t').put('row', 1);
+    await store.close();
+    const host = path.join(directory, 'host');
+    await backupDatabase(path.join(host, 'a', 'db'), path.join(host, 'backups', 'db'));
+    const at = path.join(directory, 'left');
+    disk.lose(path.join(host, 'backups')).restore(at);
+    store = openStore(path.join(at, 'db'));
+    expect([...store.table<number>('t').entries()]).to.deep.equal([['row', 1]]);
   });
 });
 
