@@ -9,7 +9,7 @@ import type { Zstd } from './way.js';
 export async function openAddons(): Promise<Zstd> {
   const [here, pool] = await Promise.all([import('@cloudpss/zstd'), import('@mongodb-js/zstd/bindings.js')]);
   const expandSync = (frame: Buffer, room: Buffer): Buffer => {
-    assertFrameBounded(frame, room.length, 'sized');
+    assertFrameBounded(frame, room.length);
     return fitting(asBuffer(here.decompress(frame)), room);
   };
   return {
@@ -19,7 +19,7 @@ export async function openAddons(): Promise<Zstd> {
     expandSync,
     async expand(frame, room) {
       // The pool's library makes as much room as the blocks need, whatever the frame says.
-      if (assertFrameBounded(frame, room.length, 'sized')) return expandSync(frame, room);
+      if (assertFrameBounded(frame, room.length)) return expandSync(frame, room);
       return fitting(await pool.decompress(frame), room);
     },
     close: async () => undefined,
@@ -44,7 +44,7 @@ export async function openNode(): Promise<Zstd | undefined> {
     expand: (frame, room) =>
       new Promise((resolve, reject) => {
         // Node does not say what is behind the frame.
-        assertFrameBounded(frame, room.length, 'sized');
+        assertFrameBounded(frame, room.length);
         const options = { chunkSize: Math.max(room.length, 64), maxOutputLength: Math.max(room.length, 1) };
         zstdDecompress(frame, options, (error, data) => (error === null ? resolve(data) : reject(error)));
       }),

@@ -14,13 +14,12 @@ const blockKinds = { raw: 0, runLength: 1, compressed: 2 } as const;
 /**
  * @param frame the whole of one frame and nothing behind it
  * @param rawLength bytes that it is said to expand to
- * @param decoder `sized` is one that makes room for the content size, where the frame says it, and never writes beyond: then it does
- *   not matter what the blocks could hold
- * @returns whether the frame says its content size
+ * @returns whether the frame says its content size; what its blocks could hold does not matter then, as decoders make room for that
+ *   size and never write beyond
  * @throws INTERNAL_ERROR when it is not one frame, needs a dictionary or a window beyond 8 MiB, says another content size, or
- *   its blocks could hold a full block more than `rawLength`
+ *   says none and its blocks could hold a full block more than `rawLength`
  */
-export function assertFrameBounded(frame: Buffer, rawLength: number, decoder?: 'sized'): boolean {
+export function assertFrameBounded(frame: Buffer, rawLength: number): boolean {
   const { at: start, blockMax, isSized } = frameHeader(frame, rawLength);
   let at = start;
   let bound = 0;
@@ -33,8 +32,9 @@ export function assertFrameBounded(frame: Buffer, rawLength: number, decoder?: '
     if (kind > blockKinds.compressed) throw refused('a block of reserved type');
     if (size > blockMax) throw refused(`a block of ${size} bytes; allowed: ${blockMax}`);
     bound += kind === blockKinds.compressed ? blockMax : size;
-    if (bound >= rawLength + blockMax && !(isSized && decoder === 'sized'))
+    if (!isSized && bound >= rawLength + blockMax) {
       throw refused(`its blocks could hold more than the ${rawLength} bytes announced`);
+    }
     at += 3 + (kind === blockKinds.runLength ? 1 : size);
   }
   if ((frame[4] as number) & 0x04) at += 4;

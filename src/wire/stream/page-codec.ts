@@ -152,7 +152,7 @@ export async function expandRecord(body: Buffer): Promise<Buffer> {
 function assertPayload(codec: Codec, payload: Buffer, rawLength: number): void {
   if (codec === 'zstd') {
     if (payload.length >= rawLength) throw damaged(`a frame of ${payload.length} bytes for ${rawLength} of pages`);
-    assertFrameBounded(payload, rawLength, 'sized');
+    assertFrameBounded(payload, rawLength);
     return;
   }
   const expected = { stored: rawLength, zero: 0, repeated: (rawLength / pageSize) * wordBytes }[codec];

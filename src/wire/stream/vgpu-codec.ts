@@ -117,7 +117,7 @@ async function readPiece(read: ReadExactly, rawLength: number): Promise<Buffer> 
   const payload = await read(length);
   if (crc32(payload, crc32(head.subarray(0, 8))) !== head.readUInt32LE(8)) throw refused('a wrong checksum');
   if (codec === codecs.stored) return payload;
-  assertFrameBounded(payload, rawLength, 'sized');
+  assertFrameBounded(payload, rawLength);
   const raw = await zstd.expand(payload, Buffer.allocUnsafe(rawLength)).catch((error: unknown) => {
     throw refused(`a frame that does not expand: ${messageOf(error)}`);
   });
