@@ -47,82 +47,112 @@ export interface Room {
   close(): void;
 }
 
+/** The database's file, and what was promised to writes. */
+interface File {
+  readonly path: string;
+  readonly fd: number;
+  readonly extent: Extent;
+  readonly ahead: number;
+  /** In bytes. */
+  length: number;
+  /** Pages from the root to a row, or one more: the tree grows by a level at the most until the file is lengthened. */
+  levels: number;
+  /** Bytes of writes under way. */
+  promised: number;
+  /** Called when no write is under way. */
+  whenQuiet: (() => void) | undefined;
+}
+
 /**
+ * Keep room in a database's file from now on.
  * @param path the directory of the database
- * @param file its data
+ * @param dataFile its data
+ * @param extent of what is in it
  * @param ahead so much more is taken from the disk than a write needs, in bytes, so that not every write asks for more
  */
-export function keepRoom(path: string, file: string, { lastPage, depth }: Extent, ahead: number): Room {
-  const fd = openSync(file, 'r+');
-  let length = fstatSync(fd).size;
-  /** The tree grows by a level at the most until the file is lengthened. */
-  let levels = depth() + 1;
-  /** To writes under way. */
-  let promised = 0;
+export function keepRoom(path: string, dataFile: string, extent: Extent, ahead: number): Room {
+  const fd = openSync(dataFile, 'r+');
+  const { size } = fstatSync(fd);
+  const levels = extent.depth() + 1;
+  const file: File = { path, fd, extent, ahead, length: size, levels, promised: 0, whenQuiet: undefined };
+  giveBackExcess(file);
   let turn: Promise<unknown> = Promise.resolve();
-  /** Called when no write is under way. */
-  let whenQuiet: (() => void) | undefined;
-
-  const used = (): number => (lastPage() + 1) * pageBytes;
-  // What large writes of earlier runs were promised and did not need.
-  if (length > used() + ahead + lists) {
-    length = used() + ahead + lists;
-    ftruncateSync(fd, length);
-  }
-  const lengthen = (to: number): void => {
-    const zeros = Buffer.alloc(Math.min(to - length, slack));
-    const before = length;
-    try {
-      while (length < to) length += writeSync(fd, zeros, 0, Math.min(to - length, zeros.length), length);
-    } catch (error) {
-      length = before;
-      ftruncateSync(fd, length);
-      throw error;
-    }
-  };
-  const quiet = (): Promise<void> =>
-    new Promise((resolve) => {
-      if (promised === 0) resolve();
-      else whenQuiet = resolve;
-    });
-  /** Only while nothing writes, so that no zero ever comes where a page does. */
-  const grow = (bytes: number): void => {
-    const end = used() + bytes;
-    if (end <= length) return;
-    try {
-      lengthen(end + ahead);
-    } catch {
-      try {
-        lengthen(end);
-      } catch (error) {
-        throw noRoom(path, bytes, error);
-      }
-    }
-    levels = depth() + 1;
-  };
-  const grant = async (size: WriteSize): Promise<() => void> => {
-    const bytes = bytesAtMost(size, length / pageBytes, levels);
-    if (used() + promised + bytes > length) {
-      await quiet();
-      grow(bytes);
-    }
-    promised += bytes;
-    return () => {
-      promised -= bytes;
-      if (promised > 0) return;
-      whenQuiet?.();
-      whenQuiet = undefined;
-    };
-  };
   return {
     take(size) {
-      const granted = turn.then(() => grant(size));
+      const granted = turn.then(() => grant(file, size));
       turn = granted.catch(() => undefined);
       return granted;
     },
-    takeForAll: () => grow(4 * used() + lists),
+    takeForAll: () => grow(file, 4 * usedBytes(file) + lists),
     close: () => closeSync(fd),
   };
+}
+
+function usedBytes({ extent }: File): number {
+  return (extent.lastPage() + 1) * pageBytes;
+}
+
+/** Give back what large writes of earlier runs were promised and did not need. */
+function giveBackExcess(file: File): void {
+  const enough = usedBytes(file) + file.ahead + lists;
+  if (file.length <= enough) return;
+  file.length = enough;
+  ftruncateSync(file.fd, enough);
+}
+
+/** @returns to be called when the write has ended */
+async function grant(file: File, size: WriteSize): Promise<() => void> {
+  const bytes = bytesAtMost(size, file.length / pageBytes, file.levels);
+  if (usedBytes(file) + file.promised + bytes > file.length) {
+    await quiet(file);
+    grow(file, bytes);
+  }
+  file.promised += bytes;
+  return () => {
+    file.promised -= bytes;
+    if (file.promised > 0) return;
+    file.whenQuiet?.();
+    file.whenQuiet = undefined;
+  };
+}
+
+/** Wait until no write is under way. */
+function quiet(file: File): Promise<void> {
+  return new Promise((resolve) => {
+    if (file.promised === 0) resolve();
+    else file.whenQuiet = resolve;
+  });
+}
+
+/** Have so many bytes behind what is used. Only while nothing writes, so that no zero ever comes where a page does. */
+function grow(file: File, bytes: number): void {
+  const end = usedBytes(file) + bytes;
+  if (end <= file.length) return;
+  try {
+    lengthen(file, end + file.ahead);
+  } catch {
+    try {
+      lengthen(file, end);
+    } catch (error) {
+      throw noRoom(file.path, bytes, error);
+    }
+  }
+  file.levels = file.extent.depth() + 1;
+}
+
+/** Write zeros at the end, all or none. */
+function lengthen(file: File, to: number): void {
+  const before = file.length;
+  const zeros = Buffer.alloc(Math.min(to - before, slack));
+  try {
+    while (file.length < to) {
+      file.length += writeSync(file.fd, zeros, 0, Math.min(to - file.length, zeros.length), file.length);
+    }
+  } catch (error) {
+    file.length = before;
+    ftruncateSync(file.fd, before);
+    throw error;
+  }
 }
 
 /**

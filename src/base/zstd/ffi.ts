@@ -64,62 +64,70 @@ interface Functions {
 function callDirectly({ way, newCompressor, newExpander, compress, expand, errorName }: Functions): Zstd {
   const compressors = createPool(newCompressor);
   const expanders = createPool(newExpander);
-  /** Calls whose buffers other threads use. */
-  const underWay = new Set<object>();
-  let isClosed = false;
-  let onIdle = () => {};
-  const idle = new Promise<void>((resolve) => (onIdle = resolve));
+  const { beside, close } = createThreads();
   const filled = (room: Buffer, result: Result): Buffer => {
     if (result > room.length) throw new Error(errorName(result));
     return room.subarray(0, Number(result));
   };
-  /** @param call starts the work in another thread; what it uses is kept until that has ended */
-  const beside = (contexts: Pool, call: (context: Context, done: Done) => void, room: Buffer) =>
-    new Promise<Buffer>((resolve, reject) => {
-      if (isClosed) return;
-      const context = contexts.take();
-      const ended = () => {
-        contexts.giveBack(context);
-        underWay.delete(call);
-        if (isClosed && underWay.size === 0) onIdle();
-      };
-      underWay.add(call);
-      try {
-        call(context, (error, result) => {
-          ended();
-          try {
-            if (error !== null) throw error;
-            resolve(filled(room, result));
-          } catch (caught) {
-            reject(caught);
-          }
-        });
-      } catch (error) {
-        ended();
-        throw error;
-      }
-    });
   return {
     way,
-    compressSync: (data, level, room = Buffer.allocUnsafe(frameRoom(data.length))) =>
-      filled(
-        room,
-        compressors.use((context) => compress(context, room, room.length, data, data.length, level)),
-      ),
-    compress: (data, level, room = Buffer.allocUnsafe(frameRoom(data.length))) =>
-      beside(
-        compressors,
-        (context, done) => compress.async(context, room, room.length, data, data.length, level, done),
-        room,
-      ),
-    expandSync: (frame, room) =>
-      filled(
-        room,
-        expanders.use((context) => expand(context, room, room.length, frame, frame.length)),
-      ),
-    expand: (frame, room) =>
-      beside(expanders, (context, done) => expand.async(context, room, room.length, frame, frame.length, done), room),
-    close() {
+    compressSync(data, level, room = Buffer.allocUnsafe(frameRoom(data.length))) {
+      const call = (context: Context) => compress(context, room, room.length, data, data.length, level);
+      return filled(room, compressors.use(call));
+    },
+    async compress(data, level, room = Buffer.allocUnsafe(frameRoom(data.length))) {
+      const call = (context: Context, done: Done) =>
+        compress.async(context, room, room.length, data, data.length, level, done);
+      return filled(room, await beside(compressors, call));
+    },
+    expandSync(frame, room) {
+      const call = (context: Context) => expand(context, room, room.length, frame, frame.length);
+      return filled(room, expanders.use(call));
+    },
+    async expand(frame, room) {
+      const call = (context: Context, done: Done) =>
+        expand.async(context, room, room.length, frame, frame.length, done);
+      return filled(room, await beside(expanders, call));
+    },
+    close,
+  };
+}
+
+/** Starts work in another thread with a context. */
+type CallBeside = (context: Context, done: Done) => void;
+
+/** Calls in other threads, whose end can be awaited. */
+function createThreads() {
+  /** Calls whose buffers other threads use. */
+  const underWay = new Set<CallBeside>();
+  let isClosed = false;
+  let onIdle = () => {};
+  const idle = new Promise<void>((resolve) => (onIdle = resolve));
+  return {
+    /** What the call uses is kept until it has ended. @returns never settles where the threads are closed */
+    beside: (contexts: Pool, call: CallBeside): Promise<Result> =>
+      new Promise((resolve, reject) => {
+        if (isClosed) return;
+        const context = contexts.take();
+        const ended = () => {
+          contexts.giveBack(context);
+          underWay.delete(call);
+          if (isClosed && underWay.size === 0) onIdle();
+        };
+        underWay.add(call);
+        try {
+          call(context, (error, result) => {
+            ended();
+            if (error === null) resolve(result);
+            else reject(error);
+          });
+        } catch (error) {
+          ended();
+          throw error;
+        }
+      }),
+    /** No more calls. @returns resolves when those under way have ended */
+    close(): Promise<void> {
       isClosed = true;
       if (underWay.size === 0) onIdle();
       return idle;

@@ -49,6 +49,7 @@ export interface RawSocket extends RawStream {
   handOver(): RawSocket;
 }
 
+/** A read that waits for its bytes. */
 interface Wanted {
   readonly buffer: Buffer;
   /** So many bytes are enough. */
@@ -61,6 +62,21 @@ interface Wanted {
 interface Waiting {
   resolve(): void;
   reject(error: Error): void;
+}
+
+/** What is read from a connection, or waited for. */
+interface Intake {
+  /** Has the first byte that comes while nothing reads. */
+  readonly idle: Buffer;
+  /** What was given back, or read ahead; it comes before what is still to be received. */
+  unread: Buffer;
+  wanted: Wanted | undefined;
+  waitingForEnd: Waiting | undefined;
+  flowing: (Waiting & { take(bytes: Uint8Array): Promise<void> }) | undefined;
+  /** Why nothing more can be read or written. */
+  failure: Error | undefined;
+  /** Whether the peer has closed its side. */
+  ended: boolean;
 }
 
 interface Handle {
@@ -151,135 +167,163 @@ function tune(socket: net.Socket, keepAliveMs: number | undefined): void {
   if (keepAliveMs !== undefined) socket.setKeepAlive(true, Math.max(1_000, keepAliveMs));
 }
 
+/** @param make makes the socket, which is to hand over what it reads as it is told */
 function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: net.Socket } {
-  const idle = Buffer.alloc(1);
-  let unread = nothing;
-  let wanted: Wanted | undefined;
-  let waitingForEnd: Waiting | undefined;
-  let flowing: (Waiting & { take(bytes: Uint8Array): Promise<void> }) | undefined;
-  let failure: Error | undefined;
-  let ended = false;
-
-  const socket = make({
-    buffer: () => {
-      if (flowing !== undefined) return Buffer.allocUnsafe(flowBytes);
-      return wanted === undefined ? idle : wanted.buffer.subarray(wanted.filled);
-    },
-    callback: (count, bytes) => {
-      if (flowing !== undefined) {
-        flowing.take(bytes.subarray(0, count)).then(() => socket.resume(), fail);
-        return false;
-      }
-      if (wanted === undefined) {
-        fail(behindError());
-        return false;
-      }
-      if (bytes === idle) wanted.buffer[wanted.filled] = idle[0] as number;
-      wanted.filled += count;
-      if (wanted.filled < wanted.least) return true;
-      const done = wanted;
-      wanted = undefined;
-      done.resolve(done.buffer.subarray(0, done.filled));
-      return false;
-    },
+  const intake: Intake = {
+    idle: Buffer.alloc(1),
+    unread: nothing,
+    wanted: undefined,
+    waitingForEnd: undefined,
+    flowing: undefined,
+    failure: undefined,
+    ended: false,
+  };
+  const socket: net.Socket = make({
+    buffer: () => bufferFor(intake),
+    callback: (count, bytes) => receive(intake, count, bytes, () => socket.resume()),
   });
   // Before anything comes: a socket begins to read by itself.
   socket.pause();
-  function fail(error: Error): void {
-    failure ??= error;
-    for (const waiting of [wanted, waitingForEnd, flowing]) waiting?.reject(failure);
-    wanted = undefined;
-    waitingForEnd = undefined;
-  }
-  socket.on('error', fail);
-  socket.on('end', () => {
-    ended = true;
-    for (const waiting of [waitingForEnd, flowing]) waiting?.resolve();
-    waitingForEnd = undefined;
-    fail(endError());
-  });
-  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
-  closed.then(() => fail(new XapiError('INTERNAL_ERROR', ['the connection is closed'])));
+  const closed = watch(socket, intake);
   const handleOf = () => (socket as unknown as { _handle: Handle | null })._handle;
-
   const raw: RawSocket = {
     closed,
     get fd() {
       return handleOf()?.fd ?? -1;
     },
-    setBlocking(blocking) {
-      handleOf()?.setBlocking(blocking);
-    },
-    read: (bytes, timeoutMs) => raw.readSome(bytes, bytes, timeoutMs),
-    readSome(least, most, timeoutMs) {
-      if (unread.length >= least) {
-        const first = unread.subarray(0, most);
-        unread = unread.subarray(first.length);
-        return Promise.resolve(first);
-      }
-      if (failure !== undefined) return Promise.reject(failure);
-      const buffer = Buffer.allocUnsafe(most);
-      const filled = unread.copy(buffer);
-      unread = nothing;
-      const read = new Promise<Buffer>((resolve, reject) => {
-        wanted = { buffer, least, filled, resolve, reject };
-      });
-      socket.resume();
-      return timeoutMs === undefined
-        ? read
-        : within(read, timeoutMs, 'no answer from the peer', () => socket.destroy());
-    },
+    setBlocking: (blocking) => void handleOf()?.setBlocking(blocking),
+    read: (bytes, timeoutMs) => readSome(socket, intake, { least: bytes, most: bytes, timeoutMs }),
+    readSome: (least, most, timeoutMs) => readSome(socket, intake, { least, most, timeoutMs }),
     unread(bytes) {
-      unread = Buffer.concat([bytes, unread]);
+      intake.unread = Buffer.concat([bytes, intake.unread]);
     },
-    readEnd(timeoutMs) {
-      if (unread.length > 0) return Promise.reject(behindError());
-      if (ended) return Promise.resolve();
-      if (failure !== undefined) return Promise.reject(failure);
-      const end = new Promise<void>((resolve, reject) => {
-        waitingForEnd = { resolve, reject };
-      });
-      socket.resume();
-      return timeoutMs === undefined ? end : within(end, timeoutMs, 'no end of the stream', () => socket.destroy());
-    },
-    write(bytes) {
-      return new Promise((resolve, reject) => {
-        if (socket.destroyed) reject(failure ?? endError());
-        else socket.write(bytes, (error) => (error ? reject(error) : resolve()));
-      });
-    },
-    async flow(take) {
-      const first = unread;
-      unread = nothing;
-      if (first.length > 0) await take(first);
-      if (failure !== undefined) throw failure;
-      const end = new Promise<void>((resolve, reject) => {
-        flowing = { take, resolve, reject };
-      });
-      socket.resume();
-      return end;
-    },
-    end() {
-      return new Promise((resolve, reject) => {
-        socket.once('close', () => reject(failure ?? endError()));
-        socket.end((error?: Error) => (error ? reject(error) : resolve()));
-      });
-    },
-    destroy() {
-      socket.destroy();
-    },
-    reset() {
-      socket.resetAndDestroy();
-    },
-    handOver() {
-      const handle = takeHandle(socket);
-      const other = wrap(
-        (onread) => new net.Socket({ handle, onread, allowHalfOpen: true } as net.SocketConstructorOpts),
-      );
-      other.raw.unread(unread);
-      unread = nothing;
-      return other.raw;
-    },
+    readEnd: (timeoutMs) => readEnd(socket, intake, timeoutMs),
+    write: (bytes) => write(socket, intake, bytes),
+    flow: (take) => flow(socket, intake, take),
+    end: () => end(socket, intake),
+    destroy: () => void socket.destroy(),
+    reset: () => void socket.resetAndDestroy(),
+    handOver: () => handOver(socket, intake),
   };
   return { raw, socket };
+}
+
+/** Where the next bytes go. */
+function bufferFor({ flowing, wanted, idle }: Intake): Uint8Array {
+  if (flowing !== undefined) return Buffer.allocUnsafe(flowBytes);
+  return wanted === undefined ? idle : wanted.buffer.subarray(wanted.filled);
+}
+
+/**
+ * Take what has come into a buffer.
+ * @param count bytes that have come
+ * @param resume reads on later
+ * @returns whether to read on at once
+ */
+function receive(intake: Intake, count: number, buffer: Uint8Array, resume: () => void): boolean {
+  const { idle, wanted, flowing } = intake;
+  if (flowing !== undefined) {
+    flowing.take(buffer.subarray(0, count)).then(resume, (error: Error) => fail(intake, error));
+    return false;
+  }
+  if (wanted === undefined) {
+    fail(intake, behindError());
+    return false;
+  }
+  if (buffer === idle) wanted.buffer[wanted.filled] = idle[0] as number;
+  wanted.filled += count;
+  if (wanted.filled < wanted.least) return true;
+  intake.wanted = undefined;
+  wanted.resolve(wanted.buffer.subarray(0, wanted.filled));
+  return false;
+}
+
+/** The first failure stays, and ends whatever waits. */
+function fail(intake: Intake, error: Error): void {
+  intake.failure ??= error;
+  for (const waiting of [intake.wanted, intake.waitingForEnd, intake.flowing]) waiting?.reject(intake.failure);
+  intake.wanted = undefined;
+  intake.waitingForEnd = undefined;
+}
+
+/** @returns resolves when the socket is closed */
+function watch(socket: net.Socket, intake: Intake): Promise<void> {
+  socket.on('error', (error) => fail(intake, error));
+  socket.on('end', () => {
+    intake.ended = true;
+    for (const waiting of [intake.waitingForEnd, intake.flowing]) waiting?.resolve();
+    intake.waitingForEnd = undefined;
+    fail(intake, endError());
+  });
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  closed.then(() => fail(intake, new XapiError('INTERNAL_ERROR', ['the connection is closed'])));
+  return closed;
+}
+
+function readSome(
+  socket: net.Socket,
+  intake: Intake,
+  { least, most, timeoutMs }: { least: number; most: number; timeoutMs: number | undefined },
+): Promise<Buffer> {
+  if (intake.unread.length >= least) {
+    const first = intake.unread.subarray(0, most);
+    intake.unread = intake.unread.subarray(first.length);
+    return Promise.resolve(first);
+  }
+  if (intake.failure !== undefined) return Promise.reject(intake.failure);
+  const buffer = Buffer.allocUnsafe(most);
+  const filled = intake.unread.copy(buffer);
+  intake.unread = nothing;
+  const read = new Promise<Buffer>((resolve, reject) => {
+    intake.wanted = { buffer, least, filled, resolve, reject };
+  });
+  socket.resume();
+  return timeoutMs === undefined ? read : within(read, timeoutMs, 'no answer from the peer', () => socket.destroy());
+}
+
+function readEnd(socket: net.Socket, intake: Intake, timeoutMs: number | undefined): Promise<void> {
+  if (intake.unread.length > 0) return Promise.reject(behindError());
+  if (intake.ended) return Promise.resolve();
+  if (intake.failure !== undefined) return Promise.reject(intake.failure);
+  const end = new Promise<void>((resolve, reject) => {
+    intake.waitingForEnd = { resolve, reject };
+  });
+  socket.resume();
+  return timeoutMs === undefined ? end : within(end, timeoutMs, 'no end of the stream', () => socket.destroy());
+}
+
+function write(socket: net.Socket, { failure }: Intake, bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (socket.destroyed) reject(failure ?? endError());
+    else socket.write(bytes, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
+async function flow(socket: net.Socket, intake: Intake, take: (bytes: Uint8Array) => Promise<void>): Promise<void> {
+  const first = intake.unread;
+  intake.unread = nothing;
+  if (first.length > 0) await take(first);
+  if (intake.failure !== undefined) throw intake.failure;
+  const end = new Promise<void>((resolve, reject) => {
+    intake.flowing = { take, resolve, reject };
+  });
+  socket.resume();
+  return end;
+}
+
+function end(socket: net.Socket, intake: Intake): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once('close', () => reject(intake.failure ?? endError()));
+    socket.end((error?: Error) => (error ? reject(error) : resolve()));
+  });
+}
+
+function handOver(socket: net.Socket, intake: Intake): RawSocket {
+  const handle = takeHandle(socket);
+  const { raw } = wrap(
+    (onread) => new net.Socket({ handle, onread, allowHalfOpen: true } as net.SocketConstructorOpts),
+  );
+  raw.unread(intake.unread);
+  intake.unread = nothing;
+  return raw;
 }

@@ -43,89 +43,127 @@ export interface Relay {
 const closeMs = 1_000;
 const tail = Buffer.from('bytes behind the end');
 
+/** A channel that is passed on, and what is done to it. */
+interface Passage {
+  readonly network: RawSocket;
+  readonly near: RawSocket;
+  /** The end at which the source is, and the other. */
+  readonly from: RawSocket;
+  readonly to: RawSocket;
+  readonly slowMs: number;
+  /** Aborted when both connections are closed. */
+  readonly over: AbortController;
+  /** What is yet to be done, and after how many more bytes. */
+  damages: { readonly how: DamageKind; left: number }[];
+  pace: 'full' | 'slow' | 'silent';
+  truncated: boolean;
+  trailing: boolean;
+}
+
 /** Begin to pass on. */
 export function openRelay({ network, near, sends, slowMs = 1_000 }: RelayInit): Relay {
-  const [from, to] = sends ? [near, network] : [network, near];
-  const over = new AbortController();
-  let damages: { readonly how: DamageKind; left: number }[] = [];
-  let pace: 'full' | 'slow' | 'silent' = 'full';
-  let truncated = false;
-  let trailing = false;
-
-  const closeBoth = (): void => {
-    over.abort();
-    near.destroy();
-    network.destroy();
+  const passage: Passage = {
+    network,
+    near,
+    from: sends ? near : network,
+    to: sends ? network : near,
+    slowMs,
+    over: new AbortController(),
+    damages: [],
+    pace: 'full',
+    truncated: false,
+    trailing: false,
   };
-  const put = async (into: RawSocket, bytes: Uint8Array): Promise<void> => {
-    if (pace === 'full') return into.write(bytes);
-    for (const byte of bytes) {
-      if (pace === 'silent') await forGood();
-      await delay(slowMs, undefined, { signal: over.signal });
-      await into.write(Uint8Array.of(byte));
-    }
-  };
-  const strike = (how: DamageKind): void => {
-    if (how === 'reset') network.reset();
-    if (how === 'reset' || how === 'close') closeBoth();
-    if (how === 'silent' || how === 'slow') pace = how;
-    if (how === 'trailing') trailing = true;
-    if (how === 'truncate' && !truncated) {
-      truncated = true;
-      to.end().catch(closeBoth);
-    }
-  };
-  /** Do what is due. A flip waits for its byte. */
-  const strikeDue = (): void => {
-    const due = damages.filter(({ how, left }) => left === 0 && how !== 'flip');
-    damages = damages.filter((each) => !due.includes(each));
-    for (const { how } of due) strike(how);
-  };
-  const flipDue = (bytes: Uint8Array): Uint8Array => {
-    const due = damages.filter(({ left }) => left === 0);
-    if (due.length === 0) return bytes;
-    damages = damages.filter((each) => !due.includes(each));
-    const flipped = Uint8Array.from(bytes);
-    flipped[0] = (flipped[0] as number) ^ 0x10;
-    return flipped;
-  };
-  const forward = async (bytes: Uint8Array): Promise<void> => {
-    let rest = bytes;
-    while (rest.length > 0) {
-      rest = flipDue(rest);
-      const next = rest.subarray(0, Math.min(rest.length, ...damages.map(({ left }) => left)));
-      rest = rest.subarray(next.length);
-      for (const damage of damages) damage.left -= next.length;
-      if (!truncated) await put(to, next);
-      strikeDue();
-    }
-  };
-  const passForward = async (): Promise<void> => {
-    await from.flow(forward);
-    if (pace === 'silent') await forGood();
-    if (trailing && !truncated) await to.write(tail);
-    if (!truncated) await to.end();
-  };
-  const passBack = async (): Promise<void> => {
-    await to.flow((bytes) => put(from, bytes));
-    if (pace === 'silent') await forGood();
-    await from.end();
-  };
-
-  const forwards = passForward();
-  const back = passBack();
-  void Promise.all([forwards, back]).then(closeBoth, closeBoth);
+  const forwards = passForward(passage);
+  const back = passBack(passage);
+  const over = () => closeBoth(passage);
+  void Promise.all([forwards, back]).then(over, over);
   return {
     closed: Promise.all([near.closed, network.closed]).then(() => undefined),
     damage({ how, after }) {
-      damages.push({ how, left: after });
-      strikeDue();
+      passage.damages.push({ how, left: after });
+      strikeDue(passage);
     },
     close() {
-      const sent = pace === 'full' ? within(sends ? forwards : back, closeMs, 'not passed on') : Promise.resolve();
-      sent.catch(() => undefined).finally(closeBoth);
+      const outwards = sends ? forwards : back;
+      const sent = passage.pace === 'full' ? within(outwards, closeMs, 'not passed on') : Promise.resolve();
+      sent.catch(() => undefined).finally(over);
     },
   };
+}
+
+function closeBoth({ over, near, network }: Passage): void {
+  over.abort();
+  near.destroy();
+  network.destroy();
+}
+
+async function passForward(passage: Passage): Promise<void> {
+  const { from, to } = passage;
+  await from.flow((bytes) => forward(passage, bytes));
+  if (passage.pace === 'silent') await forGood();
+  if (passage.trailing && !passage.truncated) await to.write(tail);
+  if (!passage.truncated) await to.end();
+}
+
+async function passBack(passage: Passage): Promise<void> {
+  const { from, to } = passage;
+  await to.flow((bytes) => put(passage, from, bytes));
+  if (passage.pace === 'silent') await forGood();
+  await from.end();
+}
+
+/** Pass on what comes from the source, up to each damage. */
+async function forward(passage: Passage, bytes: Uint8Array): Promise<void> {
+  let rest = bytes;
+  while (rest.length > 0) {
+    rest = flipDue(passage, rest);
+    const next = rest.subarray(0, Math.min(rest.length, ...passage.damages.map(({ left }) => left)));
+    rest = rest.subarray(next.length);
+    for (const damage of passage.damages) damage.left -= next.length;
+    if (!passage.truncated) await put(passage, passage.to, next);
+    strikeDue(passage);
+  }
+}
+
+async function put(passage: Passage, into: RawSocket, bytes: Uint8Array): Promise<void> {
+  if (passage.pace === 'full') return into.write(bytes);
+  for (const byte of bytes) {
+    if (passage.pace === 'silent') await forGood();
+    await delay(passage.slowMs, undefined, { signal: passage.over.signal });
+    await into.write(Uint8Array.of(byte));
+  }
+}
+
+/** Take out the damages that are due and fit. */
+function takeDue(passage: Passage, fits: (how: DamageKind) => boolean): DamageKind[] {
+  const due = passage.damages.filter(({ how, left }) => left === 0 && fits(how));
+  passage.damages = passage.damages.filter((each) => !due.includes(each));
+  return due.map(({ how }) => how);
+}
+
+/** Do what is due. A flip waits for its byte. */
+function strikeDue(passage: Passage): void {
+  for (const how of takeDue(passage, (how) => how !== 'flip')) strike(passage, how);
+}
+
+function strike(passage: Passage, how: DamageKind): void {
+  if (how === 'reset') passage.network.reset();
+  if (how === 'reset' || how === 'close') closeBoth(passage);
+  if (how === 'silent' || how === 'slow') passage.pace = how;
+  if (how === 'trailing') passage.trailing = true;
+  if (how === 'truncate' && !passage.truncated) {
+    passage.truncated = true;
+    passage.to.end().catch(() => closeBoth(passage));
+  }
+}
+
+/** @returns the bytes, of which the first has one bit inverted where a flip is due */
+function flipDue(passage: Passage, bytes: Uint8Array): Uint8Array {
+  if (takeDue(passage, () => true).length === 0) return bytes;
+  const flipped = Uint8Array.from(bytes);
+  flipped[0] = (flipped[0] as number) ^ 0x10;
+  return flipped;
 }
 
 function forGood(): Promise<never> {
