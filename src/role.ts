@@ -4,7 +4,7 @@
  */
 import os from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { createHostRpc } from './api/host-rpc.js';
+import { logFailure } from './api/failure-log.js';
 import { createHttpApi } from './api/http-api.js';
 import { createOriginPolicy, type OriginPolicy } from './api/origin-policy.js';
 import type { Config } from './base/config/config.js';
@@ -15,6 +15,7 @@ import { dumpStore } from './base/store/dump.js';
 import type { Store } from './base/store/store.js';
 import type { HostEngine } from './host/engine.js';
 import { connectHost, controlMember, joinCoordinator } from './host/rpc/client.js';
+import { createHostRpc } from './host/rpc/server.js';
 import type { Identity } from './host/service/identity.js';
 import type { DispatchDeps } from './model/dispatch-deps.js';
 import { createPool, forgetPool } from './pool/pool.js';
@@ -149,8 +150,8 @@ async function coordinate(init: RoleInit, change: () => void): Promise<OpenRole>
     destination,
     source,
     secrets,
-    log,
     hostUuid: identity.uuid,
+    logFailure: (call, error) => logFailure(log, call, error),
     // Two hosts that join each other would leave nobody to be the coordinator.
     join: async (state, again) => {
       if (leaving) throw new XapiError('OPERATION_NOT_ALLOWED', ['this host is joining another pool itself']);
@@ -180,8 +181,8 @@ async function serve(init: RoleInit, change: () => void): Promise<OpenRole> {
     destination,
     source,
     secrets,
-    log,
     hostUuid: identity.uuid,
+    logFailure: (call, error) => logFailure(log, call, error),
     control: {
       takeSecrets: identity.takeSecrets,
       async leave() {

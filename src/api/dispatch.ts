@@ -7,34 +7,15 @@
  */
 import type { Ref } from '../../idl/index.js';
 import { toXapiError, XapiError } from '../base/errors.js';
+import { assertNoForeignPage, type Call, type Dispatch, type FailedCall, type TypedResult } from '../model/dispatch.js';
 import type { DispatchDeps, OpenTask, SessionIdentity } from '../model/dispatch-deps.js';
 import type { CallContext, CallOrigin, CallTask } from '../model/handlers.js';
 import { type Message, surface } from '../model/surface.js';
 import { nullRef, type Type } from '../model/value.js';
-import { type FailedCall, logFailure } from './failure-log.js';
+import { logFailure } from './failure-log.js';
 import { answerGeneric } from './generic-messages.js';
-import { assertNoForeignPage } from './origin-policy.js';
 import { assertText, bindParams, resolveName } from './parameters.js';
 import { encodeXml } from './xml-value.js';
-
-export interface Call {
-  /** As it was sent, with its prefix. */
-  readonly name: string;
-  /** Parsed, not typed; the session comes first where the message has one. */
-  readonly params: readonly unknown[];
-  /** Whether the bytes of the call were UTF-8; broken ones stand as U+FFFD in the parameters. */
-  readonly validUtf8: boolean;
-  readonly origin: CallOrigin;
-}
-
-/** A result with its declared type, by which it is to be serialised. */
-export interface TypedResult {
-  readonly type: Type;
-  readonly value: unknown;
-}
-
-/** @throws XapiError for every failure; nothing else */
-export type Dispatch = (call: Call) => Promise<TypedResult>;
 
 const stringSet: Type = { kind: 'set', element: { kind: 'string' } };
 const taskRef: Type = { kind: 'ref', cls: 'task' };

@@ -7,6 +7,7 @@
 import { classes, enums } from '../../idl/index.js';
 import { messageOf, toXapiError, type XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
+import type { FailedCall } from '../model/dispatch.js';
 import { surface } from '../model/surface.js';
 import { WrongType } from './typed-value.js';
 
@@ -25,15 +26,6 @@ const words: ReadonlySet<string> = new Set([
   ...Object.values(classes).flatMap(({ fields }) => Object.keys(fields)),
   ...Object.values(enums).flat(),
 ]);
-
-/** A failed call, as the log names it. */
-export interface FailedCall {
-  /** One of the model's or of the host-level calls; anything else is shown as `*`. */
-  readonly name: string | undefined;
-  /** As they were sent. */
-  readonly params: readonly unknown[];
-  readonly task?: string;
-}
 
 /**
  * Log a failed call: an error of the caller at debug, what is explained in words at info, and what only the operator can mend at

@@ -5,12 +5,13 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { XapiError } from '../base/errors.js';
+import type { Dispatch } from '../model/dispatch.js';
 import type { DispatchDeps } from '../model/dispatch-deps.js';
 import type { CallOrigin } from '../model/handlers.js';
 import { bodyLimit } from '../wire/connection/rpc-client.js';
 import type { AnswerBody } from './answer.js';
 import { type Bodies, createBodies } from './bodies.js';
-import { createDispatch, type Dispatch } from './dispatch.js';
+import { createDispatch } from './dispatch.js';
 import { answerDownload, type Download } from './download.js';
 import { describeError } from './failure-log.js';
 import { createJsonRpc } from './jsonrpc.js';

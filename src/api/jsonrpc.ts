@@ -7,8 +7,8 @@
 import { isUtf8 } from 'node:buffer';
 import jayson from 'jayson';
 import { toXapiError } from '../base/errors.js';
+import type { Call, Dispatch } from '../model/dispatch.js';
 import type { AnswerBody } from './answer.js';
-import type { Call, Dispatch } from './dispatch.js';
 import { encodeJson } from './json-value.js';
 
 type Version = 1 | 2;

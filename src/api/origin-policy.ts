@@ -6,9 +6,7 @@
  * Host is not looked at: a page whose name was made to lead here, by DNS rebinding, sends a Host that fits its Origin.
  */
 import os from 'node:os';
-import { XapiError } from '../base/errors.js';
 import { isEveryAddress, isLoopback, pageOrigin } from '../base/server-address.js';
-import type { CallOrigin } from '../model/handlers.js';
 
 export interface OriginPolicy {
   /** Whether the operator has named this origin: its pages may log in and read what is answered. @param origin as it was sent */
@@ -55,10 +53,4 @@ function addressesOf(listenAddress: string): string[] {
 /** Whether `localhost` leads there. */
 function isFirstLoopback(address: string): boolean {
   return ['127.0.0.1', '::1', 'localhost'].includes(address.toLowerCase());
-}
-
-/** @throws PERMISSION_DENIED [origin] for a call of a page that may not log in */
-export function assertNoForeignPage({ foreignPage }: CallOrigin): void {
-  if (foreignPage === undefined) return;
-  throw new XapiError('PERMISSION_DENIED', [foreignPage], 'the page is neither of this host nor in its cors-origins');
 }

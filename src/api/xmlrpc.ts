@@ -3,8 +3,8 @@
  * with its `Status`; a fault tells of a body that is no call.
  */
 import { toXapiError } from '../base/errors.js';
+import type { Call, Dispatch } from '../model/dispatch.js';
 import type { Answer, AnswerBody } from './answer.js';
-import type { Call, Dispatch } from './dispatch.js';
 import { parseXmlCall, type XmlRefusal } from './xml-call.js';
 import { decodeXml } from './xml-text.js';
 import { encodeXml, escapeXml } from './xml-value.js';

@@ -1,8 +1,9 @@
 /** What dispatch needs of the pool, in memory, with everything that was done to it written down. */
 import type { ClassName, Ref } from '../../idl/index.js';
-import { createDispatch, type TypedResult } from '../../src/api/dispatch.js';
+import { createDispatch } from '../../src/api/dispatch.js';
 import { XapiError } from '../../src/base/errors.js';
 import { logTo } from '../../src/base/log.js';
+import type { TypedResult } from '../../src/model/dispatch.js';
 import type { DispatchDeps, OpenTask, Rows, SessionIdentity } from '../../src/model/dispatch-deps.js';
 import type { CallContext, Handlers } from '../../src/model/handlers.js';
 import { recordWithDefaults } from '../../src/model/value.js';

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
-import { createHostRpc, type HostRpcDeps } from '../../src/api/host-rpc.js';
 import { XapiError } from '../../src/base/errors.js';
-import { nullLog } from '../../src/base/log.js';
+import { createHostRpc, type HostRpcDeps } from '../../src/host/rpc/server.js';
 import type { HostService, HostState } from '../../src/host/service/service.js';
 import type { MigrationDestination } from '../../src/migrate/destination/migrations.js';
 import type { CallOrigin } from '../../src/model/handlers.js';
@@ -28,7 +27,7 @@ describe('The host-level calls', () => {
     source: {} as HostRpcDeps['source'],
     secrets: () => [secret, 'an older one'],
     hostUuid: 'this host',
-    log: nullLog,
+    logFailure: () => undefined,
     join: take('join'),
     control,
   });

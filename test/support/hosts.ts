@@ -7,7 +7,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
-import { createHostRpc } from '../../src/api/host-rpc.js';
+import { logFailure } from '../../src/api/failure-log.js';
 import { createHttpApi } from '../../src/api/http-api.js';
 import { createSimulator, type Simulator } from '../../src/backend/simulator/simulator.js';
 import { type LoadedConfig, readConfig } from '../../src/base/config/config.js';
@@ -15,6 +15,7 @@ import type { Log, LogRecord } from '../../src/base/log.js';
 import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { openStore } from '../../src/base/store/store.js';
 import { type HostEngine, type HostEngineInit, openHostEngine } from '../../src/host/engine.js';
+import { createHostRpc } from '../../src/host/rpc/server.js';
 import type { MigrateRequest, MigrationOutcome } from '../../src/migrate/request.js';
 import type { DispatchDeps } from '../../src/model/dispatch-deps.js';
 import type { ChannelHead } from '../../src/wire/connection/channel.js';
@@ -80,7 +81,12 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
   });
   init.onEngine?.(engine);
   await engine.recover();
-  const rpc = createHostRpc({ ...engine, secrets: () => [secret], hostUuid: uuid, log });
+  const rpc = createHostRpc({
+    ...engine,
+    secrets: () => [secret],
+    hostUuid: uuid,
+    logFailure: (call, error) => logFailure(log, call, error),
+  });
   const listener = createListener({
     log,
     keepAliveMs: () => loaded.config.keepaliveTime * 1000,

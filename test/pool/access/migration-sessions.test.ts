@@ -1,9 +1,10 @@
 import { expect } from 'chai';
 import type { Ref } from '../../../idl/index.js';
-import { createDispatch, type Dispatch } from '../../../src/api/dispatch.js';
+import { createDispatch } from '../../../src/api/dispatch.js';
 import { toXapiError, XapiError } from '../../../src/base/errors.js';
 import type { MigrateRequest } from '../../../src/host/service/service.js';
 import { encodeMetadata } from '../../../src/migrate/metadata.js';
+import type { Dispatch } from '../../../src/model/dispatch.js';
 import type { SessionService } from '../../../src/pool/access/sessions.js';
 import type { Fixture } from '../fixture.js';
 import { openTwoPools, type TwoPools } from '../two-pools.js';

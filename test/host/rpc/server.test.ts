@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
-import { createHostRpc, type HostRpcDeps } from '../../src/api/host-rpc.js';
-import type { XapiError } from '../../src/base/errors.js';
-import type { HostState } from '../../src/host/service/service.js';
-import { encodeMetadata } from '../../src/migrate/metadata.js';
-import { createRpcClient, type RpcClient } from '../../src/wire/connection/rpc-client.js';
-import { openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
-import { captureLog } from '../support/log.js';
+import { logFailure } from '../../../src/api/failure-log.js';
+import type { XapiError } from '../../../src/base/errors.js';
+import { createHostRpc, type HostRpcDeps } from '../../../src/host/rpc/server.js';
+import type { HostState } from '../../../src/host/service/service.js';
+import { encodeMetadata } from '../../../src/migrate/metadata.js';
+import { createRpcClient, type RpcClient } from '../../../src/wire/connection/rpc-client.js';
+import { openTestHost, requestTo, type TestHost, testDomain } from '../../support/hosts.js';
+import { captureLog } from '../../support/log.js';
 
 const secret = 'the secret of the pool';
 const failureOf = (promise: Promise<unknown>) =>
@@ -107,7 +108,8 @@ describe('the host-level calls', function () {
     const joined: unknown[] = [];
     const captured = captureLog();
     const rpc = createHostRpc({
-      ...{ ...host.engine, secrets: () => [secret], hostUuid: host.uuid, log: captured.log },
+      ...{ ...host.engine, secrets: () => [secret], hostUuid: host.uuid },
+      logFailure: (call, error) => logFailure(captured.log, call, error),
       join: async (state) => joined.push(state.uuid),
     } satisfies HostRpcDeps);
     const state: HostState = await host.engine.service.state();
