@@ -82,7 +82,8 @@ describe('The host-level calls', () => {
   for (const [name, params] of good) {
     it(`pass on what ${name} has to be`, async () => {
       await call(name, ...params);
-      expect(passed).to.deep.equal([[name, ...params]]);
+      // A call of an earlier version comes without a job.
+      expect(passed.map((each) => each.filter((param) => param !== undefined))).to.deep.equal([[name, ...params]]);
     });
   }
 
