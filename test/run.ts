@@ -1,10 +1,11 @@
 /**
  * Runs all tests, or all but those in the folders that `--without FOLDER` names: a mocha for a few files of a folder, several at
- * a time, as most of a test is waiting for processes; the slowest folders first. Prints what each prints when it ends, then what
+ * a time, as most of a test is waiting for processes; those first that took longest the last time, so that none of them is left
+ * alone at the end. Prints what each prints when it ends, with how many have ended, then what
  * failed once more, and as the last line the counts of all: `12 passed, 0 failed, 0 skipped`. The tests of some files run one
  * after the other in one process, so a handle that a test leaks still hangs it.
  */
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
@@ -15,7 +16,7 @@ import pLimit from 'p-limit';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const mocha = createRequire(import.meta.url).resolve('mocha/bin/mocha.js');
-/** Those that take longest, so that none of them is left alone at the end. */
+/** The folders that take longest, for groups that have not run here yet. */
 const slowFirst = ['faults', 'daemon', 'cli', 'pool', 'migrate', 'xenops', 'host', 'hypervisor', 'clients'];
 /** So many files share a process. */
 const filesTogether = 6;
@@ -46,10 +47,23 @@ function groupsOf(folder: string, files: readonly string[]): Group[] {
   const count = Math.ceil(files.length / filesTogether);
   const name = folder === '.' ? 'test' : `test/${folder}`;
   return Array.from({ length: count }, (_, index) => ({
-    title: `== ${name}${count === 1 ? '' : `, ${index + 1} of ${count}`}`,
+    title: `${name}${count === 1 ? '' : `, ${index + 1} of ${count}`}`,
     // Neighbours are alike, and often alike in length.
     files: files.filter((_file, place) => place % count === index),
   }));
+}
+
+/** How long each group took when it ran last, in seconds by its title. It is kept with what was compiled. */
+const durationsFile = path.join(here, '../test-durations.json');
+
+async function readDurations(): Promise<Record<string, number>> {
+  return readFile(durationsFile, 'utf8').then(JSON.parse, () => ({}));
+}
+
+/** The longest first; those of unknown length before them, as they come. */
+function longestFirst(groups: readonly Group[], durations: Readonly<Record<string, number>>): Group[] {
+  const lengthOf = ({ title }: Group) => durations[title] ?? Number.MAX_VALUE;
+  return groups.toSorted((a, b) => lengthOf(b) - lengthOf(a));
 }
 
 async function run({ title, files }: Group): Promise<void> {
@@ -58,7 +72,11 @@ async function run({ title, files }: Group): Promise<void> {
     reject: false,
     stdin: 'ignore',
   });
-  process.stdout.write(`${title} (${Math.round(durationMs / 1000)} s)\n${all}\n`);
+  const seconds = Math.round(durationMs / 1000);
+  ended += 1;
+  durations[title] = seconds;
+  const progress = `${ended} of ${groups.length} groups after ${Math.round(performance.now() / 1000)} s`;
+  process.stdout.write(`== ${title} (${seconds} s; ${progress})\n${all}\n`);
   const [, passed, failed, skipped] = /^(\d+) passed, (\d+) failed, (\d+) skipped$/m.exec(all) ?? [];
   total.passed += Number(passed ?? 0);
   total.failed += Number(failed ?? 0);
@@ -66,7 +84,7 @@ async function run({ title, files }: Group): Promise<void> {
   // A run that ended without its counts, or badly with none failed, is a failure of its own.
   const broken = passed === undefined || (exitCode !== 0 && failed === '0');
   if (broken) total.failed += 1;
-  if (broken || failed !== '0') failures.push(`${title}, what failed\n${tailOf(all)}`);
+  if (broken || failed !== '0') failures.push(`== ${title}, what failed\n${tailOf(all)}`);
 }
 
 /** What mocha says of failures comes last; where it says nothing, the end of the output says most. */
@@ -78,8 +96,14 @@ function tailOf(output: string): string {
 const { values } = parseArgs({ options: { without: { type: 'string', multiple: true, default: [] } } });
 const limit = pLimit(runsOfCore * availableParallelism());
 const folders = [...(await foldersOf(here))].filter(([folder]) => !values.without.includes(folder));
-const groups = folders.flatMap(([folder, files]) => groupsOf(folder, files));
+const durations = await readDurations();
+const groups = longestFirst(
+  folders.flatMap(([folder, files]) => groupsOf(folder, files)),
+  durations,
+);
+let ended = 0;
 await Promise.all(groups.map((group) => limit(() => run(group))));
+await writeFile(durationsFile, JSON.stringify(durations, undefined, 1));
 for (const failure of failures) process.stdout.write(`${failure}\n`);
 process.stdout.write(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
 process.exitCode = total.failed === 0 ? 0 : 1;
