@@ -2,6 +2,7 @@
 import type { Ref, TypeOf } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
 import type { Database } from '../database/database.js';
+import { hold } from '../database/hold.js';
 
 type HostOperation = TypeOf<'enum:host_allowed_operations'>;
 
@@ -37,10 +38,5 @@ export async function withEvacuation<T>(
 ): Promise<T> {
   const [other] = Object.entries(db.get('host', ref).current_operations);
   if (other !== undefined) throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['host', ref, other[1], other[0]]);
-  db.putInMap('host', ref, 'current_operations', task, 'evacuate');
-  try {
-    return await run();
-  } finally {
-    if (db.find('host', ref) !== undefined) db.removeFromMap('host', ref, 'current_operations', task);
-  }
+  return hold(db, { cls: 'host', ref }, 'evacuate', task, run);
 }

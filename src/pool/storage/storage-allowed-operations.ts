@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { Ref, TypeOf } from '../../../idl/index.js';
 import { XapiError, type XapiErrorCode } from '../../base/errors.js';
 import type { Database, RecordView } from '../database/database.js';
+import { hold } from '../database/hold.js';
 
 export type SrOperation = TypeOf<'enum:storage_operations'>;
 export type VdiOperation = TypeOf<'enum:vdi_operations'>;
@@ -160,13 +161,7 @@ export async function withSr<T>(
   const sr = db.get('SR', ref);
   const refused = srRefusal(db, ref, sr, operation);
   if (refused !== undefined) throw refused();
-  const key = keyFor(sr.current_operations, task);
-  db.putInMap('SR', ref, 'current_operations', key, operation);
-  try {
-    return await run();
-  } finally {
-    if (db.find('SR', ref) !== undefined) db.removeFromMap('SR', ref, 'current_operations', key);
-  }
+  return hold(db, { cls: 'SR', ref }, operation, keyFor(sr.current_operations, task), run);
 }
 
 /**
@@ -183,15 +178,9 @@ export async function withVdi<T>(
   const vdi = db.get('VDI', ref);
   const refused = vdiRefusal(db, ref, vdi, operation);
   if (refused !== undefined) throw refused();
-  return withSr(db, vdi.SR, vdiOperations[operation], task, async () => {
-    const key = keyFor(vdi.current_operations, task);
-    db.putInMap('VDI', ref, 'current_operations', key, operation);
-    try {
-      return await run();
-    } finally {
-      if (db.find('VDI', ref) !== undefined) db.removeFromMap('VDI', ref, 'current_operations', key);
-    }
-  });
+  return withSr(db, vdi.SR, vdiOperations[operation], task, () =>
+    hold(db, { cls: 'VDI', ref }, operation, keyFor(vdi.current_operations, task), run),
+  );
 }
 
 /** The same for each of several disks, all of them from the beginning. */

@@ -4,6 +4,7 @@ import type { Ref } from '../../../idl/index.js';
 import type { Log } from '../../base/log.js';
 import type { GuestEnd } from '../../base/protocol/hypervisor-protocol.js';
 import type { RecordView } from '../database/database.js';
+import { beginHold, endHold } from '../database/hold.js';
 import { hostNamed, type MessageDeps, type MessageName, tellOfVm } from '../events/messages.js';
 import type { PoolJobs } from '../hosts/jobs.js';
 import { vmDomain } from '../migration/plan.js';
@@ -22,55 +23,76 @@ const told = {
   crash: ['VM_CRASHED', 'has crashed'],
 } as const satisfies Record<GuestEnd, readonly [MessageName, what: string]>;
 
+/** The guest of a VM that has ended, where, and the call that brings about what its record says. */
+interface EndedGuest {
+  readonly vm: Ref<'VM'>;
+  readonly how: GuestEnd;
+  readonly host: Ref<'host'>;
+  /** The host as a message names it: by the end of the call it may be gone from the pool. */
+  readonly where: string;
+  /** Unique text, under which the VM is held. */
+  readonly task: string;
+}
+
 /**
- * The domain is gone after it, or another one. A VM that cannot begin anew is halted, and so is one that has crashed.
+ * Bring about what a VM's record says of its guest's end: the domain is gone then, or is another one. A VM that cannot begin anew is
+ * halted, and so is one that has crashed.
  * @throws where the host cannot end the domain
  */
 export async function endGuest(deps: GuestEndDeps, vm: Ref<'VM'>, how: GuestEnd, host: Ref<'host'>): Promise<void> {
-  const task = `OpaqueRef:${randomUUID()}`;
-  const hold = (operation: Hold): void => deps.db.putInMap('VM', vm, 'current_operations', task, operation);
+  const { db, log } = deps;
+  const guest: EndedGuest = {
+    vm,
+    how,
+    host,
+    where: `on ${hostNamed(db, host)}`,
+    task: `OpaqueRef:${randomUUID()}`,
+  };
+  const record = db.get('VM', vm);
+  const restarts = isHere(deps, guest) && actionAfter(record, how) === 'restart';
+  log.info(`the guest of VM ${record.uuid} has ended: ${how}`, { restarts });
   try {
-    await bringAbout(deps, { task, hold }, vm, how, host);
+    if (!(restarts && (await restart(deps, guest, record)))) await halt(deps, guest, record);
   } finally {
-    if (deps.db.find('VM', vm) !== undefined) deps.db.removeFromMap('VM', vm, 'current_operations', task);
+    endHold(db, { cls: 'VM', ref: vm }, guest.task);
   }
 }
 
-type Hold = 'hard_reboot' | 'hard_shutdown';
+/** Whether the record has the VM where its guest has ended. */
+function isHere({ db }: GuestEndDeps, { vm, host }: EndedGuest): boolean {
+  return db.find('VM', vm)?.resident_on === host;
+}
 
-async function bringAbout(
-  deps: GuestEndDeps,
-  { task, hold }: { readonly task: string; readonly hold: (operation: Hold) => void },
-  vm: Ref<'VM'>,
-  how: GuestEnd,
-  host: Ref<'host'>,
-): Promise<void> {
+/** Nothing: what is there is known without another look, which would find the end again. */
+async function withoutALook(): Promise<void> {}
+
+/** @returns false where the VM cannot begin anew @throws where nobody knows whether it has */
+async function restart(deps: GuestEndDeps, guest: EndedGuest, record: RecordView<'VM'>): Promise<boolean> {
   const { db, jobs, log, now } = deps;
-  // What is there is known without another look, which would find the end again.
-  const byItself = async (): Promise<void> => undefined;
-  const record = db.get('VM', vm);
-  const { uuid } = record;
-  const where = `on ${hostNamed(db, host)}`;
-  const isHere = () => db.find('VM', vm)?.resident_on === host;
-  const restarts = isHere() && actionAfter(record, how) === 'restart';
-  log.info(`the guest of VM ${uuid} has ended: ${how}`, { restarts });
+  const { vm, host, where, task } = guest;
+  const by = { operation: 'hard_reboot', task } as const;
   try {
-    if (restarts) {
-      hold('hard_reboot');
-      const spec = vmDomain(db, record);
-      const by = { operation: 'hard_reboot', task } as const;
-      await jobs.onVm(vm, host, by, (service, job) => service.reboot(spec, false, job), byItself);
-      setBooted(db, vm, now());
-      return tellOfVm(deps, 'VM_REBOOTED', vm, `was rebooted by its guest ${where}`);
-    }
+    beginHold(db, { cls: 'VM', ref: vm }, by.operation, task);
+    const spec = vmDomain(db, record);
+    await jobs.onVm(vm, host, by, (service, job) => service.reboot(spec, false, job), withoutALook);
+    setBooted(db, vm, now());
+    tellOfVm(deps, 'VM_REBOOTED', vm, `was rebooted by its guest ${where}`);
+    return true;
   } catch (error) {
     if (jobs.openOn(vm).length > 0) throw error;
-    log.warn(`VM ${uuid} cannot begin anew`, { error });
+    log.warn(`VM ${record.uuid} cannot begin anew`, { error });
+    return false;
   }
-  hold('hard_shutdown');
+}
+
+/** @throws where the host cannot end the domain */
+async function halt(deps: GuestEndDeps, guest: EndedGuest, { uuid }: RecordView<'VM'>): Promise<void> {
+  const { db, jobs, now } = deps;
+  const { vm, how, host, where, task } = guest;
   const by = { operation: 'hard_shutdown', task } as const;
-  await jobs.onVm(vm, host, by, (service, job) => service.shutdown(uuid, false, job), byItself);
-  if (!isHere()) return;
+  beginHold(db, { cls: 'VM', ref: vm }, by.operation, task);
+  await jobs.onVm(vm, host, by, (service, job) => service.shutdown(uuid, false, job), withoutALook);
+  if (!isHere(deps, guest)) return;
   setHalted(db, vm, now());
   clearDoubt(deps, vm);
   const [name, what] = told[how];

@@ -2,6 +2,7 @@
 import type { Ref, TypeOf } from '../../../idl/index.js';
 import { reason, type XapiError } from '../../base/errors.js';
 import type { Database, RecordView } from '../database/database.js';
+import { hold } from '../database/hold.js';
 
 export type VifOperation = TypeOf<'enum:vif_operations'>;
 export type VbdOperation = Exclude<TypeOf<'enum:vbd_operations'>, 'pause' | 'unpause'>;
@@ -140,7 +141,7 @@ export function updateVbdOperations(db: Database, ref: Ref<'VBD'>): void {
 }
 
 /** Run an operation on a VIF, shown in its current_operations under the task. @throws HANDLE_INVALID, what `vifRefusal` says */
-export function withVif<T>(
+export async function withVif<T>(
   db: Database,
   ref: Ref<'VIF'>,
   operation: VifOperation,
@@ -148,11 +149,12 @@ export function withVif<T>(
   run: () => Promise<T>,
 ): Promise<T> {
   const refused = vifRefusal(db, ref, db.get('VIF', ref), operation);
-  return held(db, 'VIF', ref, operation, task, refused, run);
+  if (refused !== undefined) throw refused;
+  return hold(db, { cls: 'VIF', ref }, operation, task, run);
 }
 
 /** Run an operation on a VBD, shown in its current_operations under the task. @throws HANDLE_INVALID, what `vbdRefusal` says */
-export function withVbd<T>(
+export async function withVbd<T>(
   db: Database,
   ref: Ref<'VBD'>,
   operation: VbdOperation,
@@ -160,23 +162,6 @@ export function withVbd<T>(
   run: () => Promise<T>,
 ): Promise<T> {
   const refused = vbdRefusal(db, ref, db.get('VBD', ref), operation);
-  return held(db, 'VBD', ref, operation, task, refused, run);
-}
-
-async function held<T>(
-  db: Database,
-  cls: 'VIF' | 'VBD',
-  ref: Ref,
-  operation: string,
-  task: string,
-  refused: XapiError | undefined,
-  run: () => Promise<T>,
-): Promise<T> {
   if (refused !== undefined) throw refused;
-  db.putInMap(cls, ref, 'current_operations', task, operation);
-  try {
-    return await run();
-  } finally {
-    if (db.find(cls, ref as Ref<'VIF' & 'VBD'>) !== undefined) db.removeFromMap(cls, ref, 'current_operations', task);
-  }
+  return hold(db, { cls: 'VBD', ref }, operation, task, run);
 }

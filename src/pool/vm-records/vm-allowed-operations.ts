@@ -5,6 +5,7 @@
 import type { Ref } from '../../../idl/index.js';
 import { reason, type XapiError } from '../../base/errors.js';
 import type { Database, RecordView } from '../database/database.js';
+import { hold } from '../database/hold.js';
 import { updateVbdOperations, updateVifOperations } from './device-allowed-operations.js';
 import { inDoubtKey, settlingCommand } from './in-doubt.js';
 import { type PowerState, type VmOperation, type VmRule, vmRules } from './vm-operation-rules.js';
@@ -102,21 +103,10 @@ function updateSiblings(db: Database, ref: Ref<'VBD'>): void {
 }
 
 /**
- * Take hold of a VM for an operation, shown in current_operations under the task until `release`.
+ * Run an operation on a VM with the VM held.
  * @param task the task's reference; any other unique text where the call has none
- * @throws what `refusal` says, HANDLE_INVALID
+ * @throws what `refusal` says, HANDLE_INVALID, what the operation throws
  */
-function holdVm(db: Database, ref: Ref<'VM'>, operation: VmOperation, task: string): { release(): void } {
-  assertAllowed(db, ref, operation);
-  db.putInMap('VM', ref, 'current_operations', task, operation);
-  return {
-    release() {
-      if (db.find('VM', ref) !== undefined) db.removeFromMap('VM', ref, 'current_operations', task);
-    },
-  };
-}
-
-/** Run an operation on a VM with the VM held. @throws what `holdVm` and the operation throw */
 export async function withVm<T>(
   db: Database,
   ref: Ref<'VM'>,
@@ -124,10 +114,6 @@ export async function withVm<T>(
   task: string,
   run: () => Promise<T>,
 ): Promise<T> {
-  const hold = holdVm(db, ref, operation, task);
-  try {
-    return await run();
-  } finally {
-    hold.release();
-  }
+  assertAllowed(db, ref, operation);
+  return hold(db, { cls: 'VM', ref }, operation, task, run);
 }
