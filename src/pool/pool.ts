@@ -122,8 +122,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
       watchDomains(host, state);
     },
     onEvent(event: HostEvent) {
-      if (table.tell(event)) return;
-      report(departures.lateEvent(event));
+      report(departures.hear(event));
       report(arrivals.event(event));
     },
     onConnected: async (host, service) => {

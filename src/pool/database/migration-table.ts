@@ -4,13 +4,7 @@
  */
 import type { Ref } from '../../../idl/index.js';
 import type { Table } from '../../base/store/store.js';
-import type {
-  CompressionReport,
-  CopyFigures,
-  HostEvent,
-  MigrateRequest,
-  MigrationOutcome,
-} from '../../host/service/service.js';
+import type { MigrateRequest } from '../../host/service/service.js';
 import type { Rest } from '../../migrate/metadata.js';
 
 /** One that leaves a host of this pool. */
@@ -50,13 +44,6 @@ export interface Route {
   readonly destination?: Ref<'host'>;
 }
 
-/** What a call that waits for a migration's end hears. */
-export interface Waiter {
-  progress(progress: number, phase: string, compression?: CompressionReport): void;
-  figures(figures: CopyFigures): void;
-  ended(outcome: MigrationOutcome): void;
-}
-
 export interface MigrationTable {
   departures(): Departure[];
   arrivals(): Arrival[];
@@ -64,32 +51,20 @@ export interface MigrationTable {
   arrival(id: string): Arrival | undefined;
   putDeparture(row: Departure): Promise<void>;
   putArrival(row: Arrival): Promise<void>;
-  /** Forget a migration, and let its call, where one waits, end so. */
-  giveUp(id: string, outcome: MigrationOutcome): Promise<void>;
   /** Forget one that leaves; fine where there is none. One that comes may have the same id. */
   remove(id: string): Promise<void>;
   /** The same for one that comes. */
   removeArrival(id: string): Promise<void>;
   /** Where a VM that migrates may be; undefined where it does not. */
   routeOf(vm: Ref<'VM'>): Route | undefined;
-  wait(id: string, waiter: Waiter): void;
   /** Forget one that leaves for this run of the daemon: the next finds it again. */
   forget(id: string): void;
-  /** Nobody waits any more. */
-  leave(id: string): void;
-  /** Pass a host's event on to who waits for it. @returns whether anybody did */
-  tell(event: HostEvent): boolean;
 }
 
+/** The migrations of two tables of the store, with what an earlier run has left in them. */
 export function createMigrationTable(departureRows: Table<Departure>, arrivalRows: Table<Arrival>): MigrationTable {
   const departures = new Map<string, Departure>(departureRows.entries());
   const arrivals = new Map<string, Arrival>(arrivalRows.entries());
-  const waiters = new Map<string, Waiter>();
-
-  const remove = async (id: string): Promise<void> => {
-    waiters.delete(id);
-    if (departures.delete(id)) await departureRows.remove(id);
-  };
 
   return {
     departures: () => [...departures.values()],
@@ -104,41 +79,19 @@ export function createMigrationTable(departureRows: Table<Departure>, arrivalRow
       arrivals.set(row.id, row);
       return arrivalRows.put(row.id, row);
     },
-    async giveUp(id, outcome) {
-      const waiter = waiters.get(id);
-      await remove(id);
-      waiter?.ended(outcome);
+    async remove(id) {
+      if (departures.delete(id)) await departureRows.remove(id);
     },
-    remove,
     async removeArrival(id) {
       if (arrivals.delete(id)) await arrivalRows.remove(id);
     },
     forget(id) {
-      waiters.delete(id);
       departures.delete(id);
     },
     routeOf(vm) {
       for (const row of departures.values()) if (row.vm === vm) return row;
       for (const row of arrivals.values()) if (row.vm === vm) return { destination: row.host };
       return undefined;
-    },
-    wait(id, waiter) {
-      waiters.set(id, waiter);
-    },
-    leave(id) {
-      waiters.delete(id);
-    },
-    tell(event) {
-      if (!('migrationId' in event) || event.kind === 'receive-ended') return false;
-      const waiter = waiters.get(event.migrationId);
-      if (waiter === undefined) return false;
-      if (event.kind === 'migration-progress') waiter.progress(event.progress, event.phase, event.compression);
-      else if (event.kind === 'migration-figures') waiter.figures(event.figures);
-      else {
-        waiters.delete(event.migrationId);
-        waiter.ended(event.outcome);
-      }
-      return true;
     },
   };
 }

@@ -22,11 +22,13 @@ import { removeVm, setArrivedSuspended, setHalted } from '../vm-records/lifecycl
 import { withVm } from '../vm-records/vm-allowed-operations.js';
 import { migrations } from '../vm-records/vm-operation-rules.js';
 import { type Arrivals, fateOf } from './arrivals.js';
+import type { Departures } from './departures.js';
 import { isAtRest } from './outcome.js';
 
 export interface ForceSettlementDeps extends PlacementDeps {
   readonly table: MigrationTable;
   readonly jobs: PoolJobs;
+  readonly departures: Pick<Departures, 'giveUp'>;
   readonly arrivals: Pick<Arrivals, 'forget'>;
   readonly log: Log;
   readonly now: () => Date;
@@ -274,14 +276,14 @@ function writeDownSilent({ db }: ForceSettlementDeps, vm: VmRef, inquiry: Inquir
 }
 
 async function giveUpMigrations(
-  { db, table, arrivals }: ForceSettlementDeps,
+  { db, departures, arrivals }: ForceSettlementDeps,
   vm: VmRef,
   inquiry: Inquiry,
 ): Promise<void> {
   await db.saved();
   for (const { id, request } of inquiry.departures) {
     const error = migrateFailed(request, 'given up: an operator has settled the VM with VM.power_state_reset');
-    await table.giveUp(id, { status: 'failure', error: toWireError(error) });
+    await departures.giveUp(id, { status: 'failure', error: toWireError(error) });
   }
   for (const { id } of inquiry.arrivals) await arrivals.forget(vm, id);
 }

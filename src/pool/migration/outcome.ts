@@ -88,18 +88,15 @@ export function failureOf(
   });
 }
 
-/** Bring the records to a migration's end. */
-export async function applyOutcome(deps: OutcomeDeps, row: Departure, outcome: MigrationOutcome): Promise<void> {
+/** How a departure has ended: as its source says, or `arrived`, as the VM has been seen to run at the destination. */
+export type DepartureEnd = MigrationOutcome | { readonly status: 'arrived' };
+
+/** Bring the records to a migration's end, and forget the migration; it stays known where it is in doubt. */
+export async function applyOutcome(deps: OutcomeDeps, row: Departure, outcome: DepartureEnd): Promise<void> {
   const { db, table } = deps;
+  if (outcome.status === 'arrived') return noteArrived(deps, row);
   if (db.find('VM', row.vm) !== undefined) {
-    if (outcome.status === 'in-doubt') {
-      const reason = fromWireError(outcome.error).message;
-      if (!isAtRest(row)) db.update('VM', row.vm, { power_state: 'Paused' });
-      markInDoubt(deps, row.vm, reason);
-      await table.putDeparture({ ...row, accepted: true, inDoubt: true }).catch(unsaved(deps, row));
-      await db.saved().catch(unsaved(deps, row));
-      return;
-    }
+    if (outcome.status === 'in-doubt') return keepInDoubt(deps, row, fromWireError(outcome.error).message);
     clearDoubt(deps, row.vm);
     if (outcome.status === 'success') await arrive(deps, row);
     else await stay(deps, row);
@@ -107,6 +104,22 @@ export async function applyOutcome(deps: OutcomeDeps, row: Departure, outcome: M
   const saved = await db.saved().then(() => true, unsaved(deps, row));
   if (saved !== true) return table.forget(row.id);
   await table.remove(row.id).catch(unsaved(deps, row));
+}
+
+/** Nobody knows the end: mark the VM, and keep the migration's row for the end that comes later. */
+async function keepInDoubt(deps: OutcomeDeps, row: Departure, reason: string): Promise<void> {
+  const { db, table } = deps;
+  if (!isAtRest(row)) db.update('VM', row.vm, { power_state: 'Paused' });
+  markInDoubt(deps, row.vm, reason);
+  await table.putDeparture({ ...row, accepted: true, inDoubt: true }).catch(unsaved(deps, row));
+  await db.saved().catch(unsaved(deps, row));
+}
+
+/** The record is at the destination already, by what that host has said. */
+async function noteArrived(deps: OutcomeDeps, row: Departure): Promise<void> {
+  clearDoubt(deps, row.vm);
+  tellOfMigration(deps, row);
+  await deps.table.remove(row.id);
 }
 
 /**
@@ -136,7 +149,7 @@ async function arrive(deps: OutcomeDeps, row: Departure): Promise<void> {
 }
 
 /** Tell that a VM has migrated within the pool. */
-export function tellOfMigration(deps: OutcomeDeps, { vm, source, destination }: Departure): void {
+function tellOfMigration(deps: OutcomeDeps, { vm, source, destination }: Departure): void {
   if (destination === undefined) return;
   const route = `from ${hostNamed(deps.db, source)} to ${hostNamed(deps.db, destination)}`;
   tellOfVm(deps, 'VM_MIGRATED', vm, `has migrated ${route}`);
