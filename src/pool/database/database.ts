@@ -10,7 +10,8 @@ import type { Log } from '../../base/log.js';
 import type { RowChange, Store } from '../../base/store/store.js';
 import { recordWithDefaults } from '../../model/value.js';
 import { reserveGenerations, type Saving, saveChanges } from './persistence.js';
-import { type Change, type ChangeListener, createRows, type Fields, type Row, type Rows } from './rows.js';
+import type { Change, ChangeListener, Fields, Row } from './row.js';
+import { createRows, type Rows } from './rows.js';
 
 /** Classes whose rows end with the daemon. */
 const volatileClasses: ReadonlySet<ClassName> = new Set(['session', 'task']);

@@ -4,7 +4,8 @@ import { messageOf, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { RowChange, Store } from '../../base/store/store.js';
 import { relationsTo } from './relations.js';
-import type { Row, Rows } from './rows.js';
+import type { Row } from './row.js';
+import type { Rows } from './rows.js';
 
 /** How long what the disk had no room for waits until it is written again, in milliseconds. */
 const againMs = 1_000;

@@ -5,7 +5,7 @@
 import { type ClassName, classes, type EventBatch, type EventChange, type Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
 import type { Database } from '../database/database.js';
-import type { Change } from '../database/rows.js';
+import type { Change } from '../database/row.js';
 
 export interface FromRequest {
   readonly classes: readonly string[];

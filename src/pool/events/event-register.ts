@@ -6,7 +6,7 @@
 import type { ClassName, EventChange, Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
 import type { Database } from '../database/database.js';
-import type { Change, RowChangeKind } from '../database/rows.js';
+import type { Change, RowChangeKind } from '../database/row.js';
 import { eventOf, nextChange, parseSubscription, type Subscription } from './event-from.js';
 
 export interface EventQueue {
