@@ -144,7 +144,10 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
     ...{ ...common, members, tasks, closed: closed.signal },
     ...{ table: store.table<JobRow>('jobs'), flushed: store.flushed },
   });
-  const arrivals = createArrivals({ ...common, members, table, sessions, migrationSessions });
+  const arrivals = createArrivals({
+    ...{ ...common, members, sessions, migrationSessions },
+    ...{ table, flushed: store.flushed },
+  });
 
   const volumes = createVolumeJournal({
     ...{ db, log, table: store.table<OpenVolume>('volumes') },

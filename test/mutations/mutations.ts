@@ -45,6 +45,12 @@ export const mutations: readonly Mutation[] = [
     ],
   ]),
   ...inFile('src/base/store/format.ts', 'base/store/power-loss', [
+    [
+      'what a killed daemon has written outlives a loss of power from the next start on',
+      'if (found !== undefined) flushNewest(path);',
+      '',
+      'what a killed daemon had not flushed',
+    ],
     ['a new database has its name', 'if (found === undefined) flushPathSync(path);', '', 'before it was flushed'],
     [
       'the directory of a new database has its name',
@@ -64,6 +70,25 @@ export const mutations: readonly Mutation[] = [
       'for (const parent of parentsOf(path, first)) await flushPath(parent);',
       '',
       'is the old one or the new one',
+    ],
+  ]),
+  ...inFile('src/base/store/flushed-state.ts', 'base/store/power-loss', [
+    [
+      'the newest state is marked as flushed',
+      'writeSync(fd, mark.bytes, 0, mark.bytes.length, mark.at);',
+      '',
+      'what a killed daemon had not flushed',
+    ],
+  ]),
+  ...inFile('src/base/store/store.ts', 'base/store/store', [
+    ['the end of a store waits for its writes', '      await use.end();\n', '', 'what it was given just before'],
+  ]),
+  ...inFile('src/pool/migration/arrivals.ts', 'pool/migration/arrival-power-loss', [
+    [
+      'the record of a VM that comes is flushed before VM.receive is answered',
+      '  await flushed();\n',
+      '',
+      'has its record',
     ],
   ]),
   ...inFile('src/xenops/journal.ts', 'migrate/power-loss', [

@@ -10,6 +10,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { open } from 'lmdb';
 import { messageOf } from '../errors.js';
+import { bootId } from './flushed-state.js';
 import { assertPages } from './pages.js';
 import {
   checksumOf,
@@ -57,15 +58,6 @@ async function examine(path: string, isQuiet: boolean): Promise<Examined> {
   await database.close();
   if (format === sealedFormat) assertTotal(counted, total);
   return { format };
-}
-
-/** Of the machine's last start, as LMDB's binding has it: the first group of its digits; 0 where there is none. */
-function bootId(): number {
-  try {
-    return Number.parseInt(readFileSync('/proc/sys/kernel/random/boot_id', 'utf8'), 16);
-  } catch {
-    return 0;
-  }
 }
 
 function isSame(a: readonly unknown[], b: readonly string[]): boolean {

@@ -15,6 +15,7 @@ import { open, type RootDatabase } from 'lmdb';
 import { messageOf, XapiError } from '../errors.js';
 import { flushPath, flushPathSync, makeDirectory, makeDirectorySync } from './durable-file.js';
 import type { Examined } from './examiner.js';
+import { flushNewestState } from './flushed-state.js';
 import { assertRoomToBegin, type Extent, keepRoom, provideLockFile, type Room } from './room.js';
 import {
   checksumOf,
@@ -75,6 +76,7 @@ export function openInFormat(path: string, format: StoreFormat, reserve: number)
   provideFiles(path, reserve);
   const found = examine(path, 'quiet');
   if (found !== undefined) assertKnown(path, found, format);
+  if (found !== undefined) flushNewest(path);
   if (found !== undefined && found < format.number) keepCopy(path, found);
   const database = openDatabase(path);
   const room = keepRoom(path, join(path, dataFile), extentOf(database), reserve);
@@ -143,6 +145,14 @@ function notCopied(to: string, error: unknown): XapiError {
   return new XapiError('INTERNAL_ERROR', [`The database cannot be copied to ${to}: ${messageOf(error)}`], error);
 }
 
+function flushNewest(path: string): void {
+  try {
+    flushNewestState(join(path, dataFile));
+  } catch (error) {
+    throw cannotOpen(path, error);
+  }
+}
+
 function openDatabase(path: string): StoreDatabase {
   try {
     // Without noSubdir a path whose last part has a dot would be taken as a file.
@@ -205,22 +215,24 @@ function assertAccessible(path: string): void {
 function examine(path: string, use: Use): number | undefined {
   const bytes = dataSize(path);
   if (bytes === undefined) return undefined;
+  assertNotEmpty(path, bytes);
   const [program, args] = examiner(path, use);
   const { error, signal, stdout, stderr } = spawnSync(program, args, {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  return formatIn(path, { bytes, stdout, failure: error ?? new Error(signal ?? stderr.trim()) });
+  return formatIn(path, stdout, error ?? new Error(signal ?? stderr.trim()));
 }
 
 /** The same without holding up the process. */
 async function examineCopy(path: string): Promise<void> {
+  assertNotEmpty(path, dataSize(path) ?? 0);
   const [program, args] = examiner(path, 'quiet');
   const { stdout, failure } = await promisify(execFile)(program, args).then(
     ({ stdout }) => ({ stdout, failure: undefined }),
     (error: Error & { stdout: string }) => ({ stdout: error.stdout, failure: error }),
   );
-  formatIn(path, { bytes: dataSize(path) ?? 0, stdout, failure });
+  formatIn(path, stdout, failure);
 }
 
 /** Whether another process may write to a database while it is examined; its pages cannot be looked at then. */
@@ -230,13 +242,15 @@ function examiner(path: string, use: Use): [program: string, args: string[]] {
   return [process.execPath, [fileURLToPath(new URL('./examiner.js', import.meta.url)), path, use]];
 }
 
-/** What the examiner said of a database of so many bytes, or why it said nothing. @throws XapiError INTERNAL_ERROR */
-function formatIn(
-  path: string,
-  { bytes, stdout, failure }: { bytes: number; stdout: string; failure: Error | undefined },
-): number {
-  const restore = 'Put a copy of the directory back, or move it away to begin with an empty database.';
+const restore = 'Put a copy of the directory back, or move it away to begin with an empty database.';
+
+/** A file without a byte is known to be damaged without an examiner. @throws XapiError INTERNAL_ERROR */
+function assertNotEmpty(path: string, bytes: number): void {
   if (bytes === 0) throw unusable(path, `is damaged: ${dataFile} is empty.`, restore);
+}
+
+/** What the examiner said of a database, or why it said nothing. @throws XapiError INTERNAL_ERROR */
+function formatIn(path: string, stdout: string, failure: Error | undefined): number {
   if (stdout === '') throw unusable(path, `is damaged: ${dataFile} cannot be read.`, restore, failure);
   const { format, damage } = JSON.parse(stdout) as Examined;
   if (damage !== undefined) throw unusable(path, `is damaged: in ${dataFile} ${damage}.`, restore);

@@ -80,6 +80,34 @@ export function assertPages(bytes: Buffer, bootId: number): void {
   for (const list of lists) takeFree(file, list);
 }
 
+/** Where bytes are to be written into a database's file. */
+export interface Patch {
+  readonly at: number;
+  readonly bytes: Buffer;
+}
+
+/** The longest that LMDB's first two pages can be, in bytes. */
+export const statesBytes = 2 * 65536;
+
+/**
+ * What marks the newest state as flushed, as LMDB's binding does it after a flush: a copy of it in the second half of the first page.
+ * @param bytes the first `statesBytes` of a file that `assertPages` has found whole, or all of it
+ * @param bootId as for `assertPages`
+ * @returns undefined where the state that the binding takes is marked already
+ */
+export function flushedMark(bytes: Buffer, bootId: number): Patch | undefined {
+  const pageBytes = bytes.readUInt32LE(headerBytes + 24);
+  const [even, odd] = [readMeta(bytes, 0), readMeta(bytes, pageBytes)];
+  const [newest, page] = odd.txnid > even.txnid ? [odd, pageBytes] : [even, 0];
+  const flushed = readMeta(bytes, pageBytes / 2);
+  if (newest.bootId !== bootId || newest.isFlushed || flushed.txnid >= newest.txnid) return undefined;
+  const [from, to] = [headerBytes + 16, headerBytes + 144];
+  const copied = Buffer.from(bytes.subarray(page + from, page + to));
+  const flags = headerBytes + 28 - from;
+  copied.writeUInt16LE(copied.readUInt16LE(flags) & ~overlappingSync, flags);
+  return { at: pageBytes / 2 + from, bytes: copied };
+}
+
 function readMeta(bytes: Buffer, page: number): Meta {
   const at = page + headerBytes;
   return {

@@ -51,7 +51,7 @@ export interface Store {
   flushed(): Promise<void>;
   /** Copy everything that is there now to a directory, which is made or is empty. */
   copy(to: string): Promise<void>;
-  /** Waits for writes under way. */
+  /** Waits for writes under way. Whoever reads or writes from then on is refused with INTERNAL_ERROR. */
   close(): Promise<void>;
 }
 
@@ -85,33 +85,73 @@ export function openStore(
 ): Store {
   const open = openInFormat(path, format, reserve);
   const { database, room } = open;
+  const use = createUse(path);
   const write = createWrite(path, open, onFailed);
+  const writeWhileOpen: Write = (changes) => use.during(() => write(changes));
   return {
-    table: (name) => openTable(database, name, write),
-    putMany: write,
+    table: (name) => openTable(database, name, writeWhileOpen, use.assertOpen),
+    putMany: writeWhileOpen,
     async flushed() {
+      use.assertOpen();
       // It never comes where a write behind it failed, as on a full disk.
       await within(database.flushed, flushTimeoutMs, `the database ${path} did not reach its disk`);
     },
-    copy: (to) => copyDatabase(database, to),
+    copy: (to) => use.during(() => copyDatabase(database, to)),
     async close() {
+      await use.end();
       await database.close();
       room.close();
     },
   };
 }
 
-function openTable<T>(database: StoreDatabase, table: string, write: Write): Table<T> {
+/** Who uses a store, until it is closed: LMDB's binding (3.5.6) fails later, in a timer of its own, where it is used while it closes. */
+interface Use {
+  /** @throws INTERNAL_ERROR from the beginning of the end on */
+  assertOpen(): void;
+  /** Do what has to be done before the end. @throws as `assertOpen` */
+  during<T>(work: () => Promise<T>): Promise<T>;
+  /** Refuse further use. Resolves when what was under way is done. */
+  end(): Promise<void>;
+}
+
+function createUse(path: string): Use {
+  const underWay = new Set<Promise<unknown>>();
+  let isClosed = false;
+  const assertOpen = (): void => {
+    if (isClosed) throw new XapiError('INTERNAL_ERROR', [`The database ${path} is closed.`]);
+  };
+  return {
+    assertOpen,
+    async during(work) {
+      assertOpen();
+      const done = work();
+      underWay.add(done);
+      return done.finally(() => underWay.delete(done));
+    },
+    async end() {
+      isClosed = true;
+      await Promise.allSettled(underWay);
+    },
+  };
+}
+
+/** @param assertOpen throws where the store is closed */
+function openTable<T>(database: StoreDatabase, table: string, write: Write, assertOpen: () => void): Table<T> {
   if (!/^[\w.-]{1,100}$/.test(table)) throw new XapiError('INTERNAL_ERROR', [`"${table}" is no name for a table`]);
   const change = (id: string, row: T | undefined): RowChange => ({ table, id, row });
   return {
     get(id) {
+      assertOpen();
       const sealed = database.get([table, id]);
       return sealed === undefined ? undefined : (openRow([table, id], sealed) as T);
     },
     put: (id, row) => write([change(id, row)]),
     remove: (id) => write([change(id, undefined)]),
-    entries: () => rowsIn(database, table) as Iterable<[id: string, row: T]>,
+    entries() {
+      assertOpen();
+      return rowsIn(database, table) as Iterable<[id: string, row: T]>;
+    },
     change,
   };
 }

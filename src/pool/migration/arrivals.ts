@@ -25,6 +25,8 @@ export interface ArrivalsDeps extends PlacementDeps {
   readonly sessions: Pick<SessionService, 'keep'>;
   readonly migrationSessions: Pick<MigrationSessions, 'claim' | 'end'>;
   readonly table: MigrationTable;
+  /** Resolves when what was written outlives a loss of power. */
+  readonly flushed: () => Promise<void>;
   readonly log: Log;
   readonly now: () => Date;
 }
@@ -289,12 +291,13 @@ function refFor(deps: Context, metadata: VmMetadata): VmRef {
 
 /** Make the record of a VM that is to come, and have its host get ready. @returns what the source is to hear */
 async function askHost(deps: Context, arrival: Arrival, metadata: VmMetadata): Promise<ReceiveReply> {
-  const { table, members } = deps;
+  const { table, members, flushed } = deps;
   await putRecord(deps, arrival, metadata);
   const { records: _ours, ...forHost } = metadata;
   const reply = await members.service(arrival.host).receive({ migrationId: arrival.id, metadata: forHost });
   // Before the source hears it: from then on it may send the VM, whatever becomes of this daemon.
   if (table.arrival(arrival.id) !== undefined) await table.putArrival({ ...arrival, answered: true });
+  await flushed();
   return reply;
 }
 

@@ -50,6 +50,33 @@ describe('the store, when the power is lost', () => {
     ]);
   });
 
+  it('keeps what a killed daemon had not flushed, from the next start on', async () => {
+    const data = (at: string) => path.join(at, 'a', 'db', 'data.mdb');
+    const host = path.join(directory, 'host');
+    await store.table('t').put('first', 1);
+    await store.flushed();
+    const flushed = fs.readFileSync(data(host));
+    await store.table('t').put('second', 2);
+    // The kernel has what the daemon wrote before it was killed; where LMDB keeps what was flushed is as it was.
+    const killed = path.join(directory, 'killed');
+    fs.cpSync(host, killed, { recursive: true });
+    const image = fs.readFileSync(data(host));
+    flushed.copy(image, 2048, 2048, 4096);
+    fs.writeFileSync(data(killed), image);
+    const opened = openStore(path.join(killed, 'a', 'db'));
+    const goOn = disk.hold();
+    const at = path.join(directory, 'left');
+    disk.lose(killed).restore(at, 'all');
+    goOn();
+    await opened.close();
+    const left = openStore(path.join(at, 'a', 'db'));
+    expect([...left.table('t').entries()]).to.deep.equal([
+      ['first', 1],
+      ['second', 2],
+    ]);
+    await left.close();
+  });
+
   it('goes back to what was flushed where a part of what was written later has reached the disk', async () => {
     const table = store.table<string>('t');
     const flushed = Array.from({ length: 50 }, (_, index): [string, string] => [

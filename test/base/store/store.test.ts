@@ -267,6 +267,24 @@ describe('the store', () => {
     });
   });
 
+  it('writes at its end what it was given just before, and refuses what comes later', async () => {
+    const store = openStore(path);
+    const table = store.table<number>('t');
+    await table.put('row', 1);
+    const written = table.put('row', 2);
+    const closed = store.close();
+    for (const late of [(): unknown => table.get('row'), () => table.entries(), () => table.put('row', 3)]) {
+      const refused = await Promise.resolve().then(late).catch(String);
+      expect(refused).to.contain(`The database ${path} is closed.`);
+    }
+    await Promise.all([written, closed]);
+    // What the library still does of a read comes with the next timers.
+    await new Promise((resolve) => setTimeout(resolve));
+    const again = openStore(path);
+    expect(again.table('t').get('row')).to.equal(2);
+    await again.close();
+  });
+
   it('is copied while another process writes to it', async () => {
     const program = fileURLToPath(new URL('../../support/store-writer.js', import.meta.url));
     const child = spawn(process.execPath, [program, path], { stdio: ['ignore', 'pipe', 'inherit'] });
