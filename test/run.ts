@@ -17,7 +17,18 @@ import pLimit from 'p-limit';
 const here = fileURLToPath(new URL('.', import.meta.url));
 const mocha = createRequire(import.meta.url).resolve('mocha/bin/mocha.js');
 /** The folders that take longest, for groups that have not run here yet. */
-const slowFirst = ['faults', 'daemon', 'cli', 'pool', 'migrate', 'xenops', 'host', 'hypervisor', 'clients'];
+const slowFirst = [
+  'faults',
+  'documents',
+  'daemon',
+  'cli',
+  'pool',
+  'migrate',
+  'xenops',
+  'host',
+  'hypervisor',
+  'clients',
+];
 /** So many files share a process. */
 const filesTogether = 6;
 /** So many processes run for each core. */

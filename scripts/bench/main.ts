@@ -1,6 +1,6 @@
 /**
- * The benchmark: whole migrations between two daemons beside bare pipelines of the same bytes, then the XenAPI. README.md says
- * how to read it. Figures on standard output, what goes on on standard error.
+ * The benchmark: whole migrations between two daemons beside bare pipelines of the same bytes, then the XenAPI.
+ * docs/performance.md says how to read it. Figures on standard output, what goes on on standard error.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
