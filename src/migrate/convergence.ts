@@ -3,8 +3,8 @@
  * counts pages and has the rounds; one that does not support them goes by its own rule. See emu-manager/save/convergence.ts.
  */
 import { configKeys } from '../base/config/keys.js';
-import { messageOf, XapiError } from '../base/errors.js';
-import { type ConvergenceRule, noConvergence } from '../base/protocol/emu-protocol.js';
+import { XapiError } from '../base/errors.js';
+import type { ConvergenceRule } from '../base/protocol/emu-protocol.js';
 
 /** Said where the source's emu-manager does not answer `-supports convergence` with true, and a rule is configured. */
 export const notSupported =
@@ -37,9 +37,8 @@ export function convergenceFlags(rule: ConvergenceRule, link: string | undefined
   ];
 }
 
-/** A save's error; that of a guest which wrote too fast comes with what can be done. */
-export function withAdvice(error: unknown): unknown {
-  if (!(error instanceof XapiError) || !messageOf(error).includes(`${noConvergence}:`)) return error;
+/** The error of a guest that wrote too fast, with what can be done. */
+export function withAdvice(error: XapiError): XapiError {
   const advice =
     'raise migration-max-downtime, or set migration-convergence to throttle or proceed, or migrate when the VM writes less';
   return new XapiError(error.code, [`${error.params.join(' ')}; ${advice}`], error);

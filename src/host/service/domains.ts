@@ -10,6 +10,7 @@ import { XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { DomainInfo, DomainSpec } from '../../base/protocol/hypervisor-protocol.js';
 import type { MigrationDestination } from '../../migrate/destination/migrations.js';
+import { decodeDoubt } from '../../migrate/in-doubt.js';
 import type { Migrations } from '../../migrate/source/migrations.js';
 import { findDomain } from '../../xenops/perform.js';
 import type { Queue } from '../../xenops/queue.js';
@@ -48,7 +49,8 @@ export function createHostDomains(deps: HostDomainsDeps): HostDomains {
   const { backend, queue, suspended, log } = deps;
   const heldBy = (uuid: string, domain: DomainInfo | undefined): string | undefined => {
     if (deps.migrations.concern(uuid) || deps.destination.arriving().includes(uuid)) return 'it migrates';
-    return domain?.inDoubt?.startsWith('migration ') ? domain.inDoubt : undefined;
+    const { inDoubt } = domain ?? {};
+    return inDoubt !== undefined && decodeDoubt(inDoubt).by === 'migration' ? inDoubt : undefined;
   };
   const optional = <K extends string>(key: K, value: string | undefined) =>
     (value === undefined ? {} : { [key]: value }) as Partial<Record<K, string>>;

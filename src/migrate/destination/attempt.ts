@@ -1,11 +1,9 @@
 /** What the phases of one attempt share at its destination: what they know of it, and how they journal, wait and fail. */
 import type { Backend } from '../../backend/backend.js';
 import type { EmuProgram } from '../../backend/emu-manager.js';
-import { untilAborted, within } from '../../base/deadline.js';
-import { XapiError } from '../../base/errors.js';
+import { untilAborted } from '../../base/deadline.js';
 import type { Log } from '../../base/log.js';
 import type { ChannelKind } from '../../wire/connection/channel.js';
-import { sendSuccess } from '../../wire/connection/handshake.js';
 import type { RawSocket } from '../../wire/connection/raw-socket.js';
 import type { ZstdCommand } from '../../wire/connection/zstd-pipe.js';
 import type { ImageLimits } from '../../xenops/image.js';
@@ -13,7 +11,7 @@ import type { DestinationRow, Journal } from '../../xenops/journal.js';
 import type { Suspended } from '../../xenops/suspended.js';
 import type { FaultPlace, Faults, Helper } from '../faults.js';
 import type { VmMetadata } from '../metadata.js';
-import { hear } from '../peer-text.js';
+import type { Points } from '../points.js';
 import type { DestinationState, Step, SynchronisationPoint } from '../protocol.js';
 import type { ArrivedChannel, Meeting, Rendezvous } from './rendezvous.js';
 
@@ -45,10 +43,8 @@ export interface DestinationAttempt {
   readonly failure: AbortController;
   row: DestinationRow<DestinationState>;
   control?: RawSocket;
-  /** The source's next handshake on the control channel. */
-  heard?: Promise<void>;
-  /** Whether the source may send it yet. */
-  due: boolean;
+  /** The points; the source's next one on the control channel is listened for all the time. */
+  readonly points: Points;
 }
 
 /** A channel, once it is there: itself, or what can be broken in its place. */
@@ -73,25 +69,9 @@ export async function write(attempt: DestinationAttempt, row: DestinationRow<Des
   await attempt.deps.journal.put(row, row.state === 'taken' ? 'powerLoss' : undefined);
 }
 
-/** Listen for the source's next point from now on; until it is due only a failure can come, which ends the attempt at once. */
+/** Listen for the source's next point from now on: an Error, or a point that is early, ends the attempt at once. */
 export function listen(attempt: DestinationAttempt, point: SynchronisationPoint): void {
-  attempt.due = false;
-  attempt.heard = hear(attempt.control as RawSocket).then(() => {
-    if (!attempt.due) throw new XapiError('INTERNAL_ERROR', [`synchronisation point ${point} came before it was due`]);
-  });
-  attempt.heard.catch((error: unknown) => attempt.failure.abort(error));
-}
-
-/** Wait for the point that is listened for. */
-export async function awaitPoint(attempt: DestinationAttempt, point: SynchronisationPoint): Promise<void> {
-  const heard = attempt.heard ?? Promise.reject(new Error('nobody listens'));
-  await step(attempt, within(heard, attempt.deps.timeouts().stepMs, `no synchronisation point ${point}`));
-  attempt.log.info(`synchronisation point ${point}: received`);
-}
-
-export async function send(attempt: DestinationAttempt, point: SynchronisationPoint, to: RawSocket): Promise<void> {
-  await step(attempt, sendSuccess(to));
-  attempt.log.info(`synchronisation point ${point}: sent`);
+  attempt.points.listen(point, attempt.control as RawSocket).catch((error: unknown) => attempt.failure.abort(error));
 }
 
 /** Anything that an attempt waits for ends when it is refused, or the source fails. */

@@ -6,25 +6,16 @@ import type { Backend } from '../../backend/backend.js';
 import { messageOf, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import { type DomainHandle, sameDomain } from '../../base/protocol/hypervisor-protocol.js';
-import { PeerError, sendError, sendSuccess } from '../../wire/connection/handshake.js';
+import { PeerError, sendError } from '../../wire/connection/handshake.js';
 import type { RawSocket } from '../../wire/connection/raw-socket.js';
 import { type ImageChannels, restoreImage } from '../../xenops/image.js';
 import type { DestinationRow } from '../../xenops/journal.js';
+import { encodeDoubt } from '../in-doubt.js';
 import type { VmMetadata } from '../metadata.js';
 import { shorten } from '../peer-text.js';
+import { createPoints, sendPoint } from '../points.js';
 import { type DestinationState, hasTaken, type Settlement } from '../protocol.js';
-import {
-  type AttemptDeps,
-  accept,
-  awaitPoint,
-  type DestinationAttempt,
-  listen,
-  reach,
-  send,
-  step,
-  stopOf,
-  write,
-} from './attempt.js';
+import { type AttemptDeps, accept, type DestinationAttempt, listen, reach, step, stopOf, write } from './attempt.js';
 import { refuseRow } from './refusal.js';
 import type { ArrivedChannel } from './rendezvous.js';
 
@@ -50,7 +41,12 @@ export function openAttempt(
     helpers: [],
     failure: new AbortController(),
     row,
-    due: false,
+    points: createPoints({
+      timeoutMs: () => deps.timeouts().stepMs,
+      log: () => running.log,
+      during: (work) => step(running, work()),
+      early: (why) => new XapiError('INTERNAL_ERROR', [why]),
+    }),
   };
   const decided = decide(running);
   const ended = decided
@@ -77,8 +73,8 @@ async function decide(attempt: DestinationAttempt): Promise<'taken' | 'refused'>
     else await takeCopy(attempt, restoredAck);
     if (restoredAck) {
       await reach(attempt, '2-restored');
-      attempt.due = true;
-      await send(attempt, '2-restored', control.socket);
+      attempt.points.allow();
+      await attempt.points.send('2-restored', control.socket);
     }
     await awaitGo(attempt);
     return 'taken';
@@ -93,7 +89,7 @@ async function takeRecord(attempt: DestinationAttempt, restoredAck: boolean): Pr
   listenForGo(attempt, restoredAck);
   await write(attempt, { ...attempt.row, state: 'created' });
   await reach(attempt, '1');
-  await send(attempt, '1', attempt.control as RawSocket);
+  await attempt.points.send('1', attempt.control as RawSocket);
   await reach(attempt, '2');
   await write(attempt, { ...attempt.row, state: 'restored' });
 }
@@ -129,7 +125,7 @@ async function receiveFiles(
 /** A source that waits for 2-restored has no reason to be early; any other sends 3 as soon as the image is out. */
 function listenForGo(attempt: DestinationAttempt, restoredAck: boolean): void {
   listen(attempt, '3');
-  attempt.due = !restoredAck;
+  if (!restoredAck) attempt.points.allow();
 }
 
 async function acceptControl(attempt: DestinationAttempt): Promise<ArrivedChannel> {
@@ -147,9 +143,9 @@ async function acceptVgpus(attempt: DestinationAttempt): Promise<ReadonlyMap<str
     const { socket } = await accept(attempt, 'vgpu', device);
     channels.set(device, socket);
     await reach(attempt, '1-vgpu');
-    attempt.due = true;
-    await send(attempt, '1-vgpu', socket);
-    await awaitPoint(attempt, '1-vgpu ACK');
+    attempt.points.allow();
+    await attempt.points.send('1-vgpu', socket);
+    await attempt.points.wait('1-vgpu ACK');
   }
   return channels;
 }
@@ -161,16 +157,16 @@ async function createDomain(attempt: DestinationAttempt, control: RawSocket): Pr
   const handle = metadata.rest === undefined ? await deps.backend.create(spec, row.migrationId) : undefined;
   await write(attempt, { ...row, state: 'created', ...(handle === undefined ? {} : { handle }) });
   await reach(attempt, '1');
-  await send(attempt, '1', control);
+  await attempt.points.send('1', control);
   return handle;
 }
 
 async function acceptMemory(attempt: DestinationAttempt): Promise<ArrivedChannel> {
   const channel = await accept(attempt, 'mem');
   await reach(attempt, '1-mem');
-  attempt.due = true;
-  await send(attempt, '1-mem', channel.socket);
-  await awaitPoint(attempt, '1-mem ACK');
+  attempt.points.allow();
+  await attempt.points.send('1-mem', channel.socket);
+  await attempt.points.wait('1-mem ACK');
   return channel;
 }
 
@@ -201,7 +197,7 @@ async function receiveImage(
 
 /** Point 3. Whether it or a refusal came first is decided here, in one turn of the event loop. */
 async function awaitGo(attempt: DestinationAttempt): Promise<void> {
-  await awaitPoint(attempt, '3');
+  await attempt.points.wait('3');
   await reach(attempt, '3');
   await step(attempt, assertCanRun(attempt));
   attempt.refusal.signal.throwIfAborted();
@@ -258,8 +254,8 @@ async function keep(attempt: DestinationAttempt): Promise<void> {
 async function tellRunning(attempt: DestinationAttempt): Promise<void> {
   const { log } = attempt;
   await reach(attempt, '4')
-    .then(() => sendSuccess(attempt.control as RawSocket))
-    .then(() => log.info('synchronisation point 4: sent'), warn(log, 'point 4 not sent'));
+    .then(() => sendPoint(log, '4', attempt.control as RawSocket))
+    .catch(warn(log, 'point 4 not sent'));
   await reach(attempt, 'done')
     .then(() => write(attempt, { ...attempt.row, state: 'done' }))
     .catch(warn(log, 'the end is not journaled'));
@@ -273,7 +269,7 @@ async function runs(backend: Backend, handle: DomainHandle): Promise<boolean | u
 
 async function stayPaused({ deps, row, log }: DestinationAttempt, handle: DomainHandle, error: unknown): Promise<void> {
   log.error('the VM was taken and does not run; it stays paused', { error });
-  const reason = `migration ${row.migrationId}: ${shorten(messageOf(error))}`;
+  const reason = encodeDoubt(row.migrationId, shorten(messageOf(error)));
   await deps.backend.markInDoubt(handle, reason).catch(warn(log, 'it is not marked'));
 }
 

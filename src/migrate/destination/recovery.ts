@@ -14,7 +14,7 @@
 import { messageOf, XapiError } from '../../base/errors.js';
 import { type DomainInfo, sameDomain } from '../../base/protocol/hypervisor-protocol.js';
 import type { DestinationRow } from '../../xenops/journal.js';
-import { isDoubtOf } from '../in-doubt.js';
+import { encodeDoubt, isDoubtOf } from '../in-doubt.js';
 import type { VmMetadata } from '../metadata.js';
 import type { Peers } from '../peers.js';
 import { type DestinationState, hasTaken, type Permission, type Settlement } from '../protocol.js';
@@ -121,7 +121,8 @@ async function run(
 
 /** Why a copy that was taken is in doubt. */
 function doubtOf({ migrationId }: Row): string {
-  return `migration ${migrationId}: it was taken, was interrupted before it ran, and the source has not said that it may run`;
+  const why = 'it was taken, was interrupted before it ran, and the source has not said that it may run';
+  return encodeDoubt(migrationId, why);
 }
 
 async function domainOf({ deps }: DestinationRecovery, row: Row): Promise<DomainInfo | undefined> {

@@ -14,7 +14,7 @@ export async function sendAtRest(
   const { deps, hooks, request } = attempt;
   await reach(attempt, 'copy', signal);
   if (memory === undefined) {
-    attempt.due = restoredAck;
+    if (restoredAck) attempt.points.allow();
     return { emuFlags: [] };
   }
   const { memory: guestBytes = 0 } = await deps.suspended.sizes(request.uuid);
@@ -24,12 +24,12 @@ export async function sendAtRest(
     signal,
     onProgress(share) {
       // The destination can have the whole image before the last of it is known to be sent.
-      if (share === 1) attempt.due = restoredAck;
+      if (share === 1 && restoredAck) attempt.points.allow();
       hooks.onProgress('copy', share);
     },
     onHelper: (helper) => attempt.helpers.push(helper),
   });
   const [wireBytes] = await sending;
-  attempt.due = restoredAck;
+  if (restoredAck) attempt.points.allow();
   return { emuFlags: [], guestBytes, ...(wireBytes === undefined ? {} : { wireBytes }) };
 }

@@ -7,7 +7,7 @@ import { untilAborted, within } from '../../base/deadline.js';
 import { messageOf, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { CompressionLevel, ConvergenceRule, CopyFigures } from '../../base/protocol/emu-protocol.js';
-import { PeerError, sendSuccess } from '../../wire/connection/handshake.js';
+import { PeerError } from '../../wire/connection/handshake.js';
 import type { RawSocket } from '../../wire/connection/raw-socket.js';
 import type { ZstdCommand } from '../../wire/connection/zstd-pipe.js';
 import type { ImageLimits } from '../../xenops/image.js';
@@ -18,6 +18,7 @@ import type { FaultPlace, Faults, Helper } from '../faults.js';
 import type { ReceiveReply } from '../metadata.js';
 import { hear, shorten } from '../peer-text.js';
 import type { Agreed, Peers } from '../peers.js';
+import type { Points } from '../points.js';
 import type { Phase, Side, SourceState, Step, SynchronisationPoint } from '../protocol.js';
 import { type CompressionReport, type MigrateRequest, migrateFailed } from '../request.js';
 
@@ -93,10 +94,8 @@ export interface SourceAttempt {
   /** What was journaled last; absent until `begin` has found the domain. */
   row?: SourceRow<SourceState>;
   control?: RawSocket;
-  /** The next handshake on the control channel, which is listened for from the copy on. */
-  answer?: Promise<void>;
-  /** Whether the destination may send it yet. */
-  due: boolean;
+  /** The points; the next one on the control channel is listened for from the copy on. */
+  readonly points: Points;
   pausedAt?: number;
 }
 
@@ -185,7 +184,7 @@ export const explanationMs = 500;
 
 /** Wait for the destination at a point; what goes wrong then is on its side. */
 export async function recv(attempt: SourceAttempt, point: SynchronisationPoint, from: RawSocket): Promise<void> {
-  await awaitPoint(attempt, point, () => hear(from).catch((error: unknown) => explain(attempt, from, error)));
+  await attempt.points.wait(point, () => hear(from).catch((error: unknown) => explain(attempt, from, error)));
 }
 
 /** A destination that fails closes every channel, and says why on the control channel alone. */
@@ -196,23 +195,6 @@ async function explain({ control }: SourceAttempt, from: RawSocket, error: unkno
     });
   }
   throw error;
-}
-
-/** The same for a handshake that is listened for already. */
-export async function awaitPoint(
-  attempt: SourceAttempt,
-  point: SynchronisationPoint,
-  handshake: () => Promise<void>,
-): Promise<void> {
-  const { stepTimeoutMs } = attempt.settings;
-  await ofDestination(attempt, () => within(handshake(), stepTimeoutMs, `no synchronisation point ${point}`));
-  attempt.log.info(`synchronisation point ${point}: received`);
-}
-
-/** Tell the destination that this side has reached a point. */
-export async function send(attempt: SourceAttempt, point: SynchronisationPoint, to: RawSocket): Promise<void> {
-  await ofDestination(attempt, () => sendSuccess(to));
-  attempt.log.info(`synchronisation point ${point}: sent`);
 }
 
 /** Do what needs the destination, unless the migration is to stop: nothing is begun then. A failure is on its side, and a cancel is heard. */

@@ -16,7 +16,6 @@ import {
   recv,
   rowOf,
   type SourceAttempt,
-  send,
 } from './attempt.js';
 
 export interface Channels {
@@ -57,7 +56,7 @@ export async function connect(attempt: SourceAttempt, reply: ReceiveReply, decis
     vgpu.set(device, channel);
     await recv(attempt, '1-vgpu', channel);
     await reach(attempt, '1-vgpu ACK');
-    await send(attempt, '1-vgpu ACK', control);
+    await attempt.points.send('1-vgpu ACK', control);
   }
   await recv(attempt, '1', control);
   await reach(attempt, '1');
@@ -65,7 +64,7 @@ export async function connect(attempt: SourceAttempt, reply: ReceiveReply, decis
   const memory = await open('mem');
   await recv(attempt, '1-mem', memory);
   await reach(attempt, '1-mem ACK');
-  await send(attempt, '1-mem ACK', control);
+  await attempt.points.send('1-mem ACK', control);
   return { control, memory, vgpu, restoredAck: reply.restoredAck };
 }
 

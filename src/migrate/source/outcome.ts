@@ -8,7 +8,6 @@ import { type MigrationOutcome, type MigrationReport, toWireError } from '../req
 import {
   agreedFrom,
   agreedOf,
-  awaitPoint,
   closeChannels,
   elapsed,
   enter,
@@ -42,8 +41,7 @@ async function awaitRunning(attempt: SourceAttempt): Promise<Settlement> {
   enter(attempt, 'run');
   try {
     await untilAborted(reach(attempt, 'run'), hooks.closing);
-    const four = () => attempt.answer ?? Promise.reject(new Error('the control channel is gone'));
-    await untilAborted(awaitPoint(attempt, '4', four), hooks.closing);
+    await untilAborted(attempt.points.wait('4'), hooks.closing);
     return 'taken';
   } catch (error) {
     if (hooks.closing.aborted) return 'unknown';

@@ -6,23 +6,23 @@
  */
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 import { untilAborted, within } from '../../base/deadline.js';
+import { defined } from '../../base/defined.js';
 import { messageOf, XapiError } from '../../base/errors.js';
 import type { DomainHandle } from '../../base/protocol/hypervisor-protocol.js';
-import { PeerError, sendSuccess } from '../../wire/connection/handshake.js';
+import { PeerError } from '../../wire/connection/handshake.js';
 import { type RawSocket, socketInode } from '../../wire/connection/raw-socket.js';
 import { type SaveResult, saveImage } from '../../xenops/image.js';
 import type { SourceRow } from '../../xenops/journal.js';
 import { compressionPlan } from '../compressor.js';
 import { convergenceFlags, withAdvice } from '../convergence.js';
 import type { ReceiveReply, VmMetadata } from '../metadata.js';
-import { hear } from '../peer-text.js';
-import { oldCopyUuid, type SynchronisationPoint } from '../protocol.js';
+import { createPoints, sendPoint } from '../points.js';
+import { oldCopyUuid } from '../protocol.js';
 import type { CompressionReport, MigrateRequest, MigrationOutcome, MigrationReport } from '../request.js';
 import { sendAtRest } from './at-rest.js';
 import {
   agreedFrom,
   askInTurn,
-  awaitPoint,
   type Decision,
   elapsed,
   enter,
@@ -40,8 +40,7 @@ import { type Channels, connect } from './connect.js';
 import { decide } from './decision.js';
 import { abandon, conclude } from './outcome.js';
 import { letGo } from './recovery.js';
-
-const brokenStream = /\b(EPIPE|ECONNRESET|SIGPIPE|[Bb]roken pipe|Connection reset|closed)\b/;
+import { kindOfFailure } from './save-failure.js';
 
 /** Migrate a VM away, and say how it ended. Never throws: a failure is an outcome. */
 export async function migrateAsSource(
@@ -62,7 +61,12 @@ export async function migrateAsSource(
     sockets: [],
     helpers: [],
     closed: false,
-    due: false,
+    points: createPoints({
+      timeoutMs: () => settings.stepTimeoutMs,
+      log: () => attempt.log,
+      during: (work) => ofDestination(attempt, work),
+      early: (why) => new PeerError(why),
+    }),
   };
   let report: MigrationReport;
   try {
@@ -154,8 +158,10 @@ async function copy(attempt: SourceAttempt, channels: Channels, decision: Decisi
   await write(attempt, { ...rowOf(attempt), state: 'copying' });
   enter(attempt, 'copy');
   const stop = new AbortController();
-  const answer = listen(attempt, channels.control, channels.restoredAck ? '2-restored' : '4');
-  answer.catch((error: unknown) => stop.abort(error));
+  // A point 4 from before point 3 would end the old copy of a VM that runs nowhere.
+  attempt.points
+    .listen(channels.restoredAck ? '2-restored' : '4', channels.control)
+    .catch((error: unknown) => stop.abort(error));
   const signal = AbortSignal.any([hooks.signal, stop.signal]);
   const sending = request.metadata.rest === undefined ? saveDomain : sendAtRest;
   const saved = await sending(attempt, channels, decision, signal).catch((error: unknown) => explain(attempt, error));
@@ -193,7 +199,7 @@ async function saveDomain(
     live: wasRunning,
     vmStr: JSON.stringify(request.metadata.domain),
     channels: { memory, vgpu },
-    ...(plan.zstdPipe ? { zstd: deps.zstd } : {}),
+    ...defined({ zstd: plan.zstdPipe ? deps.zstd : undefined }),
     emuFlags: [...plan.emuFlags, ...paceFlags],
     endTimeoutMs: settings.stepTimeoutMs,
     signal,
@@ -204,10 +210,10 @@ async function saveDomain(
     onBegin: () => reach(attempt, 'copy', signal),
     onSuspend: () => suspend(attempt, handle, signal),
     onEnd: () => {
-      attempt.due = restoredAck;
+      if (restoredAck) attempt.points.allow();
     },
     onOut: () => reachTwo(attempt),
-    ...(restoredAck ? { received: attempt.answer } : {}),
+    ...defined({ received: restoredAck ? attempt.points.heard() : undefined }),
   });
 }
 
@@ -217,27 +223,15 @@ async function saveDomain(
  */
 async function explain(attempt: SourceAttempt, error: unknown): Promise<never> {
   if (error instanceof PeerError) attempt.failedSide = 'destination';
-  if (attempt.hooks.signal.aborted || !brokenStream.test(messageOf(error))) throw withAdvice(error);
-  await Promise.race([attempt.answer, delay(explanationMs)]).catch((said: unknown) => {
+  const kind = attempt.hooks.signal.aborted ? 'other' : kindOfFailure(error);
+  if (kind === 'no convergence') throw withAdvice(error as XapiError);
+  if (kind === 'other') throw error;
+  await Promise.race([attempt.points.heard(), delay(explanationMs)]).catch((said: unknown) => {
     if (!(said instanceof PeerError)) throw error;
     attempt.failedSide = 'destination';
     throw said;
   });
   throw error;
-}
-
-/**
- * Listen for the destination's next point from now on; until it is due only a failure can come. A point 4 from before point 3 would
- * otherwise end the old copy of a VM that runs nowhere.
- */
-function listen(attempt: SourceAttempt, control: RawSocket, point: SynchronisationPoint): Promise<void> {
-  attempt.due = false;
-  const answer = hear(control).then(() => {
-    if (!attempt.due) throw new PeerError(`synchronisation point ${point} came before it was due`);
-  });
-  answer.catch(() => undefined);
-  attempt.answer = answer;
-  return answer;
 }
 
 async function suspend(attempt: SourceAttempt, handle: DomainHandle, signal: AbortSignal): Promise<void> {
@@ -267,42 +261,38 @@ function assertOpen({ closed }: SourceAttempt): void {
 async function awaitRestored(attempt: SourceAttempt, channels: Channels): Promise<void> {
   if (!channels.restoredAck) return;
   enter(attempt, 'restore');
-  await awaitPoint(attempt, '2-restored', () => attempt.answer as Promise<void>);
-  listen(attempt, channels.control, '4');
+  await attempt.points.wait('2-restored');
+  attempt.points.listen('4', channels.control);
 }
 
 /** What is known before the commit point, so that it can be told after a restart as well. */
 function reportOf(attempt: SourceAttempt, reply: ReceiveReply, decision: Decision, saved: SaveResult): MigrationReport {
   return {
     ...compressionOf(decision),
-    ...(decision.converges ? { convergence: attempt.settings.convergence.strategy } : {}),
     ...saved,
     cookies: decision.cookies,
     ...elapsed(attempt),
-    ...(reply.vm === undefined ? {} : { vm: reply.vm }),
+    ...defined({ convergence: decision.converges ? attempt.settings.convergence.strategy : undefined, vm: reply.vm }),
   };
 }
 
 function compressionOf({ asked, used, fallback }: Decision): CompressionReport {
-  return { compressorAsked: asked, compressorUsed: used, ...(fallback === undefined ? {} : { fallback }) };
+  return { compressorAsked: asked, compressorUsed: used, ...defined({ fallback }) };
 }
 
 /** The commit point: durable before it is sent, and not to be cancelled from before it is durable. */
 async function commit(attempt: SourceAttempt, control: RawSocket, report: MigrationReport): Promise<void> {
   await reach(attempt, 'going');
   // A destination that has failed, or was early, is not sent a VM: what it has sent by now is read within two turns.
-  await ofDestination(attempt, () => Promise.race([attempt.answer, setImmediate().then(() => setImmediate())]));
+  await ofDestination(attempt, () => Promise.race([attempt.points.heard(), setImmediate().then(() => setImmediate())]));
   attempt.hooks.signal.throwIfAborted();
   attempt.hooks.onCommit();
   enter(attempt, 'commit');
   await write(attempt, { ...rowOf(attempt), state: 'going', report });
   await reach(attempt, '3')
     .then(() => {
-      attempt.due = true;
-      return sendSuccess(control);
+      attempt.points.allow();
+      return sendPoint(attempt.log, '3', control);
     })
-    .then(
-      () => attempt.log.info('synchronisation point 3: sent'),
-      (error: unknown) => attempt.log.warn(`point 3 may not have arrived: ${messageOf(error)}`),
-    );
+    .catch((error: unknown) => attempt.log.warn(`point 3 may not have arrived: ${messageOf(error)}`));
 }

@@ -14,7 +14,7 @@ import type { Backend } from '../../backend/backend.js';
 import { messageOf, XapiError } from '../../base/errors.js';
 import { type DomainInfo, sameDomain } from '../../base/protocol/hypervisor-protocol.js';
 import type { SourceRow } from '../../xenops/journal.js';
-import { isDoubtOf } from '../in-doubt.js';
+import { encodeDoubt, isDoubtOf } from '../in-doubt.js';
 import { type Agreed, askDestination, settleOnce } from '../peers.js';
 import type { Settlement, SourceState } from '../protocol.js';
 import {
@@ -184,7 +184,7 @@ export function copyOf({ handle }: Pick<SourceRow, 'handle'>, domains: readonly 
 
 /** Why a copy at the source is in doubt. */
 export function doubtOf({ migrationId }: SourceRow): string {
-  return `migration ${migrationId}: the destination has not said whether it runs the VM`;
+  return encodeDoubt(migrationId, 'the destination has not said whether it runs the VM');
 }
 
 /** What is told of a migration in doubt while it is so. */

@@ -2,10 +2,12 @@
  * Bringing VMs' records to what a host says of its domains. A host's word counts for the domains on it; a host that is silent
  * says nothing. Events are only the reason to look: what counts is the host's state, read after them.
  */
+
 import type { Ref } from '../../../idl/index.js';
 import type { Log } from '../../base/log.js';
 import type { GuestEnd } from '../../base/protocol/hypervisor-protocol.js';
 import type { HostState } from '../../host/service/service.js';
+import { decodeDoubt } from '../../migrate/in-doubt.js';
 import type { Database, RecordView } from '../database/database.js';
 import type { Route } from '../database/migration-table.js';
 import { hostNamed, tellOfVm } from '../events/messages.js';
@@ -130,7 +132,7 @@ function abandoned(
   putLeftBehind(deps.db, ref, state.uuid);
   tellLeftBehind(deps, ref, deps.db.get('host', host).name_label);
   // A migration would lift its own mark, and let the copy run.
-  return domain.inDoubt === undefined || domain.inDoubt.startsWith('migration ');
+  return domain.inDoubt === undefined || decodeDoubt(domain.inDoubt).by === 'migration';
 }
 
 function whyNotHere(db: Database, { uuid, resident_on }: RecordView<'VM'>): string {

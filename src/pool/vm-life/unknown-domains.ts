@@ -2,11 +2,13 @@
  * Domains and suspend images of which the pool has no record, as after the restore of an older database: told of, listed, taken
  * over as a VM, or destroyed. What belongs to a migration is none of them.
  */
+
 import type { RecordOf, Ref } from '../../../idl/index.js';
 import { XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { Found } from '../../host/service/domains.js';
 import type { HostState } from '../../host/service/service.js';
+import { decodeDoubt } from '../../migrate/in-doubt.js';
 import { recordWithDefaults } from '../../model/value.js';
 import { hostNamed, type MessageDeps, tellInstead, withdraw } from '../events/messages.js';
 import type { PlacementDeps } from '../hosts/placement.js';
@@ -58,7 +60,9 @@ export function createDomainWatch(deps: UnknownDomainsDeps): (host: Ref<'host'>,
 
 /** The uuids of what a host has and no record knows. */
 function unknownIn({ db }: MessageDeps, { domains, suspended = [], leaving = [], arriving = [] }: HostState): string[] {
-  const here = domains.filter(({ inDoubt }) => inDoubt?.startsWith('migration ') !== true).map(({ uuid }) => uuid);
+  const here = domains
+    .filter(({ inDoubt }) => inDoubt === undefined || decodeDoubt(inDoubt).by !== 'migration')
+    .map(({ uuid }) => uuid);
   const migrating = new Set([...leaving, ...arriving]);
   return [...new Set([...here, ...suspended])].filter(
     (uuid) => db.findByUuid('VM', uuid) === undefined && !migrating.has(uuid),
