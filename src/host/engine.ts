@@ -9,12 +9,8 @@ import type { Config } from '../base/config/config.js';
 import type { Log } from '../base/log.js';
 import { helperMark } from '../base/process/helper-process.js';
 import type { Store } from '../base/store/store.js';
-import {
-  createDestination,
-  type DestinationDeps,
-  fullAnnouncement,
-  type MigrationDestination,
-} from '../migrate/destination/migrations.js';
+import type { DestinationDeps } from '../migrate/destination/incoming.js';
+import { createDestination, fullAnnouncement, type MigrationDestination } from '../migrate/destination/migrations.js';
 import { createRendezvous, type Rendezvous } from '../migrate/destination/rendezvous.js';
 import type { DestinationState, SourceState } from '../migrate/protocol.js';
 import { createMigrations, type Migrations } from '../migrate/source/migrations.js';

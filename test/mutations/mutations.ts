@@ -100,7 +100,7 @@ export const mutations: readonly Mutation[] = [
       taken,
     ],
   ]),
-  ...inFile('src/migrate/destination/migrations.ts', 'migrate/power-loss', [
+  ...inFile('src/migrate/destination/receive.ts', 'migrate/power-loss', [
     [
       '`reserved` is flushed before VM.receive is answered',
       "await deps.journal.put(row, 'powerLoss');",

@@ -1,34 +1,28 @@
 /** The migrations that leave this host: queued in their VM's lane, followed, cancelled, remembered by their journal rows. */
 
 import { setTimeout as delay } from 'node:timers/promises';
+import { defined } from '../../base/defined.js';
 import { toXapiError, XapiError } from '../../base/errors.js';
 import { type DomainHandle, type GuestEnd, sameDomain } from '../../base/protocol/hypervisor-protocol.js';
-import { persist } from '../../base/retry.js';
 import { sameSecret } from '../../base/secret.js';
 import type { SourceRow } from '../../xenops/journal.js';
-import type { Queue } from '../../xenops/queue.js';
-import type { Turns } from '../../xenops/semaphore.js';
 import type { Permission, Phase, RunsWhere, SourceState } from '../protocol.js';
+import { type CompressionReport, type MigrateRequest, type MigrationOutcome, toWireError } from '../request.js';
 import {
-  type CompressionReport,
-  type MigrateRequest,
-  type MigrationEvent,
-  type MigrationOutcome,
-  toWireError,
-} from '../request.js';
-import type { SourceDeps, SourceSettings } from './attempt.js';
+  end,
+  endErrors,
+  isOpen,
+  type MigrationsDeps,
+  type Outgoing,
+  outcomeOf,
+  recoverLater,
+  recoveryOf,
+  rowOf,
+  rowsOf,
+  type UnderWay,
+} from './outgoing.js';
 import { migrateAsSource } from './phases.js';
-import {
-  applySettlement,
-  copyOf,
-  doubtOf,
-  goOnHere,
-  inDoubtOutcome,
-  markInDoubt,
-  notResumed,
-  recoverSource,
-  type SourceRecovery,
-} from './recovery.js';
+import { applySettlement, copyOf, doubtOf, goOnHere, inDoubtOutcome, markInDoubt, notResumed } from './recovery.js';
 
 export interface Migrations {
   migrate(request: MigrateRequest): Promise<void>;
@@ -58,26 +52,6 @@ export interface Migrations {
   close(): Promise<void>;
 }
 
-export interface MigrationsDeps {
-  /** What a migration works with, as it is when it is queued. */
-  readonly source: () => { readonly deps: SourceDeps; readonly settings: SourceSettings };
-  readonly queue: Queue;
-  /** What limits how many leave at once. */
-  readonly turns: Turns;
-  /** Tell how a migration goes, and its end. */
-  tell(event: MigrationEvent): void;
-}
-
-interface UnderWay {
-  readonly uuid: string;
-  readonly stop: AbortController;
-  readonly ended: Promise<void>;
-  committed: boolean;
-}
-
-/** Ends that are told again without the journal: of migrations that failed before their first row, or are in doubt. */
-const kept = 1_000;
-
 /** How long the journal says how a migration ended, for a coordinator that asks. */
 const rememberedMs = 7 * 24 * 3600 * 1000;
 
@@ -93,226 +67,207 @@ const shares = {
   'clean-up': 0.99,
 } as const;
 
-/** What a migration fails with whose guest has ended. */
-const endErrors = { poweroff: 'VM_HALTED', reboot: 'VM_REBOOTED', crash: 'VM_CRASHED' } as const;
-
-/** Whether the VM is not where the migration's end puts it yet. */
-function isOpen({ state, resumePending }: SourceRow<SourceState>): boolean {
-  return state !== 'done' && (state !== 'failed' || resumePending === true);
+/** Make the source side of a host. */
+export function createMigrations(deps: MigrationsDeps): Migrations {
+  const outgoing: Outgoing = {
+    deps,
+    underWay: new Map(),
+    ended: new Map(),
+    recovering: new Map(),
+    closing: new AbortController(),
+  };
+  return {
+    migrate: (request) => migrate(outgoing, request),
+    cancel: async (migrationId) => cancel(outgoing, migrationId),
+    guestEnded: (uuid, how) => guestEnded(outgoing, uuid, how),
+    outcome: async (migrationId) => answerOutcome(outgoing, migrationId),
+    mayRun: async (migrationId, token) => mayRun(outgoing, migrationId, token),
+    endEarlier: (uuid) => endEarlier(outgoing, uuid),
+    leaving: () => rowsOf(outgoing).flatMap(({ state, uuid }) => (state === 'going' ? [uuid] : [])),
+    concern: (uuid) =>
+      [...outgoing.underWay.values()].some((entry) => entry.uuid === uuid) ||
+      rowsOf(outgoing).some((row) => row.uuid === uuid && isOpen(row)),
+    vmOf: (handle) =>
+      rowsOf(outgoing).find((row) => isOpen(row) && row.handle !== undefined && sameDomain(row.handle, handle))?.uuid,
+    forceSettlement: (uuid, runs) => forceSettlement(outgoing, uuid, runs),
+    recover: () => recover(outgoing),
+    close: () => close(outgoing),
+  };
 }
 
-export function createMigrations(deps: MigrationsDeps): Migrations {
-  const underWay = new Map<string, UnderWay>();
-  const ended = new Map<string, MigrationOutcome>();
-  const closing = new AbortController();
-  const recovering = new Map<string, Promise<void>>();
-  const rowOf = (id: string) => deps.source().deps.journal.get('source', id) as SourceRow<SourceState> | undefined;
+/** Asked again, the same migration is not begun again; where it has ended its end is told again. */
+async function migrate(outgoing: Outgoing, request: MigrateRequest): Promise<void> {
+  const { deps, underWay, closing } = outgoing;
+  const { migrationId } = request;
+  if (underWay.has(migrationId)) return;
+  const known = outcomeOf(outgoing, migrationId);
+  if (known !== undefined) return deps.tell({ kind: 'migration-ended', migrationId, outcome: known });
+  if (rowOf(outgoing, migrationId) !== undefined) return;
+  closing.signal.throwIfAborted();
+  const stop = new AbortController();
+  const ended = run(outgoing, request, stop.signal)
+    .catch((error: unknown) => notBegun(request, toXapiError(error)))
+    .then((outcome) => {
+      end(outgoing, migrationId, outcome);
+      recoverLater(outgoing, migrationId);
+    });
+  underWay.set(migrationId, { uuid: request.uuid, stop, committed: false, ended });
+}
 
-  function end(migrationId: string, outcome: MigrationOutcome): void {
-    underWay.delete(migrationId);
-    ended.set(migrationId, outcome);
-    for (const [oldest] of ended) if (ended.size > kept) ended.delete(oldest);
-    deps.tell({ kind: 'migration-ended', migrationId, outcome });
-  }
-
-  function outcomeOf(migrationId: string): MigrationOutcome | undefined {
-    const known = ended.get(migrationId);
-    const row = rowOf(migrationId);
-    // Nobody is to hear of a failure while the VM is still on its way back.
-    return known ?? (row?.resumePending === true ? undefined : (row?.outcome as MigrationOutcome | undefined));
-  }
-
-  /** Asked again, the same migration is not begun again; where it has ended its end is told again. */
-  async function migrate(request: MigrateRequest): Promise<void> {
-    const { migrationId } = request;
-    if (underWay.has(migrationId)) return;
-    const known = outcomeOf(migrationId);
-    if (known !== undefined) return deps.tell({ kind: 'migration-ended', migrationId, outcome: known });
-    if (rowOf(migrationId) !== undefined) return;
-    closing.signal.throwIfAborted();
-    const { deps: sourceDeps, settings } = deps.source();
-    const stop = new AbortController();
-    const onProgress = (phase: Phase, progress: number, compression?: CompressionReport) =>
-      deps.tell({
-        kind: 'migration-progress',
-        migrationId,
-        phase,
-        progress: phase === 'copy' ? shares.copy + progress * (shares.restore - shares.copy) : shares[phase],
-        ...(compression === undefined ? {} : { compression }),
-      });
-    const onWait = () => {
-      sourceDeps.log.info('queued', { migration: migrationId, task: request.task, vm: request.uuid, side: 'source' });
-      onProgress('queued', 0);
-    };
-    const run = deps.queue.run(
-      request.uuid,
-      async (standAside) => {
-        stop.signal.throwIfAborted();
-        await endEarlier(request.uuid);
-        return migrateAsSource(sourceDeps, settings, request, {
-          signal: stop.signal,
-          closing: closing.signal,
-          standAside,
-          onProgress,
-          onDecided: (compression) => onProgress('connect', 0, compression),
-          onFigures: (figures) => deps.tell({ kind: 'migration-figures', migrationId, figures }),
-          onCommit: () => {
-            entry.committed = true;
-          },
-        });
+/** Wait for the VM's lane and a turn, and migrate, with the configuration of now. */
+function run(outgoing: Outgoing, request: MigrateRequest, stop: AbortSignal): Promise<MigrationOutcome> {
+  const { deps, underWay, closing } = outgoing;
+  const { migrationId, uuid } = request;
+  const source = deps.source();
+  const work = async (standAside: (wait: () => Promise<void>) => Promise<void>) => {
+    stop.throwIfAborted();
+    await endEarlier(outgoing, uuid);
+    return migrateAsSource(source.deps, source.settings, request, {
+      signal: stop,
+      closing: closing.signal,
+      standAside,
+      onProgress: (phase, progress) => tellProgress(deps, migrationId, phase, progress),
+      onDecided: (compression) => tellProgress(deps, migrationId, 'connect', 0, compression),
+      onFigures: (figures) => deps.tell({ kind: 'migration-figures', migrationId, figures }),
+      onCommit: () => {
+        (underWay.get(migrationId) as UnderWay).committed = true;
       },
-      { signal: stop.signal, turns: deps.turns, onWait },
-    );
-    const ending = run
-      .catch((error: unknown) => notBegun(request, toXapiError(error)))
-      .then((outcome) => {
-        end(migrationId, outcome);
-        recoverLater(migrationId);
-      });
-    const entry: UnderWay = { uuid: request.uuid, stop, committed: false, ended: ending };
-    underWay.set(migrationId, entry);
-  }
-
-  async function cancel(migrationId: string): Promise<void> {
-    const entry = underWay.get(migrationId);
-    if (entry === undefined) throw new XapiError('OPERATION_NOT_ALLOWED', ['the migration has ended']);
-    if (entry.committed) {
-      throw new XapiError('OPERATION_NOT_ALLOWED', [
-        'the migration has passed its commit point: the VM goes on at the destination',
-      ]);
-    }
-    entry.stop.abort(new XapiError('TASK_CANCELLED', [migrationId]));
-  }
-
-  function guestEnded(uuid: string, how: GuestEnd): void {
-    for (const entry of underWay.values()) {
-      if (entry.uuid === uuid && !entry.committed) entry.stop.abort(new XapiError(endErrors[how], [uuid]));
-    }
-  }
-
-  function sourceRows(): SourceRow<SourceState>[] {
-    const rows = deps.source().deps.journal.rows();
-    return rows.filter((row) => row.side === 'source') as SourceRow<SourceState>[];
-  }
-
-  function recovery(): SourceRecovery {
-    return { deps: deps.source().deps, inLane: deps.queue.run, onEnded: end };
-  }
-
-  /** What an earlier migration of the VM has left to undo is undone first. The caller holds the VM's lane. */
-  async function endEarlier(uuid: string): Promise<void> {
-    for (const row of sourceRows().filter((each) => each.uuid === uuid)) {
-      if (row.state === 'going') throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${doubtOf(row)}`]);
-      await goOnHere(recovery(), row.migrationId);
-    }
-  }
-
-  /** Do in the background what a migration has left to do. */
-  function recoverLater(migrationId: string): void {
-    if (recovering.has(migrationId)) return;
-    const work = persist(() => recoverSource(recovery(), migrationId), closing.signal);
-    recovering.set(
-      migrationId,
-      work.finally(() => {
-        recovering.delete(migrationId);
-        tellLate(migrationId);
-      }),
-    );
-  }
-
-  /** An end that was written and could not be flushed is told when it was. */
-  function tellLate(migrationId: string): void {
-    const row = rowOf(migrationId);
-    if (closing.signal.aborted || row === undefined || row.state === 'going' || row.outcome === undefined) return;
-    if (ended.get(migrationId)?.status === 'in-doubt') end(migrationId, row.outcome as MigrationOutcome);
-  }
-
-  /** What an earlier run has left in doubt is told as such when its destination does not answer soon. */
-  async function tellDoubt(row: SourceRow<SourceState>, afterMs: number): Promise<void> {
-    await delay(afterMs, undefined, { signal: closing.signal }).catch(() => undefined);
-    if (!closing.signal.aborted && rowOf(row.migrationId)?.state === 'going') end(row.migrationId, inDoubtOutcome(row));
-  }
-
-  return {
-    migrate,
-    cancel,
-    guestEnded,
-    async outcome(migrationId) {
-      const known = outcomeOf(migrationId);
-      if (known !== undefined || underWay.has(migrationId) || rowOf(migrationId) !== undefined) return known;
-      const why = `the source does not know of migration ${migrationId}: it never began`;
-      return { status: 'failure', error: toWireError(new XapiError('INTERNAL_ERROR', [why])) };
-    },
-    async mayRun(migrationId, token) {
-      const row = rowOf(migrationId);
-      if (row === undefined) return 'unknown';
-      if (row.agreed === undefined || !sameSecret(row.agreed.token, token)) {
-        throw new XapiError('SESSION_INVALID', [migrationId], 'that is not the token of the migration');
-      }
-      if (row.state === 'going' || row.state === 'done') return 'yes';
-      return row.state === 'failed' ? 'no' : 'unknown';
-    },
-    endEarlier,
-    leaving: () => sourceRows().flatMap(({ state, uuid }) => (state === 'going' ? [uuid] : [])),
-    concern: (uuid) =>
-      [...underWay.values()].some((entry) => entry.uuid === uuid) ||
-      sourceRows().some((row) => row.uuid === uuid && isOpen(row)),
-    vmOf: (handle) =>
-      sourceRows().find((row) => isOpen(row) && row.handle !== undefined && sameDomain(row.handle, handle))?.uuid,
-    async forceSettlement(uuid, runs) {
-      const row = sourceRows().find((each) => each.uuid === uuid && each.state === 'going');
-      if (row === undefined) return false;
-      const { migrationId, handle } = row;
-      if (underWay.has(migrationId)) {
-        throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', uuid, 'migrate_send', migrationId]);
-      }
-      await deps.queue.run(uuid, async () => {
-        if (runs === 'here' && handle !== undefined) {
-          const { backend } = deps.source().deps;
-          if (copyOf(row, await backend.list()) === undefined) {
-            throw new XapiError('OPERATION_NOT_ALLOWED', [`VM ${uuid} cannot go on here: its copy is gone`]);
-          }
-          await backend.markInDoubt(handle, undefined);
-        }
-        const settlement = runs === 'here' ? 'refused' : 'taken';
-        await applySettlement(recovery(), migrationId, settlement, 'an operator has settled it');
-      });
-      recoverLater(migrationId);
-      return true;
-    },
-    async recover() {
-      const { deps: sourceDeps, settings } = deps.source();
-      const rows = sourceRows();
-      const notWritten = (error: unknown) => sourceDeps.log.error('the journal cannot be written yet', { error });
-      const over = rows.filter(({ acknowledged }) => acknowledged);
-      await sourceDeps.journal.removeOld(over, rememberedMs).catch(notWritten);
-      for (const row of rows.filter(({ acknowledged }) => !acknowledged)) {
-        if (row.state === 'going') {
-          await markInDoubt(sourceDeps, row);
-          void tellDoubt(row, settings.stepTimeoutMs);
-        } else {
-          await goOnHere(recovery(), row.migrationId).catch(async (error: unknown) => {
-            sourceDeps.log.error('a VM could not be resumed yet', {
-              migration: row.migrationId,
-              vm: row.uuid,
-              error,
-            });
-            const outcome = notResumed(row, error);
-            const now = rowOf(row.migrationId) ?? row;
-            await sourceDeps.journal.put({ ...now, outcome }).catch(notWritten);
-            end(row.migrationId, outcome);
-          });
-        }
-        recoverLater(row.migrationId);
-      }
-    },
-    async close() {
-      closing.abort(new XapiError('INTERNAL_ERROR', ['the daemon of the source stops']));
-      const open = [...underWay.values()];
-      for (const entry of open) if (!entry.committed) entry.stop.abort(closing.signal.reason);
-      await Promise.all([...open.map((entry) => entry.ended), ...recovering.values()]);
-    },
+    });
   };
+  const onWait = () => {
+    source.deps.log.info('queued', { migration: migrationId, task: request.task, vm: uuid, side: 'source' });
+    tellProgress(deps, migrationId, 'queued', 0);
+  };
+  return deps.queue.run(uuid, work, { signal: stop, turns: deps.turns, onWait });
+}
+
+/** @param progress of the phase, 0 to 1 */
+function tellProgress(
+  { tell }: MigrationsDeps,
+  migrationId: string,
+  phase: Phase,
+  progress: number,
+  compression?: CompressionReport,
+): void {
+  const ofWhole = phase === 'copy' ? shares.copy + progress * (shares.restore - shares.copy) : shares[phase];
+  tell({ kind: 'migration-progress', migrationId, phase, progress: ofWhole, ...defined({ compression }) });
+}
+
+function cancel({ underWay }: Outgoing, migrationId: string): void {
+  const entry = underWay.get(migrationId);
+  if (entry === undefined) throw new XapiError('OPERATION_NOT_ALLOWED', ['the migration has ended']);
+  if (entry.committed) {
+    throw new XapiError('OPERATION_NOT_ALLOWED', [
+      'the migration has passed its commit point: the VM goes on at the destination',
+    ]);
+  }
+  entry.stop.abort(new XapiError('TASK_CANCELLED', [migrationId]));
+}
+
+function guestEnded({ underWay }: Outgoing, uuid: string, how: GuestEnd): void {
+  for (const entry of underWay.values()) {
+    if (entry.uuid === uuid && !entry.committed) entry.stop.abort(new XapiError(endErrors[how], [uuid]));
+  }
+}
+
+function answerOutcome(outgoing: Outgoing, migrationId: string): MigrationOutcome | undefined {
+  const known = outcomeOf(outgoing, migrationId);
+  const isKnown = outgoing.underWay.has(migrationId) || rowOf(outgoing, migrationId) !== undefined;
+  if (known !== undefined || isKnown) return known;
+  const why = `the source does not know of migration ${migrationId}: it never began`;
+  return { status: 'failure', error: toWireError(new XapiError('INTERNAL_ERROR', [why])) };
+}
+
+function mayRun(outgoing: Outgoing, migrationId: string, token: string): Permission {
+  const row = rowOf(outgoing, migrationId);
+  if (row === undefined) return 'unknown';
+  if (row.agreed === undefined || !sameSecret(row.agreed.token, token)) {
+    throw new XapiError('SESSION_INVALID', [migrationId], 'that is not the token of the migration');
+  }
+  if (row.state === 'going' || row.state === 'done') return 'yes';
+  return row.state === 'failed' ? 'no' : 'unknown';
+}
+
+/** What an earlier migration of the VM has left to undo is undone first. The caller holds the VM's lane. */
+async function endEarlier(outgoing: Outgoing, uuid: string): Promise<void> {
+  for (const row of rowsOf(outgoing).filter((each) => each.uuid === uuid)) {
+    if (row.state === 'going') throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${doubtOf(row)}`]);
+    await goOnHere(recoveryOf(outgoing), row.migrationId);
+  }
+}
+
+async function forceSettlement(outgoing: Outgoing, uuid: string, runs: RunsWhere): Promise<boolean> {
+  const { deps, underWay } = outgoing;
+  const row = rowsOf(outgoing).find((each) => each.uuid === uuid && each.state === 'going');
+  if (row === undefined) return false;
+  const { migrationId } = row;
+  if (underWay.has(migrationId)) {
+    throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', uuid, 'migrate_send', migrationId]);
+  }
+  await deps.queue.run(uuid, async () => {
+    if (runs === 'here') await releaseCopy(outgoing, row);
+    const settlement = runs === 'here' ? 'refused' : 'taken';
+    await applySettlement(recoveryOf(outgoing), migrationId, settlement, 'an operator has settled it');
+  });
+  recoverLater(outgoing, migrationId);
+  return true;
+}
+
+/** Take the mark off the copy that is to go on here. @throws OPERATION_NOT_ALLOWED where the copy is gone */
+async function releaseCopy({ deps }: Outgoing, row: SourceRow<SourceState>): Promise<void> {
+  const { handle, uuid } = row;
+  if (handle === undefined) return;
+  const { backend } = deps.source().deps;
+  if (copyOf(row, await backend.list()) === undefined) {
+    throw new XapiError('OPERATION_NOT_ALLOWED', [`VM ${uuid} cannot go on here: its copy is gone`]);
+  }
+  await backend.markInDoubt(handle, undefined);
+}
+
+async function recover(outgoing: Outgoing): Promise<void> {
+  const { deps, settings } = outgoing.deps.source();
+  const rows = rowsOf(outgoing);
+  const over = rows.filter(({ acknowledged }) => acknowledged);
+  await deps.journal.removeOld(over, rememberedMs).catch(notWritten(outgoing));
+  for (const row of rows.filter(({ acknowledged }) => !acknowledged)) {
+    if (row.state === 'going') {
+      await markInDoubt(deps, row);
+      void tellDoubt(outgoing, row, settings.stepTimeoutMs);
+    } else {
+      await goOnHere(recoveryOf(outgoing), row.migrationId).catch((error: unknown) => noteStuck(outgoing, row, error));
+    }
+    recoverLater(outgoing, row.migrationId);
+  }
+}
+
+/** The VM of a migration that was cut short cannot go on here yet: tell it, and go on trying. */
+async function noteStuck(outgoing: Outgoing, row: SourceRow<SourceState>, error: unknown): Promise<void> {
+  const { log, journal } = outgoing.deps.source().deps;
+  const { migrationId, uuid } = row;
+  log.error('a VM could not be resumed yet', { migration: migrationId, vm: uuid, error });
+  const outcome = notResumed(row, error);
+  const now = rowOf(outgoing, migrationId) ?? row;
+  await journal.put({ ...now, outcome }).catch(notWritten(outgoing));
+  end(outgoing, migrationId, outcome);
+}
+
+function notWritten({ deps }: Outgoing): (error: unknown) => void {
+  return (error) => deps.source().deps.log.error('the journal cannot be written yet', { error });
+}
+
+/** What an earlier run has left in doubt is told as such when its destination does not answer soon. */
+async function tellDoubt(outgoing: Outgoing, row: SourceRow<SourceState>, afterMs: number): Promise<void> {
+  const { signal } = outgoing.closing;
+  await delay(afterMs, undefined, { signal }).catch(() => undefined);
+  if (signal.aborted || rowOf(outgoing, row.migrationId)?.state !== 'going') return;
+  end(outgoing, row.migrationId, inDoubtOutcome(row));
+}
+
+async function close({ underWay, recovering, closing }: Outgoing): Promise<void> {
+  closing.abort(new XapiError('INTERNAL_ERROR', ['the daemon of the source stops']));
+  const open = [...underWay.values()];
+  for (const entry of open) if (!entry.committed) entry.stop.abort(closing.signal.reason);
+  await Promise.all([...open.map((entry) => entry.ended), ...recovering.values()]);
 }
 
 /** One that was stopped while it waited for its turn, or could not begin. */

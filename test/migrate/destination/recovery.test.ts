@@ -4,9 +4,9 @@ import { expect } from 'chai';
 import type { Simulator } from '../../../src/backend/simulator/simulator.js';
 import { nullLog } from '../../../src/base/log.js';
 import type { AttemptDeps } from '../../../src/migrate/destination/attempt.js';
+import type { DestinationDeps } from '../../../src/migrate/destination/incoming.js';
 import {
   createDestination,
-  type DestinationDeps,
   fullAnnouncement,
   type MigrationDestination,
 } from '../../../src/migrate/destination/migrations.js';
