@@ -4,6 +4,7 @@ import type { CopyFigures } from '../../src/base/protocol/emu-protocol.js';
 import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { convergenceFlags, notSupported, withAdvice } from '../../src/migrate/convergence.js';
 import type { MigrationOutcome } from '../../src/migrate/request.js';
+import { kindOfFailure } from '../../src/migrate/source/save-failure.js';
 import { writeEmuWrapper } from '../support/emu-wrapper.js';
 import { openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
 
@@ -15,15 +16,26 @@ describe('The rule of convergence', () => {
     expect(convergenceFlags(rule, '4026531840').join(' ')).to.equal(`-link 4026531840 ${flags}`);
   });
 
-  it('explains its failure, and nothing else', () => {
+  it('says what can be done where it fails the migration', () => {
     const failed = new XapiError('INTERNAL_ERROR', ['emu-manager: no convergence: 5000 pages/s written, 4000 sent']);
     expect(withAdvice(failed))
       .to.be.instanceOf(XapiError)
       .with.nested.property('params[0]')
       .that.matches(/^emu-manager: no convergence: .*; raise migration-max-downtime, or set migration-convergence to /);
-    const other = new XapiError('INTERNAL_ERROR', ['emu-manager: gone']);
-    expect(withAdvice(other)).to.equal(other);
   });
+});
+
+describe('The failure of a save', () => {
+  for (const [text, kind] of [
+    ['emu-manager: no convergence: 5000 pages/s written, 4000 sent', 'no convergence'],
+    ['write EPIPE', 'broken stream'],
+    ['zstd: the stream is closed', 'broken stream'],
+    ['emu-manager: gone', 'other'],
+  ] as const) {
+    it(`is of the kind '${kind}' where it says: ${text}`, () => {
+      expect(kindOfFailure(new XapiError('INTERNAL_ERROR', [text]))).to.equal(kind);
+    });
+  }
 });
 
 describe('A VM that writes while it moves', function () {
