@@ -41,6 +41,22 @@ describe('the hypervisor program', () => {
     expect((await infoOf(next, handle))?.state).to.equal('running');
   });
 
+  it('leaves what it makes to its owner alone, whatever the umask that it is started with', async () => {
+    const directory = makeDirectory();
+    fs.mkdirSync(path.join(directory, 'memory'), { mode: 0o700 });
+    const umask = process.umask(0);
+    try {
+      const { client } = await start({ directory });
+      await boot(client);
+      const made = (fs.readdirSync(directory, { recursive: true }) as string[]).filter((name) => name !== 'memory');
+      const open = made.filter((name) => (fs.lstatSync(path.join(directory, name)).mode & 0o077) !== 0);
+      expect(made.some((name) => name.endsWith('.memory'))).to.equal(true);
+      expect(open).to.deep.equal([]);
+    } finally {
+      process.umask(umask);
+    }
+  });
+
   it('does not end by SIGINT or SIGHUP, and opens its log anew at SIGHUP', async () => {
     const { child, client, directory } = await start();
     const log = path.join(directory, 'hypervisor.log');

@@ -259,4 +259,15 @@ export const mutations: readonly Mutation[] = [
       'is not told to forget it',
     ],
   ]),
+  ...inFile('src/pool/access/password.ts', 'pool/access/password-and-session', [
+    [
+      'a user that is not known is told so no sooner',
+      'Promise<boolean> {\n  const salt',
+      'Promise<boolean> {\n  if (known === undefined) return false;\n  const salt',
+      'hashes as much',
+    ],
+  ]),
+  ...inFile('src/hypervisor/main.ts', 'hypervisor/program', [
+    ["the hypervisor's files are its owner's alone", '  process.umask(0o077);\n', '', 'to its owner alone'],
+  ]),
 ];

@@ -1,4 +1,6 @@
+import crypto from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Ref } from '../../../idl/index.js';
@@ -17,6 +19,37 @@ describe('passwords', () => {
     expect(await passwordMatches('pässword', hash)).to.equal(true);
     expect(await passwordMatches('password', hash)).to.equal(false);
     expect(await passwordMatches('', undefined)).to.equal(false);
+  });
+});
+
+describe('a login', () => {
+  const { scrypt } = crypto;
+  let costs: (number | undefined)[];
+  let f: Fixture;
+  beforeEach(async () => {
+    f = await openFixture();
+    costs = [];
+    crypto.scrypt = ((...args: [string, Buffer, number, crypto.ScryptOptions, () => void]) => {
+      costs.push(args[3].N);
+      scrypt(...args);
+    }) as typeof scrypt;
+    syncBuiltinESMExports();
+  });
+  afterEach(async () => {
+    crypto.scrypt = scrypt;
+    syncBuiltinESMExports();
+    await f.close();
+  });
+
+  it('of a user that is not known hashes as much as one with a wrong password', async () => {
+    const hashed: unknown[] = [];
+    for (const user of ['root', 'nobody']) {
+      const login = () =>
+        f.pool.dispatch.handlers.session.login_with_password(f.context(), user, 'wrong', '1.1', 'test');
+      expect((await f.failure(login))[0]).to.equal('SESSION_AUTHENTICATION_FAILED');
+      hashed.push(costs.splice(0));
+    }
+    expect(hashed).to.deep.equal([[16384], [16384]]);
   });
 });
 
