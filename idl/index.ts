@@ -161,5 +161,5 @@ export type ClassName = keyof Model;
 export const apiVersion = { major: 2, minor: 23 };
 
 export { enums } from './enums.js';
-export { type ErrorCode, errors } from './errors.js';
+export { errors } from './errors.js';
 export type * from './vocabulary.js';

@@ -32,7 +32,7 @@ const profile = 'zero=35,program=33,text=22,random=10';
 /** A guest's content follows from profile and seed: the same bytes in every run. */
 const firstSeed = 20261;
 
-export interface BenchVm {
+interface BenchVm {
   readonly name: string;
   readonly uuid: string;
   readonly ref: string;

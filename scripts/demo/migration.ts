@@ -12,7 +12,7 @@ import type { LocalHost } from '../../src/cli/local-pool/local-host.js';
 import type { Named } from '../../src/cli/local-pool/local-pool.js';
 
 export const compressors = ['none', 'stream', 'xenguest'] as const;
-export type Compressor = (typeof compressors)[number];
+type Compressor = (typeof compressors)[number];
 type Host = LocalHost & Named;
 
 export interface MigrationInit {

@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 
 /** In bytes, over all connections. */
-export const unfinishedLimit = 256 * 1024 * 1024;
+const unfinishedLimit = 256 * 1024 * 1024;
 
 export interface Bodies {
   /**

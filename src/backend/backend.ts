@@ -4,7 +4,7 @@
  */
 import type { DomainHandle, DomainInfo, DomainSpec } from '../base/protocol/hypervisor-protocol.js';
 
-export interface HostMemory {
+interface HostMemory {
   /** Bytes that domains may have in all. */
   readonly total: number;
   /** Bytes that are neither used nor promised. */

@@ -8,7 +8,7 @@ import type { Log, LogLevel } from './log.js';
  * Say on standard error that the output cannot be written. Whoever closed a pipe has seen enough, and is told nothing.
  * @returns the exit status that fits
  */
-export function outputFailed(program: string, error: NodeJS.ErrnoException): number {
+function outputFailed(program: string, error: NodeJS.ErrnoException): number {
   if (error.code === 'EPIPE') return 0;
   process.stderr.write(`${program}: cannot write the output: ${messageOf(error)}\n`);
   return 1;

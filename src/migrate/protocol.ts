@@ -117,11 +117,11 @@ export const steps = {
 export type Step = (typeof steps)[Side][number];
 
 /** States of a source's journal row, in order. */
-export const sourceStates = ['preparing', 'copying', 'suspended', 'going', 'done'] as const;
+const sourceStates = ['preparing', 'copying', 'suspended', 'going', 'done'] as const;
 export type SourceState = (typeof sourceStates)[number] | 'failed';
 
 /** States of a destination's journal row, in order. */
-export const destinationStates = ['reserved', 'created', 'restored', 'taken', 'unpausing', 'done'] as const;
+const destinationStates = ['reserved', 'created', 'restored', 'taken', 'unpausing', 'done'] as const;
 export type DestinationState = (typeof destinationStates)[number] | 'refused';
 
 /** Whether the destination has taken point 3: from then on it never refuses. */

@@ -57,7 +57,7 @@ interface Signature {
  * fields of a record have the field's default, or their type's zero: '', 0, false, the first of the enumeration, never,
  * the null reference, empty.
  */
-export type Handler<M extends Signature> = (
+type Handler<M extends Signature> = (
   context: CallContext,
   ...params: ParamTypes<M['params']>
 ) => TypeOf<M['result']> | Promise<TypeOf<M['result']>>;

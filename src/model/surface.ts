@@ -16,12 +16,12 @@ import {
 import { fromDefault, parseType, type Type } from './value.js';
 
 /** What answers a message: a handler, the rows of its class, or one field of a row. */
-export type Action =
+type Action =
   | { readonly kind: 'custom' }
   | { readonly kind: GenericMessage }
   | { readonly kind: 'get' | 'set' | 'add_to' | 'remove_from' | 'add' | 'remove'; readonly field: string };
 
-export interface Param {
+interface Param {
   readonly name: string;
   readonly type: Type;
   /** A fresh value for a parameter that was left out; absent where it may not be. */

@@ -86,7 +86,7 @@ export function fieldsOf(cls: string): ReadonlyMap<string, Field> {
 }
 
 /** Never, as the XenAPI writes it: the start of 1970. */
-export function never(): Date {
+function never(): Date {
   return new Date(0);
 }
 

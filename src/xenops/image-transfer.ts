@@ -17,7 +17,7 @@ import {
 } from '../wire/connection/zstd-pipe.js';
 
 /** One part: the memory, or a virtual GPU. */
-export interface ImagePart {
+interface ImagePart {
   readonly file: RawStream;
   readonly channel: RawStream;
   readonly bytes: number;

@@ -93,7 +93,7 @@ interface Kept {
 }
 
 /** The clocks that ages are counted by, in milliseconds. */
-export interface JournalClocks {
+interface JournalClocks {
   /** Since 1970. All that is there across a restart; a step of it in one run counts for nothing. */
   readonly wall: () => number;
   readonly elapsed: () => number;

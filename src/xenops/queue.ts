@@ -11,7 +11,7 @@ import { createTurns, type Turns } from './semaphore.js';
 /** Wait for something without a turn and a worker, and take both again. Where the wait fails they are not taken again. */
 export type StandAside = (wait: () => Promise<void>) => Promise<void>;
 
-export interface QueueOptions {
+interface QueueOptions {
   /** Gives up while the operation waits, and leaves the lane; not heard once it has begun. */
   readonly signal?: AbortSignal;
   /** What limits operations of its kind. */

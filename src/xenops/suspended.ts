@@ -81,7 +81,7 @@ export interface Suspended {
 }
 
 /** How an image is sent or received. */
-export interface ImageTransfer extends Omit<TransferInit, 'parts' | 'settings' | 'progressTimeoutMs'> {
+interface ImageTransfer extends Omit<TransferInit, 'parts' | 'settings' | 'progressTimeoutMs'> {
   readonly channels: ImageChannels;
 }
 

@@ -8,7 +8,7 @@ import { createHttpApi } from '../../src/api/http-api.js';
 import type { OriginPolicy } from '../../src/api/origin-policy.js';
 import type { DispatchDeps } from '../../src/model/dispatch-deps.js';
 
-export interface Reply {
+interface Reply {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly body: string;

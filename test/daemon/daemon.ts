@@ -9,7 +9,7 @@ import { eventually } from '../hypervisor/hypervisor-process.js';
 
 const program = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 
-export interface Ended {
+interface Ended {
   readonly status: number | null;
   readonly stdout: string;
   readonly stderr: string;

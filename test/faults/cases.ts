@@ -4,9 +4,9 @@ import { type Side, type Step, steps } from '../../src/migrate/protocol.js';
 export const compressors = ['stream', 'xenguest', 'none'] as const;
 export type Compressor = (typeof compressors)[number];
 
-export type Channel = 'control' | 'memory' | 'vgpu';
-export const cuts = ['reset', 'close', 'silent', 'slow'] as const;
-export const corruptions = ['flip', 'truncate', 'trailing'] as const;
+type Channel = 'control' | 'memory' | 'vgpu';
+const cuts = ['reset', 'close', 'silent', 'slow'] as const;
+const corruptions = ['flip', 'truncate', 'trailing'] as const;
 
 /** What a fault does when its step is reached. */
 export type Act =
@@ -107,7 +107,7 @@ function isAmong(places: readonly Place[], { side, step }: Place): boolean {
 }
 
 /** Whether a combination can exist: the helper runs there, and the channel is open. */
-export function exists({ act }: Fault, place: Place, compressor: Compressor): boolean {
+function exists({ act }: Fault, place: Place, compressor: Compressor): boolean {
   if (act.kind === 'cut' || act.kind === 'corrupt') return isAmong(channelOpen[act.channel], place);
   if (act.kind === 'zstd missing') return compressor !== 'none';
   if (act.kind !== 'signal' || act.process === 'daemon' || act.process === 'hypervisor') return true;

@@ -19,8 +19,8 @@ const reachMs = 15_000;
 const endMs = 20_000;
 
 /** What befalls a handover at a step. */
-export const blows = ['failure', 'kill source', 'kill destination', 'kill both'] as const;
-export type Blow = (typeof blows)[number];
+const blows = ['failure', 'kill source', 'kill destination', 'kill both'] as const;
+type Blow = (typeof blows)[number];
 
 export interface HandoverCase {
   readonly id: string;

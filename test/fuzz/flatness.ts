@@ -12,13 +12,13 @@ export interface Sample {
  * What each may be more, as a part of it and in all. The first fifth is for what fills once, such as caches and the heap. A
  * leak of 200 bytes a request is more than is allowed after ten minutes at 1000 requests a second.
  */
-export const allowed: Readonly<Record<keyof Sample, { readonly part: number; readonly more: number }>> = {
+const allowed: Readonly<Record<keyof Sample, { readonly part: number; readonly more: number }>> = {
   descriptors: { part: 0, more: 16 },
   resident: { part: 0.25, more: 64 },
   latency: { part: 1, more: 250 },
 };
 
-export function medianOf(values: readonly number[]): number {
+function medianOf(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }

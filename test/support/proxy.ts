@@ -17,7 +17,7 @@ export interface Damage {
 }
 
 /** A connection that came to the proxy. */
-export interface Passed {
+interface Passed {
   readonly request: string;
   /** Bytes of each way so far. */
   to: number;

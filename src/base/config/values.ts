@@ -8,7 +8,7 @@ import { pageOrigin, serverOrigin } from '../server-address.js';
 import { bytesOf, sizeForms } from '../size.js';
 
 /** A value that was read, and a warning where it was taken to mean something else than it says. */
-export interface ParsedValue<T> {
+interface ParsedValue<T> {
   readonly value: T;
   readonly warning?: string;
 }

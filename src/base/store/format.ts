@@ -34,7 +34,7 @@ import {
 export type StoreDatabase = RootDatabase<unknown, string[]>;
 
 /** What a step of an upgrade works on. */
-export interface UpgradeRows {
+interface UpgradeRows {
   /** Seal every row, which none is before format 2. */
   seal(): void;
   entries(table: string): Iterable<readonly [id: string, row: unknown]>;

@@ -6,7 +6,7 @@ import { XapiError } from '../errors.js';
 
 const magic = 0xfd2fb528;
 /** The most that a block can hold, in bytes. */
-export const largestBlock = 128 * 1024;
+const largestBlock = 128 * 1024;
 /** No frame of ours needs a window beyond this; what the format recommends decoders to support. */
 const largestWindow = 8 << 20;
 const blockKinds = { raw: 0, runLength: 1, compressed: 2 } as const;

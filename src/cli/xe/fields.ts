@@ -72,4 +72,4 @@ function namedField(name: string, field: Kind | XeField): NamedField {
   return { ...whole, name, setter: whole.from ?? whole.everyHost ?? name.replaceAll('-', '_') };
 }
 
-export type { Kind, XeClass } from './fields/vocabulary.js';
+export type { XeClass } from './fields/vocabulary.js';

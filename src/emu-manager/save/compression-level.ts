@@ -8,7 +8,7 @@ import os from 'node:os';
 import type { CompressionLevel } from '../../base/protocol/emu-protocol.js';
 
 /** zstd's levels by what pages hold; undefined: pages as they are. */
-export type Levels = { readonly text: number; readonly binary: number } | undefined;
+type Levels = { readonly text: number; readonly binary: number } | undefined;
 
 /** One step between fast and dense. */
 export interface Effort {

@@ -2,7 +2,7 @@
 import { XapiError } from '../../base/errors.js';
 
 /** Pages written (one bit a page, least significant first), and how many bits are set. */
-export interface Written {
+interface Written {
   readonly dirty: number;
   readonly bitmap: Buffer;
 }

@@ -59,7 +59,7 @@ export function reach(attempt: DestinationAttempt, to: Step): Promise<void> {
   return attempt.deps.faults.at(to, placeOf(attempt));
 }
 
-export function placeOf({ row: { uuid, migrationId }, helpers, refusal }: DestinationAttempt): FaultPlace {
+function placeOf({ row: { uuid, migrationId }, helpers, refusal }: DestinationAttempt): FaultPlace {
   return { side: 'destination', uuid, migrationId, helpers, signal: refusal.signal };
 }
 

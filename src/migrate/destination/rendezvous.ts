@@ -18,7 +18,7 @@ export interface ArrivedChannel {
 }
 
 /** What an attempt expects. */
-export interface Expected {
+interface Expected {
   readonly migrationId: string;
   /** The VM's. */
   readonly uuid: string;

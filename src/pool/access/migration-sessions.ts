@@ -7,7 +7,7 @@ import { XapiError } from '../../base/errors.js';
 import type { SessionService } from './sessions.js';
 
 /** What a source sends with it, in lower case as in session.rbac_permissions; and the end of the session. */
-export const sourcePermissions = ['network.get_all', 'session.logout', 'vm.receive'] as const;
+const sourcePermissions = ['network.get_all', 'session.logout', 'vm.receive'] as const;
 
 export interface MigrationSessions {
   /** @param host at which a VM is to arrive */

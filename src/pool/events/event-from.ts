@@ -7,7 +7,7 @@ import { XapiError } from '../../base/errors.js';
 import type { Database } from '../database/database.js';
 import type { Change } from '../database/row.js';
 
-export interface FromRequest {
+interface FromRequest {
   readonly classes: readonly string[];
   readonly token: string;
   readonly timeoutSeconds: number;

@@ -55,7 +55,7 @@ export function createMessage(
 }
 
 /** Tell what happened to an object. */
-export function tell(deps: MessageDeps, name: MessageName, cls: Subject, obj_uuid: string, body: string): void {
+function tell(deps: MessageDeps, name: MessageName, cls: Subject, obj_uuid: string, body: string): void {
   createMessage(deps, { name, priority: priorities[name], cls, obj_uuid, body });
 }
 

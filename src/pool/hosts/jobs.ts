@@ -47,7 +47,7 @@ export interface JobsDeps extends PlacementDeps {
 }
 
 /** The call for which a host is asked. */
-export type By = Pick<JobRow, 'operation' | 'task'>;
+type By = Pick<JobRow, 'operation' | 'task'>;
 
 export interface PoolJobs {
   /**

@@ -29,10 +29,10 @@ export interface EvacuateDeps extends PlacementDeps {
 }
 
 /** What becomes of each VM of a host: the host that it goes to, or why it cannot go. */
-export type EvacuationPlan = ReadonlyMap<VmRef, HostRef | XapiError>;
+type EvacuationPlan = ReadonlyMap<VmRef, HostRef | XapiError>;
 
 /** @throws HANDLE_INVALID */
-export async function computePlan(deps: PlacementDeps, host: HostRef): Promise<EvacuationPlan> {
+async function computePlan(deps: PlacementDeps, host: HostRef): Promise<EvacuationPlan> {
   const { db } = deps;
   const targets = await targetsFor(deps, host);
   const plan = new Map<VmRef, HostRef | XapiError>();

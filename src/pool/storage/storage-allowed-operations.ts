@@ -9,7 +9,7 @@ import type { Database, RecordView } from '../database/database.js';
 import { hold } from '../database/hold.js';
 
 export type SrOperation = TypeOf<'enum:storage_operations'>;
-export type VdiOperation = TypeOf<'enum:vdi_operations'>;
+type VdiOperation = TypeOf<'enum:vdi_operations'>;
 
 /** The type of SR that hosts have: a directory, see host/storage. */
 export const fileType = 'file';

@@ -11,7 +11,7 @@ import type { Log } from '../../base/log.js';
  * `idle` between two requests; `headless` without a whole head since it was accepted; `body` while the body of its request is
  * still coming; `busy` while it is a channel or a request of it is being answered.
  */
-export type ConnectionState = 'idle' | 'headless' | 'body' | 'busy';
+type ConnectionState = 'idle' | 'headless' | 'body' | 'busy';
 
 export interface ConnectionLimits {
   /** Connections that have not sent a whole head yet. One more, and the oldest of them is closed. */

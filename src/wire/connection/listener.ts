@@ -37,7 +37,7 @@ export interface ListenerLimits extends ConnectionLimits {
 }
 
 /** Limits of the port unless `createListener` is told others; of descriptors those that this process may use for connections. */
-export const listenerLimits = { headTimeoutMs: 10_000, stallMs: 60_000, headless: 1000, connections: 10_000 };
+const listenerLimits = { headTimeoutMs: 10_000, stallMs: 60_000, headless: 1000, connections: 10_000 };
 
 export interface Listener {
   /** @returns the port, which is news when 0 was asked for */

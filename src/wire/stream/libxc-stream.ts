@@ -87,7 +87,7 @@ export function encodeStreamHead(): Buffer {
 }
 
 /** @throws INTERNAL_ERROR unless the 40 bytes begin a little-endian v3 stream of an HVM guest with pages of 4 KiB */
-export function assertStreamHead(head: Buffer): void {
+function assertStreamHead(head: Buffer): void {
   if (head.subarray(0, 8).some((byte) => byte !== 0xff)) throw damaged('no marker at its beginning');
   if (head.readUInt32BE(8) !== xenfId) throw damaged(`id 0x${head.readUInt32BE(8).toString(16)} instead of XENF`);
   if (head.readUInt32BE(12) !== version) throw damaged(`version ${head.readUInt32BE(12)}; supported: ${version}`);
@@ -123,7 +123,7 @@ export function readRecordHeader(bytes: Buffer): RecordHeader {
  * @param alsoKnown most bytes of body by type, of types that are not the specification's
  * @throws INTERNAL_ERROR when the record is longer than its type may be, 128 MiB in any case
  */
-export function decodeRecordHeader(bytes: Buffer, alsoKnown: ReadonlyMap<number, number> = new Map()): RecordHeader {
+function decodeRecordHeader(bytes: Buffer, alsoKnown: ReadonlyMap<number, number> = new Map()): RecordHeader {
   const header = readRecordHeader(bytes);
   const { type, length } = header;
   const most = maxBodyBytes.get(type) ?? alsoKnown.get(type) ?? maxRecordBytes;

@@ -8,7 +8,7 @@ import { XapiError } from '../../base/errors.js';
 import { formatSExpression, parseSExpression, type SExpression } from './s-expression.js';
 
 /** Precedes the headers of an image; 15 bytes. */
-export const signature = 'XenSavedDomv2-\n';
+const signature = 'XenSavedDomv2-\n';
 export const signatureBytes = signature.length;
 export const headerBytes = 16;
 
