@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import type { Backend } from '../backend/backend.js';
-import { emuProgram } from '../backend/emu-manager.js';
+import { type EmuProgram, emuProgram } from '../backend/emu-manager.js';
 import type { Config } from '../base/config/config.js';
 import type { Log } from '../base/log.js';
 import { helperMark } from '../base/process/helper-process.js';
@@ -12,20 +12,22 @@ import type { Store } from '../base/store/store.js';
 import type { DestinationDeps } from '../migrate/destination/incoming.js';
 import { createDestination, fullAnnouncement, type MigrationDestination } from '../migrate/destination/migrations.js';
 import { createRendezvous, type Rendezvous } from '../migrate/destination/rendezvous.js';
+import type { Peers } from '../migrate/peers.js';
 import type { DestinationState, SourceState } from '../migrate/protocol.js';
+import type { SourceDeps, SourceSettings } from '../migrate/source/attempt.js';
 import { createMigrations, type Migrations } from '../migrate/source/migrations.js';
 import { xenopsPath } from '../wire/connection/channel.js';
 import { findZstd, type ZstdCommand } from '../wire/connection/zstd-pipe.js';
 import type { ImageLimits } from '../xenops/image.js';
-import { openJournal } from '../xenops/journal.js';
+import { type Journal, openJournal } from '../xenops/journal.js';
 import { endLeftovers } from '../xenops/leftovers.js';
 import { createQueue } from '../xenops/queue.js';
 import { createTurns } from '../xenops/semaphore.js';
-import { createSuspended } from '../xenops/suspended.js';
-import { createFaultRules } from './faults/rules.js';
+import { createSuspended, type Suspended } from '../xenops/suspended.js';
+import { createFaultRules, type FaultRules } from './faults/rules.js';
 import { createHost } from './host.js';
 import { createPeers } from './rpc/peers.js';
-import { createHostEvents, reserveEventNumbers } from './service/events.js';
+import { createHostEvents, type HostEvents, reserveEventNumbers } from './service/events.js';
 import { createJobs } from './service/jobs.js';
 import type { Secrets } from './service/secrets.js';
 import type { HostService } from './service/service.js';
@@ -68,93 +70,56 @@ export interface HostEngine {
 /** The states in which either side of a migration has ended. */
 const endStates: ReadonlySet<string> = new Set<SourceState | DestinationState>(['done', 'failed', 'refused']);
 
+/** What the parts of a host work with: settings are read from the configuration of now. */
+interface Parts {
+  readonly init: HostEngineInit;
+  readonly journal: Journal;
+  readonly events: HostEvents;
+  readonly peers: Peers;
+  readonly faults: FaultRules;
+  readonly suspended: Suspended;
+  readonly zstd: () => ZstdCommand;
+  readonly emu: () => EmuProgram;
+  readonly limits: () => ImageLimits;
+  readonly xenopsUrl: () => string;
+}
+
 /** Put a host together. */
 export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> {
   const { backend, config, log, store } = init;
-  const journal = openJournal(store);
-  const events = createHostEvents(init.uuid, await reserveEventNumbers(store));
-  const rendezvous = createRendezvous(log);
-  const peers = createPeers(init.secrets, log, () => config().peerTimeout * 1000);
-  const faults = createFaultRules({
-    allowed: () => config().faultInjection,
-    hypervisorPid: backend.processId,
-    log,
-  });
   let zstd: ZstdCommand = await findZstd(config().zstd);
   if (zstd.standIn) log.warn(`no program ${config().zstd} in PATH: the zstd that comes with xenferry stands in`);
-  const xenopsUrl = () => `${init.url()}${xenopsPath}`;
-  const queue = createQueue(config().workerPoolSize);
-  const outgoing = createTurns(() => config().migrationOutgoingLimit);
   const mark = helperMark(config().stateDir);
-  const limits = (): ImageLimits => ({
-    environment: mark,
-    stopTimeoutMs: config().helperStopTimeout * 1000,
-    progressTimeoutMs: config().migrationProgressTimeout * 1000,
-    suspendTimeoutMs: config().vmSuspendTimeout * 1000,
-  });
+  const events = createHostEvents(init.uuid, await reserveEventNumbers(store));
+  const emu = () => emuProgram(config().emuManager);
+  const limits = () => imageLimits(config(), mark);
   const suspended = createSuspended({
-    backend,
-    store,
+    ...{ backend, store, log, emu, limits },
     directory: join(config().stateDir, 'suspend'),
-    emu: () => emuProgram(config().emuManager),
-    limits,
-    log,
   });
-  const destination = createDestination({
-    backend,
-    suspended,
-    journal,
-    rendezvous,
-    faults,
-    queue: createQueue(config().workerPoolSize),
-    limit: () => config().migrationIncomingLimit,
-    peers,
-    emu: () => emuProgram(config().emuManager),
+  const faults = createFaultRules({ allowed: () => config().faultInjection, hypervisorPid: backend.processId, log });
+  const parts: Parts = {
+    ...{ init, events, faults, suspended, emu, limits },
+    journal: openJournal(store),
+    peers: createPeers(init.secrets, log, () => config().peerTimeout * 1000),
     zstd: () => zstd,
-    limits,
-    timeouts: () => ({
-      acceptMs: config().migrationAcceptTimeout * 1000,
-      stepMs: config().migrationStepTimeout * 1000,
-    }),
-    xenopsUrl,
-    onEnded: (migrationId, taken) => events.emit({ kind: 'receive-ended', migrationId, taken }),
-    announce: init.announce ?? fullAnnouncement,
-    log,
-  });
-  const migrations = createMigrations({
-    queue,
-    turns: outgoing,
-    tell: events.emit,
-    source: () => ({
-      deps: { backend, suspended, journal, peers, faults, zstd, emu: emuProgram(config().emuManager), xenopsUrl, log },
-      settings: {
-        compressor: config().migrationCompressor,
-        compressorWarning: init.compressorWarning(),
-        compressionLevel: config().migrationCompressionLevel,
-        convergence: {
-          maxDowntimeMs: config().migrationMaxDowntime,
-          maxRounds: config().migrationMaxRounds,
-          strategy: config().migrationConvergence,
-        },
-        digest: config().migrationDigest,
-        stepTimeoutMs: config().migrationStepTimeout * 1000,
-        suspendTimeoutMs: config().vmSuspendTimeout * 1000,
-        limits: limits(),
-        keepAliveMs: config().keepaliveTime * 1000,
-      },
-    }),
-  });
+    xenopsUrl: () => `${init.url()}${xenopsPath}`,
+  };
+  const rendezvous = createRendezvous(log);
+  const destination = openDestination(parts, rendezvous);
+  const queue = createQueue(config().workerPoolSize);
+  const turns = createTurns(() => config().migrationOutgoingLimit);
+  const migrations = createMigrations({ queue, turns, tell: events.emit, source: () => sourceOf(parts) });
   const jobs = createJobs((id) => events.emit({ kind: 'job-ended', id }));
   const helper = { environment: mark, stopTimeoutMs: config().helperStopTimeout * 1000 };
   const local = openLocalStorage(join(config().stateDir, 'sr'), init.uuid, helper, log);
   const { storage } = local;
-  const service = createHost({ ...init, queue, suspended, migrations, destination, events, storage, faults, jobs });
   return {
-    service,
+    service: createHost({ ...init, queue, suspended, migrations, destination, events, storage, faults, jobs }),
     destination,
     source: migrations,
     rendezvous,
-    migrating: () => journal.rows().find(({ state }) => !endStates.has(state))?.migrationId,
+    migrating: () => parts.journal.rows().find(({ state }) => !endStates.has(state))?.migrationId,
     async recover() {
       const ended = await endLeftovers(mark);
       if (ended > 0) log.warn(`ended ${ended} helper processes that an earlier run of the daemon had left`);
@@ -165,13 +130,65 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     },
     async reload() {
       faults.reload();
-      outgoing.recheck();
+      turns.recheck();
       zstd = await findZstd(config().zstd);
     },
     async close() {
       faults.close();
       events.close();
       await Promise.all([suspended.close(), migrations.close(), destination.close(), local.close()]);
+    },
+  };
+}
+
+/** @param environment what marks the helpers as this host's */
+function imageLimits(config: Config, environment: ImageLimits['environment']): ImageLimits {
+  return {
+    environment,
+    stopTimeoutMs: config.helperStopTimeout * 1000,
+    progressTimeoutMs: config.migrationProgressTimeout * 1000,
+    suspendTimeoutMs: config.vmSuspendTimeout * 1000,
+  };
+}
+
+/** The destination side; it has a queue of its own, so that two hosts that send to each other never wait for one another. */
+function openDestination(parts: Parts, rendezvous: Rendezvous): MigrationDestination {
+  const { init, events } = parts;
+  const { config, backend, log } = init;
+  return createDestination({
+    ...{ ...parts, backend, rendezvous, log },
+    queue: createQueue(config().workerPoolSize),
+    limit: () => config().migrationIncomingLimit,
+    timeouts: () => ({
+      acceptMs: config().migrationAcceptTimeout * 1000,
+      stepMs: config().migrationStepTimeout * 1000,
+    }),
+    onEnded: (migrationId, taken) => events.emit({ kind: 'receive-ended', migrationId, taken }),
+    announce: init.announce ?? fullAnnouncement,
+  });
+}
+
+/** What a migration from here works with, as it is now. */
+function sourceOf(parts: Parts): { readonly deps: SourceDeps; readonly settings: SourceSettings } {
+  const { init, zstd, emu, limits } = parts;
+  const { backend, log } = init;
+  const config = init.config();
+  return {
+    deps: { ...parts, backend, log, zstd: zstd(), emu: emu() },
+    settings: {
+      compressor: config.migrationCompressor,
+      compressorWarning: init.compressorWarning(),
+      compressionLevel: config.migrationCompressionLevel,
+      convergence: {
+        maxDowntimeMs: config.migrationMaxDowntime,
+        maxRounds: config.migrationMaxRounds,
+        strategy: config.migrationConvergence,
+      },
+      digest: config.migrationDigest,
+      stepTimeoutMs: config.migrationStepTimeout * 1000,
+      suspendTimeoutMs: config.vmSuspendTimeout * 1000,
+      limits: limits(),
+      keepAliveMs: config.keepaliveTime * 1000,
     },
   };
 }

@@ -1,9 +1,10 @@
 /** One host: its domains, the migrations that leave it and those that arrive, for its coordinator (host/service). */
 import { availableParallelism } from 'node:os';
 import type { Backend } from '../backend/backend.js';
+import { defined } from '../base/defined.js';
 import { XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import type { DomainHandle, DomainInfo } from '../base/protocol/hypervisor-protocol.js';
+import type { DomainInfo } from '../base/protocol/hypervisor-protocol.js';
 import type { MigrationDestination } from '../migrate/destination/migrations.js';
 import { uuid as vmUuid } from '../migrate/metadata.js';
 import { oldCopyUuid, temporaryUuid } from '../migrate/protocol.js';
@@ -46,74 +47,14 @@ function nameOf({ kind }: Operation): string {
 
 /** Make the host's service; its domains' changes are events from now on. */
 export function createHost(deps: HostDeps): HostService {
-  const { backend, events, migrations } = deps;
+  const { migrations, destination } = deps;
   const doubts = createDoubts(deps);
   const domainsHere = createHostDomains({ ...deps, isPassing });
-  const outdate = (uuid: string, handle: DomainHandle): void => {
-    deps.suspended.outdate(uuid, handle).catch((error: unknown) => deps.log.error('an old image stays', { error }));
-  };
-  backend.onDomainChange((change) => {
-    if ('gone' in change) {
-      if (!isPassing(change.gone)) events.emit({ kind: 'domain-gone', uuid: change.gone });
-    } else if (change.state !== 'building' && !isPassing(change.uuid)) {
-      events.emit({ kind: 'domain', uuid: change.uuid, state: change.state, handle: change.handle });
-      if (change.state === 'running') outdate(change.uuid, change.handle);
-      if (change.state === 'shutdown') migrations.guestEnded(change.uuid, change.ended ?? 'crash');
-    }
-  });
-  const run = (operation: Operation, job: Job | undefined) => {
-    const vm = vmOf(operation);
-    return deps.jobs.run(job, { vm, operation: nameOf(operation) }, () =>
-      deps.queue.run(vm, async () => {
-        deps.log.info(operation.kind, { vm: vmUuid.safeParse(vm).data ?? '*' });
-        await migrations.endEarlier(vm);
-        await perform(deps, operation);
-      }),
-    );
-  };
-  /** Each VM's domain. A copy that has another name until its migration is over counts where no domain has the VM's own. */
-  const visible = (domains: readonly DomainInfo[]): HostState['domains'] => {
-    const built = domains.filter(({ state }) => state !== 'building');
-    const own = new Set(built.map(({ uuid }) => uuid));
-    return built.flatMap(({ uuid, state, handle, ended, inDoubt, stalled }) => {
-      const shown = isPassing(uuid) ? (migrations.vmOf(handle) ?? deps.destination.vmOf(handle)) : uuid;
-      if (shown === undefined || (shown !== uuid && own.has(shown))) return [];
-      const why = { ...(inDoubt === undefined ? {} : { inDoubt }), ...(stalled === undefined ? {} : { stalled }) };
-      return [{ uuid: shown, state, domid: handle.domid, ...(ended === undefined ? {} : { ended }), ...why }];
-    });
-  };
-  const [cpu, bios, bootTime] = [describeCpu(), describeBios(), describeBootTime()];
-  const startedAt = Math.floor(Date.now() / 1000);
+  const describe = createDescription(deps);
+  const run = (operation: Operation, job: Job | undefined) => runOperation(deps, operation, job);
+  deps.backend.onDomainChange((change) => tellChange(deps, change));
   return {
-    async state() {
-      // Before the domains are listed: what is not on its way any more is among them, or will never be.
-      const arriving = deps.destination.arriving();
-      const busy = deps.jobs.list();
-      const [memory, domains] = await Promise.all([backend.memory(), backend.list()]);
-      const now = new Date();
-      return {
-        uuid: deps.uuid,
-        name: deps.name,
-        url: deps.url(),
-        memoryTotal: memory.total,
-        memoryFree: memory.free,
-        cpus: availableParallelism(),
-        clock: now.getTime(),
-        utcOffset: utcOffsetAt(now),
-        startedAt,
-        machine: {
-          cpu,
-          bios,
-          bootTime,
-          interface: describeInterface(new URL(deps.url()).hostname.replace(/^\[|\]$/g, '')),
-        },
-        domains: visible(domains),
-        leaving: migrations.leaving(),
-        arriving,
-        suspended: deps.suspended.list(),
-        busy,
-      };
-    },
+    state: () => stateOf(deps, describe),
     start: (spec, paused, job) => run({ kind: 'start', spec, paused }, job),
     pause: (uuid, job) => run({ kind: 'pause', uuid }, job),
     unpause: (uuid, job) => run({ kind: 'unpause', uuid }, job),
@@ -128,22 +69,104 @@ export function createHost(deps: HostDeps): HostService {
     doubt: doubts.mark,
     async forceSettlement(uuid, runs) {
       if (await migrations.forceSettlement(uuid, runs)) return;
-      if (await deps.destination.forceSettlement(uuid, runs)) return;
+      if (await destination.forceSettlement(uuid, runs)) return;
       await doubts.release(uuid, runs);
     },
-    assertTurn: deps.destination.assertTurn,
-    receive: deps.destination.receive,
-    noted: deps.destination.noted,
-    received: async (migrationId) => deps.destination.received(migrationId),
-    refuseUnknown: deps.destination.refuseUnknown,
+    assertTurn: destination.assertTurn,
+    receive: destination.receive,
+    noted: destination.noted,
+    received: async (migrationId) => destination.received(migrationId),
+    refuseUnknown: destination.refuseUnknown,
     storage: deps.storage,
     async callPlugin(plugin, fn, args) {
       if (plugin === 'domains') return domainsHere.call(fn, args);
       if (plugin !== 'fault') throw new XapiError('XENAPI_MISSING_PLUGIN', [plugin]);
       return deps.faults.call(fn, args);
     },
-    events: events.after,
+    events: deps.events.after,
   };
+}
+
+/** A domain as it is now, or the uuid of one that is gone. */
+type DomainChange = Parameters<Parameters<Backend['onDomainChange']>[0]>[0];
+
+/** Tell the coordinator of a domain that has changed, and let go of what the change makes out of date. */
+function tellChange({ events, migrations, suspended, log }: HostDeps, change: DomainChange): void {
+  if ('gone' in change) {
+    if (!isPassing(change.gone)) events.emit({ kind: 'domain-gone', uuid: change.gone });
+    return;
+  }
+  const { uuid, state, handle } = change;
+  if (state === 'building' || isPassing(uuid)) return;
+  events.emit({ kind: 'domain', uuid, state, handle });
+  if (state === 'running') {
+    suspended.outdate(uuid, handle).catch((error: unknown) => log.error('an old image stays', { error }));
+  }
+  if (state === 'shutdown') migrations.guestEnded(uuid, change.ended ?? 'crash');
+}
+
+/** Perform an operation as a job, in its VM's lane, once earlier migrations of the VM are undone. */
+function runOperation(deps: HostDeps, operation: Operation, job: Job | undefined): Promise<void> {
+  const vm = vmOf(operation);
+  return deps.jobs.run(job, { vm, operation: nameOf(operation) }, () =>
+    deps.queue.run(vm, async () => {
+      deps.log.info(operation.kind, { vm: vmUuid.safeParse(vm).data ?? '*' });
+      await deps.migrations.endEarlier(vm);
+      await perform(deps, operation);
+    }),
+  );
+}
+
+/** What a host says of itself that takes no asking of the back end. */
+type Description = Pick<HostState, 'uuid' | 'name' | 'url' | 'cpus' | 'clock' | 'utcOffset' | 'startedAt' | 'machine'>;
+
+/** Look at the machine once. @returns what describes the host, as it is when that is asked for */
+function createDescription({ uuid, name, url }: HostDeps): () => Description {
+  const [cpu, bios, bootTime] = [describeCpu(), describeBios(), describeBootTime()];
+  const startedAt = Math.floor(Date.now() / 1000);
+  return () => {
+    const now = new Date();
+    const address = new URL(url()).hostname.replace(/^\[|\]$/g, '');
+    return {
+      uuid,
+      name,
+      url: url(),
+      cpus: availableParallelism(),
+      clock: now.getTime(),
+      utcOffset: utcOffsetAt(now),
+      startedAt,
+      machine: { cpu, bios, bootTime, interface: describeInterface(address) },
+    };
+  };
+}
+
+async function stateOf(deps: HostDeps, describe: () => Description): Promise<HostState> {
+  const { backend, migrations, destination } = deps;
+  // Before the domains are listed: what is not on its way any more is among them, or will never be.
+  const arriving = destination.arriving();
+  const busy = deps.jobs.list();
+  const [memory, domains] = await Promise.all([backend.memory(), backend.list()]);
+  return {
+    ...describe(),
+    memoryTotal: memory.total,
+    memoryFree: memory.free,
+    domains: visible(deps, domains),
+    leaving: migrations.leaving(),
+    arriving,
+    suspended: deps.suspended.list(),
+    busy,
+  };
+}
+
+/** Each VM's domain. A copy that has another name until its migration is over counts where no domain has the VM's own. */
+function visible({ migrations, destination }: HostDeps, domains: readonly DomainInfo[]): HostState['domains'] {
+  const built = domains.filter(({ state }) => state !== 'building');
+  const own = new Set(built.map(({ uuid }) => uuid));
+  return built.flatMap(({ uuid, state, handle, ended, inDoubt, stalled }) => {
+    const shown = isPassing(uuid) ? (migrations.vmOf(handle) ?? destination.vmOf(handle)) : uuid;
+    if (shown === undefined || (shown !== uuid && own.has(shown))) return [];
+    return [{ uuid: shown, state, domid: handle.domid, ...defined({ ended, inDoubt, stalled }) }];
+  });
 }
 
 /** Whether a uuid is one that a domain has only while it migrates. */

@@ -7,8 +7,9 @@ import { invalidValue, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { FaultPlace, Faults } from '../../migrate/faults.js';
 import type { Step } from '../../migrate/protocol.js';
+import type { ChannelKind } from '../../wire/connection/channel.js';
 import { type FaultRule, readRule } from './arguments.js';
-import { channels, createFaultChannels } from './channels.js';
+import { channels, createFaultChannels, type FaultChannels } from './channels.js';
 import { type KillDeps, killTarget } from './kill.js';
 
 export interface FaultRulesDeps extends KillDeps {
@@ -42,122 +43,137 @@ interface Entry {
   fired: number;
 }
 
-const functions = ['add', 'list', 'clear'] as const;
+/** The rules of a host, by their ids. */
+interface RuleSet {
+  readonly deps: FaultRulesDeps;
+  readonly entries: Map<number, Entry>;
+  readonly relays: FaultChannels;
+  lastId: number;
+}
+
+type Arguments = Readonly<Record<string, string>>;
+
+const functions = { add, list, clear } as const;
 
 /** Begin without rules. */
 export function createFaultRules(deps: FaultRulesDeps): FaultRules {
-  const { allowed, log, random = Math.random } = deps;
-  const entries = new Map<number, Entry>();
-  const relays = createFaultChannels();
-  let lastId = 0;
-
-  function fires(entry: Entry): boolean {
-    entry.reached += 1;
-    const { count, probability } = entry.rule;
-    if ((count > 0 && entry.fired >= count) || random() >= probability) return false;
-    entry.fired += 1;
-    return true;
-  }
-
-  /** @returns whether there was something to act on */
-  async function act({ id, rule, stop }: Entry, place: FaultPlace): Promise<boolean> {
-    const about = log.child({
-      rule: id,
-      migration: place.migrationId,
-      vm: place.uuid,
-      side: rule.side,
-      step: rule.step,
-    });
-    const signal = AbortSignal.any([stop.signal, place.signal]);
-    switch (rule.action) {
-      case 'fail':
-        about.warn('fault rule: the migration fails here');
-        if (await over(signal, rule.delay ?? 0)) throw new XapiError(rule.error, rule.params);
-        return true;
-      case 'stall':
-        about.warn('fault rule: the migration stalls here');
-        await over(signal, rule.delay);
-        return true;
-      case 'kill':
-        return background(about, stop.signal, rule.delay, () => killTarget(deps, rule, place, about));
-      case 'cut':
-      case 'corrupt':
-        return background(about, stop.signal, rule.delay, async () => {
-          about.warn(`fault rule: ${rule.how} on the ${rule.channel} channel`, { after: rule.after });
-          const found = await relays.damage(rule, place, rule.step);
-          if (!found) about.warn(`fault rule: no ${rule.channel} channel is open that the rule could break`);
-          return found;
-        });
-    }
-  }
-
-  const release = (entry: Entry): void => {
-    entry.stop.abort();
-    entry.stop = new AbortController();
-  };
-  const clear = (id: string | undefined): number[] => {
-    const cleared = [...entries.values()].filter((entry) => id === undefined || String(entry.id) === id);
-    if (id !== undefined && cleared.length === 0) throw invalidValue('id', id, 'the id of a rule');
-    for (const entry of cleared) {
-      entries.delete(entry.id);
-      release(entry);
-    }
-    return cleared.map((entry) => entry.id);
-  };
-  const call: Readonly<Record<(typeof functions)[number], (args: Readonly<Record<string, string>>) => unknown>> = {
-    add(args) {
-      const rule = readRule(args);
-      lastId += 1;
-      entries.set(lastId, { id: lastId, rule, stop: new AbortController(), reached: 0, fired: 0 });
-      log.warn('fault rule added', { rule: lastId, side: rule.side, step: rule.step, action: rule.action });
-      return lastId;
-    },
-    list(args) {
-      assertNoOther(args, []);
-      return [...entries.values()].map(({ id, rule, reached, fired }) => ({ id, ...rule, reached, fired }));
-    },
-    clear(args) {
-      assertNoOther(args, ['id']);
-      return clear(args.id);
-    },
-  };
+  const { allowed } = deps;
+  const rules: RuleSet = { deps, entries: new Map(), relays: createFaultChannels(), lastId: 0 };
   return {
     async at(step, place) {
       if (!allowed()) return;
-      for (const entry of [...entries.values()]) {
-        if (!isAbout(entry.rule, step, place) || !fires(entry)) continue;
-        if (!(await act(entry, place))) entry.fired -= 1;
+      for (const entry of [...rules.entries.values()]) {
+        if (!isAbout(entry.rule, step, place) || !fires(rules, entry)) continue;
+        if (!(await act(rules, entry, place))) entry.fired -= 1;
       }
     },
     async channel(kind, place, socket) {
-      const couldFire = [...entries.values()].some(({ rule, fired }) => {
-        const isOpen = rule.count === 0 || fired < rule.count;
-        return isOpen && 'channel' in rule && channels[rule.channel] === kind && isOfSide(rule, place);
-      });
-      const relayed = allowed() && (couldFire || relays.awaits(kind, place));
-      return relayed ? relays.open(kind, place, socket) : socket;
+      const isRelayed = allowed() && (couldBreak(rules, kind, place) || rules.relays.awaits(kind, place));
+      return isRelayed ? rules.relays.open(kind, place, socket) : socket;
     },
-    call(fn, args) {
-      const known = functions.find((name) => name === fn);
-      if (known === undefined) {
-        throw new XapiError('XENAPI_PLUGIN_FAILURE', [
-          'unknown function',
-          '',
-          `fault has no function ${fn}; allowed: ${functions.join(', ')}`,
-        ]);
-      }
-      if (!allowed()) {
-        throw new XapiError('OPERATION_NOT_ALLOWED', [
-          'the plugin fault is off on this host; its configuration must have fault-injection = true',
-        ]);
-      }
-      return JSON.stringify(call[known](args));
-    },
+    call: (fn, args) => call(rules, fn, args),
     reload() {
-      if (!allowed()) for (const entry of entries.values()) release(entry);
+      if (!allowed()) for (const entry of rules.entries.values()) release(entry);
     },
-    close: () => void clear(undefined),
+    close: () => void remove(rules, undefined),
   };
+}
+
+function call(rules: RuleSet, fn: string, args: Arguments): string {
+  if (!Object.hasOwn(functions, fn)) {
+    const known = Object.keys(functions).join(', ');
+    throw new XapiError('XENAPI_PLUGIN_FAILURE', [
+      'unknown function',
+      '',
+      `fault has no function ${fn}; allowed: ${known}`,
+    ]);
+  }
+  if (!rules.deps.allowed()) {
+    throw new XapiError('OPERATION_NOT_ALLOWED', [
+      'the plugin fault is off on this host; its configuration must have fault-injection = true',
+    ]);
+  }
+  return JSON.stringify(functions[fn as keyof typeof functions](rules, args));
+}
+
+function add(rules: RuleSet, args: Arguments): number {
+  const rule = readRule(args);
+  rules.lastId += 1;
+  const id = rules.lastId;
+  rules.entries.set(id, { id, rule, stop: new AbortController(), reached: 0, fired: 0 });
+  rules.deps.log.warn('fault rule added', { rule: id, side: rule.side, step: rule.step, action: rule.action });
+  return id;
+}
+
+function list({ entries }: RuleSet, args: Arguments): unknown[] {
+  assertNoOther(args, []);
+  return [...entries.values()].map(({ id, rule, reached, fired }) => ({ id, ...rule, reached, fired }));
+}
+
+function clear(rules: RuleSet, args: Arguments): number[] {
+  assertNoOther(args, ['id']);
+  return remove(rules, args.id);
+}
+
+/** Remove a rule, or all. @returns the ids of those that are gone */
+function remove({ entries }: RuleSet, id: string | undefined): number[] {
+  const removed = [...entries.values()].filter((entry) => id === undefined || String(entry.id) === id);
+  if (id !== undefined && removed.length === 0) throw invalidValue('id', id, 'the id of a rule');
+  for (const entry of removed) {
+    entries.delete(entry.id);
+    release(entry);
+  }
+  return removed.map((entry) => entry.id);
+}
+
+/** Let go on what a rule holds up. */
+function release(entry: Entry): void {
+  entry.stop.abort();
+  entry.stop = new AbortController();
+}
+
+/** Count that a migration has come to a rule's step. @returns whether the rule does something there */
+function fires({ deps: { random = Math.random } }: RuleSet, entry: Entry): boolean {
+  entry.reached += 1;
+  const { count, probability } = entry.rule;
+  if ((count > 0 && entry.fired >= count) || random() >= probability) return false;
+  entry.fired += 1;
+  return true;
+}
+
+/** Whether a rule could yet break a channel. */
+function couldBreak({ entries }: RuleSet, kind: ChannelKind, place: FaultPlace): boolean {
+  return [...entries.values()].some(({ rule, fired }) => {
+    const isOpen = rule.count === 0 || fired < rule.count;
+    return isOpen && 'channel' in rule && channels[rule.channel] === kind && isOfSide(rule, place);
+  });
+}
+
+/** Do what a rule says. @returns whether there was something to act on @throws the rule's error */
+async function act({ deps, relays }: RuleSet, { id, rule, stop }: Entry, place: FaultPlace): Promise<boolean> {
+  const { side, step } = rule;
+  const log = deps.log.child({ rule: id, migration: place.migrationId, vm: place.uuid, side, step });
+  const signal = AbortSignal.any([stop.signal, place.signal]);
+  switch (rule.action) {
+    case 'fail':
+      log.warn('fault rule: the migration fails here');
+      if (await over(signal, rule.delay ?? 0)) throw new XapiError(rule.error, rule.params);
+      return true;
+    case 'stall':
+      log.warn('fault rule: the migration stalls here');
+      await over(signal, rule.delay);
+      return true;
+    case 'kill':
+      return background(log, stop.signal, rule.delay, () => killTarget(deps, rule, place, log));
+    case 'cut':
+    case 'corrupt':
+      return background(log, stop.signal, rule.delay, async () => {
+        log.warn(`fault rule: ${rule.how} on the ${rule.channel} channel`, { after: rule.after });
+        const found = await relays.damage(rule, place, step);
+        if (!found) log.warn(`fault rule: no ${rule.channel} channel is open that the rule could break`);
+        return found;
+      });
+  }
 }
 
 function isAbout(rule: FaultRule, reached: Step, place: FaultPlace): boolean {
@@ -168,7 +184,7 @@ function isOfSide({ side, vm }: FaultRule, place: FaultPlace): boolean {
   return side === place.side && (vm === undefined || vm === place.uuid);
 }
 
-function assertNoOther(args: Readonly<Record<string, string>>, known: readonly string[]): void {
+function assertNoOther(args: Arguments, known: readonly string[]): void {
   const other = Object.keys(args).find((name) => !known.includes(name));
   if (other === undefined) return;
   const allowed = known.length === 0 ? 'no arguments' : known.join(', ');

@@ -1,7 +1,7 @@
 /** How this host reaches the destinations of its migrations: VM.receive, and the host-level calls that carry a token. */
 import { messageOf, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
-import { decodeReply, encodeMetadata, type ReceiveReply } from '../../migrate/metadata.js';
+import { decodeReply, encodeMetadata } from '../../migrate/metadata.js';
 import { shorten } from '../../migrate/peer-text.js';
 import type { Peers } from '../../migrate/peers.js';
 import type { Permission, Settlement } from '../../migrate/protocol.js';
@@ -18,67 +18,35 @@ const mostParams = 16;
 const digestTimeoutMs = 600_000;
 
 /**
- * @param secrets the pool's, which hosts of one pool show each other
- * @param timeoutMs how long another host has to answer, in milliseconds; a digest has longer
+ * Make what reaches the other hosts of migrations.
+ *
+ * @param secrets
+ * the pool's, which hosts of one pool show each other
+ * @param timeoutMs
+ * how long another host has to answer, in milliseconds; a digest has longer
  */
 export function createPeers(secrets: Secrets, log: Log, timeoutMs: () => number): Peers {
-  async function ask<T>(url: string, work: (client: RpcClient) => Promise<T>): Promise<T> {
-    const client = createRpcClient(url, { answerLimit });
-    try {
-      return await work(client);
-    } finally {
-      client.close();
-    }
-  }
-  /**
-   * Ask where a caller has said, which may be anywhere. Whoever cannot reach a place must not learn from here what is there: the
-   * caller hears the XenAPI's own errors and nothing else.
-   * @param read what is made of the answer
-   * @throws what the peer answers, without the secret that it was shown; CANNOT_CONTACT_HOST [host] for all else
-   */
-  async function askChosen<T, R>(
-    url: string,
-    work: (client: RpcClient) => Promise<T>,
-    read: (answer: T) => R,
-    secret = '',
-  ): Promise<R> {
-    const cannotContact = (error: unknown): XapiError => {
-      log.warn(`no answer of the XenAPI: ${hide(messageOf(error), secret)}`);
-      return new XapiError('CANNOT_CONTACT_HOST', [new URL(url).hostname.replace(/^\[|\]$/g, '')]);
-    };
-    const answer = await ask(url, work).catch((error: unknown) => {
-      throw error instanceof XapiError && !(error instanceof NoAnswer) ? ofPeer(error, secret) : cannotContact(error);
-    });
-    try {
-      return read(answer);
-    } catch (error) {
-      throw cannotContact(error);
-    }
-  }
   return {
-    async receive({ migrationId, destination }, metadata): Promise<ReceiveReply> {
+    async receive(request, metadata) {
+      const { migrationId, destination } = request;
+      const at = destination.kind === 'pool' ? (destination.xenops ?? destination.url) : destination.master;
+      log.debug('VM.receive', { migration: migrationId, at });
       const text = encodeMetadata(metadata);
-      log.debug('VM.receive', {
-        migration: migrationId,
-        at: destination.kind === 'pool' ? (destination.xenops ?? destination.url) : destination.master,
-      });
       const asked = destination.kind === 'pool' ? destination.url : destination.master;
       const agree = (reply: unknown) => checkReply(decodeReply(reply), asked, metadata.domain);
       if (destination.kind === 'foreign') {
         const { master, session, hostRef } = destination;
         const params = [session, hostRef, migrationId, text, {}];
         const call = (pool: RpcClient) => pool.call<unknown>('VM.receive', params, timeoutMs());
-        return askChosen(`${master}/jsonrpc`, call, agree, session);
+        return askChosen(log, `${master}/jsonrpc`, call, agree, session);
       }
-      const proof = (secret: string) => receiveProof(secret, destination.hostUuid, migrationId, text);
+      const { hostUuid, url, xenops } = destination;
+      const proof = (secret: string) => receiveProof(secret, hostUuid, migrationId, text);
       const call = (host: RpcClient) =>
         withSecret(secrets, (secret) =>
           host.json<unknown>('VM.receive', [proof(secret), migrationId, text], timeoutMs()),
         );
-      const { xenops } = destination;
-      return xenops === undefined
-        ? agree(await ask(`${destination.url}${xenopsPath}`, call))
-        : askChosen(xenops, call, agree);
+      return xenops === undefined ? agree(await ask(`${url}${xenopsPath}`, call)) : askChosen(log, xenops, call, agree);
     },
     at: (url) => ({
       settle: (id, token) => ask(url, (client) => client.json<Settlement>('settle', [id, token], timeoutMs())),
@@ -86,9 +54,49 @@ export function createPeers(secrets: Secrets, log: Log, timeoutMs: () => number)
       mayRun: (id, token) => ask(url, (client) => client.json<Permission>('mayRun', [id, token], timeoutMs())),
       digest: (id, token) => ask(url, (client) => client.json<string>('digest', [id, token], digestTimeoutMs)),
       expects: (id, token) =>
-        askChosen(url, (client) => client.json<unknown>('expects', [id, token], timeoutMs()), readBoolean),
+        askChosen(log, url, (client) => client.json<unknown>('expects', [id, token], timeoutMs()), readBoolean),
     }),
   };
+}
+
+/** Ask over a connection of the call's own. */
+async function ask<T>(url: string, work: (client: RpcClient) => Promise<T>): Promise<T> {
+  const client = createRpcClient(url, { answerLimit });
+  try {
+    return await work(client);
+  } finally {
+    client.close();
+  }
+}
+
+/**
+ * Ask where a caller has said, which may be anywhere. Whoever cannot reach a place must not learn from here what is there: the
+ * caller hears the XenAPI's own errors and nothing else.
+ *
+ * @param read
+ * what is made of the answer
+ * @throws
+ * what the peer answers, without the secret that it was shown; CANNOT_CONTACT_HOST [host] for all else
+ */
+async function askChosen<T, R>(
+  log: Log,
+  url: string,
+  work: (client: RpcClient) => Promise<T>,
+  read: (answer: T) => R,
+  secret = '',
+): Promise<R> {
+  const cannotContact = (error: unknown): XapiError => {
+    log.warn(`no answer of the XenAPI: ${hide(messageOf(error), secret)}`);
+    return new XapiError('CANNOT_CONTACT_HOST', [new URL(url).hostname.replace(/^\[|\]$/g, '')]);
+  };
+  const answer = await ask(url, work).catch((error: unknown) => {
+    throw error instanceof XapiError && !(error instanceof NoAnswer) ? ofPeer(error, secret) : cannotContact(error);
+  });
+  try {
+    return read(answer);
+  } catch (error) {
+    throw cannotContact(error);
+  }
 }
 
 /** @throws TypeError */

@@ -6,6 +6,7 @@
  *   destroy(uuid)     destroys the domain and the suspend image
  */
 import type { Backend } from '../../backend/backend.js';
+import { defined } from '../../base/defined.js';
 import { XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { DomainInfo, DomainSpec } from '../../base/protocol/hypervisor-protocol.js';
@@ -52,8 +53,6 @@ export function createHostDomains(deps: HostDomainsDeps): HostDomains {
     const { inDoubt } = domain ?? {};
     return inDoubt !== undefined && decodeDoubt(inDoubt).by === 'migration' ? inDoubt : undefined;
   };
-  const optional = <K extends string>(key: K, value: string | undefined) =>
-    (value === undefined ? {} : { [key]: value }) as Partial<Record<K, string>>;
 
   const list = async (): Promise<Found[]> => {
     const domains = (await backend.list()).filter(({ uuid }) => !deps.isPassing(uuid));
@@ -62,14 +61,14 @@ export function createHostDomains(deps: HostDomainsDeps): HostDomains {
       const spec = suspended.specOf(uuid);
       return spec === undefined
         ? []
-        : [{ uuid, state: 'suspended', spec, ...optional('held', heldBy(uuid, undefined)) }];
+        : [{ uuid, state: 'suspended', spec, ...defined({ held: heldBy(uuid, undefined) }) }];
     });
     for (const domain of domains) {
       const { uuid, handle, state } = domain;
       // One that goes meanwhile has no spec any more.
       const spec = await backend.specOf(handle).catch(() => undefined);
       if (state === 'building' || spec === undefined) continue;
-      const why = { ...optional('inDoubt', domain.inDoubt), ...optional('held', heldBy(uuid, domain)) };
+      const why = defined({ inDoubt: domain.inDoubt, held: heldBy(uuid, domain) });
       found.push({ uuid, domid: handle.domid, state, spec, ...why });
     }
     return found;
