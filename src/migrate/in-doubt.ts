@@ -16,9 +16,9 @@ export function encodeDoubt(migrationId: string, why: string): string {
   return `migration ${migrationId}: ${why}`;
 }
 
-/** Read a mark; earlier versions wrote the same. */
+/** Read a mark; what names a migration without a colon behind its id counts as the migration's as well. */
 export function decodeDoubt(mark: string): Doubt {
-  const [, migrationId] = /^migration ([\w.-]+): /.exec(mark) ?? [];
+  const [, migrationId] = /^migration ([\w.-]+):? /.exec(mark) ?? [];
   return migrationId === undefined ? { by: 'coordinator' } : { by: 'migration', migrationId };
 }
 
