@@ -3,6 +3,7 @@
  * each object since. Nothing is queued for anybody. Waiting is on changes, not by polling.
  */
 import { type ClassName, classes, type EventBatch, type EventChange, type Ref } from '../../../idl/index.js';
+import { defined } from '../../base/defined.js';
 import { XapiError } from '../../base/errors.js';
 import type { Database } from '../database/database.js';
 import type { Change } from '../database/row.js';
@@ -120,14 +121,14 @@ export function parseSubscription(names: readonly string[]): Subscription {
 
 /** A change as clients are told of it. */
 export function eventOf(change: Change): EventChange {
-  return {
+  return defined({
     id: String(change.generation),
     timestamp: '0.0',
     class: change.class.toLowerCase(),
     operation: change.operation,
     ref: change.ref,
-    ...(change.record === undefined ? {} : { snapshot: change.record }),
-  } as EventChange;
+    snapshot: change.record,
+  }) as EventChange;
 }
 
 /** Two numbers of 20 digits, so that tokens sort as strings; the first counts messages in xapi, which are rows like others here. */

@@ -1,5 +1,6 @@
 /** A host's rows: itself, its metrics and what it has; from what the host says of itself. */
 import { apiVersion, type RecordOf, type Ref } from '../../../idl/index.js';
+import { defined } from '../../base/defined.js';
 import type { HostState } from '../../host/service/service.js';
 import type { Database } from '../database/database.js';
 import { tellOfHost } from '../events/messages.js';
@@ -38,7 +39,7 @@ export async function putHost(db: Database, state: HostState, version: string, n
 
 /** What the host says of its machine's firmware; of an earlier version, nothing. */
 function bornOf({ machine }: HostState): Partial<RecordOf<'host'>> {
-  return machine?.bios === undefined ? {} : { bios_strings: machine.bios };
+  return defined({ bios_strings: machine?.bios });
 }
 
 /** When machine and daemon have started, as clients look for it: seconds as OCaml prints a whole float. */

@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Ref } from '../../../idl/index.js';
+import { defined } from '../../base/defined.js';
 import { invalidValue, messageOf, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { HostEvent, ReceiveReply, VmMetadata } from '../../host/service/service.js';
@@ -236,9 +237,7 @@ async function receive(deps: Context, call: ReceiveCall): Promise<Record<string,
   const known = table.arrival(migrationId);
   const vm = known?.vm ?? refFor(deps, metadata);
   const older = table.arrivals().filter((arrival) => arrival.vm === vm && arrival.id !== migrationId);
-  const { rest } = metadata;
-  const made: Arrival = { id: migrationId, vm, host };
-  const arrival = known ?? (rest === undefined ? made : { ...made, rest });
+  const arrival: Arrival = known ?? defined({ id: migrationId, vm, host, rest: metadata.rest });
   asking.add(migrationId);
   if (!kept.has(migrationId)) kept.set(migrationId, { session, letGo: deps.sessions.keep(session) });
   try {

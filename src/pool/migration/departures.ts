@@ -8,6 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Ref } from '../../../idl/index.js';
 import { untilAborted } from '../../base/deadline.js';
+import { defined } from '../../base/defined.js';
 import { messageOf, toXapiError, XapiError } from '../../base/errors.js';
 import type {
   CompressionReport,
@@ -167,9 +168,18 @@ function newDeparture(
     metadata: plan.metadata(),
     compress: compressionAsked(options, host === source, poolDefault),
   };
-  const label = db.find('task', task.ref)?.name_label ?? `VM.${operation}`;
-  const row = { id, vm, source, operation, task: task.ref, label, request, accepted: false, inDoubt: false };
-  return host === undefined ? row : { ...row, destination: host };
+  return defined({
+    id,
+    vm,
+    source,
+    destination: host,
+    operation,
+    task: task.ref,
+    label: db.find('task', task.ref)?.name_label ?? `VM.${operation}`,
+    request,
+    accepted: false,
+    inDoubt: false,
+  });
 }
 
 /** Have the source migrate, wait for the end, and bring task and records to it. @returns the VM's reference at the destination */

@@ -2,6 +2,7 @@
 import { isIPv6 } from 'node:net';
 import type { Ref } from '../../../idl/index.js';
 import { configKeys } from '../../base/config/keys.js';
+import { defined } from '../../base/defined.js';
 import { invalidValue, XapiError } from '../../base/errors.js';
 import { serverForms, serverOrigin, spokenUrl, whyRefused } from '../../base/server-address.js';
 import type { Destination } from '../../host/service/service.js';
@@ -38,8 +39,7 @@ export function urlOn(db: Database, members: Members, host: Ref<'host'>, network
 
 /** A host of this pool. @param xenops by which its xenops path is to be reached; as the host itself says, where absent */
 export function poolDestination(db: Database, members: Members, host: Ref<'host'>, xenops?: string): Destination {
-  const way = xenops === undefined ? {} : { xenops };
-  return { kind: 'pool', hostUuid: db.get('host', host).uuid, url: members.url(host), ...way };
+  return defined({ kind: 'pool' as const, hostUuid: db.get('host', host).uuid, url: members.url(host), xenops });
 }
 
 /** The destination map of VM.migrate_send. @throws INVALID_VALUE for what is missing or names no server */

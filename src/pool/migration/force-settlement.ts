@@ -8,6 +8,7 @@
  * paused there, in doubt, and the next reset destroys it.
  */
 import type { Ref } from '../../../idl/index.js';
+import { defined } from '../../base/defined.js';
 import { toXapiError, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { HostState } from '../../host/service/service.js';
@@ -253,7 +254,7 @@ function choose(db: Database, vm: VmRef, { copies, departures }: Inquiry): { kep
   if (sound !== undefined) return { kept: sound.host, sound };
   const arrived = possible.find(({ host }) => departures.some(({ destination }) => destination === host));
   const kept = arrived ?? possible[0];
-  return kept === undefined ? {} : { kept: kept.host };
+  return defined({ kept: kept?.host });
 }
 
 /** Those of other hosts: they may be about to take the VM, of which they have no copy under its name until then. */

@@ -1,6 +1,6 @@
 /** What a migration's end does to the records, and what it leaves in its task. */
-
 import type { Ref } from '../../../idl/index.js';
+import { defined } from '../../base/defined.js';
 import type { XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { CompressionReport, CopyFigures, MigrationOutcome, MigrationReport } from '../../host/service/service.js';
@@ -22,7 +22,7 @@ export interface OutcomeDeps extends PlacementDeps {
 export function showReport(task: CallTask, report: MigrationReport): void {
   const { copy, guestBytes, wireBytes, digests } = report;
   const shown = {
-    ...(copy === undefined ? {} : figuresOf(copy)),
+    ...(copy && figuresOf(copy)),
     convergence: report.convergence,
     ...compressionOf(report),
     emu_flags: JSON.stringify(report.emuFlags),
@@ -48,11 +48,7 @@ export function compressionOf({
   compressorUsed,
   fallback,
 }: CompressionReport): Record<string, string> {
-  return {
-    compressor_asked: compressorAsked,
-    compressor_used: compressorUsed,
-    ...(fallback === undefined ? {} : { fallback }),
-  };
+  return defined({ compressor_asked: compressorAsked, compressor_used: compressorUsed, fallback });
 }
 
 /** How the copy goes, as keys of the task's other_config. */

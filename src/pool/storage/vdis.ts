@@ -197,7 +197,7 @@ export function updateVdi(deps: StorageDeps, task: string, vdi: VdiRef): Promise
     const { SR, location } = db.get('VDI', vdi);
     const { uuid: sr, storage } = accessTo(deps, SR);
     const volume = await storage.statVolume(sr, location);
-    db.update('VDI', vdi, { missing: volume === undefined, ...(volume === undefined ? {} : fromVolume(volume)) });
+    db.update('VDI', vdi, volume === undefined ? { missing: true } : { missing: false, ...fromVolume(volume) });
     await db.saved();
     if (volume === undefined) throw new XapiError('VDI_MISSING', [SR, vdi]);
   });

@@ -59,8 +59,11 @@ export async function makeDisks(deps: StorageDeps, task: CallTask, vm: Ref<'VM'>
 function newDisk(db: Database, vm: Ref<'VM'>, { SR, size, type }: DiskOrder, userdevice: string): NewVdi {
   return emptyVdi({
     ...(recordWithDefaults('VDI') as RecordOf<'VDI'>),
-    ...{ name_label: `disk ${userdevice}`, name_description: `of ${db.get('VM', vm).name_label}` },
-    ...{ SR, virtual_size: size, type },
+    name_label: `disk ${userdevice}`,
+    name_description: `of ${db.get('VM', vm).name_label}`,
+    SR,
+    virtual_size: size,
+    type,
   });
 }
 

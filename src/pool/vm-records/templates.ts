@@ -1,5 +1,6 @@
 /** Templates: VMs that are there to be cloned. */
 import type { Ref } from '../../../idl/index.js';
+import { defined } from '../../base/defined.js';
 import { XapiError } from '../../base/errors.js';
 import type { Database } from '../database/database.js';
 import { freshMacSeed, macSeedKey } from './mac-seed.js';
@@ -97,7 +98,6 @@ export function provideDefaultTemplates(db: Database, pool: Ref<'pool'>, isNew: 
 
 function createTemplate(db: Database, template: TemplateInit, now: Date): void {
   const { memory, leastMemory, vcpus, installMethods, disk, restrictions = '', platform, ...rest } = template;
-  const disks = `<provision><disk device="0" size="${disk}" sr="" bootable="true" type="system"/></provision>`;
   db.create('VM', {
     ...rest,
     is_a_template: true,
@@ -118,7 +118,7 @@ function createTemplate(db: Database, template: TemplateInit, now: Date): void {
     other_config: {
       [defaultTemplateKey]: 'true',
       'install-methods': installMethods,
-      ...(disk === undefined ? {} : { disks }),
+      ...defined({ disks: disk === undefined ? undefined : disksOf(disk) }),
       [macSeedKey]: freshMacSeed(),
     },
     recommendations:
@@ -129,6 +129,11 @@ function createTemplate(db: Database, template: TemplateInit, now: Date): void {
     domain_type: 'hvm',
     metrics: db.create('VM_metrics', { last_updated: now, state: ['halted'] }),
   });
+}
+
+/** The order for one disk, as provisioning reads it. @param bytes the disk's size */
+function disksOf(bytes: number): string {
+  return `<provision><disk device="0" size="${bytes}" sr="" bootable="true" type="system"/></provision>`;
 }
 
 /**
