@@ -1,5 +1,6 @@
 /** The pool on its coordinator: the database and everything that works on it, put together. */
 import type { RecordOf, Ref } from '../../idl/index.js';
+import { defined } from '../base/defined.js';
 import type { Log } from '../base/log.js';
 import type { Store } from '../base/store/store.js';
 import type { HostEvent, HostService, HostState } from '../host/service/service.js';
@@ -83,101 +84,16 @@ const collectEvery = 60_000;
 
 /** Open the pool: load or seed its database, follow its hosts, take up what an earlier run left. */
 export async function createPool(deps: PoolDeps): Promise<Pool> {
-  const { store, log } = deps;
-  const now = deps.now ?? (() => new Date());
   const closed = new AbortController();
-  const db = await openDatabase(store, log);
-  await separateMacSeeds(db, store.table<true>('upgraded'));
-  const own = await deps.own.state();
-  const thisHost = await seed(db, own, deps.version, now());
-  const elapsed = deps.elapsed ?? (() => performance.now());
-  const common = { db, log, now, elapsed, thisHost: () => thisHost };
-  const sessions = await createSessions({
-    ...common,
-    stateDir: deps.stateDir,
-    passwords: store.table<PasswordHash>('passwords'),
-    flushed: store.flushed,
-  });
-  const migrationSessions = createMigrationSessions(sessions);
-  const tasks = createTasks(common);
-  const table = createMigrationTable(store.table<Departure>('migrations'), store.table<Arrival>('arrivals'));
-
-  const report = (work: Promise<void>): void => {
-    work.catch((error: unknown) => log.error('an event of a host has not been dealt with', { error }));
-  };
-  const members: Members = createMembers({
-    ...common,
-    version: deps.version,
-    own: { host: thisHost, service: deps.own, url: own.url },
-    connect: deps.connect,
-    table: store.table<Member>('members'),
-    routeOf: table.routeOf,
-    arrived(vm) {
-      departures.arrived(vm);
-      arrivals.arrived(vm);
-    },
-    onState(host, state) {
-      jobs.look(host, state);
-      watchClock(host, state);
-      watchDomains(host, state);
-    },
-    onEvent(event: HostEvent) {
-      report(departures.hear(event));
-      report(arrivals.event(event));
-    },
-    onConnected: async (host, service) => {
-      await provideLocalStorage(common, host, service.storage);
-      await volumes.reconcile(host);
-      await rotation.connected(host);
-      await departures.catchUp(host, service);
-      await arrivals.catchUp(host);
-    },
-    onGuestEnd: (vm, how, host) => endGuest({ ...common, jobs }, vm, how, host),
-    onJoined: (host, service) => provideLocalStorage(common, host, service.storage),
-    ...(deps.retryAfter === undefined ? {} : { retryAfter: deps.retryAfter }),
-  });
-  const watchClock = createClockWatch(common);
-  const watchDomains = createDomainWatch({ ...common, members });
-  const rotation = createSecretRotation({ ...common, members, membership: deps.membership });
-  const departures = createDepartures({ ...common, members, table, tasks, closed: closed.signal });
-  const jobs = createJobs({
-    ...{ ...common, members, tasks, closed: closed.signal },
-    ...{ table: store.table<JobRow>('jobs'), flushed: store.flushed },
-  });
-  const arrivals = createArrivals({
-    ...{ ...common, members, sessions, migrationSessions },
-    ...{ table, flushed: store.flushed },
-  });
-
-  const volumes = createVolumeJournal({
-    ...{ db, log, table: store.table<OpenVolume>('volumes') },
-    access: (sr) => accessTo({ db, members }, sr),
-    removeRecord: (vdi) => removeVdi(db, vdi),
-  });
-
-  const handlerDeps: HandlerDeps = {
-    ...common,
-    members,
-    sessions,
-    migrationSessions,
-    tasks,
-    events: createEvents(db),
-    table,
-    departures,
-    arrivals,
-    membership: deps.membership,
-    rotation,
-    eventQueue: createEventQueue(db),
-    volumes,
-    jobs,
-    evacuationBatchSize: deps.evacuationBatchSize ?? (() => 10),
-  };
+  const foundation = await layFoundation(deps);
+  const services = createServices(deps, foundation, closed.signal);
+  const { db, log, members, sessions, table, tasks } = services;
   const stopFollowing = [followAllowedOperations(db), followStorageOperations(db), followHostOperations(db)];
-  await provideLocalStorage(common, thisHost, deps.own.storage);
-  jobs.resume();
+  await provideLocalStorage(foundation, foundation.thisHost(), deps.own.storage);
+  services.jobs.resume();
   members.start();
-  arrivals.resume();
-  departures.resume();
+  services.arrivals.resume();
+  services.departures.resume();
   await db.saved();
   const collector = setInterval(() => {
     tasks.collect();
@@ -190,7 +106,7 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
       rows: genericAccess(db, (cls, ref) => assertNotDeparting(db, table, cls, ref)),
       sessions,
       tasks,
-      handlers: handlers(handlerDeps),
+      handlers: handlers(services),
       log,
       coordinatorAddress: () => undefined,
       isHostLevel: (message) => message === 'VM.receive',
@@ -206,6 +122,104 @@ export async function createPool(deps: PoolDeps): Promise<Pool> {
       await db.saved();
     },
   };
+}
+
+/** What needs no other host: the database with the coordinator's rows, and what works on it alone. */
+type Foundation = Awaited<ReturnType<typeof layFoundation>>;
+
+async function layFoundation(deps: PoolDeps) {
+  const { store, log } = deps;
+  const now = deps.now ?? (() => new Date());
+  const db = await openDatabase(store, log);
+  await separateMacSeeds(db, store.table<true>('upgraded'));
+  const own = await deps.own.state();
+  const thisHost = await seed(db, own, deps.version, now());
+  const elapsed = deps.elapsed ?? (() => performance.now());
+  const common = { db, log, now, elapsed, thisHost: () => thisHost };
+  const sessions = await createSessions({
+    ...common,
+    stateDir: deps.stateDir,
+    passwords: store.table<PasswordHash>('passwords'),
+    flushed: store.flushed,
+  });
+  return {
+    ...common,
+    ownUrl: own.url,
+    sessions,
+    migrationSessions: createMigrationSessions(sessions),
+    tasks: createTasks(common),
+    table: createMigrationTable(store.table<Departure>('migrations'), store.table<Arrival>('arrivals')),
+  };
+}
+
+/** Make what follows the hosts, and what works with them; each may call the others once all are made. */
+function createServices(deps: PoolDeps, foundation: Foundation, closed: AbortSignal): HandlerDeps {
+  const { store, membership } = deps;
+  const { db, log } = foundation;
+  const members = followedMembers(deps, foundation, () => services);
+  const common = { ...foundation, members };
+  const services = {
+    ...common,
+    membership,
+    rotation: createSecretRotation({ ...common, membership }),
+    departures: createDepartures({ ...common, closed }),
+    jobs: createJobs({ ...common, closed, table: store.table<JobRow>('jobs'), flushed: store.flushed }),
+    arrivals: createArrivals({ ...common, flushed: store.flushed }),
+    volumes: createVolumeJournal({
+      db,
+      log,
+      table: store.table<OpenVolume>('volumes'),
+      access: (sr) => accessTo(common, sr),
+      removeRecord: (vdi) => removeVdi(db, vdi),
+    }),
+    events: createEvents(db),
+    eventQueue: createEventQueue(db),
+    evacuationBatchSize: deps.evacuationBatchSize ?? (() => 10),
+  };
+  return services;
+}
+
+/** Make the pool's hosts, whose states and events the services hear of. @param services asked for when a host is heard of */
+function followedMembers(deps: PoolDeps, foundation: Foundation, services: () => HandlerDeps): Members {
+  const { table, log, ownUrl, thisHost } = foundation;
+  const report = (work: Promise<void>): void => {
+    work.catch((error: unknown) => log.error('an event of a host has not been dealt with', { error }));
+  };
+  const watchClock = createClockWatch(foundation);
+  const members: Members = createMembers({
+    ...foundation,
+    ...defined({ retryAfter: deps.retryAfter }),
+    version: deps.version,
+    own: { host: thisHost(), service: deps.own, url: ownUrl },
+    connect: deps.connect,
+    table: deps.store.table<Member>('members'),
+    routeOf: table.routeOf,
+    arrived(vm) {
+      services().departures.arrived(vm);
+      services().arrivals.arrived(vm);
+    },
+    onState(host, state) {
+      services().jobs.look(host, state);
+      watchClock(host, state);
+      watchDomains(host, state);
+    },
+    onEvent(event: HostEvent) {
+      report(services().departures.hear(event));
+      report(services().arrivals.event(event));
+    },
+    onConnected: async (host, service) => {
+      const { volumes, rotation, departures, arrivals } = services();
+      await provideLocalStorage(foundation, host, service.storage);
+      await volumes.reconcile(host);
+      await rotation.connected(host);
+      await departures.catchUp(host, service);
+      await arrivals.catchUp(host);
+    },
+    onGuestEnd: (vm, how, host) => endGuest(services(), vm, how, host),
+    onJoined: (host, service) => provideLocalStorage(foundation, host, service.storage),
+  });
+  const watchDomains = createDomainWatch({ ...foundation, members });
+  return members;
 }
 
 /**

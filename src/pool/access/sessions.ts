@@ -11,7 +11,7 @@ import type { SessionIdentity, Sessions } from '../../model/dispatch-deps.js';
 import type { Database } from '../database/database.js';
 import { askerOf, createFairLimit } from './fair-limit.js';
 import { firstPasswordIn } from './first-password.js';
-import { createLoginLog } from './login-log.js';
+import { createLoginLog, type LoginLog } from './login-log.js';
 import { hashPassword, type PasswordHash, passwordMatches } from './password.js';
 
 export interface SessionDeps {
@@ -81,137 +81,168 @@ interface Live {
   shownAt: number;
 }
 
-/** Sessions for a database. Gives root a password where it has none yet. */
-export async function createSessions(deps: SessionDeps): Promise<SessionService> {
-  const { db, passwords, now, elapsed } = deps;
+interface Context extends SessionDeps {
   /** The longest unused first. */
-  const live = new Map<Ref<'session'>, Live>();
-  const kept = new Map<Ref<'session'>, number>();
-  const limit = createFairLimit(checksAtOnce, mostChecksWaiting);
+  readonly live: Map<Ref<'session'>, Live>;
+  /** How often each is kept, of those that do not end for want of use. */
+  readonly kept: Map<Ref<'session'>, number>;
+  readonly logins: LoginLog;
+}
+
+/** Make the sessions of a database. Gives root a password where it has none yet. */
+export async function createSessions(deps: SessionDeps): Promise<SessionService> {
+  const { db, elapsed } = deps;
   const logins = createLoginLog(deps.log, elapsed);
-  const known = createKnown();
-  let changes = 0;
+  const context: Context = { ...deps, live: new Map(), kept: new Map(), logins };
+  const { live, kept } = context;
   const first = firstPasswordIn(deps.stateDir);
   await provideRootPassword(deps, first);
-
-  /** @throws SESSION_AUTHENTICATION_FAILED, which the log has as what has failed */
-  const authenticate = async (what: string, user: string, password: string, address: string): Promise<void> => {
-    const isSuperuser = user === superuser;
-    // Who has the password need not wait behind those who guess, not even at their address.
-    if (isSuperuser && known.is(password)) return;
-    const before = changes;
-    const hash = isSuperuser ? passwords.get(superuser) : undefined;
-    const matches = await limit.run(askerOf(address), () => passwordMatches(password, hash));
-    if (matches === true && before === changes) return known.set(password);
-    logins.note('warn', `${what} failed`, user, address);
-    const why = matches === undefined ? 'Too many logins from this address are waiting' : 'Authentication failure';
-    throw new XapiError('SESSION_AUTHENTICATION_FAILED', [user, why]);
-  };
-  const open = (
-    user: string,
-    originator: string,
-    { permissions, byPassword = false }: { permissions?: readonly string[] | undefined; byPassword?: boolean },
-  ): Ref<'session'> => {
-    const ref = db.create('session', {
-      this_host: deps.thisHost(),
-      last_active: now(),
-      validation_time: now(),
-      is_local_superuser: permissions === undefined,
-      rbac_permissions: [...(permissions ?? [])],
-      auth_user_name: user,
-      originator,
-    });
-    live.set(ref, {
-      ending: new AbortController(),
-      permissions: permissions && new Set(permissions),
-      byPassword,
-      usedAt: elapsed(),
-      shownAt: elapsed(),
-    });
-    endSurplus(user, originator);
-    return ref;
-  };
-  const endSurplus = (user: string, originator: string): void => {
-    const alike = [...live.keys()].filter((ref) => {
-      const row = db.find('session', ref);
-      return row?.auth_user_name === user && row.originator === originator && !kept.has(ref);
-    });
-    for (const ref of alike.slice(0, -mostAlike)) logout(ref);
-  };
-  const touch = (ref: Ref<'session'>, session: Live): void => {
-    session.usedAt = elapsed();
-    live.delete(ref);
-    live.set(ref, session);
-    if (session.usedAt - session.shownAt < activeStep) return;
-    session.shownAt = session.usedAt;
-    db.update('session', ref, { last_active: now() });
-  };
-  const logout = (ref: Ref<'session'>, address?: string): void => {
-    const row = db.find('session', ref);
-    if (row === undefined) return;
-    if (address !== undefined) logins.note('info', 'logout', row.auth_user_name, address);
-    db.destroy('session', ref);
-    live.get(ref)?.ending.abort();
-    live.delete(ref);
-  };
+  const passwords = createPasswords(context, first);
 
   return {
-    use(ref): SessionIdentity | undefined {
-      const session = ref as Ref<'session'>;
-      const row = db.find('session', session);
-      const used = live.get(session);
-      if (row === undefined || used === undefined) return undefined;
-      touch(session, used);
-      const { permissions } = used;
-      const isLocalSuperuser = row.is_local_superuser;
-      return permissions === undefined
-        ? { ref: session, isLocalSuperuser, roles: ['pool-admin'] }
-        : { ref: session, isLocalSuperuser, roles: [], permissions };
-    },
+    use: (ref) => use(context, ref as Ref<'session'>),
     async login(user, password, originator, address) {
-      await authenticate('login', user, password, address);
+      await passwords.authenticate('login', user, password, address);
       logins.note('info', 'login', user, address);
-      return open(user, originator, { byPassword: true });
+      return open(context, user, originator, { byPassword: true });
     },
-    open: (originator, permissions) => open(superuser, originator, { permissions }),
-    logout,
+    open: (originator, permissions) => open(context, superuser, originator, { permissions }),
+    logout: (ref, address) => logout(context, ref, address),
     async changePassword(session, oldPassword, newPassword, address) {
       const user = db.find('session', session)?.auth_user_name ?? '';
       if (newPassword === '') throw invalidValue('new_pwd', newPassword, 'a text that is not empty');
-      await authenticate('change of password', user, oldPassword, address);
-      const hash = await hashPassword(newPassword);
-      await first.removeWith(async () => {
-        known.forget();
-        changes += 1;
-        await passwords.put(superuser, hash);
-      }, deps.flushed);
+      await passwords.authenticate('change of password', user, oldPassword, address);
+      await passwords.change(newPassword);
       logins.note('info', 'change of password', user, address);
       for (const [ref, { byPassword }] of live) {
-        if (byPassword && ref !== session && db.find('session', ref)?.auth_user_name === user) logout(ref);
+        if (byPassword && ref !== session && db.find('session', ref)?.auth_user_name === user) logout(context, ref);
       }
     },
     noteHost: (has, address) =>
       logins.note(has === 'failed' ? 'warn' : 'info', has === 'failed' ? 'login failed' : 'login', 'host', address),
     ended: (ref) => live.get(ref)?.ending.signal ?? AbortSignal.abort(),
-    keep(ref) {
-      if (ref === undefined || db.find('session', ref) === undefined) return () => undefined;
-      kept.set(ref, (kept.get(ref) ?? 0) + 1);
-      let over = false;
-      return () => {
-        if (over) return;
-        over = true;
-        const left = (kept.get(ref) ?? 1) - 1;
-        if (left > 0) kept.set(ref, left);
-        else kept.delete(ref);
-        const session = live.get(ref);
-        if (session !== undefined) touch(ref, session);
-      };
-    },
+    keep: (ref) => keep(context, ref),
     close: () => logins.flush(true),
     collect() {
       logins.flush();
       const oldest = elapsed() - idleLimit;
-      for (const [ref, { usedAt }] of live) if (usedAt < oldest && !kept.has(ref)) logout(ref);
+      for (const [ref, { usedAt }] of live) if (usedAt < oldest && !kept.has(ref)) logout(context, ref);
+    },
+  };
+}
+
+function use(deps: Context, session: Ref<'session'>): SessionIdentity | undefined {
+  const row = deps.db.find('session', session);
+  const used = deps.live.get(session);
+  if (row === undefined || used === undefined) return undefined;
+  touch(deps, session, used);
+  const { permissions } = used;
+  const isLocalSuperuser = row.is_local_superuser;
+  return permissions === undefined
+    ? { ref: session, isLocalSuperuser, roles: ['pool-admin'] }
+    : { ref: session, isLocalSuperuser, roles: [], permissions };
+}
+
+/** Open a session, which may do everything where no permissions are given. */
+function open(
+  deps: Context,
+  user: string,
+  originator: string,
+  { permissions, byPassword = false }: { permissions?: readonly string[] | undefined; byPassword?: boolean },
+): Ref<'session'> {
+  const { db, live, now, elapsed } = deps;
+  const ref = db.create('session', {
+    this_host: deps.thisHost(),
+    last_active: now(),
+    validation_time: now(),
+    is_local_superuser: permissions === undefined,
+    rbac_permissions: [...(permissions ?? [])],
+    auth_user_name: user,
+    originator,
+  });
+  live.set(ref, {
+    ending: new AbortController(),
+    permissions: permissions && new Set(permissions),
+    byPassword,
+    usedAt: elapsed(),
+    shownAt: elapsed(),
+  });
+  endSurplus(deps, user, originator);
+  return ref;
+}
+
+/** End the longest unused sessions of a user and originator that has too many. */
+function endSurplus(deps: Context, user: string, originator: string): void {
+  const { db, live, kept } = deps;
+  const alike = [...live.keys()].filter((ref) => {
+    const row = db.find('session', ref);
+    return row?.auth_user_name === user && row.originator === originator && !kept.has(ref);
+  });
+  for (const ref of alike.slice(0, -mostAlike)) logout(deps, ref);
+}
+
+/** A session is used: it goes to the end of the live ones, and its row shows the time. */
+function touch({ db, live, now, elapsed }: Context, ref: Ref<'session'>, session: Live): void {
+  session.usedAt = elapsed();
+  live.delete(ref);
+  live.set(ref, session);
+  if (session.usedAt - session.shownAt < activeStep) return;
+  session.shownAt = session.usedAt;
+  db.update('session', ref, { last_active: now() });
+}
+
+function logout({ db, live, logins }: Context, ref: Ref<'session'>, address?: string): void {
+  const row = db.find('session', ref);
+  if (row === undefined) return;
+  if (address !== undefined) logins.note('info', 'logout', row.auth_user_name, address);
+  db.destroy('session', ref);
+  live.get(ref)?.ending.abort();
+  live.delete(ref);
+}
+
+function keep(deps: Context, ref: Ref<'session'> | undefined): () => void {
+  const { db, live, kept } = deps;
+  if (ref === undefined || db.find('session', ref) === undefined) return () => undefined;
+  kept.set(ref, (kept.get(ref) ?? 0) + 1);
+  let over = false;
+  return () => {
+    if (over) return;
+    over = true;
+    const left = (kept.get(ref) ?? 1) - 1;
+    if (left > 0) kept.set(ref, left);
+    else kept.delete(ref);
+    const session = live.get(ref);
+    if (session !== undefined) touch(deps, ref, session);
+  };
+}
+
+/** The password of the local superuser: who has it, and its change. */
+function createPasswords({ passwords, flushed, logins }: Context, first: ReturnType<typeof firstPasswordIn>) {
+  const limit = createFairLimit(checksAtOnce, mostChecksWaiting);
+  const known = createKnown();
+  let changes = 0;
+  return {
+    /** @throws SESSION_AUTHENTICATION_FAILED, which the log has as what has failed */
+    async authenticate(what: string, user: string, password: string, address: string): Promise<void> {
+      const isSuperuser = user === superuser;
+      // Who has the password need not wait behind those who guess, not even at their address.
+      if (isSuperuser && known.is(password)) return;
+      const before = changes;
+      const hash = isSuperuser ? passwords.get(superuser) : undefined;
+      const matches = await limit.run(askerOf(address), () => passwordMatches(password, hash));
+      if (matches === true && before === changes) return known.set(password);
+      logins.note('warn', `${what} failed`, user, address);
+      const why = matches === undefined ? 'Too many logins from this address are waiting' : 'Authentication failure';
+      throw new XapiError('SESSION_AUTHENTICATION_FAILED', [user, why]);
+    },
+    /** Make another password count, durably, and remove the file with the first one. */
+    async change(password: string): Promise<void> {
+      const hash = await hashPassword(password);
+      await first.removeWith(async () => {
+        known.forget();
+        changes += 1;
+        await passwords.put(superuser, hash);
+      }, flushed);
     },
   };
 }

@@ -4,6 +4,7 @@
  * whoever has not had them is told that events are lost.
  */
 import type { ClassName, EventChange, Ref } from '../../../idl/index.js';
+import { defined } from '../../base/defined.js';
 import { XapiError } from '../../base/errors.js';
 import type { Database } from '../database/database.js';
 import type { Change, RowChangeKind } from '../database/row.js';
@@ -43,49 +44,25 @@ interface Kept {
   readonly bytes: number;
 }
 
-/** @param limit bytes that are kept at most */
+/**
+ * Make the queue of a database's changes.
+ * @param limit bytes that are kept at most
+ */
 export function createEventQueue(db: Database, limit = keptBytes): EventQueue {
   const listeners = new Map<Ref<'session'>, Listener>();
-  const queue: Kept[] = [];
-  let bytes = 0;
-  /** The generation of the newest event that was dropped. */
-  let dropped = 0;
+  const queue = createQueue(limit);
   let stop: (() => void) | undefined;
 
-  const drop = (count: number): void => {
-    for (const kept of queue.splice(0, count)) bytes -= kept.bytes;
-  };
-  const keep = (change: Change): void => {
-    const size = leastBytes + (change.record === undefined ? 0 : JSON.stringify(change.record).length);
-    queue.push({ change, bytes: size });
-    bytes += size;
-    if (bytes <= limit) return;
-    let count = 0;
-    for (let left = bytes; left > limit / 2 && count < queue.length; count++) left -= (queue[count] as Kept).bytes;
-    dropped = (queue[count - 1] as Kept).change.generation;
-    drop(count);
-  };
   /** Forget what everybody has had; with nobody left, listen no more. */
   const trim = (): void => {
     if (listeners.size === 0) {
       stop?.();
       stop = undefined;
     }
-    const seen = Math.min(...[...listeners.values()].map((listener) => listener.seen));
-    const first = queue.findIndex(({ change }) => change.generation > seen);
-    drop(first === -1 ? queue.length : first);
+    queue.dropUpTo(Math.min(...[...listeners.values()].map((listener) => listener.seen)));
   };
   const follow = (): void => {
-    stop ??= db.onChange((cls, ref, how) => {
-      const record = db.find(cls, ref as Ref<ClassName>);
-      keep({
-        operation: operationOf(how),
-        class: cls,
-        ref,
-        generation: db.generation(),
-        ...(record === undefined ? {} : { record }),
-      });
-    });
+    stop ??= db.onChange((cls, ref, how) => queue.add(changeOf(db, cls, ref, how)));
   };
   const listenerOf = (session: Ref<'session'>, ended: AbortSignal): Listener => {
     const known = listeners.get(session);
@@ -100,19 +77,13 @@ export function createEventQueue(db: Database, limit = keptBytes): EventQueue {
     follow();
     return listener;
   };
-  /** What is new for a listener; it has heard it then. */
+  /** What is new for a listener, which has heard it then. @throws EVENTS_LOST */
   const take = (listener: Listener): EventChange[] => {
-    if (listener.seen < dropped) {
-      listener.seen = db.generation();
-      trim();
-      throw new XapiError('EVENTS_LOST');
-    }
-    const found = queue
-      .map(({ change }) => change)
-      .filter((change) => change.generation > listener.seen && listener.wanted.covers(change.class, change.ref));
+    const found = queue.after(listener.seen);
     listener.seen = db.generation();
     trim();
-    return found.map(eventOf);
+    if (found === undefined) throw new XapiError('EVENTS_LOST');
+    return found.filter((change) => listener.wanted.covers(change.class, change.ref)).map(eventOf);
   };
 
   return {
@@ -141,6 +112,43 @@ export function createEventQueue(db: Database, limit = keptBytes): EventQueue {
       }
     },
   };
+}
+
+/** Changes in the order of their generations, up to so many bytes; beyond them the older half goes. */
+function createQueue(limit: number) {
+  const queue: Kept[] = [];
+  let bytes = 0;
+  /** The generation of the newest change that was dropped before everybody had it. */
+  let dropped = 0;
+  const drop = (count: number): void => {
+    for (const kept of queue.splice(0, count)) bytes -= kept.bytes;
+  };
+  return {
+    add(change: Change): void {
+      const size = leastBytes + (change.record === undefined ? 0 : JSON.stringify(change.record).length);
+      queue.push({ change, bytes: size });
+      bytes += size;
+      if (bytes <= limit) return;
+      let count = 0;
+      for (let left = bytes; left > limit / 2 && count < queue.length; count++) left -= (queue[count] as Kept).bytes;
+      dropped = (queue[count - 1] as Kept).change.generation;
+      drop(count);
+    },
+    dropUpTo(generation: number): void {
+      const first = queue.findIndex(({ change }) => change.generation > generation);
+      drop(first === -1 ? queue.length : first);
+    },
+    /** @returns undefined where some of them were dropped */
+    after: (generation: number): Change[] | undefined =>
+      generation < dropped
+        ? undefined
+        : queue.map(({ change }) => change).filter((change) => change.generation > generation),
+  };
+}
+
+function changeOf(db: Database, cls: ClassName, ref: Ref, how: RowChangeKind): Change {
+  const record = db.find(cls, ref as Ref<ClassName>);
+  return defined({ operation: operationOf(how), class: cls, ref, generation: db.generation(), record });
 }
 
 function operationOf(change: RowChangeKind): Change['operation'] {

@@ -42,146 +42,199 @@ const pendingLimit = 24 * 60 * 60 * 1000;
 /** What a task cannot say in this time of the request to stop is shown by its end. */
 const answerMs = 2_000;
 
-export function createTasks({ db, thisHost, now, elapsed }: TaskDeps): TaskService {
-  const cancellers = new Map<TaskRef, AbortController>();
-  const answers = new Map<TaskRef, Promise<void>>();
-  const driven = new Set<TaskRef>();
-  const doomed = new Set<TaskRef>();
-  const kept = new Set<TaskRef>();
+/** What is known of tasks beside their rows. */
+interface Context extends TaskDeps {
+  readonly cancellers: Map<TaskRef, AbortController>;
+  /** What the calls that were asked to stop say of that. */
+  readonly answers: Map<TaskRef, Promise<void>>;
+  /** Those that their callers drive. */
+  readonly driven: Set<TaskRef>;
+  /** Those that go when they end. */
+  readonly doomed: Set<TaskRef>;
+  /** Those that are not collected while they pend. */
+  readonly kept: Set<TaskRef>;
   /** Since when a task pends, or has ended, as `elapsed` tells. */
-  const since = new Map<TaskRef, number>();
+  readonly since: Map<TaskRef, number>;
+}
 
-  const make = (given: Partial<Task>, known?: TaskRef): TaskRef => {
-    const begun = { created: now(), status: 'pending', type: '<none/>', resident_on: thisHost() } as const;
-    const ref = db.create('task', { ...begun, ...given }, known);
-    since.set(ref, elapsed());
-    return ref;
+/** Make the tasks of a pool that has just been opened: none of an earlier run is there. */
+export function createTasks(deps: TaskDeps): TaskService {
+  const context: Context = {
+    ...deps,
+    cancellers: new Map(),
+    answers: new Map(),
+    driven: new Set(),
+    doomed: new Set(),
+    kept: new Set(),
+    since: new Map(),
   };
-  /** The row may have been collected while the call still runs. */
-  const update = (ref: TaskRef, patch: Partial<Task>): void => {
-    if (db.find('task', ref) !== undefined) db.update('task', ref, patch);
-  };
-  const remove = (ref: TaskRef): void => {
-    doomed.delete(ref);
-    driven.delete(ref);
-    cancellers.delete(ref);
-    answers.delete(ref);
-    since.delete(ref);
-    if (db.find('task', ref) !== undefined) db.destroy('task', ref);
-  };
-  const ended = (ref: TaskRef): void => {
-    cancellers.delete(ref);
-    answers.delete(ref);
-    if (since.has(ref)) since.set(ref, elapsed());
-    if (doomed.has(ref)) remove(ref);
-  };
-  const isOpen = (ref: TaskRef): boolean => ['pending', 'cancelling'].includes(db.find('task', ref)?.status ?? '');
-  const steps = (ref: TaskRef, ...patches: Partial<Task>[]): void => {
-    update(ref, { current_operations: {} });
-    for (const patch of patches) update(ref, patch);
-    ended(ref);
-  };
-  const open = (ref: TaskRef): OpenTask => {
-    const canceller = new AbortController();
-    cancellers.set(ref, canceller);
-    return {
-      ref,
-      signal: canceller.signal,
-      setProgress: (progress) => update(ref, { progress: Math.min(Math.max(progress, 0), 1) }),
-      putOtherConfig(entries) {
-        const before = db.find('task', ref)?.other_config;
-        if (before === undefined || Object.entries(entries).every(([key, value]) => before[key] === value)) return;
-        db.update('task', ref, { other_config: { ...before, ...entries } });
-      },
-      setCancellable: (cancellable) => update(ref, { allowed_operations: cancellable ? ['cancel'] : [] }),
-      answerCancel(answer) {
-        answer.catch(() => undefined);
-        answers.set(ref, answer);
-      },
-      succeed: (result) =>
-        steps(ref, { allowed_operations: [] }, { finished: now() }, { progress: 1 }, { result }, { status: 'success' }),
-      fail(error) {
-        if (error.code === 'TASK_CANCELLED') {
-          steps(ref, { progress: 1 }, { finished: now() }, { status: 'cancelled' }, { allowed_operations: [] });
-          return;
-        }
-        const error_info = [error.code, ...error.params];
-        steps(
-          ref,
-          { progress: 1 },
-          { error_info },
-          { backtrace: '()' },
-          { finished: now() },
-          { allowed_operations: [] },
-          { status: 'failure' },
-        );
-      },
-      destroy: () => remove(ref),
-    };
-  };
-
+  const { db } = deps;
   return {
-    create: (label) => open(make({ name_label: label })),
-    end(ref, error) {
-      const task = ref as TaskRef;
-      if (!driven.has(task) || db.find('task', task)?.status !== 'pending') return;
-      const failure = error === undefined ? {} : { error_info: [error.code, ...error.params] };
-      const status = error === undefined ? 'success' : 'failure';
-      db.update('task', task, { progress: 1, finished: now(), ...failure, status });
-      ended(task);
-    },
-    reopen: (ref, label) => open(make({ name_label: label }, ref)),
+    create: (label) => open(context, make(context, { name_label: label })),
+    end: (ref, error) => endDriven(context, ref as TaskRef, error),
+    reopen: (ref, label) => open(context, make(context, { name_label: label }, ref)),
     createForCaller(label, description) {
-      const ref = make({ name_label: label, name_description: description });
-      driven.add(ref);
+      const ref = make(context, { name_label: label, name_description: description });
+      context.driven.add(ref);
       return ref;
     },
-    drive(ref, patch) {
-      db.get('task', ref);
-      if (!driven.has(ref)) {
-        throw new XapiError('OPERATION_NOT_ALLOWED', [
-          `${ref} shows a call of the server's; only a task that task.create made can be set`,
-        ]);
-      }
-      const end = patch.status !== undefined && !['pending', 'cancelling'].includes(patch.status);
-      db.update('task', ref, end ? { finished: now(), ...patch } : patch);
-      if (end) ended(ref);
-    },
+    drive: (ref, patch) => drive(context, ref, patch),
     destroy(ref) {
       db.get('task', ref);
-      if (isOpen(ref)) doomed.add(ref);
-      else remove(ref);
+      if (isOpen(context, ref)) context.doomed.add(ref);
+      else remove(context, ref);
     },
-    async cancel(ref) {
-      const row = db.get('task', ref);
-      if (!isOpen(ref)) return;
-      const canceller = cancellers.get(ref);
-      if (canceller === undefined || !row.allowed_operations.includes('cancel')) {
-        throw new XapiError('OPERATION_NOT_ALLOWED', [
-          `${ref} (${row.name_label}) cannot be cancelled now: it cannot stop, or it has passed the point up to which it could`,
-        ]);
-      }
-      db.update('task', ref, { current_operations: { [ref]: 'cancel' } });
-      canceller.abort();
-      try {
-        await Promise.race([answers.get(ref), delay(answerMs, undefined, { ref: false })]);
-      } catch (error) {
-        if (!isOpen(ref)) return;
-        update(ref, { current_operations: {} });
-        throw error;
-      }
-    },
+    cancel: (ref) => cancel(context, ref),
     keep(ref) {
-      kept.add(ref);
-      return () => void kept.delete(ref);
+      context.kept.add(ref);
+      return () => void context.kept.delete(ref);
     },
-    collect() {
-      const time = elapsed();
-      for (const [ref, row] of db.all('task')) {
-        const pending = row.status === 'pending' || row.status === 'cancelling';
-        if (pending && kept.has(ref)) continue;
-        if (time - (since.get(ref) ?? time) > (pending ? pendingLimit : finishedLimit)) remove(ref);
-      }
-    },
+    collect: () => collect(context),
   };
+}
+
+function make({ db, now, thisHost, since, elapsed }: Context, given: Partial<Task>, known?: TaskRef): TaskRef {
+  const begun = { created: now(), status: 'pending', type: '<none/>', resident_on: thisHost() } as const;
+  const ref = db.create('task', { ...begun, ...given }, known);
+  since.set(ref, elapsed());
+  return ref;
+}
+
+/** Change a task; fine where its row was collected while the call still runs. */
+function update({ db }: Context, ref: TaskRef, patch: Partial<Task>): void {
+  if (db.find('task', ref) !== undefined) db.update('task', ref, patch);
+}
+
+function remove({ db, doomed, driven, cancellers, answers, since }: Context, ref: TaskRef): void {
+  doomed.delete(ref);
+  driven.delete(ref);
+  cancellers.delete(ref);
+  answers.delete(ref);
+  since.delete(ref);
+  if (db.find('task', ref) !== undefined) db.destroy('task', ref);
+}
+
+function isOpen({ db }: Context, ref: TaskRef): boolean {
+  return isPending(db.find('task', ref)?.status);
+}
+
+function isPending(status: Task['status'] | undefined): boolean {
+  return status === 'pending' || status === 'cancelling';
+}
+
+/** A task of the server's, as the call that it shows drives it. */
+function open(context: Context, ref: TaskRef): OpenTask {
+  const { db, now } = context;
+  const canceller = new AbortController();
+  context.cancellers.set(ref, canceller);
+  return {
+    ref,
+    signal: canceller.signal,
+    setProgress: (progress) => update(context, ref, { progress: Math.min(Math.max(progress, 0), 1) }),
+    putOtherConfig(entries) {
+      const before = db.find('task', ref)?.other_config;
+      if (before === undefined || Object.entries(entries).every(([key, value]) => before[key] === value)) return;
+      db.update('task', ref, { other_config: { ...before, ...entries } });
+    },
+    setCancellable: (cancellable) => update(context, ref, { allowed_operations: cancellable ? ['cancel'] : [] }),
+    answerCancel(answer) {
+      answer.catch(() => undefined);
+      context.answers.set(ref, answer);
+    },
+    succeed: (result) =>
+      finish(context, ref, [
+        { allowed_operations: [] },
+        { finished: now() },
+        { progress: 1 },
+        { result },
+        { status: 'success' },
+      ]),
+    fail: (error) => finish(context, ref, failure(error, now())),
+    destroy: () => remove(context, ref),
+  };
+}
+
+/** The steps in which a task shows that its call has failed, or was cancelled. */
+function failure({ code, params }: XapiError, finished: Date): Partial<Task>[] {
+  if (code === 'TASK_CANCELLED') {
+    return [{ progress: 1 }, { finished }, { status: 'cancelled' }, { allowed_operations: [] }];
+  }
+  return [
+    { progress: 1 },
+    { error_info: [code, ...params] },
+    { backtrace: '()' },
+    { finished },
+    { allowed_operations: [] },
+    { status: 'failure' },
+  ];
+}
+
+/** Finish a task by steps, each of which who waits for the task sees. */
+function finish(context: Context, ref: TaskRef, steps: readonly Partial<Task>[]): void {
+  update(context, ref, { current_operations: {} });
+  for (const patch of steps) update(context, ref, patch);
+  noteFinished(context, ref);
+}
+
+/** A finished task cannot be cancelled, is collected some time after, and goes at once where it is to. */
+function noteFinished(context: Context, ref: TaskRef): void {
+  const { cancellers, answers, since, doomed, elapsed } = context;
+  cancellers.delete(ref);
+  answers.delete(ref);
+  if (since.has(ref)) since.set(ref, elapsed());
+  if (doomed.has(ref)) remove(context, ref);
+}
+
+/** Finish a task that its caller drives; fine where the caller has done so, or it is none. */
+function endDriven(context: Context, ref: TaskRef, error: XapiError | undefined): void {
+  const { db, driven, now } = context;
+  if (!driven.has(ref) || db.find('task', ref)?.status !== 'pending') return;
+  const finished = { progress: 1, finished: now() };
+  if (error === undefined) db.update('task', ref, { ...finished, status: 'success' });
+  else db.update('task', ref, { ...finished, error_info: [error.code, ...error.params], status: 'failure' });
+  noteFinished(context, ref);
+}
+
+function drive(context: Context, ref: TaskRef, patch: Partial<Task>): void {
+  const { db, driven, now } = context;
+  db.get('task', ref);
+  if (!driven.has(ref)) {
+    throw new XapiError('OPERATION_NOT_ALLOWED', [
+      `${ref} shows a call of the server's; only a task that task.create made can be set`,
+    ]);
+  }
+  const ends = patch.status !== undefined && !isPending(patch.status);
+  db.update('task', ref, ends ? { finished: now(), ...patch } : patch);
+  if (ends) noteFinished(context, ref);
+}
+
+async function cancel(context: Context, ref: TaskRef): Promise<void> {
+  const { db, cancellers, answers } = context;
+  const row = db.get('task', ref);
+  if (!isOpen(context, ref)) return;
+  const canceller = cancellers.get(ref);
+  if (canceller === undefined || !row.allowed_operations.includes('cancel')) {
+    throw new XapiError('OPERATION_NOT_ALLOWED', [
+      `${ref} (${row.name_label}) cannot be cancelled now: it cannot stop, or it has passed the point up to which it could`,
+    ]);
+  }
+  db.update('task', ref, { current_operations: { [ref]: 'cancel' } });
+  canceller.abort();
+  try {
+    await Promise.race([answers.get(ref), delay(answerMs, undefined, { ref: false })]);
+  } catch (error) {
+    if (!isOpen(context, ref)) return;
+    update(context, ref, { current_operations: {} });
+    throw error;
+  }
+}
+
+function collect(context: Context): void {
+  const { db, kept, since, elapsed } = context;
+  const time = elapsed();
+  for (const [ref, { status }] of db.all('task')) {
+    const pending = isPending(status);
+    if (pending && kept.has(ref)) continue;
+    if (time - (since.get(ref) ?? time) > (pending ? pendingLimit : finishedLimit)) remove(context, ref);
+  }
 }

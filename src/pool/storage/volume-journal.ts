@@ -43,7 +43,9 @@ export interface VolumeJournalDeps {
   readonly log: Log;
 }
 
-export function createVolumeJournal({ db, table, access, removeRecord, log }: VolumeJournalDeps): VolumeJournal {
+/** Make the journal of volumes; what an earlier run has left open is abandoned. */
+export function createVolumeJournal(deps: VolumeJournalDeps): VolumeJournal {
+  const { db, table, log } = deps;
   const changing = new Set<string>();
   const scans = new Set<Set<string>>();
   const abandoned = new Map<string, OpenVolume>(table.entries());
@@ -58,28 +60,14 @@ export function createVolumeJournal({ db, table, access, removeRecord, log }: Vo
     changing.delete(volume);
     db.alongside(table.change(volume, undefined));
   };
-  const reconcileOne = async (host: Ref<'host'>, volume: string, { sr, what }: OpenVolume): Promise<void> => {
-    const ref = db.findByUuid('SR', sr);
+  const reconcileOne = async (host: Ref<'host'>, volume: string, entry: OpenVolume): Promise<void> => {
+    const ref = db.findByUuid('SR', entry.sr);
     if (ref === undefined) return close(volume);
-    const at = access(ref);
+    const at = deps.access(ref);
     if (at.host !== host) return;
-    const vdi = db.findByUuid('VDI', volume);
-    if (vdi === undefined && what === 'made') {
-      await at.storage.discardVolume(sr, volume).catch((error: unknown) => {
-        // The database is an older one, as of a backup: a scan makes a record.
-        if (!(error instanceof XapiError && error.params[0] === 'EBUSY')) throw error;
-        log.warn(`volume ${volume} is kept: ${error.message}`);
-      });
-    }
-    const found = vdi === undefined ? undefined : await at.storage.statVolume(sr, volume);
-    if (vdi !== undefined && db.find('VDI', vdi) !== undefined) {
-      if (found !== undefined) {
-        const { virtualSize: virtual_size, physicalUtilisation: physical_utilisation } = found;
-        db.update('VDI', vdi, { virtual_size, physical_utilisation });
-      } else if (what === 'destroyed') removeRecord(vdi);
-    }
+    await bringTogether(deps, at.storage, volume, entry);
     close(volume);
-    log.info(`volume ${volume}, which was being ${what}, is reconciled`, { sr });
+    log.info(`volume ${volume}, which was being ${entry.what}, is reconciled`, { sr: entry.sr });
   };
 
   return {
@@ -126,4 +114,33 @@ export function createVolumeJournal({ db, table, access, removeRecord, log }: Vo
       }
     },
   };
+}
+
+/**
+ * Bring a volume, of which nobody knows what became, and its record together: a volume without a record goes, a record has the size of
+ * its volume, and goes where that was destroyed.
+ * @throws what the host throws
+ */
+async function bringTogether(
+  { db, removeRecord, log }: VolumeJournalDeps,
+  storage: HostStorage,
+  volume: string,
+  { sr, what }: OpenVolume,
+): Promise<void> {
+  const vdi = db.findByUuid('VDI', volume);
+  if (vdi === undefined) {
+    if (what !== 'made') return;
+    await storage.discardVolume(sr, volume).catch((error: unknown) => {
+      // The database is an older one, as of a backup: a scan makes a record.
+      if (!(error instanceof XapiError && error.params[0] === 'EBUSY')) throw error;
+      log.warn(`volume ${volume} is kept: ${error.message}`);
+    });
+    return;
+  }
+  const found = await storage.statVolume(sr, volume);
+  if (db.find('VDI', vdi) === undefined) return;
+  if (found !== undefined) {
+    const { virtualSize: virtual_size, physicalUtilisation: physical_utilisation } = found;
+    db.update('VDI', vdi, { virtual_size, physical_utilisation });
+  } else if (what === 'destroyed') removeRecord(vdi);
 }
