@@ -179,7 +179,10 @@ function createServices(deps: PoolDeps, foundation: Foundation, closed: AbortSig
   return services;
 }
 
-/** Make the pool's hosts, whose states and events the services hear of. @param services asked for when a host is heard of */
+/**
+ * Make the pool's hosts, whose states and events the services hear of.
+ * @param services asked for when a host is heard of
+ */
 function followedMembers(deps: PoolDeps, foundation: Foundation, services: () => HandlerDeps): Members {
   const { table, log, ownUrl, thisHost } = foundation;
   const report = (work: Promise<void>): void => {

@@ -60,7 +60,9 @@ export function firstPasswordIn(stateDir: string): FirstPassword & { readonly fi
   };
 }
 
-/** @returns whether there was a file */
+/**
+ * @returns whether there was a file
+ */
 async function setAside(file: string, aside: string): Promise<boolean> {
   try {
     const kind = await kindAt(file);

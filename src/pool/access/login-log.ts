@@ -5,17 +5,19 @@
 import type { Log } from '../../base/log.js';
 
 export interface LoginLog {
-  /** @param what such as `login` or `login failed` */
+  /**
+   * @param what such as `login` or `login failed`
+   */
   note(level: 'info' | 'warn', what: string, user: string, address: string): void;
   /** Tell the numbers of the floods whose minute is over; of all of them where `all` is given. */
   flush(all?: boolean): void;
 }
 
 const windowMs = 60_000;
-/** So many of a kind are told one by one. */
+/** How many of a kind are told one by one. */
 const toldOneByOne = 5;
 const longestUser = 64;
-/** So many addresses are counted each by itself. */
+/** How many addresses are counted each by itself. */
 const mostCounted = 1000;
 
 interface Flood {
@@ -26,7 +28,10 @@ interface Flood {
   count: number;
 }
 
-/** @param elapsed milliseconds that have passed, whatever is done to the clock */
+/**
+ * Make a log of logins.
+ * @param elapsed milliseconds that have passed, whatever is done to the clock
+ */
 export function createLoginLog(log: Log, elapsed: () => number): LoginLog {
   /** The oldest first. */
   const floods = new Map<string, Flood>();

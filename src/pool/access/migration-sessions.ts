@@ -10,7 +10,9 @@ import type { SessionService } from './sessions.js';
 const sourcePermissions = ['network.get_all', 'session.logout', 'vm.receive'] as const;
 
 export interface MigrationSessions {
-  /** @param host at which a VM is to arrive */
+  /**
+   * @param host at which a VM is to arrive
+   */
   open(host: Ref<'host'>): Ref<'session'>;
   /**
    * For a VM.receive. A session of another kind may what its roles say.
@@ -22,6 +24,7 @@ export interface MigrationSessions {
   end(session: Ref<'session'> | undefined): void;
 }
 
+/** Make the sessions of migrations among the sessions of a pool. */
 export function createMigrationSessions(
   sessions: Pick<SessionService, 'open' | 'ended' | 'logout'>,
 ): MigrationSessions {

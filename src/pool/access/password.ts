@@ -12,7 +12,9 @@ export interface PasswordHash {
 const cost = 16384;
 const hashBytes = 32;
 
-/** @param password any text; it is hashed as UTF-8 */
+/**
+ * @param password any text; it is hashed as UTF-8
+ */
 export async function hashPassword(password: string): Promise<PasswordHash> {
   const salt = randomBytes(16);
   const hash = await derive(password, salt, cost);

@@ -39,7 +39,10 @@ export interface SessionService extends Sessions {
    * @param permissions the messages that it may send, in lower case as in `rbac_permissions`; of the local superuser where absent
    */
   open(originator: string, permissions?: readonly string[]): Ref<'session'>;
-  /** End a session; fine where there is none. @param address of who asks for it, for the log */
+  /**
+   * End a session; fine where there is none.
+   * @param address of who asks for it, for the log
+   */
   logout(ref: Ref<'session'>, address?: string): void;
   /**
    * Change the password of a session's user, and end the other sessions that a password has opened for that user.
@@ -51,7 +54,10 @@ export interface SessionService extends Sessions {
   noteHost(has: 'logged in' | 'failed', address: string): void;
   /** Aborted when the session ends; of one that is no more, aborted already. */
   ended(ref: Ref<'session'>): AbortSignal;
-  /** Keep a session, fine where there is none, until what it was given for is over. @returns ends that */
+  /**
+   * Keep a session, fine where there is none, until what it was given for is over.
+   * @returns ends that
+   */
   keep(ref: Ref<'session'> | undefined): () => void;
   /** End the sessions that nobody has used for a day, nor keeps; the numbers of logins that are due go to the log. */
   collect(): void;
@@ -63,11 +69,11 @@ const superuser = 'root';
 const idleLimit = 24 * 60 * 60 * 1000;
 /** `last_active` is kept to this many milliseconds, so that calls do not each write a row. */
 const activeStep = 1000;
-/** So many sessions a user may have for one originator (xapi's figure); where there are more, the longest unused ends. */
+/** How many sessions a user may have for one originator (xapi's figure); where there are more, the longest unused ends. */
 const mostAlike = 500;
-/** So many checks of passwords run at once: each takes a thread of Node's pool for some 50 ms, and files need the others. */
+/** How many checks of passwords run at once: each takes a thread of Node's pool for some 50 ms, and files need the others. */
 const checksAtOnce = 2;
-/** So many wait for one address. */
+/** How many checks may wait for one address. */
 const mostChecksWaiting = 32;
 
 interface Live {

@@ -32,7 +32,9 @@ export interface ChangeLog {
   deletedSince(since: number, wanted: (cls: ClassName) => boolean): Change[];
 }
 
-/** @param find a row as it is now */
+/**
+ * @param find a row as it is now
+ */
 export function createChangeLog(find: (cls: ClassName, ref: Ref) => Row | undefined): ChangeLog {
   /** The newest change of each row that has changed in this run, oldest first, among outdated ones. */
   let log: Logged[] = [];

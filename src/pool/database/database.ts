@@ -58,7 +58,10 @@ export interface Database {
   modified(cls: ClassName, ref: Ref): number;
   /** What became of the objects of the wanted classes since a generation: added, then changed, then deleted. */
   changes(since: number, wanted: (cls: ClassName) => boolean): Change[];
-  /** Called at once with each row that is added, changed or removed. @returns stops it */
+  /**
+   * Called at once with each row that is added, changed or removed.
+   * @returns stops it
+   */
   onChange(listener: ChangeListener): () => void;
   /** Resolves when everything written so far is in the store. @throws OUT_OF_SPACE [path]; INTERNAL_ERROR where the store failed */
   saved(): Promise<void>;

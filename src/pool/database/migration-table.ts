@@ -7,34 +7,34 @@ import type { Table } from '../../base/store/store.js';
 import type { MigrateRequest } from '../../host/service/service.js';
 import type { Rest } from '../../migrate/metadata.js';
 
-/** One that leaves a host of this pool. */
+/** A migration that leaves a host of this pool. */
 export interface Departure {
   readonly id: string;
   readonly vm: Ref<'VM'>;
   readonly source: Ref<'host'>;
-  /** Absent where it goes to another pool. */
+  /** Absent where the VM goes to another pool. */
   readonly destination?: Ref<'host'>;
   readonly operation: 'pool_migrate' | 'migrate_send';
   readonly task: Ref<'task'>;
   /** The task's name. */
   readonly label: string;
   readonly request: MigrateRequest;
-  /** The source has it. */
+  /** The source has the request. */
   readonly accepted: boolean;
-  /** Its call has ended without an outcome. */
+  /** The call has ended without an outcome. */
   readonly inDoubt: boolean;
-  /** Its task was cancelled while nobody knew whether the source has it. */
+  /** The task was cancelled while nobody knew whether the source has the request. */
   readonly cancelled?: true;
 }
 
-/** One that comes from another pool; the VM's record was made for it. */
+/** A migration that comes from another pool; the VM's record was made for it. */
 export interface Arrival {
   readonly id: string;
   readonly vm: Ref<'VM'>;
   readonly host: Ref<'host'>;
-  /** How it is, where it does not run. */
+  /** How the VM is, where it does not run. */
   readonly rest?: Rest;
-  /** Its host has answered: the source may have what it needs to send the VM. */
+  /** The host has answered: the source may have what it needs to send the VM. */
   readonly answered?: true;
 }
 
@@ -51,13 +51,13 @@ export interface MigrationTable {
   arrival(id: string): Arrival | undefined;
   putDeparture(row: Departure): Promise<void>;
   putArrival(row: Arrival): Promise<void>;
-  /** Forget one that leaves; fine where there is none. One that comes may have the same id. */
+  /** Forget a departure; fine where there is none. An arrival may have the same id. */
   remove(id: string): Promise<void>;
-  /** The same for one that comes. */
+  /** Forget an arrival; fine where there is none. */
   removeArrival(id: string): Promise<void>;
   /** Where a VM that migrates may be; undefined where it does not. */
   routeOf(vm: Ref<'VM'>): Route | undefined;
-  /** Forget one that leaves for this run of the daemon: the next finds it again. */
+  /** Forget a departure for this run of the daemon: the next finds it again. */
   forget(id: string): void;
 }
 

@@ -24,13 +24,19 @@ export interface Rows {
   /** What became of the objects of the wanted classes; of every one where `since` is of another run of the daemon. */
   changes(since: number, wanted: (cls: ClassName) => boolean): Change[];
   generation(): number;
-  /** Called with each row that is added, changed or removed, once the back references are right again. @returns stops it */
+  /**
+   * Called with each row that is added, changed or removed, once the back references are right again.
+   * @returns stops it
+   */
   onChange(listener: ChangeListener): () => void;
 }
 
 type Tables = ReadonlyMap<ClassName, Map<Ref, Row>>;
 
-/** Make the tables of every class, without a row. @param firstGeneration greater than any generation given out before */
+/**
+ * Make the tables of every class, without a row.
+ * @param firstGeneration greater than any generation given out before
+ */
 export function createRows(firstGeneration: number): Rows {
   const tables: Tables = new Map((Object.keys(classes) as ClassName[]).map((name) => [name, new Map()]));
   const table = (cls: ClassName): Map<Ref, Row> => tables.get(cls) as Map<Ref, Row>;
@@ -155,7 +161,9 @@ function createListeners() {
       untold = [];
       for (const change of changes) for (const listener of [...listeners]) listener(...change);
     },
-    /** @returns stops it */
+    /**
+     * @returns stops it
+     */
     add(listener: ChangeListener): () => void {
       listeners.add(listener);
       return () => listeners.delete(listener);

@@ -22,7 +22,11 @@ export interface Events {
    * @throws EVENT_FROM_TOKEN_PARSE_FAILURE [token], EVENT_SUBSCRIPTION_PARSE_FAILURE [subscription]
    */
   from(request: FromRequest): Promise<EventBatch>;
-  /** Count an object as changed. @returns a token from just before. @throws HANDLE_INVALID */
+  /**
+   * Count an object as changed.
+   * @returns a token from just before.
+   * @throws HANDLE_INVALID
+   */
   inject(cls: string, ref: Ref): string;
   currentId(): number;
 }
@@ -30,11 +34,12 @@ export interface Events {
 /** The longest wait that a timer of Node can hold, in seconds. */
 const longestWait = 2 ** 31 / 1000 - 1;
 
-/** One change seldom comes alone: what follows within these milliseconds goes into the same batch. */
+/** How long a batch waits for further changes, in milliseconds: one seldom comes alone. */
 const gatherMs = 20;
 
 const databaseClasses = (Object.keys(classes) as ClassName[]).filter((c) => classes[c].inDatabase);
 
+/** Make the events of a database. */
 export function createEvents(db: Database): Events {
   const batch = (wanted: Subscription, since: number): EventBatch => ({
     events: db
@@ -136,7 +141,9 @@ function encodeToken(generation: number): string {
   return `${'0'.repeat(20)},${String(generation).padStart(20, '0')}`;
 }
 
-/** @returns the generation that the token's holder has seen; 0 for the empty one */
+/**
+ * @returns the generation that the token's holder has seen; 0 for the empty one
+ */
 function decodeToken(token: string): number {
   if (token === '') return 0;
   const match = /^-?\d+,(-?\d+)$/.exec(token);

@@ -17,7 +17,7 @@ export interface EventQueue {
    * @throws EVENT_SUBSCRIPTION_PARSE_FAILURE [subscription]
    */
   register(session: Ref<'session'>, classes: readonly string[], ended: AbortSignal): void;
-  /** Take from it what was added by the same name. */
+  /** Take a subscription, of the same name, from what a session wants to hear of. */
   unregister(session: Ref<'session'>, classes: readonly string[]): void;
   /**
    * What has happened since the last call; waits until something has.
@@ -27,7 +27,7 @@ export interface EventQueue {
   next(session: Ref<'session'>, ended: AbortSignal): Promise<EventChange[]>;
 }
 
-/** Of the rows in the events, as JSON. */
+/** How many bytes the rows in the events may have, as JSON. */
 const keptBytes = 10 * 2 ** 20;
 /** What an event without a row counts. */
 const leastBytes = 200;
@@ -138,7 +138,9 @@ function createQueue(limit: number) {
       const first = queue.findIndex(({ change }) => change.generation > generation);
       drop(first === -1 ? queue.length : first);
     },
-    /** @returns undefined where some of them were dropped */
+    /**
+     * @returns undefined where some of them were dropped
+     */
     after: (generation: number): Change[] | undefined =>
       generation < dropped
         ? undefined

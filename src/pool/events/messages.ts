@@ -59,13 +59,19 @@ function tell(deps: MessageDeps, name: MessageName, cls: Subject, obj_uuid: stri
   createMessage(deps, { name, priority: priorities[name], cls, obj_uuid, body });
 }
 
-/** Tell what happened to a VM, which may be gone by now. @param what goes on after its name */
+/**
+ * Tell what happened to a VM, which may be gone by now.
+ * @param what goes on after its name
+ */
 export function tellOfVm(deps: MessageDeps, name: MessageName, vm: Ref<'VM'>, what: string): void {
   const record = deps.db.find('VM', vm);
   if (record !== undefined) tell(deps, name, 'VM', record.uuid, `VM ${named(record)} ${what}`);
 }
 
-/** Tell what happened to a host. @param what goes on after its name */
+/**
+ * Tell what happened to a host.
+ * @param what goes on after its name
+ */
 export function tellOfHost(deps: MessageDeps, name: MessageName, host: Ref<'host'>, what: string): void {
   const record = deps.db.get('host', host);
   tell(deps, name, 'Host', record.uuid, `Host ${named(record)} ${what}`);

@@ -31,7 +31,10 @@ export interface TaskService extends Tasks {
   destroy(ref: TaskRef): void;
   /** Ask a task to stop; its signal is aborted at once. Fine where it has ended. @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED where it cannot */
   cancel(ref: TaskRef): Promise<void>;
-  /** Keep a pending task, however long it pends. @returns ends that */
+  /**
+   * Keep a pending task, however long it pends.
+   * @returns ends that
+   */
   keep(ref: TaskRef): () => void;
   /** Remove tasks that ended 65 minutes ago, and those that pend for 24 hours and that nobody keeps. */
   collect(): void;
@@ -47,11 +50,11 @@ interface Context extends TaskDeps {
   readonly cancellers: Map<TaskRef, AbortController>;
   /** What the calls that were asked to stop say of that. */
   readonly answers: Map<TaskRef, Promise<void>>;
-  /** Those that their callers drive. */
+  /** Tasks that their callers drive. */
   readonly driven: Set<TaskRef>;
-  /** Those that go when they end. */
+  /** Tasks that go when they end. */
   readonly doomed: Set<TaskRef>;
-  /** Those that are not collected while they pend. */
+  /** Tasks that are not collected while they pend. */
   readonly kept: Set<TaskRef>;
   /** Since when a task pends, or has ended, as `elapsed` tells. */
   readonly since: Map<TaskRef, number>;

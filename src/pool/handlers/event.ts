@@ -4,6 +4,7 @@ import { XapiError } from '../../base/errors.js';
 import type { CallContext, ClassHandlers } from '../../model/handlers.js';
 import type { HandlerDeps } from './deps.js';
 
+/** The handlers of the class event. */
 export function eventHandlers({ events, eventQueue, sessions }: HandlerDeps): ClassHandlers<'event'> {
   /** Wait for an answer while both the caller and its session are there. @throws SESSION_INVALID when the session ends */
   const waitFor = async <T>(

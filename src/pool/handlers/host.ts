@@ -13,6 +13,7 @@ import { declareDead } from '../migration/force-settlement.js';
 import { callDomainPlugin, domainPlugin } from '../vm-life/domain-plugin.js';
 import type { HandlerDeps } from './deps.js';
 
+/** The handlers of the class host. */
 export function hostHandlers(deps: HandlerDeps): ClassHandlers<'host'> {
   const { db, members, migrationSessions, thisHost, now } = deps;
   /** What the clock of a host shows, and its zone; the coordinator's, where its version does not tell. */

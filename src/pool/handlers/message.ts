@@ -1,4 +1,4 @@
-/** message.*: what is told about objects, see pool/message.ts; clients may tell something themselves. */
+/** message.*: what is told about objects, see pool/events/messages.ts; clients may tell something themselves. */
 import type { ClassName, RecordOf, Ref } from '../../../idl/index.js';
 import { invalidValue, XapiError } from '../../base/errors.js';
 import type { ClassHandlers } from '../../model/handlers.js';
@@ -21,6 +21,7 @@ const subjects: Readonly<Record<Message['cls'], ClassName>> = {
   Certificate: 'Certificate',
 };
 
+/** The handlers of the class message. */
 export function messageHandlers(deps: Pick<HandlerDeps, 'db' | 'now'>): ClassHandlers<'message'> {
   const { db } = deps;
   /** Newest first. */
@@ -58,7 +59,11 @@ export function messageHandlers(deps: Pick<HandlerDeps, 'db' | 'now'>): ClassHan
   };
 }
 
-/** @returns whether a message fits every filter @throws INVALID_VALUE for a filter that there is not, so that nothing goes by mistake */
+/**
+ * Read filters.
+ * @returns whether a message fits every filter
+ * @throws INVALID_VALUE for a filter that there is not, so that nothing goes by mistake
+ */
 function picker(filters: Readonly<Record<string, string>>): (message: Readonly<Message>) => boolean {
   const picks = Object.entries(filters).map(([name, value]): ((message: Readonly<Message>) => boolean) => {
     if (name === 'priority' && /^\d{1,9}$/.test(value)) return ({ priority }) => priority === Number(value);

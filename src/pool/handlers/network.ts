@@ -6,6 +6,7 @@ import type { HandlerDeps } from './deps.js';
 /** Linux names interfaces with so many characters. */
 const longestBridge = 15;
 
+/** The handlers of the class network. */
 export function networkHandlers({ db }: HandlerDeps): ClassHandlers<'network'> {
   return {
     async create(_context, { name_label, name_description, MTU, other_config, bridge, managed, tags }) {

@@ -8,6 +8,7 @@ import { assertFileSr } from '../storage/srs.js';
 import { withSr } from '../storage/storage-allowed-operations.js';
 import type { HandlerDeps } from './deps.js';
 
+/** The handlers of the class PBD. */
 export function pbdHandlers(deps: HandlerDeps): ClassHandlers<'PBD'> {
   const { db } = deps;
   return {

@@ -3,6 +3,7 @@ import { XapiError } from '../../base/errors.js';
 import type { ClassHandlers } from '../../model/handlers.js';
 import type { HandlerDeps } from './deps.js';
 
+/** The handlers of the class PIF. */
 export function pifHandlers({ db }: HandlerDeps): ClassHandlers<'PIF'> {
   return {
     async plug(_context, pif) {

@@ -5,6 +5,7 @@ import { isLive } from '../hosts/host-records.js';
 import { joinPool } from '../hosts/join.js';
 import type { HandlerDeps } from './deps.js';
 
+/** The handlers of the class pool. */
 export function poolHandlers(deps: HandlerDeps): ClassHandlers<'pool'> {
   const { db, members, membership, rotation, thisHost } = deps;
   return {

@@ -5,6 +5,7 @@ import { sameSecret } from '../../base/secret.js';
 import type { ClassHandlers } from '../../model/handlers.js';
 import type { HandlerDeps } from './deps.js';
 
+/** The handlers of the class session. */
 export function sessionHandlers({ db, sessions, membership }: HandlerDeps): ClassHandlers<'session'> {
   return {
     login_with_password: ({ origin }, user, password, _version, originator) =>

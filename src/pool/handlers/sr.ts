@@ -5,6 +5,7 @@ import { createSr, destroySr, forgetSr, introduceSr, probeSrs, scanSr, updateSr 
 import { fileType } from '../storage/storage-allowed-operations.js';
 import type { HandlerDeps } from './deps.js';
 
+/** The handlers of the class SR. */
 export function srHandlers(deps: HandlerDeps): ClassHandlers<'SR'> {
   const { db } = deps;
   return {

@@ -2,6 +2,7 @@
 import type { ClassHandlers } from '../../model/handlers.js';
 import type { HandlerDeps } from './deps.js';
 
+/** The handlers of the class task. */
 export function taskHandlers({ db, tasks }: HandlerDeps): ClassHandlers<'task'> {
   return {
     create: (_context, label, description) => tasks.createForCaller(label, description),

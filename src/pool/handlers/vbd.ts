@@ -10,6 +10,7 @@ import { assertDevicesFree, assertDevicesMayChange, assertMayRemove } from '../v
 import { attachVbd, detachVbd } from '../vm-records/lifecycle.js';
 import type { HandlerDeps } from './deps.js';
 
+/** The handlers of the class VBD. */
 export function vbdHandlers({ db }: HandlerDeps): ClassHandlers<'VBD'> {
   const unplug =
     (operation: 'unplug' | 'unplug_force') =>

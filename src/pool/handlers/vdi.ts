@@ -15,6 +15,7 @@ import {
 } from '../storage/vdis.js';
 import type { HandlerDeps } from './deps.js';
 
+/** The handlers of the class VDI. */
 export function vdiHandlers(deps: HandlerDeps): ClassHandlers<'VDI'> {
   return {
     create: ({ task }, args) => createVdi(deps, task, args),

@@ -6,6 +6,7 @@ import { nullRef } from '../../model/value.js';
 import { assertDevicesMayChange, deviceNumber } from '../vm-records/devices.js';
 import type { HandlerDeps } from './deps.js';
 
+/** The handlers of the class VGPU. */
 export function vgpuHandlers({ db }: HandlerDeps): ClassHandlers<'VGPU'> {
   return {
     async create(_context, VM, GPU_group, device, other_config, type) {

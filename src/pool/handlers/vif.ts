@@ -12,6 +12,7 @@ import type { HandlerDeps } from './deps.js';
 
 const macPattern = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i;
 
+/** The handlers of the class VIF. */
 export function vifHandlers(deps: HandlerDeps): ClassHandlers<'VIF'> {
   const { db } = deps;
   const attach = (vif: Ref<'VIF'>, currently_attached: boolean): void => {

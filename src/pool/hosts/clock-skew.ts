@@ -7,7 +7,9 @@ import { type MessageDeps, tellOfHost } from '../events/messages.js';
 /** From what difference on a clock is told of, in milliseconds; as in xapi. */
 const largestSkewMs = 5 * 60_000;
 
-/** @returns looks at the clock in a host's state as it comes: told of once, and again once it was under half of that in between */
+/**
+ * @returns looks at the clock in a host's state as it comes: told of once, and again once it was under half of that in between
+ */
 export function createClockWatch(
   deps: MessageDeps & { readonly log: Log },
 ): (host: Ref<'host'>, state: Pick<HostState, 'name' | 'clock'>) => void {

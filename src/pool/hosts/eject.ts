@@ -25,6 +25,7 @@ export interface EjectionDeps {
 }
 
 /**
+ * pool.eject: have a host leave the pool, and forget it.
  * @throws HANDLE_INVALID, OPERATION_NOT_ALLOWED for the coordinator, HOST_HAS_RESIDENT_VMS [host] for one that has VMs or the memory
  *   of suspended ones, OTHER_OPERATION_IN_PROGRESS for one from or to which a VM migrates, or that does something, HOST_OFFLINE [host] for one that cannot be
  *   told

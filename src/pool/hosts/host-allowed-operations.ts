@@ -21,7 +21,10 @@ function updateHost(db: Database, ref: Ref<'host'>): void {
   db.update('host', ref, { allowed_operations: allowed });
 }
 
-/** Keep allowed_operations of every host right. @returns stops it */
+/**
+ * Keep allowed_operations of every host right.
+ * @returns stops it
+ */
 export function followHostOperations(db: Database): () => void {
   for (const [host] of db.all('host')) updateHost(db, host);
   return db.onChange((cls, ref) => {

@@ -82,6 +82,7 @@ export function markNotLive(db: Database, host: Ref<'host'>, now: Date): void {
   if (db.get('host_metrics', metrics).live) db.update('host_metrics', metrics, { live: false, last_updated: now });
 }
 
+/** Whether a host answered when it was asked last. */
 export function isLive(db: Database, host: Ref<'host'>): boolean {
   return db.find('host_metrics', db.get('host', host).metrics)?.live ?? false;
 }

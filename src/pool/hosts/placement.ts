@@ -43,6 +43,7 @@ export async function assertCanTake({ db, members }: PlacementDeps, host: Ref<'h
   if (memoryFree < needed) throw new XapiError('HOST_NOT_ENOUGH_FREE_MEMORY', [String(needed), String(memoryFree)]);
 }
 
+/** Check that a host reaches the networks and disks of a VM. @throws HANDLE_INVALID, VM_REQUIRES_NETWORK, VM_REQUIRES_SR */
 export function assertReachesDevices(db: Database, host: Ref<'host'>, vm: Ref<'VM'>): void {
   const { VIFs, VBDs } = db.get('VM', vm);
   for (const vif of VIFs) {
@@ -52,7 +53,7 @@ export function assertReachesDevices(db: Database, host: Ref<'host'>, vm: Ref<'V
   for (const vbd of VBDs) assertReachesDisk(db, host, vbd);
 }
 
-/** @throws VM_REQUIRES_SR [vm, sr] where a disk is on storage that the host does not have */
+/** Check that a host reaches a disk. @throws VM_REQUIRES_SR [vm, sr] where a disk is on storage that the host does not have */
 export function assertReachesDisk(db: Database, host: Ref<'host'>, vbd: Ref<'VBD'>): void {
   const { VM, VDI } = db.get('VBD', vbd);
   const vdi = db.find('VDI', VDI);

@@ -28,6 +28,7 @@ export interface SecretRotation {
   left(): Promise<void>;
 }
 
+/** Make what changes the pool's secret, and gives it to hosts. */
 export function createSecretRotation(deps: SecretRotationDeps): SecretRotation {
   const { db, members, membership, thisHost, log } = deps;
   /** The hosts that are known to have the newest secret. */

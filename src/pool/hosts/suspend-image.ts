@@ -19,7 +19,7 @@ export async function imageHost({ db, members }: PlacementDeps, vm: Ref<'VM'>): 
   throw new XapiError('VM_HAS_NO_SUSPEND_VDI', [vm]);
 }
 
-/** @throws OPERATION_NOT_ALLOWED where the VM's memory is on another host, what `imageHost` throws */
+/** Check that a host has a suspended VM's memory. @throws OPERATION_NOT_ALLOWED where the VM's memory is on another host, what `imageHost` throws */
 export async function assertImageOn(deps: PlacementDeps, vm: Ref<'VM'>, host: Ref<'host'>): Promise<void> {
   deps.db.get('host', host);
   const there = await imageHost(deps, vm);

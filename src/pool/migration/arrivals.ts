@@ -112,7 +112,9 @@ function notForgotten({ log }: ArrivalsDeps, id: string): (error: unknown) => vo
   return (error) => log.error(`migration ${id} is not forgotten`, { error });
 }
 
-/** @returns runs the calls with the same key one after the other */
+/**
+ * @returns runs the calls with the same key one after the other
+ */
 function createTurns() {
   const last = new Map<string, Promise<unknown>>();
   return <T>(key: string, work: () => Promise<T>): Promise<T> => {
@@ -288,7 +290,10 @@ function refFor(deps: Context, metadata: VmMetadata): VmRef {
   return deps.coming.get(uuid) ?? (`OpaqueRef:${randomUUID()}` as VmRef);
 }
 
-/** Make the record of a VM that is to come, and have its host get ready. @returns what the source is to hear */
+/**
+ * Make the record of a VM that is to come, and have its host get ready.
+ * @returns what the source is to hear
+ */
 async function askHost(deps: Context, arrival: Arrival, metadata: VmMetadata): Promise<ReceiveReply> {
   const { table, members, flushed } = deps;
   await putRecord(deps, arrival, metadata);

@@ -130,7 +130,10 @@ export function createDepartures(deps: DeparturesDeps): Departures {
   };
 }
 
-/** Migrate a VM that the call holds. @returns the VM's reference at the destination */
+/**
+ * Migrate a VM that the call holds.
+ * @returns the VM's reference at the destination
+ */
 async function migrate(deps: Context, call: MigrationCall, planning: Promise<MigrationPlan>): Promise<VmRef> {
   const plan = await cancellable(call.task, planning);
   await deps.db.saved();
@@ -182,7 +185,10 @@ function newDeparture(
   });
 }
 
-/** Have the source migrate, wait for the end, and bring task and records to it. @returns the VM's reference at the destination */
+/**
+ * Have the source migrate, wait for the end, and bring task and records to it.
+ * @returns the VM's reference at the destination
+ */
 async function follow(deps: Context, row: Departure, task: CallTask): Promise<VmRef> {
   const outcome = await outcomeOf(deps, row, task);
   task.setCancellable(false);

@@ -37,7 +37,10 @@ export function urlOn(db: Database, members: Members, host: Ref<'host'>, network
   return `http://${isIPv6(address) ? `[${address}]` : address}${port === '' ? '' : `:${port}`}`;
 }
 
-/** A host of this pool. @param xenops by which its xenops path is to be reached; as the host itself says, where absent */
+/**
+ * A host of this pool.
+ * @param xenops by which its xenops path is to be reached; as the host itself says, where absent
+ */
 export function poolDestination(db: Database, members: Members, host: Ref<'host'>, xenops?: string): Destination {
   return defined({ kind: 'pool' as const, hostUuid: db.get('host', host).uuid, url: members.url(host), xenops });
 }

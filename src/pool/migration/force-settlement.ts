@@ -257,7 +257,7 @@ function choose(db: Database, vm: VmRef, { copies, departures }: Inquiry): { kep
   return defined({ kept: kept?.host });
 }
 
-/** Those of other hosts: they may be about to take the VM, of which they have no copy under its name until then. */
+/** The destinations on other hosts: each may be about to take the VM, of which it has no copy under its name until then. */
 function answeringDestinations({ answering, departures, arrivals }: Inquiry): HostRef[] {
   const within = departures.flatMap(({ source, destination }) =>
     destination !== undefined && destination !== source && answering.includes(destination) ? [destination] : [],

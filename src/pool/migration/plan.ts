@@ -143,7 +143,9 @@ function sizeOf(value: unknown): number {
   return Buffer.byteLength(JSON.stringify(value));
 }
 
-/** @param networks each VIF's network at the destination, where that is another pool */
+/**
+ * @param networks each VIF's network at the destination, where that is another pool
+ */
 function localMetadata(db: Database, ref: Ref<'VM'>, networks?: ReadonlyMap<Ref<'VIF'>, string>): VmMetadata {
   const vm = db.get('VM', ref);
   const rest = restOf(vm);

@@ -46,7 +46,7 @@ export async function refreshUsage(deps: PlacementDeps, sr: Ref<'SR'>): Promise<
   putUsage(deps.db, sr, await readUsage(deps, sr));
 }
 
-/** The same after a change that stands whatever comes of the figures, which the next change or SR.update mends. */
+/** Read an SR's figures anew after a change that stands whatever comes of them: the next change or SR.update mends the figures. */
 export async function tryRefreshUsage(deps: PlacementDeps, sr: Ref<'SR'>): Promise<void> {
   await refreshUsage(deps, sr).catch(() => undefined);
 }

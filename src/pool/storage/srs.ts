@@ -20,7 +20,7 @@ export interface NewSr {
   readonly given: Partial<RecordOf<'SR'>>;
 }
 
-/** @throws SR_UNKNOWN_DRIVER [type], INVALID_VALUE for what an SR of type file cannot have */
+/** Check that an SR could be of type file. @throws SR_UNKNOWN_DRIVER [type], INVALID_VALUE for what an SR of type file cannot have */
 export function assertFileSr(type: string, deviceConfig: Strings, shared: boolean): void {
   if (type !== fileType) throw new XapiError('SR_UNKNOWN_DRIVER', [type], `known: ${fileType}`);
   if (shared) throw invalidValue('shared', true, `for type ${fileType}: false`);

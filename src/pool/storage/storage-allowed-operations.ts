@@ -48,9 +48,9 @@ const vdiOperations = {
 
 export type ImplementedVdiOperation = keyof typeof vdiOperations;
 
-/** They run alone. */
+/** Operations that run alone. */
 const exclusive: ReadonlySet<SrOperation> = new Set(['destroy', 'forget', 'unplug']);
-/** They need no host that has the SR. */
+/** Operations that need no host that has the SR. */
 const detached: ReadonlySet<SrOperation> = new Set([
   'destroy',
   'forget',
@@ -60,7 +60,7 @@ const detached: ReadonlySet<SrOperation> = new Set([
   'pbd_create',
   'pbd_destroy',
 ]);
-/** They may run while a VM has the VDI. */
+/** Operations that may run while a VM has the VDI. */
 const live: ReadonlySet<VdiOperation> = new Set(['clone', 'snapshot', 'update']);
 
 /** The error is made only where it is wanted: to make one costs far more than to look. */
@@ -122,7 +122,10 @@ function updateVdi(db: Database, ref: Ref<'VDI'>): void {
   db.update('VDI', ref, { allowed_operations: allowed });
 }
 
-/** Keep allowed_operations of every SR and VDI right whenever something changes that counts for them. @returns stops it */
+/**
+ * Keep allowed_operations of every SR and VDI right whenever something changes that counts for them.
+ * @returns stops it
+ */
 export function followStorageOperations(db: Database): () => void {
   for (const [sr] of db.all('SR')) updateSr(db, sr);
   for (const [vdi] of db.all('VDI')) updateVdi(db, vdi);
@@ -183,7 +186,7 @@ export async function withVdi<T>(
   );
 }
 
-/** The same for each of several disks, all of them from the beginning. */
+/** Run an operation on several disks, all of which are held from the beginning. @throws as `withVdi` does */
 export function withVdis<T>(
   db: Database,
   refs: readonly Ref<'VDI'>[],
@@ -194,7 +197,7 @@ export function withVdis<T>(
   return nested(refs, (ref, inner) => withVdi(db, ref, operation, task, inner), run);
 }
 
-/** The same for each of several SRs. */
+/** Run an operation on several SRs, all of which are held from the beginning. @throws as `withSr` does */
 export function withSrs<T>(
   db: Database,
   refs: readonly Ref<'SR'>[],

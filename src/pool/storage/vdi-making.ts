@@ -28,7 +28,10 @@ export interface NewVdi {
   readonly record: Partial<VDI>;
 }
 
-/** @param onUndo takes what undoes a step, for the case that the records cannot be saved; the last is the first to be called */
+/**
+ * Records that are made with disks.
+ * @param onUndo takes what undoes a step, for the case that the records cannot be saved; the last is the first to be called
+ */
 export type Relate<T> = (vdis: readonly Ref<'VDI'>[], onUndo: (undo: () => void) => void) => T;
 
 /** How often a copy is asked how far it is, in milliseconds. */

@@ -14,7 +14,7 @@ import type { Database } from '../database/database.js';
 export interface OpenVolume {
   /** The uuid of its SR. */
   readonly sr: string;
-  /** It is made, and has no record yet; or it has, and its size changes, or both go. */
+  /** The volume is made, and has no record yet; or it has, and its size changes, or both go. */
   readonly what: 'made' | 'resized' | 'destroyed';
 }
 
@@ -27,9 +27,14 @@ export interface VolumeJournal {
   abandon(volume: string, entry: OpenVolume): void;
   /** Bring what was abandoned in SRs that a host has to an end. What fails is logged, and tried again the next time. */
   reconcile(host: Ref<'host'>): Promise<void>;
-  /** Have scans leave a volume alone meanwhile. @param volume its uuid */
+  /**
+   * Have scans leave a volume alone meanwhile.
+   * @param volume its uuid
+   */
   change<T>(volume: string, work: () => Promise<T>): Promise<T>;
-  /** @param work gets the volumes that have been changing at any time since it began; ask when it is to count */
+  /**
+   * @param work gets the volumes that have been changing at any time since it began; ask when it is to count
+   */
   scan<T>(work: (changing: ReadonlySet<string>) => Promise<T>): Promise<T>;
 }
 

@@ -58,7 +58,7 @@ const fresh: Partial<VM> = {
   groups: [],
 };
 
-/** @throws what `withVdi`, `withSr` and `makeVdis` throw for its disks; nothing is left then */
+/** Make a copy of a VM. @throws what `withVdi`, `withSr` and `makeVdis` throw for its disks; nothing is left then */
 export async function duplicateVm(
   deps: StorageDeps,
   task: CallTask,

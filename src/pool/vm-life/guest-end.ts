@@ -66,7 +66,10 @@ function isHere({ db }: GuestEndDeps, { vm, host }: EndedGuest): boolean {
 /** Nothing: what is there is known without another look, which would find the end again. */
 async function withoutALook(): Promise<void> {}
 
-/** @returns false where the VM cannot begin anew @throws where nobody knows whether it has */
+/**
+ * @returns false where the VM cannot begin anew
+ * @throws where nobody knows whether it has
+ */
 async function restart(deps: GuestEndDeps, guest: EndedGuest, record: RecordView<'VM'>): Promise<boolean> {
   const { db, jobs, log, now } = deps;
   const { vm, host, where, task } = guest;

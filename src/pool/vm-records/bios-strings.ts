@@ -7,7 +7,7 @@ import type { Database } from '../database/database.js';
 type Strings = Readonly<Record<string, string>>;
 
 /**
- * Set what is given, and the rest as every VM has it.
+ * Set the BIOS strings that are given, and the others as every VM has them.
  * @throws VM_BIOS_STRINGS_ALREADY_SET, INVALID_VALUE [key, value] for an unknown key, and a value that is empty, long or not printable ASCII
  */
 export function setBiosStrings(db: Database, vm: Ref<'VM'>, value: Strings): void {
@@ -20,13 +20,13 @@ export function setBiosStrings(db: Database, vm: Ref<'VM'>, value: Strings): voi
   db.update('VM', vm, { bios_strings: { ...genericBiosStrings, ...value } });
 }
 
-/** Set those of a host, on which the VM is to start from then on. @throws VM_BIOS_STRINGS_ALREADY_SET, HANDLE_INVALID */
+/** Set the BIOS strings of a host, on which the VM is to start from then on. @throws VM_BIOS_STRINGS_ALREADY_SET, HANDLE_INVALID */
 export function copyBiosStrings(db: Database, vm: Ref<'VM'>, host: Ref<'host'>): void {
   assertUnset(db, vm);
   db.update('VM', vm, { bios_strings: db.get('host', host).bios_strings, affinity: host });
 }
 
-/** A VM that starts has some from then on. */
+/** Give a VM that starts the BIOS strings of every VM, where it has none. */
 export function provideBiosStrings(db: Database, vm: Ref<'VM'>): void {
   if (isUnset(db, vm)) db.update('VM', vm, { bios_strings: genericBiosStrings });
 }

@@ -1,12 +1,12 @@
 /** The names of a VM's block devices: a number, or the name that a Linux guest would give it. */
 import { XapiError } from '../../base/errors.js';
 
-/** As many as a VM may have. */
+/** How many block devices a VM may have. */
 const mostDevices = 256;
 
 /** `sda` and `fda` are devices of their own, `hda` is another name of `xvda`; a number of a partition may follow. */
 const linuxPattern = /^(xvd|hd|sd|fd)([a-z]{1,2})(\d{1,2})?$/;
-/** The same by number: `0` and `d0` are `xvda`, `d0p1` its first partition. */
+/** A device by its number: `0` and `d0` are `xvda`, `d0p1` its first partition. */
 const numberPattern = /^(0|[1-9]\d{0,2})$/;
 const numberedPattern = /^d(0|[1-9]\d{0,2})(?:p(\d{1,2}))?$/;
 
@@ -30,7 +30,7 @@ export function blockDevice(asked: string, taken: readonly string[]): string {
   return asked;
 }
 
-/** The numbers, of the first so many, that are free. */
+/** The numbers that are free among the first `count`. */
 export function freeBlockDevices(count: number, taken: readonly string[]): string[] {
   const names = new Set(taken.map(linuxName));
   return [...Array(count).keys()].map(String).filter((number) => !names.has(linuxName(number)));

@@ -90,7 +90,7 @@ function assertNumbers(vm: Readonly<VM>): void {
   assertRange('HVM_shadow_multiplier', vm.HVM_shadow_multiplier, 0, 1024);
 }
 
-/** @throws INVALID_VALUE [field, value] */
+/** Check that a field's value is in a range, both ends included. @throws INVALID_VALUE [field, value] */
 export function assertRange(field: string, value: number, least: number, most: number): void {
   if (value >= least && value <= most) return;
   throw invalidValue(field, value, `${least} to ${most}`);

@@ -52,7 +52,7 @@ export function deviceNumber(asked: string, taken: readonly string[]): string {
   return asked;
 }
 
-/** Those of the first devices, so many of them, that are free. */
+/** The numbers that are free among the first `count` devices. */
 export function freeDevices(count: number, taken: readonly string[]): string[] {
   return [...Array(count).keys()].map(String).filter((number) => !taken.includes(number));
 }

@@ -17,7 +17,7 @@ export const leftBehindKey = 'xenferry:left-behind';
 const inDoubtMessage = 'VM_MIGRATION_IN_DOUBT';
 const leftBehindMessage = 'VM_COPY_LEFT_BEHIND';
 
-/** How an operator settles a doubt about a VM. */
+/** The command by which an operator settles a doubt about a VM. */
 export function settlingCommand(uuid: string): string {
   return `xe vm-reset-powerstate uuid=${uuid} --force`;
 }
@@ -36,7 +36,7 @@ export function markInDoubt(deps: MessageDeps, vm: Ref<'VM'>, reason: string): v
   tellInstead(deps, inDoubtMessage, 'VM', uuid, body.join(' '));
 }
 
-/** The VM is in doubt no more; fine where it was not. */
+/** Take the mark of a doubt from a VM; fine where there is none. */
 export function clearDoubt(deps: MessageDeps, vm: Ref<'VM'>): void {
   const { uuid, other_config } = deps.db.get('VM', vm);
   if (other_config[inDoubtKey] === undefined) return;
@@ -49,13 +49,13 @@ export function isLeftBehind(db: Database, vm: Ref<'VM'>, hostUuid: string): boo
   return leftBehind(db, vm).includes(hostUuid);
 }
 
-/** A host may have, or has, a copy of the VM that is not to run. */
+/** Note that a host has, or may have, a copy of the VM that is not to run. */
 export function putLeftBehind(db: Database, vm: Ref<'VM'>, hostUuid: string): void {
   const hosts = leftBehind(db, vm);
   if (!hosts.includes(hostUuid)) putHosts(db, vm, [...hosts, hostUuid]);
 }
 
-/** Such a copy was found. */
+/** Tell that a host has a copy of the VM that is not to run. */
 export function tellLeftBehind(deps: MessageDeps, vm: Ref<'VM'>, hostName: string): void {
   const { uuid, name_label } = deps.db.get('VM', vm);
   const body = [
@@ -65,7 +65,7 @@ export function tellLeftBehind(deps: MessageDeps, vm: Ref<'VM'>, hostName: strin
   tellInstead(deps, leftBehindMessage, 'VM', uuid, body.join(' '));
 }
 
-/** The host has no such copy any more; fine where it had none. */
+/** Note that a host has no copy of the VM any more that is not to run; fine where it had none. */
 export function clearLeftBehind(db: Database, vm: Ref<'VM'>, hostUuid: string): void {
   const hosts = leftBehind(db, vm);
   if (!hosts.includes(hostUuid)) return;
@@ -74,13 +74,13 @@ export function clearLeftBehind(db: Database, vm: Ref<'VM'>, hostUuid: string): 
   if (rest.length === 0) withdraw(db, leftBehindMessage, db.get('VM', vm).uuid);
 }
 
-/** A VM's record goes: so do the messages about its copies. */
+/** Withdraw the messages about the copies of a VM whose record goes. */
 export function withdrawDoubts(db: Database, uuid: string): void {
   withdraw(db, inDoubtMessage, uuid);
   withdraw(db, leftBehindMessage, uuid);
 }
 
-/** What another VM, or the same in another pool, does not take over of other_config. */
+/** An other_config without the marks of doubts, which neither another VM nor another pool takes over. */
 export function withoutDoubts(other_config: Readonly<Record<string, string>>): Record<string, string> {
   const { [inDoubtKey]: _doubt, [leftBehindKey]: _left, ...rest } = other_config;
   return rest;

@@ -12,7 +12,7 @@ export interface Placement {
   readonly domid: number;
 }
 
-/** The VM has a domain on a host. */
+/** Set a VM's record to its domain on a host. */
 export function setResident(db: Database, ref: Ref<'VM'>, residence: Placement, now: Date): void {
   const vm = db.get('VM', ref);
   db.update('VM', ref, {
@@ -41,7 +41,7 @@ export function setResident(db: Database, ref: Ref<'VM'>, residence: Placement, 
   else setBooted(db, ref, now);
 }
 
-/** The VM has come from another pool: its guest goes on with the devices that it had. */
+/** Set the record of a VM that has come from another pool: its guest goes on with the devices that it had. */
 function setArrived(db: Database, ref: Ref<'VM'>, now: Date): void {
   const { VBDs, VGPUs } = db.get('VM', ref);
   for (const vbd of VBDs) if (db.get('VBD', vbd).currently_attached) attachVbd(db, vbd);
@@ -49,7 +49,7 @@ function setArrived(db: Database, ref: Ref<'VM'>, now: Date): void {
   setGuest(db, ref, now);
 }
 
-/** The VM has begun anew, with all of its devices and a guest that tells of itself. */
+/** Set a VM's record to a fresh boot, with all of its devices and a guest that tells of itself. */
 export function setBooted(db: Database, ref: Ref<'VM'>, now: Date): void {
   const { VIFs, VBDs, VGPUs } = db.get('VM', ref);
   for (const vif of VIFs) db.update('VIF', vif, { currently_attached: true });
@@ -65,7 +65,7 @@ function setGuest(db: Database, ref: Ref<'VM'>, now: Date): void {
   db.update('VM', ref, { guest_metrics: db.create('VM_guest_metrics', told) });
 }
 
-/** A VIF of a VM has come or gone, of which its guest tells, where there is one. */
+/** Have a VM's guest, where there is one, tell of VIFs that have come or gone. */
 export function updateGuestNetworks(db: Database, ref: Ref<'VM'>, now: Date): void {
   const { guest_metrics } = db.get('VM', ref);
   if (db.find('VM_guest_metrics', guest_metrics) === undefined) return;
@@ -116,17 +116,18 @@ function removeGuestMetrics(db: Database, ref: Ref<'VM'>): void {
   db.update('VM', ref, { guest_metrics: nullRef });
 }
 
-/** The guest has the device, under the name that a Linux guest gives it. */
+/** Mark a VBD as attached, under the name that a Linux guest gives the device. */
 export function attachVbd(db: Database, ref: Ref<'VBD'>): void {
   const { userdevice } = db.get('VBD', ref);
   db.update('VBD', ref, { currently_attached: true, device: linuxName(userdevice) ?? userdevice });
 }
 
+/** Mark a VBD as not attached. */
 export function detachVbd(db: Database, ref: Ref<'VBD'>): void {
   db.update('VBD', ref, { currently_attached: false, device: '' });
 }
 
-/** The VM has no domain anywhere. */
+/** Set a VM's record to no domain anywhere. */
 export function setHalted(db: Database, ref: Ref<'VM'>, now: Date): void {
   leaveHost(db, ref, 'Halted');
   const metrics = { memory_actual: 0, VCPUs_number: 0, state: ['halted'], hvm: false };
@@ -138,13 +139,13 @@ export function setHalted(db: Database, ref: Ref<'VM'>, now: Date): void {
   for (const vgpu of VGPUs) db.update('VGPU', vgpu, { currently_attached: false });
 }
 
-/** A suspended VM has come from another pool, with its suspend image. */
+/** Set the record of a suspended VM that has come from another pool, with its suspend image. */
 export function setArrivedSuspended(db: Database, ref: Ref<'VM'>, now: Date): void {
   setArrived(db, ref, now);
   setSuspended(db, ref, now);
 }
 
-/** The VM's memory is in a suspend image. It keeps its devices, and what its guest has told. */
+/** Set a VM's record to its memory being in a suspend image. The VM keeps its devices, and what its guest has told. */
 export function setSuspended(db: Database, ref: Ref<'VM'>, now: Date): void {
   leaveHost(db, ref, 'Suspended');
   const metrics = { memory_actual: 0, VCPUs_number: 0, state: ['suspended'] };

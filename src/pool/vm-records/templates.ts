@@ -131,7 +131,10 @@ function createTemplate(db: Database, template: TemplateInit, now: Date): void {
   });
 }
 
-/** The order for one disk, as provisioning reads it. @param bytes the disk's size */
+/**
+ * The order for one disk, as provisioning reads it.
+ * @param bytes the disk's size
+ */
 function disksOf(bytes: number): string {
   return `<provision><disk device="0" size="${bytes}" sr="" bootable="true" type="system"/></provision>`;
 }
@@ -153,7 +156,7 @@ export function setIsATemplate(db: Database, ref: Ref<'VM'>, value: boolean, now
   becomeVm(db, ref, now);
 }
 
-/** A template becomes a VM, which counts as installed then. The caller holds it. */
+/** Make a template, which the caller holds, a VM, which counts as installed then. */
 export function becomeVm(db: Database, ref: Ref<'VM'>, now: Date): void {
   db.removeFromMap('VM', ref, 'other_config', defaultTemplateKey);
   db.update('VM', ref, { is_a_template: false, is_default_template: false });

@@ -51,13 +51,16 @@ function fitsTemplate(vm: RecordView<'VM'>, rule: VmRule): boolean {
   return !vm.is_default_template && vm.other_config[defaultTemplateKey] !== 'true';
 }
 
-/** @throws HANDLE_INVALID, what `refusal` says */
+/** Check that an operation is accepted now. @throws HANDLE_INVALID, what `refusal` says */
 export function assertAllowed(db: Database, ref: Ref<'VM'>, operation: VmOperation): void {
   const refused = refusal(ref, db.get('VM', ref), operation);
   if (refused !== undefined) throw refused;
 }
 
-/** @param expected the states in which the call would be accepted */
+/**
+ * The refusal of a VM in another power state.
+ * @param expected the states in which the call would be accepted
+ */
 export function badPowerState(ref: Ref<'VM'>, vm: RecordView<'VM'>, expected: readonly PowerState[]): XapiError {
   const names = expected.map((state) => state.toLowerCase()).join(', ');
   return reason('VM_BAD_POWER_STATE', [ref, names, vm.power_state.toLowerCase()]);
@@ -73,7 +76,10 @@ export function updateAllowedOperations(db: Database, ref: Ref<'VM'>): void {
   db.update('VM', ref, { allowed_operations: listed.filter((op) => refusal(ref, vm, op) === undefined) });
 }
 
-/** Keep allowed_operations of every VM, VIF and VBD right whenever something changes that counts for them. @returns stops it */
+/**
+ * Keep allowed_operations of every VM, VIF and VBD right whenever something changes that counts for them.
+ * @returns stops it
+ */
 export function followAllowedOperations(db: Database): () => void {
   for (const [ref] of db.all('VM')) updateVm(db, ref);
   return db.onChange((cls, ref) => {

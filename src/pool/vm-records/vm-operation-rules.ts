@@ -5,22 +5,22 @@ export type VmOperation = TypeOf<'enum:vm_operations'>;
 export type PowerState = RecordOf<'VM'>['power_state'];
 
 export interface VmRule {
-  /** The power states in which it is accepted. */
+  /** The power states in which the operation is accepted. */
   readonly states: readonly PowerState[];
-  /** On templates too, on those alone, or on those that a user has made. */
+  /** Whether the operation is accepted on templates too, on templates alone, or on templates that a user has made. */
   readonly templates?: 'too' | 'alone' | 'own';
-  /** Accepted as well while operations of these kinds, and no others, run. */
+  /** The operations beside which this one is accepted. */
   readonly beside?: readonly VmOperation[];
-  /** Left out of allowed_operations, as clients do not look for it there. */
+  /** Left out of allowed_operations, as clients do not look there for the operation. */
   readonly unlisted?: true;
   /** Accepted for a VM that is in doubt. */
   readonly inDoubt?: true;
 }
 
-/** Those that a forced end cuts short. */
+/** The operations that a forced end cuts short. */
 export const migrations: readonly VmOperation[] = ['pool_migrate', 'migrate_send'];
 const copies: readonly VmOperation[] = ['clone', 'copy'];
-/** Those that have a host do something. */
+/** The operations that have a host do something. */
 const onHosts: readonly VmOperation[] = [
   ...(['start', 'start_on', 'pause', 'unpause', 'suspend', 'resume', 'resume_on', 'destroy'] as const),
   ...(['clean_shutdown', 'hard_shutdown', 'shutdown', 'clean_reboot', 'hard_reboot'] as const),

@@ -10,6 +10,7 @@ import type { HandlerDeps } from '../deps.js';
 
 type CopyMessage = 'create' | 'clone' | 'copy' | 'provision' | 'set_is_default_template';
 
+/** The handlers of VM.clone, VM.copy and VM.provision. */
 export function vmCopyHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, CopyMessage> {
   const { db, now } = deps;
   return {

@@ -53,6 +53,7 @@ const told: Partial<Record<VmOperation, readonly [MessageName, what: string]>> =
   hard_reboot: ['VM_REBOOTED', 'was rebooted by force'],
 };
 
+/** The handlers of a VM's life: VM.start, VM.suspend, VM.destroy and the like. */
 export function vmLifeHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, LifeMessage> {
   const { db } = deps;
   /** Hold a VM for an operation; what it did is durable when it is answered. */

@@ -23,6 +23,7 @@ type MemoryMessage =
 
 const mebibyte = 2 ** 20;
 
+/** The handlers of a VM's memory and virtual CPUs. */
 export function vmMemoryHandlers({ db }: HandlerDeps): Pick<ClassHandlers<'VM'>, MemoryMessage> {
   return {
     set_memory: (_context, vm, bytes) =>

@@ -26,6 +26,7 @@ type Question =
 const vifDevices = 16;
 const vbdDevices = 255;
 
+/** The handlers of messages that ask about a VM and change nothing. */
 export function vmQuestionHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, Question> {
   const { db } = deps;
   const isSuspended = (vm: Ref<'VM'>): boolean => db.get('VM', vm).power_state === 'Suspended';

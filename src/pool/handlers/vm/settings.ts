@@ -19,6 +19,7 @@ type SettingMessage =
 
 const restartPriorities = ['restart', 'best-effort', ''];
 
+/** The handlers of a VM's settings. */
 export function vmSettingHandlers({ db }: HandlerDeps): Pick<ClassHandlers<'VM'>, SettingMessage> {
   const assertHalted = (ref: Parameters<typeof assertAllowed>[1]): void => {
     const vm = db.get('VM', ref);

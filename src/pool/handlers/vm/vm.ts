@@ -8,6 +8,7 @@ import { vmMemoryHandlers } from './memory.js';
 import { vmQuestionHandlers } from './questions.js';
 import { vmSettingHandlers } from './settings.js';
 
+/** The handlers of the class VM. */
 export function vmHandlers(deps: HandlerDeps): ClassHandlers<'VM'> {
   const { departures, arrivals, sessions, migrationSessions } = deps;
   /** A session lives as long as the migration that it asked for. */
