@@ -15,7 +15,7 @@ import { dumpStore } from './base/store/dump.js';
 import type { Store } from './base/store/store.js';
 import type { HostEngine } from './host/engine.js';
 import { connectHost, controlMember, joinCoordinator } from './host/rpc/client.js';
-import { createHostRpc } from './host/rpc/server.js';
+import { createHostRpc, type HostRpcDeps } from './host/rpc/server.js';
 import type { Identity } from './host/service/identity.js';
 import type { DispatchDeps } from './model/dispatch-deps.js';
 import { createPool, forgetPool } from './pool/pool.js';
@@ -36,13 +36,7 @@ export interface RoleInit {
 
 export interface Role {
   readonly onRequest: ListenerDeps['onRequest'];
-  /** No more changes, and the end of the role's work; the engine is closed before. */
-  close(): Promise<void>;
-}
-
-/** A role as it is open. */
-interface OpenRole {
-  readonly onRequest: ListenerDeps['onRequest'];
+  /** End the role's work, and let it change no more; the engine is closed before. */
   close(): Promise<void>;
 }
 
@@ -63,7 +57,7 @@ export async function takeRole(init: RoleInit): Promise<Role> {
   const { identity, log } = init;
   const closing = new AbortController();
   const change = (): void => {
-    const changing = async (): Promise<OpenRole> => {
+    const changing = async (): Promise<Role> => {
       const old = await current;
       await delay(changeDelayMs, undefined, { signal: closing.signal }).catch(() => undefined);
       if (closing.signal.aborted) return old;
@@ -77,13 +71,13 @@ export async function takeRole(init: RoleInit): Promise<Role> {
       }),
     );
   };
-  const open = (): Promise<OpenRole> =>
+  const open = (): Promise<Role> =>
     identity.coordinator() === undefined ? coordinate(init, change) : serve(init, change);
 
   let current = open();
   /** Absent while the role changes. */
-  let serving: OpenRole | undefined = await current;
-  const become = (next: Promise<OpenRole>): void => {
+  let serving: Role | undefined = await current;
+  const become = (next: Promise<Role>): void => {
     serving = undefined;
     current = next;
     void next.then((role) => {
@@ -103,98 +97,104 @@ export async function takeRole(init: RoleInit): Promise<Role> {
   };
 }
 
-const outOfService: OpenRole = {
+const outOfService: Role = {
   onRequest: (_request, response) => void response.writeHead(503).end(),
   close: async () => undefined,
 };
 
 /** The coordinator has the pool's database, and answers the XenAPI. */
-async function coordinate(init: RoleInit, change: () => void): Promise<OpenRole> {
+async function coordinate(init: RoleInit, change: () => void): Promise<Role> {
   const { config, log, store, engine, identity, version } = init;
-  const { service, destination, source } = engine;
   const { secrets } = identity;
   await forgetWhatWasLeft(init);
-  let leaving = false;
+  const joining = createJoining(init, change);
   const pool = await createPool({
     store,
     stateDir: config().stateDir,
     log,
-    own: service,
+    own: engine.service,
     connect: (url) => connectHost(url, secrets),
     membership: {
       secrets,
       takeSecrets: identity.takeSecrets,
       control: (url) => controlMember(url, secrets),
-      async join(coordinator, theirs) {
-        leaving = true;
-        try {
-          const undo = await identity.join(coordinator, theirs);
-          try {
-            await joinCoordinator(coordinator, secrets, await service.state());
-          } catch (error) {
-            await undo();
-            throw error;
-          }
-          change();
-        } catch (error) {
-          leaving = false;
-          throw error;
-        }
-      },
+      join: joining.join,
     },
     version,
     evacuationBatchSize: () => config().evacuationBatchSize,
   });
   const rpc = createHostRpc({
-    service,
-    destination,
-    source,
-    secrets,
-    hostUuid: identity.uuid,
-    logFailure: (call, error) => logFailure(log, call, error),
+    ...hostLevel(init),
     // Two hosts that join each other would leave nobody to be the coordinator.
     join: async (state, again) => {
-      if (leaving) throw new XapiError('OPERATION_NOT_ALLOWED', ['this host is joining another pool itself']);
+      if (joining.isUnderWay()) {
+        throw new XapiError('OPERATION_NOT_ALLOWED', ['this host is joining another pool itself']);
+      }
       return pool.join(state, again);
     },
   });
-  const dump = () => dumpStore(store, config().databasePath);
   return {
     onRequest: createHttpApi(pool.dispatch, {
       others: { [xenopsPath]: rpc },
-      downloads: { [dumpPath]: dump },
+      downloads: { [dumpPath]: () => dumpStore(store, config().databasePath) },
       pages: pagesOf(init),
     }),
     close: pool.close,
   };
 }
 
-/** A member has no database: it serves its coordinator, and tells clients where that is. */
-async function serve(init: RoleInit, change: () => void): Promise<OpenRole> {
-  const { log, engine, identity, port } = init;
+/** What the host-level calls reach in every role. */
+function hostLevel({ engine, identity, log }: RoleInit): HostRpcDeps {
   const { service, destination, source } = engine;
-  const { secrets } = identity;
-  const coordinator = identity.coordinator() ?? '';
-  await forgetWhatWasLeft(init);
-  const rpc = createHostRpc({
+  return {
     service,
     destination,
     source,
-    secrets,
+    secrets: identity.secrets,
     hostUuid: identity.uuid,
     logFailure: (call, error) => logFailure(log, call, error),
+  };
+}
+
+/** How a coordinator becomes a member of another pool. */
+function createJoining({ engine, identity }: RoleInit, change: () => void) {
+  let underWay = false;
+  const becomeMember = async (coordinator: string, theirs: readonly string[]): Promise<void> => {
+    const undo = await identity.join(coordinator, theirs);
+    try {
+      await joinCoordinator(coordinator, identity.secrets, await engine.service.state());
+    } catch (error) {
+      await undo();
+      throw error;
+    }
+  };
+  return {
+    isUnderWay: () => underWay,
+    /** @param theirs the secrets of the pool that is joined */
+    async join(coordinator: string, theirs: readonly string[]): Promise<void> {
+      underWay = true;
+      try {
+        await becomeMember(coordinator, theirs);
+        change();
+      } catch (error) {
+        underWay = false;
+        throw error;
+      }
+    },
+  };
+}
+
+/** A member has no database: it serves its coordinator, and tells clients where that is. */
+async function serve(init: RoleInit, change: () => void): Promise<Role> {
+  const { log, identity, port } = init;
+  const coordinator = identity.coordinator() ?? '';
+  await forgetWhatWasLeft(init);
+  const rpc = createHostRpc({
+    ...hostLevel(init),
     control: {
       takeSecrets: identity.takeSecrets,
       async leave() {
-        const { domains, busy = [] } = await service.state();
-        if (domains.length > 0) throw new XapiError('HOST_HAS_RESIDENT_VMS', [identity.uuid]);
-        for (const { operation, task } of busy) {
-          throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['host', identity.uuid, operation, task]);
-        }
-        const migration = engine.migrating();
-        if (migration !== undefined) {
-          throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['host', identity.uuid, 'vm_migrate', migration]);
-        }
+        await assertIdle(init);
         await identity.leave();
         log.info(`this host leaves the pool of ${coordinator}, and is a pool of its own`);
         change();
@@ -213,6 +213,18 @@ async function serve(init: RoleInit, change: () => void): Promise<OpenRole> {
       await joining;
     },
   };
+}
+
+/** @throws HOST_HAS_RESIDENT_VMS [uuid]; OTHER_OPERATION_IN_PROGRESS ['host', uuid, operation, task or migration] */
+async function assertIdle({ engine, identity }: RoleInit): Promise<void> {
+  const { domains, busy = [] } = await engine.service.state();
+  if (domains.length > 0) throw new XapiError('HOST_HAS_RESIDENT_VMS', [identity.uuid]);
+  for (const { operation, task } of busy) {
+    throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['host', identity.uuid, operation, task]);
+  }
+  const migration = engine.migrating();
+  if (migration === undefined) return;
+  throw new XapiError('OTHER_OPERATION_IN_PROGRESS', ['host', identity.uuid, 'vm_migrate', migration]);
 }
 
 function pagesOf({ config, port }: RoleInit): OriginPolicy {
@@ -270,14 +282,14 @@ function memberDispatch(coordinator: string, log: Log): DispatchDeps {
   const refuse = () => {
     throw new Error('a member has no database');
   };
-  const nothing = new Proxy({}, { get: refuse });
+  const nothing: unknown = new Proxy({}, { get: refuse });
   return {
     log,
     coordinatorAddress: () => coordinator,
     isHostLevel: () => false,
-    ...({ rows: nothing, sessions: nothing, tasks: nothing, handlers: nothing } as Pick<
-      DispatchDeps,
-      'rows' | 'sessions' | 'tasks' | 'handlers'
-    >),
+    rows: nothing as DispatchDeps['rows'],
+    sessions: nothing as DispatchDeps['sessions'],
+    tasks: nothing as DispatchDeps['tasks'],
+    handlers: nothing as DispatchDeps['handlers'],
   };
 }

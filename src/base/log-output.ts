@@ -97,68 +97,92 @@ const daemonFacility = 3 << 3;
 const provingMs = 5_000;
 
 /**
- * The log of the system, by the program logger(1): Node has no datagrams of Unix sockets. What the system's log does not take, as it is not
- * there or stalls, goes to the standard error.
+ * The log of the system, by the program logger(1): Node has no datagrams of Unix sockets. What the system's log does not take,
+ * as it is not there or stalls, goes to the standard error.
  */
 function systemLog(tag: string): LogOutput {
   const instead = standardError();
-  let logger: ChildProcess | undefined;
-  let closing = false;
-  let startedAt = Number.NEGATIVE_INFINITY;
-  /** What went to a logger that may turn out to have nowhere to put it. */
-  let unproven: Buffer[] = [];
-  const isProving = () => performance.now() - startedAt < provingMs;
   const tell = (line: Buffer | string) => instead.stream.write(String(line).replace(/^<\d+>/, ''));
-  const lose = (lost: ChildProcess, why: string): void => {
-    if (logger !== lost) return;
-    logger = undefined;
-    tell(`xenferryd: the log of the system cannot be written: logger ${why}; lines go here until it can\n`);
-    if (isProving()) for (const line of unproven) tell(line);
-    unproven = [];
-  };
-  const start = (): void => {
-    startedAt = performance.now();
-    unproven = [];
-    // In a session of its own, so that it outlives a Ctrl-C and takes the last lines. The end of its input ends it.
-    const started = spawn('logger', ['--tag', tag, `--id=${process.pid}`, '--prio-prefix', ...loggerLimits], {
-      ...{ detached: true, stdio: ['pipe', 'ignore', 'pipe'] },
-    });
-    logger = started;
-    started.unref();
-    for (const pipe of [started.stdin, started.stderr]) (pipe as unknown as { unref(): void } | null)?.unref();
-    started.stdin?.on('error', () => undefined);
-    // Were it our own standard error, it would block from then on: that a pipe does not is shared with a child.
-    started.stderr?.on('data', tell).on('error', () => undefined);
-    started.on('error', (error) => lose(started, error.message));
-    started.on('exit', (status, signal) => {
-      if (!closing || status !== 0) lose(started, `ended with ${signal ?? `status ${status}`}`);
-    });
-  };
-  const put = (line: Buffer): void => {
-    if (logger === undefined && !isProving()) start();
-    const input = logger?.stdin;
-    if (!input || input.writableLength > mostWaiting) return void tell(line);
-    if (isProving()) unproven.push(line);
-    else unproven = [];
-    input.write(line);
+  const loggers: Loggers = {
+    tag,
+    tell,
+    current: undefined,
+    closing: false,
+    startedAt: Number.NEGATIVE_INFINITY,
+    unproven: [],
   };
   const stream = new Writable({
     write(chunk: Buffer, _encoding, done) {
-      put(chunk);
+      put(loggers, chunk);
       done();
     },
   });
   const close = async () => {
-    closing = true;
-    if (logger !== undefined) {
-      const exit = once(logger, 'exit').catch(() => undefined);
-      logger.ref();
-      logger.stdin?.end();
+    loggers.closing = true;
+    const { current } = loggers;
+    if (current !== undefined) {
+      const exit = once(current, 'exit').catch(() => undefined);
+      current.ref();
+      current.stdin?.end();
       await exit;
     }
     await instead.close();
   };
   return { stream, prefix: (severity) => `<${daemonFacility + severity}>`, reopen: () => undefined, close };
+}
+
+/** The processes of logger(1), one after another. */
+interface Loggers {
+  readonly tag: string;
+  /** Takes what the system's log does not. */
+  readonly tell: (line: Buffer | string) => unknown;
+  current: ChildProcess | undefined;
+  closing: boolean;
+  /** Of the current one, or the last. */
+  startedAt: number;
+  /** What went to a logger that may turn out to have nowhere to put it. */
+  unproven: Buffer[];
+}
+
+function put(loggers: Loggers, line: Buffer): void {
+  if (loggers.current === undefined && !isProving(loggers)) startLogger(loggers);
+  const input = loggers.current?.stdin;
+  if (!input || input.writableLength > mostWaiting) return void loggers.tell(line);
+  if (isProving(loggers)) loggers.unproven.push(line);
+  else loggers.unproven = [];
+  input.write(line);
+}
+
+function isProving({ startedAt }: Loggers): boolean {
+  return performance.now() - startedAt < provingMs;
+}
+
+/** In a session of its own, so that it outlives a Ctrl-C and takes the last lines. The end of its input ends it. */
+function startLogger(loggers: Loggers): void {
+  loggers.startedAt = performance.now();
+  loggers.unproven = [];
+  const args = ['--tag', loggers.tag, `--id=${process.pid}`, '--prio-prefix', ...loggerLimits];
+  const started = spawn('logger', args, { detached: true, stdio: ['pipe', 'ignore', 'pipe'] });
+  loggers.current = started;
+  started.unref();
+  for (const pipe of [started.stdin, started.stderr]) (pipe as unknown as { unref(): void } | null)?.unref();
+  started.stdin?.on('error', () => undefined);
+  // Were it our own standard error, it would block from then on: that a pipe does not is shared with a child.
+  started.stderr?.on('data', loggers.tell).on('error', () => undefined);
+  started.on('error', (error) => lose(loggers, started, error.message));
+  started.on('exit', (status, signal) => {
+    if (loggers.closing && status === 0) return;
+    lose(loggers, started, `ended with ${signal ?? `status ${status}`}`);
+  });
+}
+
+/** A logger has ended by itself: what it has not put anywhere, and what comes until the next one, is told elsewhere. */
+function lose(loggers: Loggers, lost: ChildProcess, why: string): void {
+  if (loggers.current !== lost) return;
+  loggers.current = undefined;
+  loggers.tell(`xenferryd: the log of the system cannot be written: logger ${why}; lines go here until it can\n`);
+  if (isProving(loggers)) for (const line of loggers.unproven) loggers.tell(line);
+  loggers.unproven = [];
 }
 
 /** A line may be long, as a stack is; one that cannot be delivered ends the logger. */

@@ -52,67 +52,100 @@ const firstBytes = Buffer.from('PUT ');
 export function createListener(deps: ListenerDeps): Listener {
   const limits = { ...listenerLimits, descriptors: descriptorsForConnections(), ...deps.limits };
   const registry = createConnectionRegistry(limits, deps.log);
-  const ofSocket = new WeakMap<net.Socket, Connection>();
-  const web = http.createServer({ maxHeaderSize: 16 * 1024, keepAliveTimeout: 300_000 }, (request, response) => {
-    ofSocket.get(request.socket)?.follow(request, response);
-    deps.onRequest(request, response);
-  });
-  web.on('connect', (request, socket) => {
-    ofSocket.get(socket as net.Socket)?.become('headless');
-    answerTunnel(request, socket as net.Socket, deps, limits.headTimeoutMs);
-  });
-  web.timeout = limits.stallMs;
-  web.on('timeout', (socket) => {
-    // Silence is right while an answer is being made.
-    if (ofSocket.get(socket)?.state === 'busy' && socket.writableLength === 0) return;
-    socket.destroy();
-  });
-  // It never listens by itself, but only from then on does it watch over slow requests and know its connections.
-  web.emit('listening');
-  const take = (accepted: net.Socket, connection: Connection): void => {
-    const { raw, release } = adoptRaw(accepted, deps.keepAliveMs?.());
-    const toWeb = (read: Buffer) => {
-      const ordinary = release(read);
-      connection.closedBy(ordinary);
-      ofSocket.set(ordinary, connection);
-      web.emit('connection', ordinary);
-    };
-    const toChannel = (head: ChannelHead) => {
-      connection.become('busy');
-      deps.onChannel(head, raw);
-    };
-    connection.closedBy(raw);
-    decide(raw, toWeb, toChannel, limits.headTimeoutMs).catch((error: unknown) => {
-      deps.log.debug('connection refused', { reason: withoutHead(error) });
-      raw.destroy();
-    });
-  };
+  const web = createWeb(deps, limits);
   const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true }, async (accepted) => {
     const connection = registry.enter(accepted, descriptorOf(accepted));
     if (connection === undefined) return;
     accepted.once('close', () => connection.leave());
     await deps.ready;
-    if (!accepted.destroyed) take(accepted, connection);
+    if (!accepted.destroyed) take(accepted, connection, web, deps, limits);
   });
   return {
-    listen: (port, address) =>
-      new Promise((resolve, reject) => {
-        server.once('error', reject);
-        server.listen(port, address, () => {
-          server.off('error', reject);
-          // A connection that cannot be accepted, as when descriptors run out, is no reason to stop.
-          server.on('error', (error) => deps.log.warn(`cannot accept: ${messageOf(error)}`));
-          resolve((server.address() as net.AddressInfo).port);
-        });
-      }),
-    close: async () => {
+    listen: (port, address) => listenAt(server, port, address, deps.log),
+    async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       registry.closeHeadless();
-      web.closeAllConnections();
       web.close();
       await closed;
     },
   };
+}
+
+/** What HTTP has of the port. */
+interface Web {
+  /** Take over a connection of which nothing was read, or what was read has been put back. */
+  take(socket: net.Socket, connection: Connection): void;
+  /** Close every connection. */
+  close(): void;
+}
+
+/** A server of HTTP that does not listen itself. */
+function createWeb(deps: ListenerDeps, { stallMs, headTimeoutMs }: ListenerLimits): Web {
+  const ofSocket = new WeakMap<net.Socket, Connection>();
+  const server = http.createServer({ maxHeaderSize: 16 * 1024, keepAliveTimeout: 300_000 }, (request, response) => {
+    ofSocket.get(request.socket)?.follow(request, response);
+    deps.onRequest(request, response);
+  });
+  server.on('connect', (request, socket) => {
+    ofSocket.get(socket as net.Socket)?.become('headless');
+    answerTunnel(request, socket as net.Socket, deps, headTimeoutMs);
+  });
+  server.timeout = stallMs;
+  server.on('timeout', (socket) => {
+    // Silence is right while an answer is being made.
+    if (ofSocket.get(socket)?.state === 'busy' && socket.writableLength === 0) return;
+    socket.destroy();
+  });
+  // Only a server that listens watches over slow requests and knows its connections.
+  server.emit('listening');
+  return {
+    take(socket, connection) {
+      ofSocket.set(socket, connection);
+      server.emit('connection', socket);
+    },
+    close() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+/** Look at the first bytes of a connection, and give it to whom it is for. */
+function take(
+  accepted: net.Socket,
+  connection: Connection,
+  web: Web,
+  { log, keepAliveMs, onChannel }: ListenerDeps,
+  { headTimeoutMs }: ListenerLimits,
+): void {
+  const { raw, release } = adoptRaw(accepted, keepAliveMs?.());
+  const toWeb = (read: Buffer) => {
+    const ordinary = release(read);
+    connection.closedBy(ordinary);
+    web.take(ordinary, connection);
+  };
+  const toChannel = (head: ChannelHead) => {
+    connection.become('busy');
+    onChannel(head, raw);
+  };
+  connection.closedBy(raw);
+  decide(raw, toWeb, toChannel, headTimeoutMs).catch((error: unknown) => {
+    log.debug('connection refused', { reason: withoutHead(error) });
+    raw.destroy();
+  });
+}
+
+/** @returns the port */
+function listenAt(server: net.Server, port: number, address: string, log: Log): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, address, () => {
+      server.off('error', reject);
+      // A connection that cannot be accepted, as when descriptors run out, is no reason to stop.
+      server.on('error', (error) => log.warn(`cannot accept: ${messageOf(error)}`));
+      resolve((server.address() as net.AddressInfo).port);
+    });
+  });
 }
 
 /** What was wrong with a connection, without what it has sent. */
