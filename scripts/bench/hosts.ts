@@ -1,4 +1,5 @@
 /** The two daemons of the benchmark, their VMs, and one migration as a client sees it, with what it cost. */
+
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -6,6 +7,7 @@ import { connectHypervisor, type HypervisorClient } from '../../src/backend/simu
 import { socketPathOf } from '../../src/backend/simulator/program.js';
 import { isConfigKey } from '../../src/base/config/keys.js';
 import { untilAborted } from '../../src/base/deadline.js';
+import { defined } from '../../src/base/defined.js';
 import type { DomainHandle } from '../../src/base/protocol/hypervisor-protocol.js';
 import { type TaskRecord, taskError } from '../../src/cli/client/task.js';
 import { vmRecord } from '../../src/cli/client/vm-record.js';
@@ -65,13 +67,16 @@ export interface BenchHosts {
 /** Start two hosts with running VMs, whose guests are idle; all VMs are on the first host. */
 export async function openHosts(init: HostsInit): Promise<BenchHosts> {
   const { pools, stop } = await startLocalPool({
-    ...{ hosts: 2, vms: 0, memory: init.memory, signal: init.signal },
+    hosts: 2,
+    vms: 0,
+    memory: init.memory,
+    signal: init.signal,
     config: {
       'memory-dir': init.memoryDir,
       'simulator-memory': `${init.vms * (init.memory / 2 ** 20)}MiB`,
       ...init.config,
     },
-    ...(init.places === undefined ? {} : { places: init.places }),
+    ...defined({ places: init.places }),
   });
   try {
     const pool = pools[0] as LocalPool;

@@ -40,7 +40,12 @@ async function benchMigrations(options: BenchOptions, signal: AbortSignal): Prom
 
 /** What every object has and the XenAPI does not. */
 const noFigures = {
-  ...{ gib_per_s: null, cpu_s_per_gib: null, ratio: null, downtime_ms: null, vs_pipe: null, vs_pipe_cpu: null },
+  gib_per_s: null,
+  cpu_s_per_gib: null,
+  ratio: null,
+  downtime_ms: null,
+  vs_pipe: null,
+  vs_pipe_cpu: null,
 };
 
 /** @returns the exit status */

@@ -40,7 +40,9 @@ export async function measure<T>(init: MeasureInit, work: () => Promise<T>): Pro
     await helpersEnded(init);
     const tree = cpuSeconds(treesOf(readProcesses(), daemons, leftOut)) - treeBefore;
     return {
-      ...{ result, seconds, cpuSeconds: tree },
+      result,
+      seconds,
+      cpuSeconds: tree,
       daemonCoreShare: Math.max(...own) / seconds,
       helperPeakBytes: peaks.highest(),
     };

@@ -1,5 +1,7 @@
 /** The command line of the benchmark. */
+
 import { parseArgs } from 'node:util';
+import { defined } from '../../src/base/defined.js';
 import { parseSize } from '../../src/cli/xe/value.js';
 
 export const links = ['1gbit', '100mbit'] as const;
@@ -75,14 +77,14 @@ export function parseOptions(args: readonly string[]): BenchOptions | undefined 
     throw new Error('--only api has nothing to do with --cases, --qemu, --scale and --link');
   }
   return {
-    ...{ json, qemu, scale },
+    json,
+    qemu,
+    scale,
     rounds: wholeNumber('rounds', values.rounds, 1, 1000),
     memory: memoryOf(values.memory),
     migrations: only !== 'api',
     api: only !== 'migrations' && cases === undefined && link === undefined,
-    ...(link === undefined ? {} : { link }),
-    ...(peer === undefined ? {} : { peer }),
-    ...(cases === undefined ? {} : { cases: cases.split(',').map((name) => name.trim()) }),
+    ...defined({ link, peer, cases: cases?.split(',').map((name) => name.trim()) }),
   };
 }
 

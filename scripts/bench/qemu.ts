@@ -157,8 +157,10 @@ async function migrate(which: QemuCase, source: Machine, destination: Machine, u
     throw new Error(`QEMU's migration failed: ${JSON.stringify(info)}`);
   }
   return {
-    ...{ seconds, cpuSeconds: cpuAfter - cpuBefore },
-    ...{ downtimeMs: downtime, taskSeconds: milliseconds / 1000 },
+    seconds,
+    cpuSeconds: cpuAfter - cpuBefore,
+    downtimeMs: downtime,
+    taskSeconds: milliseconds / 1000,
     // QEMU 7.2 counts pages before it compresses them.
     ...(which === 'qemu-none' ? { wireBytes: ram.transferred } : {}),
   };

@@ -1,10 +1,12 @@
 /** Running the cases of the benchmark: each round runs every case once, in another order. */
+
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { defined } from '../../src/base/defined.js';
 import type { NetworkPlace } from '../../src/cli/local-pool/local-host.js';
 import { isQemuCase, isYardstick, scaleVms, settingOf } from './cases.js';
 import { type BenchHosts, openHosts, type Told } from './hosts.js';
@@ -147,9 +149,13 @@ function sampleOf({ result: tasks, seconds, cpuSeconds, helperPeakBytes, daemonC
   const middle = (key: string) => median(tasks.map((task) => figure(task, key))) as number;
   const level = tasks[0]?.compression_level;
   return {
-    ...{ seconds, cpuSeconds, helperPeakBytes, daemonCoreShare },
+    seconds,
+    cpuSeconds,
+    helperPeakBytes,
+    daemonCoreShare,
     wireBytes: tasks.reduce((sum, task) => sum + figure(task, 'wire_bytes'), 0),
-    ...{ downtimeMs: middle('downtime_ms'), taskSeconds: middle('seconds') },
-    ...(level === undefined ? {} : { level }),
+    downtimeMs: middle('downtime_ms'),
+    taskSeconds: middle('seconds'),
+    ...defined({ level }),
   };
 }

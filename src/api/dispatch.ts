@@ -5,7 +5,9 @@
  * What an `Async.` call could still fail with after the session is in its task: the caller has the reference by then. A session
  * with a purpose of its own makes no such task, and is refused before.
  */
+
 import type { Ref } from '../../idl/index.js';
+import { defined } from '../base/defined.js';
 import { toXapiError, XapiError } from '../base/errors.js';
 import { assertNoForeignPage, type Call, type Dispatch, type FailedCall, type TypedResult } from '../model/dispatch.js';
 import type { DispatchDeps, OpenTask, SessionIdentity } from '../model/dispatch-deps.js';
@@ -104,8 +106,8 @@ async function perform(work: Work, task: CallTask, origin: CallOrigin): Promise<
   const handlers = deps.handlers as unknown as Record<string, Record<string, AnyHandler>>;
   const handler = handlers[message.cls]?.[message.method];
   if (handler === undefined) throw new Error(`${message.name} has no handler`);
-  const log = deps.log.child({ call: call.name, ...(task.ref !== nullRef && { task: task.ref }) });
-  const context: CallContext = { ...(session && { session: session.ref }), task, log, origin };
+  const log = deps.log.child({ call: call.name, ...defined({ task: task.ref === nullRef ? undefined : task.ref }) });
+  const context: CallContext = { ...defined({ session: session?.ref }), task, log, origin };
   return handler(context, ...args);
 }
 

@@ -4,7 +4,9 @@
  * An error's parameters are what a caller gets to see, so they quote what it sent: a session, a password, anything of any
  * length. Of them the log has the words of the data model alone, which tell nothing of the caller, and `*` for the others.
  */
+
 import { classes, enums } from '../../idl/index.js';
+import { defined } from '../base/defined.js';
 import { messageOf, toXapiError, type XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { FailedCall } from '../model/dispatch.js';
@@ -37,7 +39,7 @@ export function logFailure(log: Log, { name = '*', params, task }: FailedCall, f
   const isInternal = failure.code === 'INTERNAL_ERROR' && !isWrongType;
   const level = isInternal ? 'error' : typeof cause === 'string' ? 'info' : 'debug';
   if (!log.enabled(level)) return;
-  const fields = { call: name, ...(task !== undefined && { task }) };
+  const fields = { call: name, ...defined({ task }) };
   if (isWrongType) {
     const { parameter, expected, found } = cause;
     log[level]('call failed', { ...fields, error: failure.code, parameter, expected, found });

@@ -3,7 +3,9 @@
  *
  * A failure of the API is a reply like any other, with status 200. Only what is no call gets 500, and its connection ends.
  */
+
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { defined } from '../base/defined.js';
 import { XapiError } from '../base/errors.js';
 import type { Dispatch } from '../model/dispatch.js';
 import type { DispatchDeps } from '../model/dispatch-deps.js';
@@ -130,7 +132,7 @@ async function turnAway(
   const maySpeak = session !== undefined && session.permissions === undefined;
   if (task !== null && maySpeak) deps.tasks.end(task, new XapiError('NOT_IMPLEMENTED', [`${request.method} ${path}`]));
   await drain(request);
-  refuse(response, status, text, allow === undefined ? {} : { allow });
+  refuse(response, status, text, defined({ allow }));
 }
 
 /** Read what comes, to its end or for as long as it is worth it. */

@@ -4,8 +4,10 @@
  * jayson gets one whole call at a time and gives its answer back: what it does badly (batches, notifications, handlers that
  * throw) never reaches it. The answer's text is made here, because a result is JSON text already, by its declared type.
  */
+
 import { isUtf8 } from 'node:buffer';
 import jayson from 'jayson';
+import { defined } from '../base/defined.js';
 import { toXapiError } from '../base/errors.js';
 import type { Call, Dispatch } from '../model/dispatch.js';
 import type { AnswerBody } from './answer.js';
@@ -71,7 +73,7 @@ function failureOf(error: unknown): ApiFailure {
 
 function callJayson(server: jayson.Server, request: Request, call: Call): Promise<Response> {
   const { version, id, method, params } = request;
-  const body = { ...(version === 2 && { jsonrpc: '2.0' }), id, method, params: [...params] };
+  const body = { ...defined({ jsonrpc: version === 2 ? '2.0' : undefined }), id, method, params: [...params] };
   return new Promise((resolve) => {
     server.call(body, call, (error, result) => resolve((error ?? result ?? {}) as Response));
   });

@@ -30,6 +30,8 @@ export const fixedBiosStrings = {
 /** What a VM has of which nothing is said when it starts. */
 export const genericBiosStrings: Readonly<Record<string, string>> = {
   ...Object.fromEntries(biosKeys.map((key) => [key, ''])),
-  ...{ 'bios-vendor': 'Xen', 'system-manufacturer': 'Xen', 'system-product-name': 'HVM domU' },
+  'bios-vendor': 'Xen',
+  'system-manufacturer': 'Xen',
+  'system-product-name': 'HVM domU',
   ...fixedBiosStrings,
 };

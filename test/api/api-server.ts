@@ -1,4 +1,5 @@
 /** The XenAPI's front on a loopback port, and raw requests to it. */
+
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, request, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
@@ -6,6 +7,7 @@ import { type Bodies, createBodies } from '../../src/api/bodies.js';
 import type { Download } from '../../src/api/download.js';
 import { createHttpApi } from '../../src/api/http-api.js';
 import type { OriginPolicy } from '../../src/api/origin-policy.js';
+import { defined } from '../../src/base/defined.js';
 import type { DispatchDeps } from '../../src/model/dispatch-deps.js';
 
 interface Reply {
@@ -30,7 +32,7 @@ export async function startApi(
   bodies: Bodies = createBodies(),
   pages?: OriginPolicy,
 ): Promise<ApiServer> {
-  const server: Server = createServer(createHttpApi(deps, { downloads, bodies, ...(pages && { pages }) }));
+  const server: Server = createServer(createHttpApi(deps, { downloads, bodies, ...defined({ pages }) }));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

@@ -1,9 +1,11 @@
 /** What web pages may do, by the Origin that their browser sends. */
+
 import os from 'node:os';
 import { expect } from 'chai';
 import { createBodies } from '../../src/api/bodies.js';
 import type { OriginPolicyInit } from '../../src/api/origin-policy.js';
 import { createOriginPolicy } from '../../src/api/origin-policy.js';
+import { defined } from '../../src/base/defined.js';
 import { type ApiServer, startApi } from './api-server.js';
 import { fakeDeps, rootSession } from './fake-deps.js';
 
@@ -96,8 +98,7 @@ describe('the API, asked by a browser', () => {
   after(() => api.close());
   beforeEach(() => (logins = 0));
 
-  const ask = (body: string, origin?: string, path = '/jsonrpc') =>
-    api.send('POST', path, body, origin === undefined ? {} : { origin });
+  const ask = (body: string, origin?: string, path = '/jsonrpc') => api.send('POST', path, body, defined({ origin }));
 
   it('lets a page that is named log in, and read the answer', async () => {
     const { body, headers } = await ask(login, named);

@@ -72,7 +72,10 @@ export function openSite({ nodeArgs = [], environment = {}, prefix = () => [], s
     return child;
   };
   const site: Site = {
-    ...{ directory, configFile, stateDir, hypervisor },
+    directory,
+    configFile,
+    stateDir,
+    hypervisor,
     configure(...lines) {
       const base = {
         'state-dir': stateDir,

@@ -38,8 +38,17 @@ describe('virtual disks of a daemon', function () {
   };
   const create = (size = 2 * mib) =>
     session.call<string>('VDI.create', {
-      ...{ name_label: 'disk', name_description: '', SR: sr, virtual_size: size, type: 'user' },
-      ...{ sharable: false, read_only: false, other_config: {}, xenstore_data: {}, sm_config: {}, tags: [] },
+      name_label: 'disk',
+      name_description: '',
+      SR: sr,
+      virtual_size: size,
+      type: 'user',
+      sharable: false,
+      read_only: false,
+      other_config: {},
+      xenstore_data: {},
+      sm_config: {},
+      tags: [],
     });
   const records = async () => Object.entries(await session.call<Record<string, VdiRecord>>('VDI.get_all_records'));
   const files = () => fs.readdirSync(dir).sort();

@@ -30,7 +30,8 @@ describe('a daemon beside others', function () {
       const args = ['--config', site.configFile, `--state-dir=${stateDir}`, `--pidfile=${pidfile}`];
       const { status, stdout, stderr } = await site.run(...args);
       expect({ status, stdout, stderr }).to.deep.equal({
-        ...{ status: 1, stdout: '' },
+        status: 1,
+        stdout: '',
         stderr: `xenferryd: another xenferryd runs with the state directory ${stateDir}\n`,
       });
     }
@@ -45,7 +46,8 @@ describe('a daemon beside others', function () {
       if (!fs.existsSync(database)) fs.symlinkSync(path.join(site.stateDir, 'db'), database);
       const { status, stdout, stderr } = await second.run('--config', second.configFile, `--database-path=${database}`);
       expect({ status, stdout, stderr }).to.deep.equal({
-        ...{ status: 1, stdout: '' },
+        status: 1,
+        stdout: '',
         stderr: `xenferryd: another xenferryd runs with the database ${database}\n`,
       });
       expect(fs.existsSync(second.stateDir)).to.equal(false);

@@ -235,7 +235,8 @@ async function openSystemLog(directory: string): Promise<SystemLog> {
   return {
     text: () => text,
     logged: (what) => eventually(() => what.exec(text) ?? undefined),
-    ...{ open, stop },
+    open,
+    stop,
     close: async () => {
       if (server.listening) await stop();
       fs.rmSync(directory, { recursive: true, force: true });

@@ -2,6 +2,7 @@
  * Whole hosts in the test's own process, each with a real hypervisor, a real port and real helpers; only the pool's database is
  * left out. Closing a host ends its hypervisor and removes its state.
  */
+
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,6 +12,7 @@ import { logFailure } from '../../src/api/failure-log.js';
 import { createHttpApi } from '../../src/api/http-api.js';
 import { createSimulator, type Simulator } from '../../src/backend/simulator/simulator.js';
 import { type LoadedConfig, readConfig } from '../../src/base/config/config.js';
+import { defined } from '../../src/base/defined.js';
 import type { Log, LogRecord } from '../../src/base/log.js';
 import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { openStore } from '../../src/base/store/store.js';
@@ -77,7 +79,7 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
     backend: simulator,
     secrets: () => [secret],
     log,
-    ...(init.announce === undefined ? {} : { announce: init.announce }),
+    ...defined({ announce: init.announce }),
   });
   init.onEngine?.(engine);
   await engine.recover();

@@ -5,11 +5,13 @@
  * alone, and one that is asked to end may not listen: so the asking is bounded, and an end is an end only when the process was
  * reaped. Each carries in its environment whose helper it is; xenops/leftovers finds by that what a killed daemon left.
  */
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { realpathSync } from 'node:fs';
 import { PassThrough, type Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { defined } from '../defined.js';
 import { messageOf } from '../errors.js';
 
 /** A command line: a file, then its arguments. */
@@ -90,7 +92,9 @@ export function startHelper(
   };
   let stopping: Promise<void> | undefined;
   return {
-    ...{ pid, stdio: streams, ended },
+    pid,
+    stdio: streams,
+    ended,
     stop(ask) {
       stopping ??= end(ask);
       return stopping;
@@ -132,8 +136,7 @@ function endOf(child: ChildProcess | Error): Promise<HelperEnd> {
       signalGroup(pid, 'SIGKILL');
       await drained(child.stderr);
       resolve({
-        ...(exitCode === null ? {} : { exitCode }),
-        ...(signal === null ? {} : { signal }),
+        ...defined({ exitCode: exitCode ?? undefined, signal: signal ?? undefined }),
         how: exitCode === null ? `was ended by ${signal}` : `exited with ${exitCode}`,
         said: said(),
       });

@@ -1,10 +1,12 @@
 /** One host of a local pool: a daemon of its own, and the hypervisor that the daemon starts. */
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { defined } from '../../base/defined.js';
 import { configOf, endHypervisor, endSeconds, pidfileOf } from './local-processes.js';
 
 /** What a host is made from. */
@@ -93,7 +95,7 @@ function configText({ name, directory, port, coordinator, place, secretFile, con
     'listen-address': place?.address ?? '127.0.0.1',
     port: String(port),
     'host-name': name,
-    ...(coordinator === undefined ? {} : { coordinator }),
+    ...defined({ coordinator }),
     'pool-secret-file': secretFile,
     pidfile: pidfileOf(directory),
     log: join(directory, 'xenferryd.log'),

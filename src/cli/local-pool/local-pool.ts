@@ -1,4 +1,5 @@
 /** Whole pools on this machine: a daemon a host, running VMs, and an orderly end of it all. */
+
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -8,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { untilAborted } from '../../base/deadline.js';
+import { defined } from '../../base/defined.js';
 import { messageOf } from '../../base/errors.js';
 import { type Credentials, login, type XapiSession } from '../client/xapi-client.js';
 import { type LocalHost, type NetworkPlace, startHost } from './local-host.js';
@@ -203,7 +205,7 @@ async function startOne(init: PoolInit, secretFile: string, index: number, coord
       secretFile,
       config: options.config ?? {},
       warn: options.warn ?? (() => undefined),
-      ...(coordinator === undefined ? {} : { coordinator }),
+      ...defined({ coordinator }),
       place,
     },
     signal,

@@ -1,4 +1,5 @@
 /** Making a running VM through the XenAPI. */
+import { defined } from '../../base/defined.js';
 import { vmRecord } from '../client/vm-record.js';
 import type { XapiSession } from '../client/xapi-client.js';
 
@@ -15,7 +16,7 @@ export interface VmInit {
 /** Create a VM with one interface on the pool's network, and start it. */
 export async function createVm(session: XapiSession, init: VmInit): Promise<{ name: string; uuid: string }> {
   const { name, memory, dirtyRate } = init;
-  const otherConfig = dirtyRate === undefined ? {} : { 'simulator:dirty-pages-per-second': String(dirtyRate) };
+  const otherConfig = defined({ 'simulator:dirty-pages-per-second': dirtyRate?.toString() });
   const ref = await session.call<string>('VM.create', vmRecord({ name, memory, otherConfig }));
   const [network] = await session.call<string[]>('network.get_all');
   if (network !== undefined) await session.call('VIF.create', interfaceOf(ref, network));

@@ -1,5 +1,7 @@
 /** The command line of xenferry-pool. */
+
 import { parseArgs } from 'node:util';
+import { defined } from '../../base/defined.js';
 import { parseSize } from '../xe/value.js';
 import type { LocalPoolOptions } from './local-pool.js';
 
@@ -94,9 +96,11 @@ function parseUp(values: Values<typeof upOptions> & { readonly json: boolean }):
     pools,
     port,
     loopbackPerHost,
-    ...(rate === undefined ? {} : { dirtyRate: whole('dirty-rate', rate, 0, 10_000_000) }),
-    ...(values['fault-injection'] ? { config: { 'fault-injection': 'true' } } : {}),
-    ...(values.state === undefined ? {} : { state: values.state }),
+    ...defined({
+      dirtyRate: rate === undefined ? undefined : whole('dirty-rate', rate, 0, 10_000_000),
+      config: values['fault-injection'] ? { 'fault-injection': 'true' } : undefined,
+      state: values.state,
+    }),
   };
   return { kind: 'up', options, json: values.json, untilEof: values['until-eof'] ?? false };
 }

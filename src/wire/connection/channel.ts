@@ -16,6 +16,7 @@
  * | `migration_id` | all | ours: which attempt this is of |
  * | `restored_ack=1` | control | ours: the source waits for point 2-restored |
  */
+import { defined } from '../../base/defined.js';
 import { XapiError } from '../../base/errors.js';
 import { spokenUrl } from '../../base/server-address.js';
 import { connectRaw, type RawSocket } from './raw-socket.js';
@@ -81,7 +82,7 @@ export function decodeHead(head: Buffer): ChannelHead {
   return {
     kind,
     uuid: uuid.toLowerCase(),
-    ...(device === undefined ? {} : { device }),
+    ...defined({ device }),
     sessionId: query.get('session_id') ?? '',
     cookies: Object.fromEntries(headers.flatMap(decodeCookies)),
   };

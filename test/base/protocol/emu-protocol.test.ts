@@ -107,16 +107,26 @@ describe('emu protocol', () => {
 
   it('carries figures of a copy, the largest too, in a line of at most 128 bytes', () => {
     const figures = {
-      ...{ round: 2, pagesLeft: 1234, pagesPerSecond: 98765, dirtyPagesPerSecond: 43210, expectedDowntimeMs: 77 },
-      ...{ throttlePercent: 20, level: '-2/1' },
+      round: 2,
+      pagesLeft: 1234,
+      pagesPerSecond: 98765,
+      dirtyPagesPerSecond: 43210,
+      expectedDowntimeMs: 77,
+      throttlePercent: 20,
+      level: '-2/1',
     };
     const text = 'copy round=2 left=1234 sent_per_s=98765 dirty_per_s=43210 downtime_ms=77 throttle=20 level=-2/1';
     expect(formatFigures(figures)).to.equal(text);
     expect(parseFigures(text)).to.deep.equal(figures);
     expect(parseFigures('copy round=2')).to.equal(undefined);
     const large = formatFigures({
-      ...{ round: 20, pagesLeft: 2 ** 32, pagesPerSecond: 1e12, dirtyPagesPerSecond: 1e12, expectedDowntimeMs: 1e15 },
-      ...{ throttlePercent: 99, level: '-2/1' },
+      round: 20,
+      pagesLeft: 2 ** 32,
+      pagesPerSecond: 1e12,
+      dirtyPagesPerSecond: 1e12,
+      expectedDowntimeMs: 1e15,
+      throttlePercent: 99,
+      level: '-2/1',
     });
     expect(encodeMessage({ kind: 'stdout', text: large }).length).to.be.at.most(maxLineBytes);
     expect(encodeMessage({ kind: 'stdout', text: large }).toString()).to.equal(`stdout:${large}\n`);

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { open } from 'lmdb';
+import { defined } from '../../../src/base/defined.js';
 import { XapiError } from '../../../src/base/errors.js';
 import { backupDatabase, type StoreFormat } from '../../../src/base/store/format.js';
 import { openRow, sealRow } from '../../../src/base/store/row.js';
@@ -211,7 +212,7 @@ describe('the store', () => {
       }),
     );
     const rows = async (format: StoreFormat | undefined, at = path): Promise<unknown> => {
-      const store = openStore(at, format === undefined ? {} : { format });
+      const store = openStore(at, defined({ format }));
       try {
         return ['old', 'new', 'other'].map((table) => [...store.table(table).entries()]);
       } finally {

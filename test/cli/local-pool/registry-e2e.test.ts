@@ -50,7 +50,10 @@ describe('xenferry-pool, of runs that another one has begun', function () {
     const pidOf = (file: string) => Number(readFileSync(file, 'utf8'));
     const state = dirname(hosting[0] as string);
     return {
-      ...{ child, state, name: basename(state), coordinator },
+      child,
+      state,
+      name: basename(state),
+      coordinator,
       processes: ['xenferryd.pid', 'hypervisor.pid'].flatMap((file) => hosting.map((host) => pidOf(join(host, file)))),
     };
   }

@@ -108,7 +108,9 @@ describe('the host-level calls', function () {
     const joined: unknown[] = [];
     const captured = captureLog();
     const rpc = createHostRpc({
-      ...{ ...host.engine, secrets: () => [secret], hostUuid: host.uuid },
+      ...host.engine,
+      secrets: () => [secret],
+      hostUuid: host.uuid,
       logFailure: (call, error) => logFailure(captured.log, call, error),
       join: async (state) => joined.push(state.uuid),
     } satisfies HostRpcDeps);

@@ -4,6 +4,7 @@ import { networkInterfaces } from 'node:os';
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { defined } from '../../../src/base/defined.js';
 import {
   type ChannelHead,
   channelUrl,
@@ -57,8 +58,11 @@ describe('the head of a channel', () => {
       fc.property(kind, fc.uuid(), value, fc.dictionary(key, value), ([name, device], id, sessionId, cookies) => {
         const url = new URL(channelUrl(xenops, name as ChannelHead['kind'], id, device));
         expect(decodeHead(encodeHead(url, sessionId, cookies))).to.deep.equal({
-          ...{ kind: name, uuid: id, sessionId, cookies: { ...cookies } },
-          ...(device === undefined ? {} : { device }),
+          kind: name,
+          uuid: id,
+          sessionId,
+          cookies: { ...cookies },
+          ...defined({ device }),
         });
       }),
     );
@@ -73,7 +77,9 @@ describe('the head of a channel', () => {
         'User-agent: xenopsd',
       ),
       {
-        ...{ kind: 'mem', uuid, sessionId: 'OpaqueRef:1' },
+        kind: 'mem',
+        uuid,
+        sessionId: 'OpaqueRef:1',
         cookies: { instance_id: '1', final_id: '2', dbg: 'Async.VM.pool_migrate R:1' },
       },
     ],

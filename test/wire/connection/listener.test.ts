@@ -3,6 +3,7 @@ import http from 'node:http';
 import net from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
+import { defined } from '../../../src/base/defined.js';
 import { type ChannelHead, channelUrl, openChannel } from '../../../src/wire/connection/channel.js';
 import { createListener, type Listener } from '../../../src/wire/connection/listener.js';
 import type { RawSocket } from '../../../src/wire/connection/raw-socket.js';
@@ -71,7 +72,7 @@ describe('the listener of the port', () => {
         host: '127.0.0.1',
         method,
         path,
-        ...(agent === undefined ? {} : { agent }),
+        ...defined({ agent }),
       });
       request.once('error', reject);
       request.once('response', async (response) => {
@@ -112,7 +113,9 @@ describe('the listener of the port', () => {
       ] as const;
       for (const [index, [method, body]] of rows.entries()) {
         expect(await ask(method, `/${index}`, body, agent)).to.deep.equal({
-          ...{ asked: `${method} /${index}`, body, reused: index > 0 },
+          asked: `${method} /${index}`,
+          body,
+          reused: index > 0,
         });
       }
     } finally {
@@ -165,7 +168,9 @@ describe('the listener of the port', () => {
     socket.write(`PUT ${target} HTTP/1.1\r\ncookie: migration_id=7; compress=zstd\r\n\r\nraw bytes`);
     const { head, socket: raw } = await nextChannel();
     expect(head).to.deep.equal({
-      ...{ kind: 'vm', uuid, sessionId: 't' },
+      kind: 'vm',
+      uuid,
+      sessionId: 't',
       cookies: { migration_id: '7', compress: 'zstd' },
     });
     expect(String(await raw.read(9))).to.equal('raw bytes');

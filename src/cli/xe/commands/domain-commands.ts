@@ -1,4 +1,5 @@
 /** What hosts have of VMs that no record of the pool knows, as after the restore of an older database. */
+import { defined } from '../../../base/defined.js';
 import { XapiError } from '../../../base/errors.js';
 import type { Command, Context } from '../command.js';
 import { paramNamed } from '../command-line.js';
@@ -43,7 +44,7 @@ const adopt: Command = {
     const { session, params, printer } = context;
     const { host, domain } = await named(context);
     const name = paramNamed(params, 'new-name-label');
-    const args = { uuid: domain.uuid, ...(name === undefined ? {} : { 'name-label': name }) };
+    const args = { uuid: domain.uuid, ...defined({ 'name-label': name }) };
     await session.call('host.call_plugin', host, plugin, 'adopt', args);
     printer.list([domain.uuid]);
   },
