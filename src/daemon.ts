@@ -1,6 +1,6 @@
 /**
- * The daemon as a whole, put together: takes the port, opens store and back end, and then the layers above them, from the host up
- * to what it is in its pool.
+ * The daemon as a whole, put together: takes the port, opens store and back end, and then the layers above them, from
+ * the host up to what it is in its pool.
  */
 import { rmSync } from 'node:fs';
 import { createSimulator } from './backend/simulator/simulator.js';
@@ -36,8 +36,8 @@ export interface DaemonInit {
 }
 
 /**
- * Start the daemon. Most of the program is read here first: whoever asks for help, or starts it where it cannot run, need not wait
- * for that.
+ * Start the daemon. Most of the program is read here first: whoever asks for help, or starts it where it cannot run,
+ * need not wait for that.
  * @throws Error that says why it cannot start
  */
 export async function startDaemon(init: DaemonInit): Promise<Daemon> {

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * xenferryd, the daemon of one host: its command line, its log and its signals. daemon.ts starts it, shutdown.ts ends it; SIGHUP
- * rereads the configuration.
+ * xenferryd, the daemon of one host: its command line, its log and its signals. daemon.ts starts it, shutdown.ts ends
+ * it; SIGHUP rereads the configuration.
  */
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { dirname } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * What a host is in its pool, its coordinator or a member, with what it answers as such; and the change of that while the daemon
- * runs, when the host joins another pool or leaves its own. The host itself, with its VMs, goes on.
+ * What a host is in its pool, its coordinator or a member, with what it answers as such; and the change of that while
+ * the daemon runs, when the host joins another pool or leaves its own. The host itself, with its VMs, goes on.
  */
 import os from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -245,8 +245,8 @@ async function forgetWhatWasLeft({ identity, store, config, log }: RoleInit): Pr
 }
 
 /**
- * A member tells its coordinator that it is there, until the coordinator has heard; and again from time to time, as one that was
- * restored from a backup, or began with an empty database, does not know its members.
+ * A member tells its coordinator that it is there, until the coordinator has heard; and again from time to time, as one
+ * that was restored from a backup, or began with an empty database, does not know its members.
  */
 async function keepJoining(
   { engine, identity, log }: RoleInit,

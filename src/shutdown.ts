@@ -1,7 +1,7 @@
 /**
- * How the daemon ends: in order on the first SIGTERM or SIGINT, within a bounded time; at once on the second; at once, too, on an
- * error that nobody has caught, after which nothing that it knows can be trusted, and where its database has failed. What is not done by then is in the journal,
- * and the next start does it.
+ * How the daemon ends: in order on the first SIGTERM or SIGINT, within a bounded time; at once on the second; at once,
+ * too, on an error that nobody has caught, after which nothing that it knows can be trusted, and where its database has
+ * failed. What is not done by then is in the journal, and the next start does it.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from './base/errors.js';
@@ -13,7 +13,10 @@ export interface ShutdownInit {
   readonly close: () => Promise<void>;
   /** How long that may take, in milliseconds. */
   readonly timeoutMs: () => number;
-  /** Kill the helper processes that are left. @returns how many there were */
+  /**
+   * Kill the helper processes that are left.
+   * @returns how many there were
+   */
   readonly killHelpers: () => number;
   /** End the process. */
   readonly exit: (status: number) => void;

@@ -1,7 +1,7 @@
 /**
- * The benchmark of the XenAPI's front and database: a daemon with 10,000 VMs in its database, asked over HTTP by another process
- * on the same machine. The yardstick of small calls is a bare jayson HTTP server that echoes, measured with the same client in
- * the same run, in turns with the daemon.
+ * The benchmark of the XenAPI's front and database: a daemon with 10,000 VMs in its database, asked over HTTP by
+ * another process on the same machine. The yardstick of small calls is a bare jayson HTTP server that echoes, measured
+ * with the same client in the same run, in turns with the daemon.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

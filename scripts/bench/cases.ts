@@ -54,7 +54,10 @@ export const isYardstick = (name: string): name is Yardstick => (yardsticks as r
 export const isQemuCase = (name: string): name is QemuCase => (qemuCases as readonly string[]).includes(name);
 const isScale = (name: string): boolean => name.startsWith('scale:');
 
-/** @returns the setting that a migration's case is named for. @throws an Error that says which cases there are */
+/**
+ * @returns the setting that a migration's case is named for
+ * @throws an Error that says which cases there are
+ */
 export function settingOf(name: string): Setting {
   const [, kind, value] = /^(xenguest|scale):(\S+)$/.exec(name) ?? [];
   const xenguest = (keys: Record<string, string>): Setting => ({

@@ -59,7 +59,10 @@ export interface BenchHosts {
   migrate(vms: readonly BenchVm[], compress: boolean): Promise<Used<Told[]>>;
   /** The file with the VM's memory. */
   memoryFile(vm: BenchVm): Promise<string>;
-  /** Look at every page of a VM. @throws an Error when one does not hold what the guest has in it */
+  /**
+   * Look at every page of a VM.
+   * @throws an Error when one does not hold what the guest has in it
+   */
   verify(vm: BenchVm): Promise<void>;
   stop(): Promise<void>;
 }
@@ -172,8 +175,8 @@ interface VmEvents {
 const lookMs = 2;
 
 /**
- * @returns what starts the migration and waits for its end. It waits for events of the VM, which has few of them: one that asked
- *   for the task again and again would cost the daemon more than the migration does
+ * @returns what starts the migration and waits for its end. It waits for events of the VM, which has few of them: one
+ *   that asked for the task again and again would cost the daemon more than the migration does
  */
 async function prepare(pair: Pair, vm: BenchVm, compress: boolean): Promise<() => Promise<Told>> {
   const { session, hosts, signal } = pair;

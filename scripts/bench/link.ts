@@ -1,6 +1,7 @@
 /**
- * A link of a given rate: two network namespaces with a pair of virtual interfaces between them, limited in both directions. The
- * benchmark runs itself anew inside the first one, where the first host and the client are; the second host is in the other.
+ * A link of a given rate: two network namespaces with a pair of virtual interfaces between them, limited in both
+ * directions. The benchmark runs itself anew inside the first one, where the first host and the client are; the second
+ * host is in the other.
  */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -16,7 +17,10 @@ const interfaceName = 'link0';
 /** Holds a whole segment of the largest size; what waits longer is dropped, as a switch does. */
 const shaping = ['burst', '256kb', 'latency', '50ms'];
 
-/** The hosts' places, for a process in the first namespace. @param peer the name of the other one */
+/**
+ * The hosts' places, for a process in the first namespace.
+ * @param peer the name of the other one
+ */
 export function linkPlaces(peer: string): [NetworkPlace, NetworkPlace] {
   const [first, second] = addresses;
   return [

@@ -1,9 +1,10 @@
 /**
- * The yardsticks: the guest's memory from a file on a tmpfs through a TCP connection into another one, by two processes and with
- * no toolstack. `pipe` is zstd on both sides, by the command lines and at the priority with which the toolstack runs it; `cat`
- * copies, at normal priority, at which emu-manager runs.
+ * The yardsticks: the guest's memory from a file on a tmpfs through a TCP connection into another one, by two processes
+ * and with no toolstack. `pipe` is zstd on both sides, by the command lines and at the priority with which the
+ * toolstack runs it; `cat` copies, at normal priority, at which emu-manager runs.
  *
- * The receiver connects, by bash, from its host's place in the network; the sender gets the connection that was accepted here.
+ * The receiver connects, by bash, from its host's place in the network; the sender gets the connection that was
+ * accepted here.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -36,7 +37,10 @@ export interface PipelineUsed {
   readonly wireBytes: number;
 }
 
-/** Send the image once. @throws an Error with what either side said when it does not end well, and where there is no zstd */
+/**
+ * Send the image once.
+ * @throws an Error with what either side said when it does not end well, and where there is no zstd
+ */
 export async function runPipeline(which: Yardstick, init: PipelineInit): Promise<PipelineUsed> {
   const { image, copy, places, signal } = init;
   const { send, receive } = await commandsOf(which);
@@ -151,7 +155,10 @@ async function wireBytesOf(which: Yardstick, source: FileHandle, said: string): 
 /** So much of two files is compared at a time. */
 const compareBytes = 4 * 2 ** 20;
 
-/** Compare what came with what was sent. @throws an Error when they differ */
+/**
+ * Compare what came with what was sent.
+ * @throws an Error when they differ
+ */
 export async function compareFiles(image: string, copy: string): Promise<void> {
   const files = await Promise.all([open(image), open(copy)]);
   const buffers = files.map(() => Buffer.alloc(compareBytes)) as [Buffer, Buffer];

@@ -30,7 +30,10 @@ export interface QemuInit {
   readonly signal: AbortSignal;
 }
 
-/** @returns the version of QEMU. @throws an Error where there is none */
+/**
+ * @returns the version of QEMU
+ * @throws an Error where there is none
+ */
 export async function findQemu(signal: AbortSignal): Promise<string> {
   const child = spawn(program, ['--version'], { stdio: ['ignore', 'pipe', 'ignore'], signal });
   let said = '';

@@ -4,7 +4,11 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface Qmp {
-  /** One command. @returns its `return`. @throws an Error with what QEMU answers, or that the connection has ended */
+  /**
+   * One command.
+   * @returns its `return`
+   * @throws an Error with what QEMU answers, or that the connection has ended
+   */
   execute<T = unknown>(command: string, args?: Readonly<Record<string, unknown>>): Promise<T>;
   /** Resolves when an event has come whose data is accepted; events from before the call count as well. */
   event(name: string, accepts: (data: Readonly<Record<string, unknown>>) => boolean): Promise<void>;

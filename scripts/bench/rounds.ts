@@ -95,7 +95,10 @@ async function freeBytes(directory: string): Promise<number> {
   return bavail * bsize;
 }
 
-/** Without holes, as the guest's own file. @returns the file */
+/**
+ * Without holes, as the guest's own file.
+ * @returns the file
+ */
 async function copyMemory({ signal, say, memory }: RoundsInit, hosts: BenchHosts, directory: string): Promise<string> {
   const [vm] = hosts.vms;
   if (vm === undefined) throw new Error('there is no VM');

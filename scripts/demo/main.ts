@@ -1,7 +1,7 @@
 /**
- * A demonstration: two hosts, one busy VM, migrated there and back with no compression, with `stream` and with `xenguest`. The
- * compressor is chosen as an operator does: a line in the source host's configuration, then SIGHUP. `--json` prints one object a
- * migration, one a line. The exit status is 0 only if every migration did what it should.
+ * A demonstration: two hosts, one busy VM, migrated there and back with no compression, with `stream` and with
+ * `xenguest`. The compressor is chosen as an operator does: a line in the source host's configuration, then SIGHUP.
+ * `--json` prints one object a migration, one a line. The exit status is 0 only if every migration did what it should.
  */
 import { parseArgs } from 'node:util';
 import { untilAborted } from '../../src/base/deadline.js';

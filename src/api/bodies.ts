@@ -7,8 +7,8 @@ const unfinishedLimit = 256 * 1024 * 1024;
 export interface Bodies {
   /**
    * @param length bytes, as its head says
-   * @returns the body; undefined where the caller went away before its end, or was sent away, as its was the one of all bodies that
-   *   had got no further for longest
+   * @returns the body; undefined where the caller went away before its end, or was sent away, as its was the one of all
+   *   bodies that had got no further for longest
    */
   read(request: IncomingMessage, length: number): Promise<Buffer | undefined>;
 }

@@ -30,8 +30,8 @@ const words: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Log a failed call: an error of the caller at debug, what is explained in words at info, and what only the operator can mend at
- * error, with where it came from.
+ * Log a failed call: an error of the caller at debug, what is explained in words at info, and what only the operator
+ * can mend at error, with where it came from.
  */
 export function logFailure(log: Log, { name = '*', params, task }: FailedCall, failure: XapiError): void {
   const { cause } = failure;

@@ -27,8 +27,8 @@ const maxWords = 10_000;
 
 /**
  * The condition that an expression writes, for rows of a class.
- * @throws INVALID_VALUE [expr, expression] for what is no expression, or names a field that the class lacks or whose values are no
- *   plain texts; what is wrong is for the log
+ * @throws INVALID_VALUE [expr, expression] for what is no expression, or names a field that the class lacks or whose
+ *   values are no plain texts; what is wrong is for the log
  */
 export function parseFilter(cls: ClassName, expression: string): Filter {
   const words = expression.match(/"[^"]*"|'[^']*'|[A-Za-z]+|\S/g) ?? [];

@@ -1,7 +1,8 @@
 /**
- * What a web page in somebody's browser may do. The browser says in the header Origin whose page it is that asks; what sends none is
- * no browser. A page that is neither of this host nor named by the operator can neither read an answer nor log in: otherwise any page
- * could guess passwords from within the operator's network. A session is proof enough: such a page cannot have one.
+ * What a web page in somebody's browser may do. The browser says in the header Origin whose page it is that asks; what
+ * sends none is no browser. A page that is neither of this host nor named by the operator can neither read an answer
+ * nor log in: otherwise any page could guess passwords from within the operator's network. A session is proof enough:
+ * such a page cannot have one.
  *
  * Host is not looked at: a page whose name was made to lead here, by DNS rebinding, sends a Host that fits its Origin.
  */
@@ -9,9 +10,16 @@ import os from 'node:os';
 import { isEveryAddress, isLoopback, pageOrigin } from '../base/server-address.js';
 
 export interface OriginPolicy {
-  /** Whether the operator has named this origin: its pages may log in and read what is answered. @param origin as it was sent */
+  /**
+   * Whether the operator has named this origin: its pages may log in and read what is answered.
+   * @param origin as it was sent
+   */
   isNamed(origin: string): boolean;
-  /** Whether a page may not log in. @param origin as it was sent @param caller the address of the browser */
+  /**
+   * Whether a page may not log in.
+   * @param origin as it was sent
+   * @param caller the address of the browser
+   */
   isForeign(origin: string, caller: string): boolean;
 }
 

@@ -22,9 +22,11 @@ export class WrongType {
 }
 
 /**
- * The typed value of a parsed parameter, or of a field of one, of a name. Integers may come as numbers or decimal strings and must be exact in a double;
- * enumerations may come in any case; records come out complete, without what the model does not have.
- * @throws INTERNAL_ERROR that names what was expected and what came, with a WrongType as its cause; INVALID_VALUE [name, value] for an integer that is not exact
+ * The typed value of a parsed parameter, or of a field of one, of a name. Integers may come as numbers or decimal
+ * strings and must be exact in a double; enumerations may come in any case; records come out complete, without what the
+ * model does not have.
+ * @throws INTERNAL_ERROR that names what was expected and what came, with a WrongType as its cause; INVALID_VALUE
+ *   [name, value] for an integer that is not exact
  */
 export function decodeValue(type: Type, parsed: unknown, name = ''): unknown {
   const mismatch = (expected: string): never =>

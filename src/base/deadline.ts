@@ -23,7 +23,10 @@ export async function within<T>(work: Promise<T>, timeoutMs: number, what: strin
   }
 }
 
-/** The work's result, unless the signal is aborted first. @throws the signal's reason */
+/**
+ * The work's result, unless the signal is aborted first.
+ * @throws the signal's reason
+ */
 export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   // Nobody waits for it any more when the signal was aborted before: its failure must not end the process.
   work.catch(() => undefined);

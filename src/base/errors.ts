@@ -34,8 +34,8 @@ export function invalidValue(field: string, value: unknown, allowed: string): Xa
 }
 
 /**
- * A reason for a refusal, which may never be thrown. It has no stack, as that is what an error costs: which operations an object
- * allows is asked with every change of it, and the reasons are mostly thrown away.
+ * A reason for a refusal, which may never be thrown. It has no stack, as that is what an error costs: which operations
+ * an object allows is asked with every change of it, and the reasons are mostly thrown away.
  */
 export function reason(code: XapiErrorCode, params: readonly string[] = []): XapiError {
   const { stackTraceLimit } = Error;

@@ -11,7 +11,10 @@ export interface LogOutput {
   readonly stream: Writable;
   /** What goes before a line; by severity as syslog(3) counts it, nothing but for the log of the system. */
   prefix(severity: number): string;
-  /** Open it anew, after it was renamed. @throws Error when that fails; the old one stays */
+  /**
+   * Open it anew, after it was renamed.
+   * @throws Error when that fails; the old one stays
+   */
   reopen(): void;
   /** Resolves when everything is written. */
   close(): Promise<void>;
@@ -49,8 +52,8 @@ function standardError(): LogOutput {
 }
 
 /**
- * Takes lines whatever becomes of them: a full disk, or a pipe that nobody reads, must not stop the daemon. As soon as a line can be written again
- * one before it says how many could not.
+ * Takes lines whatever becomes of them: a full disk, or a pipe that nobody reads, must not stop the daemon. As soon as
+ * a line can be written again one before it says how many could not.
  * @param put writes one line, or throws
  */
 function countingLost(put: (line: string) => void): Writable {

@@ -28,7 +28,10 @@ export interface Log {
 /** The log that the daemon owns. */
 export interface RootLog extends Log {
   setLevel(level: LogLevel): void;
-  /** Open the file anew by its name, after it was renamed; nothing for another destination. @throws Error when that fails; the old file stays */
+  /**
+   * Open the file anew by its name, after it was renamed; nothing for another destination.
+   * @throws Error when that fails; the old file stays
+   */
   reopen(): void;
   /** Resolves when everything that was logged is written; later records are dropped. */
   close(): Promise<void>;

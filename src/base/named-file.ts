@@ -1,7 +1,7 @@
 /**
- * Files that somebody names: a configuration, a secret, a password, a log. What a name leads to may be a FIFO, a device or
- * endless, and must neither hold up a daemon nor fill it: it is looked at before it is opened and after, opened without waiting,
- * and read up to a limit.
+ * Files that somebody names: a configuration, a secret, a password, a log. What a name leads to may be a FIFO, a device
+ * or endless, and must neither hold up a daemon nor fill it: it is looked at before it is opened and after, opened
+ * without waiting, and read up to a limit.
  */
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync, writeFileSync } from 'node:fs';
 

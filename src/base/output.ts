@@ -15,8 +15,8 @@ function outputFailed(program: string, error: NodeJS.ErrnoException): number {
 }
 
 /**
- * Let nothing that standard output and error lead to end a daemon, or hold it up: a full device, a pipe that nobody reads, none at
- * all. A pipe that Node has looked at does not block from then on, for what native code prints neither.
+ * Let nothing that standard output and error lead to end a daemon, or hold it up: a full device, a pipe that nobody
+ * reads, none at all. A pipe that Node has looked at does not block from then on, for what native code prints neither.
  */
 export function surviveOutput(): void {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
@@ -54,7 +54,8 @@ export function writeOutput(program: string, text: string): Promise<number> {
 /**
  * Let a program go on where its output cannot be written: what it does is worth more than what it says.
  * @param program its name, for the message
- * @returns what to call at its end, with the exit status that it would have: says what could not be written, and answers the status
+ * @returns what to call at its end, with the exit status that it would have: says what could not be written, and
+ *   answers the status
  */
 export function tolerateOutput(program: string): (status: number) => Promise<number> {
   let failure: NodeJS.ErrnoException | undefined;

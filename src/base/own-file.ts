@@ -1,6 +1,7 @@
 /**
- * What is in a directory that others can write to as well, such as /dev/shm. A name there may lead to a FIFO, which holds up whoever
- * opens it, or to what another user has put there: nothing is used but regular files and directories of this process's user.
+ * What is in a directory that others can write to as well, such as /dev/shm. A name there may lead to a FIFO, which
+ * holds up whoever opens it, or to what another user has put there: nothing is used but regular files and directories
+ * of this process's user.
  */
 import { accessSync, closeSync, constants, fstatSync, lstatSync, openSync, type Stats, statSync } from 'node:fs';
 
@@ -19,8 +20,8 @@ export function openOwnFile(path: string, flags: number, mode?: number): number 
 }
 
 /**
- * That a directory, or what a link leads to, can have files of this user's own beside those of others. Where everybody may write to
- * it, they must not be able to rename what is not theirs, as sticky directories see to.
+ * That a directory, or what a link leads to, can have files of this user's own beside those of others. Where everybody
+ * may write to it, they must not be able to rename what is not theirs, as sticky directories see to.
  * @throws an Error that says what is wrong with it
  */
 export function assertSafeDirectory(path: string): void {

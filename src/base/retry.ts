@@ -6,8 +6,8 @@ const longestPauseMs = 30_000;
 
 /**
  * Do a piece of work until it says that nothing is left to do, with pauses that grow from 200 ms to 30 s.
- *
- * @param work one attempt; does not throw. @returns whether nothing is left to do
+ * @param work one attempt; does not throw
+ * @returns whether nothing is left to do
  * @param signal ends it between two attempts
  */
 export async function persist(work: () => Promise<boolean>, signal: AbortSignal): Promise<void> {

@@ -34,7 +34,8 @@ function isObject(value: unknown): boolean {
 /**
  * The value as the schema has it.
  * @param field what the value is called in an error
- * @throws INVALID_VALUE that names the first part that is wrong, with what is there; what is wrong with the first ones is for the log
+ * @throws INVALID_VALUE that names the first part that is wrong, with what is there; what is wrong with the first ones
+ *   is for the log
  */
 export function parse<T>(schema: z.ZodType<T>, field: string, value: unknown): T {
   const result = schema.safeParse(value);
@@ -54,7 +55,10 @@ function reasonOf({ issues }: z.ZodError): string {
   return [...new Set(texts)].join('; ');
 }
 
-/** The value of a text that is JSON. @throws INVALID_VALUE [field, its beginning] */
+/**
+ * The value of a text that is JSON.
+ * @throws INVALID_VALUE [field, its beginning]
+ */
 export function parseJson(field: string, text: string): unknown {
   try {
     return JSON.parse(text);

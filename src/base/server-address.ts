@@ -1,4 +1,7 @@
-/** How a XenAPI server is named: by operators on command lines, in configurations and calls, and by servers in HOST_IS_SLAVE. */
+/**
+ * How a XenAPI server is named: by operators on command lines, in configurations and calls, and by servers in
+ * HOST_IS_SLAVE.
+ */
 import { isIPv6 } from 'node:net';
 
 /** What is allowed, for messages. */
@@ -43,8 +46,8 @@ export function spokenUrl(url: string): URL {
 }
 
 /**
- * The origin of a web page in the form in which origins are compared: in lower case, addresses in their canonical form, without the
- * port that is the scheme's own.
+ * The origin of a web page in the form in which origins are compared: in lower case, addresses in their canonical form,
+ * without the port that is the scheme's own.
  * @param text `http://host:port` or the same with https, as a browser or a person writes it
  * @returns undefined for anything else: another scheme, `null`, a path, a user
  */

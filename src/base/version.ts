@@ -10,7 +10,10 @@ export function ownVersion(): string {
 /** The oldest major version of Node that is advised; older ones work, from 20.19 on. */
 const advisedNode = 22;
 
-/** What is to be said of a Node that is older than is advised. @param version as `process.versions.node` has it */
+/**
+ * What is to be said of a Node that is older than is advised.
+ * @param version as `process.versions.node` has it
+ */
 export function adviceOnNode(version: string): string | undefined {
   if (Number.parseInt(version, 10) >= advisedNode) return undefined;
   return `Node ${version} gets no security updates any more (Node 20 since April 2026); Node ${advisedNode} or newer is advised`;

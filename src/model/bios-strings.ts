@@ -1,4 +1,7 @@
-/** BIOS strings, which guests read as SMBIOS: their names, and what they are where nothing else is said. Facts: xapi's constants. */
+/**
+ * BIOS strings, which guests read as SMBIOS: their names, and what they are where nothing else is said. Facts: xapi's
+ * constants.
+ */
 
 /** Characters of a value. */
 export const longestBiosString = 512;

@@ -21,15 +21,30 @@ export interface Rows {
   byNameLabel(cls: ClassName, label: string): Ref[];
   /** Every row of the class with its reference. */
   all(cls: ClassName): Iterable<readonly [Ref, Row]>;
-  /** Replace the value of a field. @throws HANDLE_INVALID */
+  /**
+   * Replace the value of a field.
+   * @throws HANDLE_INVALID
+   */
   set(cls: ClassName, ref: string, field: string, value: unknown): void | Promise<void>;
-  /** Add a key to a map. @throws HANDLE_INVALID, MAP_DUPLICATE_KEY [cls, field, ref, key] where it is there */
+  /**
+   * Add a key to a map.
+   * @throws HANDLE_INVALID, MAP_DUPLICATE_KEY [cls, field, ref, key] where it is there
+   */
   addToMap(cls: ClassName, ref: string, field: string, key: string, value: unknown): void | Promise<void>;
-  /** Remove a key from a map; fine where it is absent. @throws HANDLE_INVALID */
+  /**
+   * Remove a key from a map; fine where it is absent.
+   * @throws HANDLE_INVALID
+   */
   removeFromMap(cls: ClassName, ref: string, field: string, key: string): void | Promise<void>;
-  /** Add to a set; fine where it is there. @throws HANDLE_INVALID */
+  /**
+   * Add to a set; fine where it is there.
+   * @throws HANDLE_INVALID
+   */
   addToSet(cls: ClassName, ref: string, field: string, value: unknown): void | Promise<void>;
-  /** Remove from a set; fine where it is absent. @throws HANDLE_INVALID */
+  /**
+   * Remove from a set; fine where it is absent.
+   * @throws HANDLE_INVALID
+   */
   removeFromSet(cls: ClassName, ref: string, field: string, value: unknown): void | Promise<void>;
 }
 
@@ -39,7 +54,10 @@ export interface SessionIdentity {
   /** Passes every role check: the local superuser, and the pool's own. */
   readonly isLocalSuperuser: boolean;
   readonly roles: readonly Role[];
-  /** Of a session with a purpose of its own: all that it may send, in lower case, whatever roles may. It makes no task that outlives a call. */
+  /**
+   * Of a session with a purpose of its own: all that it may send, in lower case, whatever roles may. It makes no task
+   * that outlives a call.
+   */
   readonly permissions?: ReadonlySet<string>;
 }
 

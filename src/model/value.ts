@@ -78,7 +78,10 @@ export const classByLowerCase: ReadonlyMap<string, string> = new Map(
   [...fields.keys()].map((cls) => [cls.toLowerCase(), cls]),
 );
 
-/** The fields of one class. @throws Error for a class that the model lacks */
+/**
+ * The fields of one class.
+ * @throws Error for a class that the model lacks
+ */
 export function fieldsOf(cls: string): ReadonlyMap<string, Field> {
   const found = fields.get(cls);
   if (found === undefined) throw new Error(`the model has no class '${cls}'`);
@@ -134,7 +137,10 @@ export function defaultOf(field: Field): unknown {
   return field.model.default === undefined ? zeroOf(field.type) : fromDefault(field.type, field.model.default);
 }
 
-/** A record of a class with every field at its default. @throws Error for a class that the model lacks */
+/**
+ * A record of a class with every field at its default.
+ * @throws Error for a class that the model lacks
+ */
 export function recordWithDefaults(cls: ClassName | (string & {})): Record<string, unknown> {
   return Object.fromEntries([...fieldsOf(cls).values()].map((field) => [field.name, defaultOf(field)]));
 }

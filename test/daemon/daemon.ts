@@ -31,11 +31,17 @@ export interface Site {
   configure(...lines: string[]): void;
   /** Run the program to its end. */
   run(...args: string[]): Promise<Ended>;
-  /** Start the daemon and wait until it serves. @throws with what it said when it ends */
+  /**
+   * Start the daemon and wait until it serves.
+   * @throws with what it said when it ends
+   */
   start(...args: string[]): Promise<Daemon>;
   /** What the log says so far. */
   log(): string;
-  /** Wait until the log says this. @returns the line */
+  /**
+   * Wait until the log says this.
+   * @returns the line
+   */
   logged(what: RegExp): Promise<string>;
   /** The hypervisor's process id; undefined where none was started. */
   hypervisor(): number | undefined;

@@ -8,8 +8,8 @@ import { type LocalPool, startLocalPool } from '../../src/cli/local-pool/local-p
 type Host = LocalPool['hosts'][number];
 
 /**
- * Bytes that daemons have read and written by system calls, whatever the descriptor (proc(5), `io`). Thread by thread, as what a
- * process is said to have done includes what the children did that it has waited for.
+ * Bytes that daemons have read and written by system calls, whatever the descriptor (proc(5), `io`). Thread by thread,
+ * as what a process is said to have done includes what the children did that it has waited for.
  */
 async function bytesThrough(hosts: readonly Host[]): Promise<number> {
   let sum = 0;

@@ -32,7 +32,10 @@ describe('a daemon on a full disk', function () {
   const networksOf = async (session: XapiSession) =>
     Object.values(await session.call<Record<string, { name_label: string }>>('network.get_all_records'));
 
-  /** Make networks until one is refused. @returns the names of those that were not, and what was said of the other */
+  /**
+   * Make networks until one is refused.
+   * @returns the names of those that were not, and what was said of the other
+   */
   const createUntilRefused = async (session: XapiSession): Promise<{ made: string[]; error: XapiError }> => {
     const made: string[] = [];
     for (;;) {

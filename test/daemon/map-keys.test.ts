@@ -13,7 +13,10 @@ import { type Daemon, openSite, type Site } from './daemon.js';
 const text: Type = { kind: 'string' };
 const textMap: Type = { kind: 'map', key: text, value: text };
 
-/** The result of a call as XML-RPC has it. @param params with their types */
+/**
+ * The result of a call as XML-RPC has it.
+ * @param params with their types
+ */
 async function callXml(
   { url }: Daemon,
   method: string,

@@ -42,7 +42,10 @@ function must(condition: boolean, what: string): asserts condition {
   if (!condition) throw new Error(`not a stream of compressed pages: ${what}`);
 }
 
-/** Read a whole stream, which ends with its END record. @throws with what is wrong */
+/**
+ * Read a whole stream, which ends with its END record.
+ * @throws with what is wrong
+ */
 export function readCompressedStream(stream: Buffer): ReadStream {
   must(stream.length >= 40, 'its headers are cut');
   must(stream.toString('hex', 0, 24) === 'ffffffffffffffff58454e46000000030000000000000000', 'image header');

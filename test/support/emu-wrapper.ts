@@ -1,4 +1,7 @@
-/** emu-manager programs for tests: a script around the real one that notes its arguments, or that answers as an old one does. */
+/**
+ * emu-manager programs for tests: a script around the real one that notes its arguments, or that answers as an old one
+ * does.
+ */
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,7 @@
-/** Copies of volumes that stand still until a test lets them go on: a `cp` in PATH that stops itself, with part of the content written. */
+/**
+ * Copies of volumes that stand still until a test lets them go on: a `cp` in PATH that stops itself, with part of the
+ * content written.
+ */
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

@@ -26,7 +26,10 @@ function must(condition: boolean, what: string): asserts condition {
   if (!condition) throw new Error(`not a libxc v3 stream: ${what}`);
 }
 
-/** Check a whole memory stream, which must end with its END record. @throws with what is wrong and where */
+/**
+ * Check a whole memory stream, which must end with its END record.
+ * @throws with what is wrong and where
+ */
 export function checkLibxcStream(stream: Buffer): CheckedStream {
   checkHeaders(stream);
   const pages = new Map<number, Buffer>();

@@ -19,7 +19,10 @@ export function mapOf(keys: readonly string[]): Record<string, string> {
   return Object.fromEntries(keys.map((key) => [key, `value of ${key}`]));
 }
 
-/** Expect a map to have the very keys and values, in any order; chai's own comparison takes some keys for what objects inherit. */
+/**
+ * Expect a map to have the very keys and values, in any order; chai's own comparison takes some keys for what objects
+ * inherit.
+ */
 export function expectMap(found: unknown, wanted: Readonly<Record<string, string>>, what: string): void {
   const entries = (map: object) => new Map(Object.entries(map).sort(([a], [b]) => (a < b ? -1 : 1)));
   expect([...entries(found as object)], what).to.deep.equal([...entries(wanted)]);

@@ -1,4 +1,7 @@
-/** A TCP proxy in front of a host that sees what passes, and can do to one kind of channel what a bad network, or a bad peer, does. */
+/**
+ * A TCP proxy in front of a host that sees what passes, and can do to one kind of channel what a bad network, or a bad
+ * peer, does.
+ */
 import net from 'node:net';
 
 /** What happens to the bytes of the connections whose request line matches. */

@@ -1,6 +1,6 @@
 /**
- * Random bytes for tests, out of one seed for a run: `XENFERRY_TEST_SEED`, or else one that the reporter draws, and prints behind
- * failures. The same tests in the same order draw the same bytes from it again.
+ * Random bytes for tests, out of one seed for a run: `XENFERRY_TEST_SEED`, or else one that the reporter draws, and
+ * prints behind failures. The same tests in the same order draw the same bytes from it again.
  */
 import { createCipheriv, createHash } from 'node:crypto';
 

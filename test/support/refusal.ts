@@ -1,6 +1,9 @@
 import { XapiError } from '../../src/base/errors.js';
 
-/** The XenAPI error that a call throws. @throws where it throws none, or another one */
+/**
+ * The XenAPI error that a call throws.
+ * @throws where it throws none, or another one
+ */
 export function refusalOf(act: () => unknown): XapiError {
   try {
     act();

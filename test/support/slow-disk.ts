@@ -14,7 +14,10 @@ import { fileURLToPath } from 'node:url';
 export interface SlowDisk {
   /** The power is lost now: what is left of a directory. The directory itself is there. */
   lose(directory: string): Loss;
-  /** No flush ends any more. @returns lets them */
+  /**
+   * No flush ends any more.
+   * @returns lets them
+   */
   hold(): () => void;
   /** Flushes are no longer watched. */
   close(): void;

@@ -1,7 +1,7 @@
 /**
- * A program whose clients write at once to the store at its path: batches of rows that grow, some of them removed again. A line of
- * its input says how often each has to be refused before they stop; then they write what has room again.
- * It prints, as a line of JSON, which rows it knows to be there, and the codes of the refusals.
+ * A program whose clients write at once to the store at its path: batches of rows that grow, some of them removed
+ * again. A line of its input says how often each has to be refused before they stop; then they write what has room
+ * again. It prints, as a line of JSON, which rows it knows to be there, and the codes of the refusals.
  */
 import { createInterface } from 'node:readline';
 import { XapiError } from '../../src/base/errors.js';

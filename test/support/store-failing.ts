@@ -1,6 +1,7 @@
 /**
- * A program that has a write of the store at its path fail, for which there is room: the limit of how long its files can be falls
- * into the middle of it. It prints, as JSON, what the writes then and afterwards said, and what whoever opened the store was told.
+ * A program that has a write of the store at its path fail, for which there is room: the limit of how long its files
+ * can be falls into the middle of it. It prints, as JSON, what the writes then and afterwards said, and what whoever
+ * opened the store was told.
  */
 import { execFileSync } from 'node:child_process';
 import { messageOf } from '../../src/base/errors.js';

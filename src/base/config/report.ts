@@ -27,7 +27,10 @@ export function checkConfig(init: ConfigInit): { lines: string[]; exitCode: numb
   return { lines: [...values, ...warnings, ...errors], exitCode: errors.length > 0 ? 1 : 0 };
 }
 
-/** As a file needs it: in quotes with a `#`, a backslash, a quote at its beginning, or space around it; escaped, if it has both quotes. */
+/**
+ * As a file needs it: in quotes with a `#`, a backslash, a quote at its beginning, or space around it; escaped, if it
+ * has both quotes.
+ */
 function quoted(value: string): string {
   if (!/[#\\]|^["'\s]|\s$/.test(value)) return value;
   if (value.includes('"') && value.includes("'")) return value.replace(/[#\\]/g, '\\$&');

@@ -179,7 +179,10 @@ export const httpUrl: ValueType<string> = valueType('a URL of http, such as http
   }
 });
 
-/** Origins of web pages, separated by spaces or commas, each once and in the form in which browsers send it; empty where none is meant. */
+/**
+ * Origins of web pages, separated by spaces or commas, each once and in the form in which browsers send it; empty where
+ * none is meant.
+ */
 export const pageOrigins: ValueType<readonly string[]> = valueType(
   'a list of origins, each http:// or https:// with a host and perhaps a port and nothing behind it, such as https://xo.example or http://192.0.2.1:8080, separated by spaces or commas',
   (text) => {

@@ -1,9 +1,10 @@
 /**
  * Programs that work for the daemon beside it: how they are started, and how they are made to end.
  *
- * Each leads a process group of its own, so that what it started goes with it. A process that is stopped (SIGSTOP) takes SIGKILL
- * alone, and one that is asked to end may not listen: so the asking is bounded, and an end is an end only when the process was
- * reaped. Each carries in its environment whose helper it is; xenops/leftovers finds by that what a killed daemon left.
+ * Each leads a process group of its own, so that what it started goes with it. A process that is stopped (SIGSTOP)
+ * takes SIGKILL alone, and one that is asked to end may not listen: so the asking is bounded, and an end is an end only
+ * when the process was reaped. Each carries in its environment whose helper it is; xenops/leftovers finds by that what
+ * a killed daemon left.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';

@@ -26,7 +26,10 @@ export function flushPathSync(path: string): void {
   }
 }
 
-/** Make a directory for its owner alone, with those above it, where it is not there; it outlives a loss of power when this resolves. */
+/**
+ * Make a directory for its owner alone, with those above it, where it is not there; it outlives a loss of power when
+ * this resolves.
+ */
 export async function makeDirectory(path: string): Promise<void> {
   const first = await mkdir(path, { recursive: true, mode: 0o700 });
   for (const parent of parentsOf(path, first)) await flushPath(parent);
@@ -38,7 +41,10 @@ export function makeDirectorySync(path: string): void {
   for (const parent of parentsOf(path, first)) flushPathSync(parent);
 }
 
-/** The directories in which a name is new. @param first that was made on the way to the path; undefined where none was */
+/**
+ * The directories in which a name is new.
+ * @param first that was made on the way to the path; undefined where none was
+ */
 function parentsOf(path: string, first: string | undefined): string[] {
   if (first === undefined) return [];
   const parents: string[] = [];
@@ -54,8 +60,8 @@ export async function nameFile(written: string, path: string): Promise<void> {
 }
 
 /**
- * Write a file for its owner alone, in the place of the one that is there: as a whole or, as where its disk is full or the power is
- * lost, not at all.
+ * Write a file for its owner alone, in the place of the one that is there: as a whole or, as where its disk is full or
+ * the power is lost, not at all.
  * @throws the error of the file system; nothing of it is left
  */
 export async function replaceFile(path: string, text: string): Promise<void> {

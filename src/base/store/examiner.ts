@@ -1,10 +1,10 @@
 /**
  * A program of its own: reads every row of a database once, as reading a damaged one can end the process that does. Its
- * arguments are the path, and `quiet` where nobody writes to the database; it prints what it found, as JSON. Where it prints
- * nothing the file is damaged as well.
+ * arguments are the path, and `quiet` where nobody writes to the database; it prints what it found, as JSON. Where it
+ * prints nothing the file is damaged as well.
  *
- * The database is opened to be written, as the daemon opens it: after a loss of power the library then goes back to what was flushed
- * last. Opened to be read alone it would show the newest commit, of which the disk may have a part.
+ * The database is opened to be written, as the daemon opens it: after a loss of power the library then goes back to
+ * what was flushed last. Opened to be read alone it would show the newest commit, of which the disk may have a part.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

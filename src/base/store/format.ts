@@ -67,8 +67,8 @@ export interface OpenDatabase {
 /**
  * Open a database, which is made if need be, and bring it to the format.
  * @param reserve how much longer than what is in it its file is kept, in bytes
- * @throws XapiError INTERNAL_ERROR, with the path and what to do, for a damaged database, one whose format is not known, and one
- *   that cannot be opened; OUT_OF_SPACE [path] where its disk is full
+ * @throws XapiError INTERNAL_ERROR, with the path and what to do, for a damaged database, one whose format is not
+ *   known, and one that cannot be opened; OUT_OF_SPACE [path] where its disk is full
  */
 export function openInFormat(path: string, format: StoreFormat, reserve: number): OpenDatabase {
   makeDatabaseDirectory(path);
@@ -117,7 +117,10 @@ export async function backupDatabase(path: string, to: string): Promise<void> {
   }
 }
 
-/** Copy an open database, and read the copy. @throws INTERNAL_ERROR for a directory that is not empty or cannot be written, or a damaged copy */
+/**
+ * Copy an open database, and read the copy.
+ * @throws INTERNAL_ERROR for a directory that is not empty or cannot be written, or a damaged copy
+ */
 export async function copyDatabase(database: StoreDatabase, to: string): Promise<void> {
   try {
     await makeDirectory(to);
@@ -165,7 +168,10 @@ function openDatabase(path: string): StoreDatabase {
   }
 }
 
-/** The library's types do not know `info`; `getStats`, which they know, counts the free pages as well, which costs more than a write. */
+/**
+ * The library's types do not know `info`; `getStats`, which they know, counts the free pages as well, which costs more
+ * than a write.
+ */
 function extentOf(database: StoreDatabase): Extent {
   const { env } = database as unknown as { env: { info(): { lastPageNumber: number } } };
   return {
@@ -184,7 +190,10 @@ function provideFiles(path: string, reserve: number): void {
   }
 }
 
-/** Make the directory of a database if need be. @throws XapiError INTERNAL_ERROR, with the path and what to do */
+/**
+ * Make the directory of a database if need be.
+ * @throws XapiError INTERNAL_ERROR, with the path and what to do
+ */
 export function makeDatabaseDirectory(path: string): void {
   try {
     makeDirectorySync(path);
@@ -300,7 +309,10 @@ function rowsOf(database: StoreDatabase): UpgradeRows {
   };
 }
 
-/** Every row of a table with its id, in the order of the ids by code point. @throws Error for one that is damaged */
+/**
+ * Every row of a table with its id, in the order of the ids by code point.
+ * @throws Error for one that is damaged
+ */
 export function* rowsIn(database: StoreDatabase, table: string): Iterable<[id: string, row: unknown]> {
   for (const { key, value } of database.getRange({ start: [table, ''], end: [table, '\u{10ffff}'] })) {
     yield [key[1] ?? '', openRow(key, value)];

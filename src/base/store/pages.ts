@@ -1,10 +1,10 @@
 /**
- * The pages of a database's file, read from its bytes alone: whether every page is where it is looked for, and no page that is used
- * counts as free as well. Checksums of rows do not tell that the newest state has become an older one, or that a later write will
- * go where a row is.
+ * The pages of a database's file, read from its bytes alone: whether every page is where it is looked for, and no page
+ * that is used counts as free as well. Checksums of rows do not tell that the newest state has become an older one, or
+ * that a later write will go where a row is.
  *
- * The layout is that of LMDB with 64-bit numbers (data version 2, mdb.c of LMDB's binding 3.5.6): MDB_page_header, MDB_meta, MDB_db,
- * MDB_node, MDB_ovpage, all little-endian.
+ * The layout is that of LMDB with 64-bit numbers (data version 2, mdb.c of LMDB's binding 3.5.6): MDB_page_header,
+ * MDB_meta, MDB_db, MDB_node, MDB_ovpage, all little-endian.
  */
 
 const headerBytes = 24;
@@ -198,7 +198,10 @@ function takeFree(file: File, list: Buffer): void {
   }
 }
 
-/** Take pages that follow each other. @returns where the first one begins */
+/**
+ * Take pages that follow each other.
+ * @returns where the first one begins
+ */
 function pageAt(file: File, page: number, pages: number): number {
   take(file, page, pages);
   const at = page * file.pageBytes;

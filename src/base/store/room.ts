@@ -1,10 +1,11 @@
 /**
- * Room on the disk for what is written next. The database's file is kept longer than what is in it, with zeros at its end that the
- * disk has taken already, so that a commit writes only where there is room: a full disk is met here, where nothing comes of it but
- * a refusal.
+ * Room on the disk for what is written next. The database's file is kept longer than what is in it, with zeros at its
+ * end that the disk has taken already, so that a commit writes only where there is room: a full disk is met here, where
+ * nothing comes of it but a refusal.
  *
- * Within the library it must not be met. Where a write fails LMDB's binding (3.5.6, mdb_page_flush) makes a message of up to 126
- * bytes in a block of 100, which breaks the heap; and what is mapped beyond what the disk has taken ends the process with SIGBUS.
+ * Within the library it must not be met. Where a write fails LMDB's binding (3.5.6, mdb_page_flush) makes a message of
+ * up to 126 bytes in a block of 100, which breaks the heap; and what is mapped beyond what the disk has taken ends the
+ * process with SIGBUS.
  */
 import { closeSync, fstatSync, ftruncateSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
@@ -42,7 +43,10 @@ export interface Room {
    * @throws XapiError OUT_OF_SPACE [path]; an Error of the file system where it is another one
    */
   take(size: WriteSize): Promise<() => void>;
-  /** Have room to write every row anew, while nothing else writes. @throws XapiError OUT_OF_SPACE [path] */
+  /**
+   * Have room to write every row anew, while nothing else writes.
+   * @throws XapiError OUT_OF_SPACE [path]
+   */
   takeForAll(): void;
   close(): void;
 }
@@ -156,8 +160,8 @@ function lengthen(file: File, to: number): void {
 }
 
 /**
- * What a write can add to the file at the most. Each page on the way to a row is copied once, and may be split; a row that is longer
- * than half a page has pages of its own; and the pages that become free are listed.
+ * What a write can add to the file at the most. Each page on the way to a row is copied once, and may be split; a row
+ * that is longer than half a page has pages of its own; and the pages that become free are listed.
  * @param pages that the database has, or more
  * @param depth pages from the root to a row, or more
  */
@@ -173,7 +177,8 @@ function bytesAtMost({ puts, removes, bytes }: WriteSize, pages: number, depth: 
 const lockBytes = 3 * pageBytes;
 
 /**
- * Make the lock file, which every process that opens the database maps, where there is none, with bytes that the disk has taken.
+ * Make the lock file, which every process that opens the database maps, where there is none, with bytes that the disk
+ * has taken.
  * @throws XapiError OUT_OF_SPACE [path]
  */
 export function provideLockFile(path: string, file: string): void {

@@ -1,8 +1,10 @@
 /**
- * How a row stands in the database: a checksum of 4 bytes, little-endian, of its table, its id and its value; then its value as V8
- * serializes it (node:v8), which keeps any key of a map and any text as they are, and reads what earlier releases have written.
+ * How a row stands in the database: a checksum of 4 bytes, little-endian, of its table, its id and its value; then its
+ * value as V8 serializes it (node:v8), which keeps any key of a map and any text as they are, and reads what earlier
+ * releases have written.
  *
- * The total is a row of its own that every write brings up to date. It tells of rows that are gone, or are there as they were once.
+ * The total is a row of its own that every write brings up to date. It tells of rows that are gone, or are there as
+ * they were once.
  */
 import { deserialize, serialize } from 'node:v8';
 import { crc32 } from 'node:zlib';
@@ -31,7 +33,10 @@ export const noRows: Total = { rows: 0, sum: 0 };
 /** A row that is not as it was sealed; its message names it. */
 export class DamagedRow extends Error {}
 
-/** A row with its checksum. @param key the name of the table and the id of the row */
+/**
+ * A row with its checksum.
+ * @param key the name of the table and the id of the row
+ */
 export function sealRow(key: readonly string[], row: unknown): Buffer {
   const value = serialize(row);
   const sealed = Buffer.allocUnsafe(checksumBytes + value.length);
@@ -50,7 +55,10 @@ export function openRow(key: readonly string[], sealed: unknown): unknown {
   }
 }
 
-/** The checksum of a row, which is right. @throws DamagedRow, where it is not as it was sealed under that key */
+/**
+ * The checksum of a row, which is right.
+ * @throws DamagedRow, where it is not as it was sealed under that key
+ */
 export function checksumOf(key: readonly string[], sealed: unknown): number {
   if (!(sealed instanceof Uint8Array) || sealed.length < checksumBytes)
     throw new DamagedRow(`${nameOf(key)} is no row`);

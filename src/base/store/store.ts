@@ -22,12 +22,15 @@ import type { WriteSize } from './room.js';
 import { checksumOf, openRow, sealRow, type Total, totalAfter, totalKey } from './row.js';
 
 /**
- * One table of the store. Rows are plain JSON-like values, maps with any keys and texts of any characters; dates and byte arrays
- * are kept as such. What reads rows throws an Error that names a damaged one.
+ * One table of the store. Rows are plain JSON-like values, maps with any keys and texts of any characters; dates and
+ * byte arrays are kept as such. What reads rows throws an Error that names a damaged one.
  */
 export interface Table<T> {
   get(id: string): T | undefined;
-  /** Resolves when the row outlives a kill of the process. @throws OUT_OF_SPACE [path]: nothing was written */
+  /**
+   * Resolves when the row outlives a kill of the process.
+   * @throws OUT_OF_SPACE [path]: nothing was written
+   */
   put(id: string, row: T): Promise<void>;
   /** Resolves as `put`; fine when there is no such row. */
   remove(id: string): Promise<void>;
@@ -47,7 +50,10 @@ export interface Store {
   table<T>(name: string): Table<T>;
   /** All of the changes or, should the process or the write fail, none; resolves as `put`. */
   putMany(changes: readonly RowChange[]): Promise<void>;
-  /** Resolves when everything acknowledged so far outlives a loss of power. @throws INTERNAL_ERROR where that takes over 10 s */
+  /**
+   * Resolves when everything acknowledged so far outlives a loss of power.
+   * @throws INTERNAL_ERROR where that takes over 10 s
+   */
   flushed(): Promise<void>;
   /** Copy everything that is there now to a directory, which is made or is empty. */
   copy(to: string): Promise<void>;
@@ -63,8 +69,8 @@ export interface StoreInit {
   /** How much longer than what is in it the database's file is kept, in bytes; 2 MiB where absent. */
   readonly reserve?: number;
   /**
-   * Told the error of a write that failed, for which there was room. The library is not sound after that: nothing more is written,
-   * and the process should end.
+   * Told the error of a write that failed, for which there was room. The library is not sound after that: nothing more
+   * is written, and the process should end.
    */
   readonly onFailed?: (error: XapiError) => void;
 }
@@ -76,8 +82,8 @@ type Write = (changes: readonly RowChange[]) => Promise<void>;
 
 /**
  * Open the store in a directory, which is made if need be.
- * @throws XapiError INTERNAL_ERROR, with the path and what to do, for a damaged database, one whose format is not known, and one
- *   that cannot be opened; OUT_OF_SPACE [path] where its disk is full
+ * @throws XapiError INTERNAL_ERROR, with the path and what to do, for a damaged database, one whose format is not
+ *   known, and one that cannot be opened; OUT_OF_SPACE [path] where its disk is full
  */
 export function openStore(
   path: string,
@@ -196,8 +202,8 @@ interface SealedChange {
 
 /**
  * @param total of the rows that are there
- * @returns writes changes and the total that they lead to; resolves with what went wrong, where they were not written: nothing may
- *   be written after that
+ * @returns writes changes and the total that they lead to; resolves with what went wrong, where they were not written:
+ *   nothing may be written after that
  */
 function createCommit(database: StoreDatabase, total: Total): (changes: readonly SealedChange[]) => Promise<unknown> {
   /** What writes under way lead to, which reads do not see yet. */

@@ -29,9 +29,9 @@ export async function openAddons(): Promise<Zstd> {
 type Expand = (frame: Buffer, options: object, done: (error: Error | null, data: Buffer) => void) => void;
 
 /**
- * The same, but for what Node's own zstd (node:zlib, from 22.15 on) is as fast at: expanding in other threads. It makes its context
- * and output anew for each call too, and copies more: compressing it is 2 to 40% slower, the more the shorter the frame, and
- * expanding in this thread up to 40%.
+ * The same, but for what Node's own zstd (node:zlib, from 22.15 on) is as fast at: expanding in other threads. It makes
+ * its context and output anew for each call too, and copies more: compressing it is 2 to 40% slower, the more the
+ * shorter the frame, and expanding in this thread up to 40%.
  * @returns undefined where Node has none
  */
 export async function openNode(): Promise<Zstd | undefined> {

@@ -1,6 +1,7 @@
 /**
- * zstd's own functions, called without bindings between, by the FFI library koffi: with contexts and buffers that are used again,
- * which is 5 to 40% faster in this thread and up to twice as fast in others. Their declarations are those of zstd.h.
+ * zstd's own functions, called without bindings between, by the FFI library koffi: with contexts and buffers that are
+ * used again, which is 5 to 40% faster in this thread and up to twice as fast in others. Their declarations are those
+ * of zstd.h.
  */
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
@@ -104,7 +105,10 @@ function createThreads() {
   let onIdle = () => {};
   const idle = new Promise<void>((resolve) => (onIdle = resolve));
   return {
-    /** What the call uses is kept until it has ended. @returns never settles where the threads are closed */
+    /**
+     * What the call uses is kept until it has ended.
+     * @returns never settles where the threads are closed
+     */
     beside: (contexts: Pool, call: CallBeside): Promise<Result> =>
       new Promise((resolve, reject) => {
         if (isClosed) return;
@@ -126,7 +130,10 @@ function createThreads() {
           throw error;
         }
       }),
-    /** No more calls. @returns resolves when those under way have ended */
+    /**
+     * No more calls.
+     * @returns resolves when those under way have ended
+     */
     close(): Promise<void> {
       isClosed = true;
       if (underWay.size === 0) onIdle();

@@ -14,10 +14,10 @@ const blockKinds = { raw: 0, runLength: 1, compressed: 2 } as const;
 /**
  * @param frame the whole of one frame and nothing behind it
  * @param rawLength bytes that it is said to expand to
- * @returns whether the frame says its content size; what its blocks could hold does not matter then, as decoders make room for that
- *   size and never write beyond
- * @throws INTERNAL_ERROR when it is not one frame, needs a dictionary or a window beyond 8 MiB, says another content size, or
- *   says none and its blocks could hold a full block more than `rawLength`
+ * @returns whether the frame says its content size; what its blocks could hold does not matter then, as decoders make
+ *   room for that size and never write beyond
+ * @throws INTERNAL_ERROR when it is not one frame, needs a dictionary or a window beyond 8 MiB, says another content
+ *   size, or says none and its blocks could hold a full block more than `rawLength`
  */
 export function assertFrameBounded(frame: Buffer, rawLength: number): boolean {
   const { at: start, blockMax, isSized } = frameHeader(frame, rawLength);

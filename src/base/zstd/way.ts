@@ -22,8 +22,8 @@ export interface Zstd {
   /** The same in another thread. Neither buffer must change, or be used, before it settles. */
   expand(frame: Buffer, room: Buffer): Promise<Buffer>;
   /**
-   * To be awaited before the program ends: other threads do not survive that its memory goes. Calls in other threads that come later
-   * never settle.
+   * To be awaited before the program ends: other threads do not survive that its memory goes. Calls in other threads
+   * that come later never settle.
    */
   close(): Promise<void>;
 }

@@ -31,7 +31,10 @@ export interface LocalPoolOptions {
   readonly loopbackPerHost?: boolean;
   /** Pages that each guest writes a second; what the daemon's simulator does by itself unless given. */
   readonly dirtyRate?: number;
-  /** An empty directory for the state of all hosts, which is left in place. One of our own, removed at the end, unless given. */
+  /**
+   * An empty directory for the state of all hosts, which is left in place. One of our own, removed at the end, unless
+   * given.
+   */
   readonly state?: string;
   /** Where the run is noted as long as it lasts; nowhere unless given. */
   readonly registry?: LocalRegistry;
@@ -149,7 +152,11 @@ async function onOnePort(sites: readonly Site[]): Promise<Site[]> {
   }
 }
 
-/** Listen everywhere for a moment. @returns the ports, any that is free for 0. @throws where one is taken */
+/**
+ * Listen everywhere for a moment.
+ * @returns the ports, any that is free for 0
+ * @throws where one is taken
+ */
 async function reserved(sites: readonly Site[]): Promise<number[]> {
   const servers = sites.map(({ address, port }) => createServer().listen(port, address));
   const listening = await Promise.allSettled(servers.map((server) => once(server, 'listening')));
@@ -231,7 +238,10 @@ interface HostRecord {
   readonly metrics: string;
 }
 
-/** Wait until the coordinator knows every host and that it is live. @returns their uuids, in the given order */
+/**
+ * Wait until the coordinator knows every host and that it is live.
+ * @returns their uuids, in the given order
+ */
 async function joined(session: XapiSession, hosts: readonly LocalHost[], signal: AbortSignal): Promise<string[]> {
   const limit = performance.now() + joinSeconds * 1000;
   for (;;) {

@@ -48,9 +48,9 @@ const connectionSwitches: Readonly<Record<string, keyof Connection>> = {
 };
 
 /**
- * Read a command line. `--x` is x=true; `-s -p -u -pw -pwf` take the next word; the rest is name=value, or words alone. The words of
- * XE_EXTRA_ARGS, with commas between them, are parameters too, which the command line overrides; XE_SERVER, XE_USER,
- * XE_PASSWORD and XE_PASSWORD_FILE stand in for what neither gives.
+ * Read a command line. `--x` is x=true; `-s -p -u -pw -pwf` take the next word; the rest is name=value, or words alone.
+ * The words of XE_EXTRA_ARGS, with commas between them, are parameters too, which the command line overrides;
+ * XE_SERVER, XE_USER, XE_PASSWORD and XE_PASSWORD_FILE stand in for what neither gives.
  * @param args the words after the program's name
  * @throws a usage error for a switch that is unknown or lacks its value
  */

@@ -1,7 +1,7 @@
 /**
- * The connections of the port, and which of them goes when there are too many. One that waits for nothing goes before one that
- * takes long to say what it wants, and that before one whose request is still coming; among those of a kind the one that has been
- * so for longest. What is being worked on, a channel above all, is never closed for another.
+ * The connections of the port, and which of them goes when there are too many. One that waits for nothing goes before
+ * one that takes long to say what it wants, and that before one whose request is still coming; among those of a kind
+ * the one that has been so for longest. What is being worked on, a channel above all, is never closed for another.
  */
 import { readFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';

@@ -36,7 +36,10 @@ export interface ListenerLimits extends ConnectionLimits {
   readonly stallMs: number;
 }
 
-/** Limits of the port unless `createListener` is told others; of descriptors those that this process may use for connections. */
+/**
+ * Limits of the port unless `createListener` is told others; of descriptors those that this process may use for
+ * connections.
+ */
 const listenerLimits = { headTimeoutMs: 10_000, stallMs: 60_000, headless: 1000, connections: 10_000 };
 
 export interface Listener {
@@ -154,8 +157,9 @@ function withoutHead(error: unknown): string {
 }
 
 /**
- * Who asks for a tunnel gets an answer, and then the end. From here on Node neither listens to the socket nor closes it: it stays
- * among those without a head, which the port closes with itself, and is read on for a while, so that the answer gets through.
+ * Who asks for a tunnel gets an answer, and then the end. From here on Node neither listens to the socket nor closes
+ * it: it stays among those without a head, which the port closes with itself, and is read on for a while, so that the
+ * answer gets through.
  */
 function answerTunnel(request: http.IncomingMessage, socket: net.Socket, deps: ListenerDeps, lingerMs: number): void {
   socket.on('error', (error) => deps.log.debug('tunnel refused', { reason: messageOf(error) }));
@@ -191,7 +195,10 @@ async function decide(
   toChannel(channel);
 }
 
-/** Who asks for a channel understands an Error in place of a handshake, and no HTTP. @throws what is wrong with the head */
+/**
+ * Who asks for a channel understands an Error in place of a handshake, and no HTTP.
+ * @throws what is wrong with the head
+ */
 async function headOrRefusal(raw: RawSocket, head: Buffer, behind: Buffer): Promise<ChannelHead> {
   try {
     const channel = decodeHead(head);

@@ -13,9 +13,15 @@ import { XapiError } from '../../base/errors.js';
 
 /** What an image is read from or written to: a connection, or a file in its place. */
 export interface RawStream {
-  /** Read exactly so many bytes. @throws the socket's error, an early end, or silence for longer than `timeoutMs` */
+  /**
+   * Read exactly so many bytes.
+   * @throws the socket's error, an early end, or silence for longer than `timeoutMs`
+   */
   read(bytes: number, timeoutMs?: number): Promise<Buffer>;
-  /** Resolves when the peer has closed its side with nothing sent before. @throws when a byte comes instead, or silence */
+  /**
+   * Resolves when the peer has closed its side with nothing sent before.
+   * @throws when a byte comes instead, or silence
+   */
   readEnd(timeoutMs?: number): Promise<void>;
   /** Resolves when the kernel has taken the bytes. */
   write(bytes: Uint8Array): Promise<void>;
@@ -32,13 +38,17 @@ export interface RawStream {
 }
 
 export interface RawSocket extends RawStream {
-  /** Read `least` bytes, and of what is behind them as much as comes with them, up to `most` in all. @throws as `read` */
+  /**
+   * Read `least` bytes, and of what is behind them as much as comes with them, up to `most` in all.
+   * @throws as `read`
+   */
   readSome(least: number, most: number, timeoutMs?: number): Promise<Buffer>;
   /** Give back what was read; it comes first again here, but not to a child that gets the descriptor. */
   unread(bytes: Buffer): void;
   /**
-   * Everything that comes goes to `take`, one piece when the one before is dealt with; nothing else reads then. For whoever
-   * passes the bytes on. Resolves at the end. @throws the socket's error, or what `take` throws
+   * Everything that comes goes to `take`, one piece when the one before is dealt with; nothing else reads then. For
+   * whoever passes the bytes on. Resolves at the end.
+   * @throws the socket's error, or what `take` throws
    */
   flow(take: (bytes: Uint8Array) => Promise<void>): Promise<void>;
   /** Nothing more will be written: the peer sees the end, and we go on reading. Not where a child holds a copy. */
@@ -96,8 +106,8 @@ interface OnRead {
 
 /**
  * Connect to a TCP port or a Unix socket.
- * @param keepAliveMs after so much silence TCP asks whether the other end is there. It asks ten times, a second apart: Node sets
- *   TCP_KEEPINTVL and TCP_KEEPCNT so. A connection without an answer fails; absent: nobody asks
+ * @param keepAliveMs after so much silence TCP asks whether the other end is there. It asks ten times, a second apart:
+ *   Node sets TCP_KEEPINTVL and TCP_KEEPCNT so. A connection without an answer fails; absent: nobody asks
  */
 export async function connectRaw(
   to: net.TcpNetConnectOpts | net.IpcNetConnectOpts,
@@ -142,7 +152,10 @@ export function adoptRaw(
   return { raw, release };
 }
 
-/** The inode of an open socket, by which the system's tables name it; undefined where it is none, or the system does not tell. */
+/**
+ * The inode of an open socket, by which the system's tables name it; undefined where it is none, or the system does not
+ * tell.
+ */
 export function socketInode(fd: number): string | undefined {
   try {
     return /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${fd}`))?.[1];

@@ -1,15 +1,16 @@
 /**
- * Passes a channel's bytes on between its connection and a socket pair, both ways, and does to them on purpose what a bad network
- * or a bad peer does. For fault rules alone: without one, the data path does not pass through the daemon.
+ * Passes a channel's bytes on between its connection and a socket pair, both ways, and does to them on purpose what a
+ * bad network or a bad peer does. For fault rules alone: without one, the data path does not pass through the daemon.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { within } from '../../base/deadline.js';
 import type { RawSocket } from './raw-socket.js';
 
 /**
- * `reset` and `close` end the connection both ways, as a reset and as when the process had gone; `silent` lets nothing more
- * through either way and keeps the connection open; `slow` lets a byte a second through, each way. Of what goes from source to
- * destination `flip` inverts one bit; `truncate` ends the stream there, and drops the rest; `trailing` puts bytes behind its end.
+ * `reset` and `close` end the connection both ways, as a reset and as when the process had gone; `silent` lets nothing
+ * more through either way and keeps the connection open; `slow` lets a byte a second through, each way. Of what goes
+ * from source to destination `flip` inverts one bit; `truncate` ends the stream there, and drops the rest; `trailing`
+ * puts bytes behind its end.
  */
 export type DamageKind = 'reset' | 'close' | 'silent' | 'slow' | 'flip' | 'truncate' | 'trailing';
 

@@ -1,6 +1,7 @@
 /**
- * How much a TCP socket of this machine has taken that its peer has not acknowledged: a fast copy fills it with megabytes, which a
- * slow link carries long after they were written, and after whoever wrote them is gone. Linux tells it in /proc/net/tcp (proc(5)).
+ * How much a TCP socket of this machine has taken that its peer has not acknowledged: a fast copy fills it with
+ * megabytes, which a slow link carries long after they were written, and after whoever wrote them is gone. Linux tells
+ * it in /proc/net/tcp (proc(5)).
  */
 import fs from 'node:fs';
 
@@ -21,7 +22,10 @@ export function openSendQueue(inode: string | undefined): () => number {
   return () => 0;
 }
 
-/** Fields of a line: its number, the addresses, the state, the queues in hexadecimal (sent:received), timers, uid, timeout, the inode. */
+/**
+ * Fields of a line: its number, the addresses, the state, the queues in hexadecimal (sent:received), timers, uid,
+ * timeout, the inode.
+ */
 function linesWith(table: string, text: string): string[][] {
   try {
     const lines = fs.readFileSync(table, 'latin1').split('\n');

@@ -73,7 +73,10 @@ export function encodeFormat(): Buffer {
   return encodeWord(formatType, version);
 }
 
-/** The record before END. @param value of all that comes before it */
+/**
+ * The record before END.
+ * @param value of all that comes before it
+ */
 export function encodeChecksum(value: number): Buffer {
   return encodeWord(checksumType, value);
 }

@@ -49,8 +49,8 @@ export const streamHeadBytes = 40;
 
 const maxRecordBytes = 128 << 20;
 /**
- * Bytes of body that a record may have, where that is less. A context names every page that the guest has written, a few bytes each;
- * what the hypervisor can say is the limit.
+ * Bytes of body that a record may have, where that is less. A context names every page that the guest has written, a
+ * few bytes each; what the hypervisor can say is the limit.
  */
 const maxBodyBytes = new Map<number, number>([
   [recordTypes.end, 0],
@@ -106,7 +106,10 @@ export function encodeRecord(type: number, body: Uint8Array = Buffer.alloc(0)): 
   return record;
 }
 
-/** Put a record's header at the beginning of `into`. @param length of the body, without padding */
+/**
+ * Put a record's header at the beginning of `into`.
+ * @param length of the body, without padding
+ */
 export function writeRecordHeader(into: Buffer, type: number, length: number): void {
   into.writeUInt32LE(type, 0);
   into.writeUInt32LE(length, 4);
@@ -166,7 +169,10 @@ export function pageHeadBytes(count: number): number {
   return 8 + 8 * count;
 }
 
-/** Put the beginning of a PAGE_DATA body for ordinary pages into a buffer. @param at where the body begins */
+/**
+ * Put the beginning of a PAGE_DATA body for ordinary pages into a buffer.
+ * @param at where the body begins
+ */
 export function writePageHead(into: Buffer, at: number, pfns: readonly number[]): void {
   into.writeUInt32LE(pfns.length, at);
   into.writeUInt32LE(0, at + 4);

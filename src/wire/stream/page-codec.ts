@@ -80,9 +80,10 @@ export function decodePages(body: Buffer): CompressedPages {
 
 /**
  * One frame of pages, made in another thread.
- * @param level zstd's, -7 to 9: with higher ones the blocks of a frame are no longer full, and a reader refuses it where it does not
- *   say its content size
- * @param room frameRoom(pages.length) bytes, where the frame may be put; neither buffer must change before the promise settles
+ * @param level zstd's, -7 to 9: with higher ones the blocks of a frame are no longer full, and a reader refuses it
+ *   where it does not say its content size
+ * @param room frameRoom(pages.length) bytes, where the frame may be put; neither buffer must change before the promise
+ *   settles
  */
 export function compressPages(pages: Buffer, level = 1, room?: Buffer): Promise<Buffer> {
   return zstd.compress(pages, level, room);
@@ -95,7 +96,8 @@ export function compressPagesHere(pages: Buffer, level: number, room?: Buffer): 
 
 /**
  * The pages of a decoded record, one after the other.
- * @param room at least rawLength bytes, where they may be put; neither it nor the record's body must change before the promise settles
+ * @param room at least rawLength bytes, where they may be put; neither it nor the record's body must change before the
+ *   promise settles
  * @throws INTERNAL_ERROR when the payload does not expand to just these pages
  */
 export async function expandPages(pages: CompressedPages, room = roomFor(pages)): Promise<Buffer> {
@@ -104,7 +106,10 @@ export async function expandPages(pages: CompressedPages, room = roomFor(pages))
   return checkedLength(pages, await zstd.expand(payload, room.subarray(0, rawLength)).catch(refuseFrame));
 }
 
-/** The same in this thread, which costs less. @throws as the other */
+/**
+ * The same in this thread, which costs less.
+ * @throws as the other
+ */
 export function expandPagesHere(pages: CompressedPages, room = roomFor(pages)): Buffer {
   const { codec, payload, rawLength } = pages;
   if (codec === 'stored') return payload;
@@ -139,7 +144,10 @@ function checkedLength({ rawLength }: CompressedPages, data: Buffer): Buffer {
   return data;
 }
 
-/** The PAGE_DATA record, with its header, that means the same as the record with this body. @throws as decoding it */
+/**
+ * The PAGE_DATA record, with its header, that means the same as the record with this body.
+ * @throws as decoding it
+ */
 export async function expandRecord(body: Buffer): Promise<Buffer> {
   const pages = decodePages(body);
   const data = await expandPages(pages);

@@ -59,7 +59,10 @@ export function encodeHeader(type: HeaderType, length = 0): Buffer {
   return header;
 }
 
-/** @param bytes the 16 bytes of a header. @throws INTERNAL_ERROR for an unknown type, or a length that the type does not allow */
+/**
+ * @param bytes the 16 bytes of a header
+ * @throws INTERNAL_ERROR for an unknown type, or a length that the type does not allow
+ */
 export function decodeHeader(bytes: Buffer): ImageHeader {
   if (bytes.length !== headerBytes) throw damaged(`a header of ${bytes.length} bytes instead of ${headerBytes}`);
   const code = bytes.readBigInt64LE(0);
@@ -82,7 +85,10 @@ export function encodeXenops(vmStr: string, time = new Date()): Buffer {
   return Buffer.from(formatSExpression(expression), 'latin1');
 }
 
-/** @param body what follows a Xenops header. @throws INTERNAL_ERROR when a field is missing or malformed */
+/**
+ * @param body what follows a Xenops header
+ * @throws INTERNAL_ERROR when a field is missing or malformed
+ */
 export function decodeXenops(body: Buffer): XenopsRecord {
   const fields = parseSExpression(body);
   const wordSize = Number(field(fields, 'word_size'));

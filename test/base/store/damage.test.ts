@@ -72,7 +72,10 @@ describe('a damaged database', () => {
   }
 
   describe('by one bit', () => {
-    /** Rows that were written and removed in many writes, so that there are older states of each, lists of free pages, and long rows. */
+    /**
+     * Rows that were written and removed in many writes, so that there are older states of each, lists of free pages,
+     * and long rows.
+     */
     const small = () => join(directory, 'small');
     let whole: Buffer;
     before(async () => {

@@ -1,4 +1,7 @@
-/** Every command that `help --all` names, against a pool that runs: each does something, or is refused with the error that fits. */
+/**
+ * Every command that `help --all` names, against a pool that runs: each does something, or is refused with the error
+ * that fits.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

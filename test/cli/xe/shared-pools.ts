@@ -1,6 +1,6 @@
 /**
- * Two pools for all tests of xe: `here` with two hosts, a VM on each and fault rules allowed, `there` with one of both. They start when a test first
- * asks for them, and end after the last test of the run.
+ * Two pools for all tests of xe: `here` with two hosts, a VM on each and fault rules allowed, `there` with one of both.
+ * They start when a test first asks for them, and end after the last test of the run.
  */
 import { type LocalPool, type LocalPools, startLocalPool } from '../../../src/cli/local-pool/local-pool.js';
 import { type Run, xeAt } from './harness.js';

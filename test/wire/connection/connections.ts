@@ -93,7 +93,10 @@ export function openDescriptors(): Set<string> {
   return new Set(names.filter((name) => /^(socket|pipe):/.test(name)));
 }
 
-/** Wait until nothing is open that was not open before. @throws with what still is after a while */
+/**
+ * Wait until nothing is open that was not open before.
+ * @throws with what still is after a while
+ */
 export async function nothingOpenSince(before: ReadonlySet<string>): Promise<void> {
   const limit = Date.now() + 10_000;
   for (;;) {

@@ -7,7 +7,10 @@ import { openChannel } from '../../../src/wire/connection/channel.js';
 import { createListener } from '../../../src/wire/connection/listener.js';
 import { openConnections } from './connections.js';
 
-/** For each open end of the connections with this port: in how many seconds TCP asks for the other; undefined where it never does. */
+/**
+ * For each open end of the connections with this port: in how many seconds TCP asks for the other; undefined where it
+ * never does.
+ */
 function asksIn(port: number): (number | undefined)[] {
   const name = `:${port.toString(16).toUpperCase().padStart(4, '0')} `;
   return readFileSync('/proc/net/tcp', 'latin1')

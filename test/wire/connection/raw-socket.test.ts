@@ -17,7 +17,10 @@ import {
 
 const mebibyte = 1 << 20;
 
-/** Hand the descriptor to a child as its standard input. @returns all that the child wrote */
+/**
+ * Hand the descriptor to a child as its standard input.
+ * @returns all that the child wrote
+ */
 async function childReads(raw: RawSocket, command: string, ...args: string[]): Promise<Buffer> {
   raw.setBlocking(true);
   const child = spawn(command, args, { stdio: [raw.fd, 'pipe', 'inherit'] });

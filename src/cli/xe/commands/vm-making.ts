@@ -27,7 +27,10 @@ const create: Command = {
 const newName = ['new-name-label'];
 const newDescription = 'new-name-description';
 
-/** Describe a new VM, if a description is given. @returns its uuid */
+/**
+ * Describe a new VM, if a description is given.
+ * @returns its uuid
+ */
 async function described(context: Context, vm: string): Promise<string> {
   const description = paramNamed(context.params, newDescription);
   if (description !== undefined) await context.session.call('VM.set_name_description', vm, description);
@@ -119,7 +122,10 @@ async function srOf(context: Context): Promise<string> {
   return found[0] as string;
 }
 
-/** The disks that provisioning makes are described in other_config, each with its SR: write ours, else the pool's default one. */
+/**
+ * The disks that provisioning makes are described in other_config, each with its SR: write ours, else the pool's
+ * default one.
+ */
 async function placeDisks({ objects, session }: Context, vm: string, sr: string): Promise<void> {
   const { disks } = await session.call<Record<string, string>>('VM.get_other_config', vm);
   if (disks === undefined || !/<disk\b/.test(disks)) return;

@@ -7,8 +7,8 @@ export type Kind = 'RO' | 'RW' | 'SRO' | 'SRW' | 'MRO' | 'MRW';
 export interface XeField {
   readonly kind: Kind;
   /**
-   * Where its value comes from: a field of the record, or a path through references (`VM.name_label`), and through sets of them to
-   * several values. Without it, the field whose name has underscores for the dashes.
+   * Where its value comes from: a field of the record, or a path through references (`VM.name_label`), and through sets
+   * of them to several values. Without it, the field whose name has underscores for the dashes.
    */
   readonly from?: string;
   /** Shown where a reference on the path is null, a call fails, or the server lacks the field. */
