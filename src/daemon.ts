@@ -152,7 +152,7 @@ function keepPidfile(file: string): void {
     try {
       if (readTextFile(file) === text) rmSync(file);
     } catch {
-      // It is gone, or no file of ours.
+      // The file is gone, or another daemon's.
     }
   });
 }

@@ -121,7 +121,7 @@ function kill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {
-    // It has ended.
+    // The process has ended.
   }
 }
 
@@ -170,7 +170,7 @@ function fail(message: string): never {
   process.exit(1);
 }
 
-/** What the parameters of a XenAPI error have no room for is said as well. */
+/** Say of a XenAPI error what its parameters have no room for as well. */
 function explained(error: unknown): string {
   const cause = error instanceof XapiError && typeof error.cause === 'string' ? `: ${error.cause}` : '';
   return messageOf(error) + cause;

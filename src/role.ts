@@ -40,16 +40,16 @@ export interface Role {
   close(): Promise<void>;
 }
 
-/** Where the database is fetched, as at xapi. */
+/** Path at which the database is fetched, as at xapi. */
 const dumpPath = '/pool/xmldbdump';
 
-/** How long to wait between attempts to reach the coordinator, in milliseconds. */
+/** Pause between attempts to reach the coordinator, in milliseconds. */
 const joinPauseMs = 1_000;
 
-/** How often a member asks whether its coordinator knows it still, in milliseconds. */
+/** Pause until a member asks again whether its coordinator knows it still, in milliseconds. */
 const askAgainMs = 10_000;
 
-/** Between the end of the call that changes the role and the change, so that who asked for it gets the answer. */
+/** Pause between a call that changes the role and the change, in milliseconds: the caller gets the answer in it. */
 const changeDelayMs = 500;
 
 /** Take the role that the host's identity says. */
@@ -143,7 +143,7 @@ async function coordinate(init: RoleInit, change: () => void): Promise<Role> {
   };
 }
 
-/** What the host-level calls reach in every role. */
+/** Give what the host-level calls reach in every role. */
 function hostLevel({ engine, identity, log }: RoleInit): HostRpcDeps {
   const { service, destination, source } = engine;
   return {
@@ -156,7 +156,7 @@ function hostLevel({ engine, identity, log }: RoleInit): HostRpcDeps {
   };
 }
 
-/** How a coordinator becomes a member of another pool. */
+/** Make the way by which a coordinator becomes a member of another pool. */
 function createJoining({ engine, identity }: RoleInit, change: () => void) {
   let underWay = false;
   const becomeMember = async (coordinator: string, theirs: readonly string[]): Promise<void> => {

@@ -11,7 +11,7 @@ export interface ShutdownInit {
   readonly log: RootLog;
   /** End everything in order. */
   readonly close: () => Promise<void>;
-  /** How long that may take, in milliseconds. */
+  /** Time that an end in order may take, in milliseconds. */
   readonly timeoutMs: () => number;
   /**
    * Kill the helper processes that are left.
@@ -31,9 +31,10 @@ export interface Shutdown {
   onStoreFailed(error: unknown): void;
 }
 
-/** So long the last lines of the log may take to be written. */
+/** Time in which the last lines of the log are written, in milliseconds. */
 const lastLinesMs = 1_000;
 
+/** Make what ends the daemon. */
 export function createShutdown({ log, close, timeoutMs, killHelpers, exit }: ShutdownInit): Shutdown {
   let isShuttingDown = false;
   const leave = async (status: number): Promise<void> => {
@@ -42,7 +43,7 @@ export function createShutdown({ log, close, timeoutMs, killHelpers, exit }: Shu
   };
   let hasFailed = false;
   const fail = (what: string, error: unknown): void => {
-    // What tells of it may fail as well.
+    // Telling of the failure may fail as well.
     if (hasFailed) return;
     hasFailed = true;
     isShuttingDown = true;

@@ -206,7 +206,9 @@ interface Waiting {
   readonly clients: number;
 }
 
-/** Many clients that wait for everything: what that costs while nothing happens, and how soon all hear of one change. */
+/**
+ * Many clients that wait for everything: what that costs while nothing happens, and how soon all hear of one change.
+ */
 async function measureWaiting(
   { url, pid, clients }: Waiting,
   daemon: Client,

@@ -50,7 +50,9 @@ export function casesOf(names: readonly string[]): Cases {
   return { single: cases.filter((name) => !isScale(name)), scale: cases.filter(isScale) };
 }
 
+/** Tell whether a case is one of the bare pipelines. */
 export const isYardstick = (name: string): name is Yardstick => (yardsticks as readonly string[]).includes(name);
+/** Tell whether a case is one of QEMU's own migration. */
 export const isQemuCase = (name: string): name is QemuCase => (qemuCases as readonly string[]).includes(name);
 const isScale = (name: string): boolean => name.startsWith('scale:');
 

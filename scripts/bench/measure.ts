@@ -20,7 +20,9 @@ export interface Used<T> {
   readonly helperPeakBytes: number;
 }
 
-/** How often to look at the helpers' memory, in milliseconds: a peak that rises later than that before an end is missed. */
+/**
+ * How often to look at the helpers' memory, in milliseconds: a peak that rises later than that before an end is missed.
+ */
 const lookMs = 50;
 /** How long helpers may take to end after the work. */
 const endMs = 10_000;

@@ -1,4 +1,6 @@
-/** What the benchmark of the XenAPI measures and measures with: a daemon, a bare jayson server, and a client for both. */
+/**
+ * What the benchmark of the XenAPI measures and measures with: a daemon, a bare jayson server, and a client for both.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';

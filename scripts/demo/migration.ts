@@ -92,7 +92,10 @@ function reportOf({ status, error_info, other_config: told }: TaskRecord): Repor
   };
 }
 
-/** Set a host's compressor as an operator does: a fragment of its configuration, then SIGHUP; wait until its log says so. */
+/**
+ * Set a host's compressor as an operator does: a fragment of its configuration, then SIGHUP; wait until its log says
+ * so.
+ */
 async function choose(host: Host, compressor: Compressor): Promise<void> {
   const fragment = join(host.directory, 'xenopsd.conf.d', 'compressor.conf');
   const line = `migration-compressor = ${compressor}\n`;

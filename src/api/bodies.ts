@@ -1,7 +1,7 @@
 /** Reads the bodies of requests, and bounds what all that are not whole yet take together. */
 import type { IncomingMessage } from 'node:http';
 
-/** In bytes, over all connections. */
+/** Bytes of all unfinished bodies together. */
 const unfinishedLimit = 256 * 1024 * 1024;
 
 export interface Bodies {
@@ -19,7 +19,9 @@ interface Body {
   filled: number;
 }
 
-/** @param limit bytes of memory that unfinished bodies may take; one more, and the one without progress for longest goes */
+/**
+ * @param limit bytes of memory that unfinished bodies may take; one more, and the one without progress for longest goes
+ */
 export function createBodies(limit = unfinishedLimit): Bodies {
   /** The one that got further last is the last. */
   const unfinished = new Set<Body>();

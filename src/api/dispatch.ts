@@ -156,7 +156,7 @@ function failedCall({ name, params }: Call): FailedCall {
   return { name: resolveName(name).message === undefined ? undefined : name, params };
 }
 
-/** What stands for the task of a call that makes none. */
+/** Make what stands for the task of a call that makes none. */
 function detachedTask(): CallTask {
   return {
     ref: nullRef as Ref<'task'>,

@@ -9,7 +9,7 @@ import { describeError } from './failure-log.js';
 /** Opens the file that is sent, for reading; whoever gets it closes it. */
 export type Download = () => Promise<FileHandle>;
 
-/** What a request that is refused is answered. */
+/** Answer to a request that is refused. */
 export interface Refusal {
   readonly status: number;
   readonly text: string;

@@ -84,7 +84,7 @@ function traceOf({ stack = '' }: Error): string {
   return places.slice(0, 5).join(' < ').slice(0, longest.trace);
 }
 
-/** Whether a text has a part in common with anything that was sent, in names and numbers too. */
+/** Tell whether a text has a part in common with anything that was sent, in names and numbers too. */
 function mayQuote(text: string, sent: readonly unknown[]): boolean {
   const folded = text.toLowerCase();
   let searched = 0;

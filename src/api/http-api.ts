@@ -20,7 +20,7 @@ import { createJsonRpc } from './jsonrpc.js';
 import { noPages, type OriginPolicy } from './origin-policy.js';
 import { createXmlRpc } from './xmlrpc.js';
 
-/** How much of an over-long body is read and thrown away, in bytes, so that the caller gets to read the refusal. */
+/** Bytes of an over-long body that are read and thrown away, so that the caller gets to read the refusal. */
 const drainLimit = 16 * bodyLimit;
 
 const commonHeaders = { 'cache-control': 'no-cache, no-store', vary: 'Origin' };
@@ -28,13 +28,13 @@ const commonHeaders = { 'cache-control': 'no-cache, no-store', vary: 'Origin' };
 const greeting = 'This is xenferry, a XenAPI toolstack. POST JSON-RPC calls to /jsonrpc, XML-RPC calls to /.\n';
 
 export interface HttpApiInit {
-  /** What answers JSON-RPC on further paths: the host-level calls. */
+  /** Dispatchers that answer JSON-RPC on further paths: the host-level calls. */
   readonly others?: Readonly<Record<string, Dispatch>>;
   /** Files by the path at which they are fetched. */
   readonly downloads?: Readonly<Record<string, Download>>;
   /** Reads the bodies of calls. */
   readonly bodies?: Bodies;
-  /** What web pages may do. */
+  /** Policy for web pages; without one they may do nothing. */
   readonly pages?: OriginPolicy;
 }
 
@@ -70,7 +70,7 @@ export function createHttpApi(
 interface Front {
   readonly deps: DispatchDeps;
   readonly byPath: ReadonlyMap<string, AnswerBody>;
-  /** On every other path: XML-RPC, whose own are `/` and `/RPC2`. */
+  /** Protocol of every other path: XML-RPC, whose own are `/` and `/RPC2`. */
   readonly other: AnswerBody;
   readonly downloads: ReadonlyMap<string, Download>;
   readonly bodies: Bodies;
@@ -116,7 +116,10 @@ function targetOf({ url = '/', method }: IncomingMessage): { path: string; query
   return { path: plain === '' ? '/' : plain, query: new URLSearchParams(query) };
 }
 
-/** Refuse what is no call: read its body, so that the caller gets to read the answer, and end the task that it made for it. */
+/**
+ * Refuse what is no call: read its body, so that the caller gets to read the answer, and end the task that it made for
+ * it.
+ */
 async function turnAway(
   { deps }: Front,
   request: IncomingMessage,
@@ -195,7 +198,10 @@ function closeOf(response: ServerResponse): AbortSignal {
   return closed.signal;
 }
 
-/** Say what a page may send, to a browser that asks for one that is named (CORS preflight); any other client what is served. */
+/**
+ * Say what a page may send, to a browser that asks for one that is named (CORS preflight); any other client what is
+ * served.
+ */
 function answerOptions({ pages }: Front, request: IncomingMessage, response: ServerResponse): void {
   const { origin } = request.headers;
   if (origin !== undefined && !pages.isNamed(origin)) {

@@ -35,6 +35,7 @@ export interface OriginPolicyInit {
 /** No page is named, and none is this host's own. */
 export const noPages: OriginPolicy = { isNamed: () => false, isForeign: () => true };
 
+/** Make the policy for web pages from the configuration. */
 export function createOriginPolicy({ named, names, listenAddress, port }: OriginPolicyInit): OriginPolicy {
   const isNamed = (origin: string): boolean => {
     const page = pageOrigin(origin);
@@ -43,14 +44,16 @@ export function createOriginPolicy({ named, names, listenAddress, port }: Origin
   const isOwn = (origin: string, caller: string): boolean => {
     const page = pageOrigin(origin);
     if (page === undefined) return false;
-    // To a browser elsewhere loopback is its own machine.
+    // A browser elsewhere takes loopback for its own machine.
     const own = [...names, ...addressesOf(listenAddress)].filter((host) => isLoopback(caller) || !isLoopback(host));
     return own.some((host) => pageOrigin(`http://${host.includes(':') ? `[${host}]` : host}:${port}`) === page);
   };
   return { isNamed, isForeign: (origin, caller) => !isNamed(origin) && !isOwn(origin, caller) };
 }
 
-/** The addresses of this machine at which a daemon is reached that listens on this one; `localhost` stands for loopback. */
+/**
+ * The addresses of this machine at which a daemon is reached that listens on this one; `localhost` stands for loopback.
+ */
 function addressesOf(listenAddress: string): string[] {
   if (!isEveryAddress(listenAddress)) return [listenAddress, ...(isFirstLoopback(listenAddress) ? ['localhost'] : [])];
   const isDual = listenAddress.includes(':');
@@ -58,7 +61,7 @@ function addressesOf(listenAddress: string): string[] {
   return ['localhost', ...all.filter(({ family }) => isDual || family === 'IPv4').map(({ address }) => address)];
 }
 
-/** Whether `localhost` leads there. */
+/** Tell whether `localhost` leads to this address. */
 function isFirstLoopback(address: string): boolean {
   return ['127.0.0.1', '::1', 'localhost'].includes(address.toLowerCase());
 }

@@ -16,7 +16,7 @@ export function assertText(call: { readonly params: readonly unknown[]; readonly
   throw new XapiError('INVALID_VALUE', ['Invalid UTF-8 string in parameter', describe(bad)]);
 }
 
-/** Whether any text in parsed JSON, keys too, meets a condition. */
+/** Tell whether any text in parsed JSON, keys too, meets a condition. */
 function someText(json: unknown, condition: (text: string) => boolean): boolean {
   const rest = [json];
   while (rest.length > 0) {

@@ -7,11 +7,14 @@ import { defaultOf, fieldsOf, parseDatetime, type Type } from '../model/value.js
 
 export type Members = Readonly<Record<string, unknown>>;
 
-/** Which parameter, or field of one, was of which type, for the log: the error quotes what was sent, and the log does not. */
+/**
+ * Which parameter, or field of one, was of which type, for the log: the error quotes what was sent, and the log does
+ * not.
+ */
 export class WrongType {
   readonly parameter: string;
   readonly expected: Type['kind'];
-  /** One of JSON's kinds. */
+  /** Kind of a JSON value. */
   readonly found: string;
 
   constructor(parameter: string, expected: Type['kind'], found: string) {
@@ -83,7 +86,10 @@ function decodeFloat(parsed: unknown): number | undefined {
 const decimal = /^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$/;
 const notFinite = /^([-+]?)(nan|inf|infinity)$/i;
 
-/** The number that a text names: decimal, or `NaN`, `Inf` and `Infinity` in any case with or without a sign; else undefined. */
+/**
+ * The number that a text names: decimal, or `NaN`, `Inf` and `Infinity` in any case with or without a sign; else
+ * undefined.
+ */
 export function parseFloatText(text: string): number | undefined {
   if (decimal.test(text)) return Number(text);
   const [, sign, word] = notFinite.exec(text) ?? [];
@@ -107,6 +113,7 @@ function decodeRecord(cls: string, parsed: Members): Record<string, unknown> {
   );
 }
 
+/** Tell whether a JSON value is an object, and no list. */
 export function isObject(value: unknown): value is Members {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
@@ -128,7 +135,9 @@ function failure(text: string): string {
   return `Failure(${JSON.stringify(text)})`;
 }
 
-/** How the XenAPI's errors show a value: `I(5)`, `S(text)`, `[I(1);I(2)]`, `{key:B(true)}`. Deep and long ones are cut. */
+/**
+ * How the XenAPI's errors show a value: `I(5)`, `S(text)`, `[I(1);I(2)]`, `{key:B(true)}`. Deep and long ones are cut.
+ */
 export function describe(parsed: unknown, depth = 0): string {
   if (depth > 8) return '...';
   if (typeof parsed === 'string') return `S(${parsed.length > 200 ? `${parsed.slice(0, 200)}...` : parsed})`;

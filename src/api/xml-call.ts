@@ -44,7 +44,7 @@ const inner: Readonly<Record<string, readonly string[]>> = {
   member: ['name', 'value'],
 };
 
-/** How deep elements may stand in each other. No type of the model needs a quarter of it. */
+/** Levels of elements in each other that are allowed. No type of the model needs a quarter of them. */
 const maxDepth = 100;
 
 interface Element {
@@ -95,7 +95,7 @@ function parse(text: string): XmlCall {
   return root.children[0]?.value as XmlCall;
 }
 
-/** What a whole element comes to. */
+/** Give the value of a whole element. */
 function contentOf(element: Element): unknown {
   const { tag, text, children } = element;
   if (inner[tag] === undefined) return scalarOf(tag, text);

@@ -7,7 +7,7 @@ export interface XmlText {
   readonly valid: boolean;
 }
 
-/** By their names in lower case. US-ASCII is the same bytes in UTF-8. */
+/** Encodings by their names in lower case. US-ASCII has the same bytes in UTF-8. */
 const decoders: Readonly<Record<string, (body: Buffer) => XmlText>> = {
   'utf-8': utf8,
   'us-ascii': utf8,

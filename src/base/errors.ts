@@ -58,7 +58,7 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Whether a code that came over the wire is one that the model knows. */
+/** Tell whether a code that came over the wire is one that the model knows. */
 export function isErrorCode(code: string): code is XapiErrorCode {
   return code === 'Fault' || Object.hasOwn(errors, code);
 }

@@ -9,7 +9,7 @@ import { openLogFile } from './named-file.js';
 export interface LogOutput {
   /** Takes whole lines, and never fails. */
   readonly stream: Writable;
-  /** What goes before a line; by severity as syslog(3) counts it, nothing but for the log of the system. */
+  /** Give what goes before a line of a severity as syslog(3) counts it: nothing but for the log of the system. */
   prefix(severity: number): string;
   /**
    * Open it anew, after it was renamed.
@@ -20,7 +20,7 @@ export interface LogOutput {
   close(): Promise<void>;
 }
 
-/** What a destination in the log of the system begins with; the name under which the lines stand there follows. */
+/** Prefix of a destination in the log of the system; the name under which the lines stand there follows. */
 export const syslogScheme = 'syslog:';
 
 /**
@@ -33,7 +33,7 @@ export function openOutput(destination: string): LogOutput {
   return appendingFile(destination);
 }
 
-/** So many bytes may wait for a log that takes none. */
+/** Bytes that may wait for a log that takes none. */
 const mostWaiting = 2 ** 20;
 
 /** A reader of the standard error that is slow must not stop the daemon, nor one that went away end it. */
@@ -96,7 +96,7 @@ function appendingFile(path: string): LogOutput {
 
 /** The facility `daemon` of syslog(3), as the prefix of a line has it. */
 const daemonFacility = 3 << 3;
-/** So long a logger may take to find that there is no log, and so long none is started anew then. */
+/** Time in which a logger finds that there is no log, and in which no new one is started, in milliseconds. */
 const provingMs = 5_000;
 
 /**
@@ -141,9 +141,9 @@ interface Loggers {
   readonly tell: (line: Buffer | string) => unknown;
   current: ChildProcess | undefined;
   closing: boolean;
-  /** Of the current one, or the last. */
+  /** Start of the current logger, or of the last one, as performance.now() counts. */
   startedAt: number;
-  /** What went to a logger that may turn out to have nowhere to put it. */
+  /** Lines that went to a logger which may turn out to have nowhere to put them. */
   unproven: Buffer[];
 }
 
@@ -160,7 +160,7 @@ function isProving({ startedAt }: Loggers): boolean {
   return performance.now() - startedAt < provingMs;
 }
 
-/** In a session of its own, so that it outlives a Ctrl-C and takes the last lines. The end of its input ends it. */
+/** Start logger(1) in a session of its own, so that it outlives a Ctrl-C and takes the last lines. */
 function startLogger(loggers: Loggers): void {
   loggers.startedAt = performance.now();
   loggers.unproven = [];
@@ -170,7 +170,7 @@ function startLogger(loggers: Loggers): void {
   started.unref();
   for (const pipe of [started.stdin, started.stderr]) (pipe as unknown as { unref(): void } | null)?.unref();
   started.stdin?.on('error', () => undefined);
-  // Were it our own standard error, it would block from then on: that a pipe does not is shared with a child.
+  // A child that shared our own standard error would make it block; the end of its input ends the logger.
   started.stderr?.on('data', loggers.tell).on('error', () => undefined);
   started.on('error', (error) => lose(loggers, started, error.message));
   started.on('exit', (status, signal) => {

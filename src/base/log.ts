@@ -8,12 +8,12 @@ import { openOutput } from './log-output.js';
 export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-/** As syslog(3) counts them. */
+/** Severities as syslog(3) counts them. */
 const severities: Readonly<Record<LogLevel, number>> = { error: 3, warn: 4, info: 6, debug: 7 };
 
 export type LogFields = Readonly<Record<string, unknown>>;
 
-/** What every part of the daemon logs with. */
+/** Log as every part of the daemon uses it. */
 export interface Log {
   error(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;
@@ -21,7 +21,7 @@ export interface Log {
   debug(message: string, fields?: LogFields): void;
   /** A log that adds these fields to each of its records. */
   child(fields: LogFields): Log;
-  /** Whether records of this level go anywhere; ask before making costly fields. */
+  /** Tell whether records of this level go anywhere; to be asked before costly fields are made. */
   enabled(level: LogLevel): boolean;
 }
 
@@ -43,7 +43,7 @@ export interface LogRecord {
   readonly fields: LogFields;
 }
 
-/** Where the records of a log go. */
+/** Destination of the records of a log. */
 export interface LogSink {
   enabled(level: LogLevel): boolean;
   write(record: LogRecord): void;
@@ -115,7 +115,7 @@ export function formatRecord(record: LogRecord, time: Date): string {
 
 const secretName = /(^|_|-)(password|passwd|session|session_?id|token|secret)$/i;
 
-/** Whether what is so named never reaches the log, nor an error. */
+/** Tell whether what is so named never reaches the log, nor an error. */
 export function isSecretName(name: string): boolean {
   return secretName.test(name) || /(Password|Session|SessionId|Token|Secret)$/.test(name);
 }

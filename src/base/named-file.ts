@@ -5,7 +5,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync, writeFileSync } from 'node:fs';
 
-/** More than any configuration needs. */
+/** Most bytes of a text file: more than any configuration needs. */
 const mostBytes = 2 ** 18;
 
 /** A file has bytes that are not UTF-8. */

@@ -11,13 +11,13 @@ export function nearestName<Name extends string>(name: string, known: Iterable<N
   return best;
 }
 
-/** For the end of a message about an unknown name: the one that may be meant, or nothing. */
+/** Give the end of a message about an unknown name: the name that may be meant, or nothing. */
 export function hint(name: string, known: Iterable<string>): string {
   const near = nearestName(name, known);
   return near === undefined ? '' : `; did you mean ${near}?`;
 }
 
-/** How many letters to put in, take out or replace to make one word of the other. */
+/** Count the letters to put in, take out or replace to make one word of the other. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_value, index) => index);
   for (const [index, letter] of [...a].entries()) {

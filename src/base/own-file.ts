@@ -44,7 +44,7 @@ export function statOwnFile(path: string): Stats | undefined {
   return found?.isFile() && isOwn(found) ? found : undefined;
 }
 
-/** Whether a directory of this user's own is there, and no link to one. */
+/** Tell whether a directory of this user's own is there, and no link to one. */
 export function isOwnDirectory(path: string): boolean {
   const found = look(path);
   return found?.isDirectory() === true && isOwn(found);

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { invalidValue, XapiError } from './errors.js';
 import { isSecretName } from './log.js';
 
-/** What XML cannot carry: control characters, halves of a surrogate pair, the two that are no characters. */
+/** Characters that XML cannot carry: controls, halves of a surrogate pair, the two that are no characters. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 export const forbiddenInXml = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/u;
 
@@ -47,7 +47,7 @@ export function parse<T>(schema: z.ZodType<T>, field: string, value: unknown): T
   throw new XapiError('INVALID_VALUE', [[field, ...path].map(String).join('.'), shown], reasonOf(result.error));
 }
 
-/** What is wrong, without the names of what should not be there: they are the sender's. */
+/** Say what is wrong, without the names of what should not be there: they are the sender's. */
 function reasonOf({ issues }: z.ZodError): string {
   const texts = issues
     .slice(0, 5)
@@ -67,7 +67,7 @@ export function parseJson(field: string, text: string): unknown {
   }
 }
 
-/** As an error shows it: short, a text as it is, anything else as JSON where it has one. */
+/** Show a value as errors do: short, a text as it is, anything else as JSON where it has one. */
 export function shownValue(value: unknown): string {
   if (typeof value === 'string') return value.slice(0, 300);
   try {

@@ -1,7 +1,7 @@
 /** Secrets that callers show. */
 import { timingSafeEqual } from 'node:crypto';
 
-/** Whether two secrets are the same, told in a time that does not depend on where they differ. */
+/** Compare two secrets in a time that does not depend on where they differ. */
 export function sameSecret(a: string, b: string): boolean {
   const left = Buffer.from(a);
   const right = Buffer.from(b);

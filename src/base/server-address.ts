@@ -4,7 +4,7 @@
  */
 import { isIPv6 } from 'node:net';
 
-/** What is allowed, for messages. */
+/** Allowed texts, for messages. */
 export const serverForms = 'a host, host:port, an IPv6 address with or without brackets, or http://host:port';
 
 /**
@@ -55,18 +55,20 @@ export function pageOrigin(text: string): string | undefined {
   return /^https?:\/\/[^/?#@\\\s,*]+\/?$/i.test(text) && URL.canParse(text) ? new URL(text).origin : undefined;
 }
 
-/** Whether a name or an address is of loopback; IPv4 within IPv6 too. */
+/** Tell whether a name or an address is of loopback; IPv4 within IPv6 too. */
 export function isLoopback(address: string): boolean {
   const bare = address.toLowerCase().replace(/^::ffff:/, '');
   return bare === 'localhost' || bare === '::1' || /^127\.[\d.]+$/.test(bare);
 }
 
-/** Whether listening on this address means on every address that the machine has. */
+/** Tell whether listening on this address means on every address that the machine has. */
 export function isEveryAddress(address: string): boolean {
   return /^[0.]+$|^[0:]+$/.test(address);
 }
 
-/** Why one of these functions has refused a name, without quoting it: for the log, which has nothing that a caller sent. */
+/**
+ * Why one of these functions has refused a name, without quoting it: for the log, which has nothing that a caller sent.
+ */
 export function whyRefused(error: unknown): string {
   const cause = error instanceof Error ? error.cause : undefined;
   return typeof cause === 'string' ? cause : 'another form';

@@ -1,9 +1,9 @@
 /** Sizes as people write them, the same wherever one is taken. */
 
-/** By how many bits a unit shifts; `kb` and `kib` are `k`, and so on. */
+/** Bits by which a unit shifts; `kb` and `kib` are `k`, and so on. */
 const units: Readonly<Record<string, number>> = { '': 0, b: 0, bytes: 0, k: 10, m: 20, g: 30, t: 40 };
 
-/** What is allowed, for messages. */
+/** Allowed texts, for messages. */
 export const sizeForms = 'a size in bytes, or with the unit KiB, MiB, GiB or TiB';
 
 /**

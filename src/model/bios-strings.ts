@@ -6,7 +6,7 @@
 /** Characters of a value. */
 export const longestBiosString = 512;
 
-/** Those that a caller can set for a VM. */
+/** Keys that a caller can set for a VM. */
 export const biosKeys = [
   'bios-vendor',
   'bios-version',
@@ -30,7 +30,7 @@ export const fixedBiosStrings = {
   'oem-2': 'MS_VM_CERT/SHA1/bdbeb6e0a816d43fa6d3fe8aaef04c2bad9d3e3d',
 } as const;
 
-/** What a VM has of which nothing is said when it starts. */
+/** Strings of a VM for which none were set when it starts. */
 export const genericBiosStrings: Readonly<Record<string, string>> = {
   ...Object.fromEntries(biosKeys.map((key) => [key, ''])),
   'bios-vendor': 'Xen',

@@ -48,7 +48,7 @@ export interface Rows {
   removeFromSet(cls: ClassName, ref: string, field: string, value: unknown): void | Promise<void>;
 }
 
-/** Who a valid session is. */
+/** Identity of a valid session. */
 export interface SessionIdentity {
   readonly ref: Ref<'session'>;
   /** Passes every role check: the local superuser, and the pool's own. */

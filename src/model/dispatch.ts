@@ -1,10 +1,13 @@
-/** What a dispatcher takes and gives, whatever the calls come in by, and the check of web pages that every dispatcher makes. */
+/**
+ * What a dispatcher takes and gives, whatever the calls come in by, and the check of web pages that every dispatcher
+ * makes.
+ */
 import { XapiError } from '../base/errors.js';
 import type { CallOrigin } from './handlers.js';
 import type { Type } from './value.js';
 
 export interface Call {
-  /** As it was sent, with its prefix. */
+  /** Name as it was sent, with its prefix. */
   readonly name: string;
   /** Parsed, not typed; the session comes first where the message has one. */
   readonly params: readonly unknown[];
@@ -24,9 +27,9 @@ export type Dispatch = (call: Call) => Promise<TypedResult>;
 
 /** A failed call, as the log names it. */
 export interface FailedCall {
-  /** One of the model's or of the host-level calls; anything else is shown as `*`. */
+  /** Name of a message of the model or of a host-level call; anything else is shown as `*`. */
   readonly name: string | undefined;
-  /** As they were sent. */
+  /** Parameters as they were sent. */
   readonly params: readonly unknown[];
   readonly task?: string;
 }

@@ -35,7 +35,7 @@ export interface CallOrigin {
 }
 
 export interface CallContext {
-  /** Absent for the messages that take none. */
+  /** Session; absent for the messages that take none. */
   readonly session?: Ref<'session'>;
   readonly task: CallTask;
   /** Marks each record with the call and its task. */

@@ -15,7 +15,7 @@ import {
 } from '../../idl/index.js';
 import { fromDefault, parseType, type Type } from './value.js';
 
-/** What answers a message: a handler, the rows of its class, or one field of a row. */
+/** Way in which a message is answered: by a handler, the rows of its class, or one field of a row. */
 type Action =
   | { readonly kind: 'custom' }
   | { readonly kind: GenericMessage }
@@ -37,7 +37,7 @@ export interface Message {
   /** Whether the first parameter, which `params` leaves out, is the session. */
   readonly session: boolean;
   readonly params: readonly Param[];
-  /** How many of `params` have no default; those that have one come last. */
+  /** Number of `params` that have no default; those with one come last. */
   readonly required: number;
   readonly result: Type;
   readonly roles: readonly Role[];

@@ -88,7 +88,7 @@ export function fieldsOf(cls: string): ReadonlyMap<string, Field> {
   return found;
 }
 
-/** Never, as the XenAPI writes it: the start of 1970. */
+/** Give the time that stands for never in the XenAPI: the start of 1970. */
 function never(): Date {
   return new Date(0);
 }
@@ -96,7 +96,10 @@ function never(): Date {
 /** The reference to nothing. */
 export const nullRef = 'OpaqueRef:NULL';
 
-/** What a field or a parameter has when nobody gave a value: '', 0, false, the first of an enumeration, never, null, empty. */
+/**
+ * What a field or a parameter has when nobody gave a value: '', 0, false, the first of an enumeration, never, null,
+ * empty.
+ */
 export function zeroOf(type: Type): unknown {
   switch (type.kind) {
     case 'string':
@@ -153,13 +156,16 @@ export class LocalDate extends Date {
   }
 }
 
-/** How far this machine's zone is ahead of UTC at a time, in minutes. */
+/** Give how far this machine's zone is ahead of UTC at a time, in minutes. */
 export function utcOffsetAt(time: Date): number {
   // Never -0, which JSON has not.
   return 0 - time.getTimezoneOffset();
 }
 
-/** `YYYYMMDDTHH:MM:SSZ`, without the `Z` for a local time; never for a time that is none, or outside the years 0 to 9999. */
+/**
+ * `YYYYMMDDTHH:MM:SSZ`, without the `Z` for a local time; never for a time that is none, or outside the years 0 to
+ * 9999.
+ */
 export function formatDatetime(time: Date): string {
   const year = time.getUTCFullYear();
   if (Number.isNaN(year) || year < 0 || year > 9999) return '19700101T00:00:00Z';
@@ -169,7 +175,10 @@ export function formatDatetime(time: Date): string {
 
 const datetimePattern = /^(\d{4})-?(\d\d)-?(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d+)?(Z|[+-]\d\d:?\d\d)?$/;
 
-/** The time that a text in ISO 8601, with or without dashes, names; UTC where it names no zone. Undefined for other text. */
+/**
+ * The time that a text in ISO 8601, with or without dashes, names; UTC where it names no zone. Undefined for other
+ * text.
+ */
 export function parseDatetime(text: string): Date | undefined {
   const match = datetimePattern.exec(text);
   if (match === null) return undefined;

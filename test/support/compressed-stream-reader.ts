@@ -85,7 +85,7 @@ function has(records: readonly FoundRecord[], name: string): boolean {
   return records.some((record) => record.name === name);
 }
 
-/** Whether a record may stand behind these. */
+/** Tell whether a record may stand behind these. */
 function checkPlace(name: string, before: readonly FoundRecord[]): void {
   const last = before.at(-1)?.name;
   must((name === 'STATIC_DATA_END') === (before.length === 0), `${name} behind ${last}`);

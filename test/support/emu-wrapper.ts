@@ -14,7 +14,10 @@ export interface EmuWrapper {
   runs(): Promise<string[][]>;
 }
 
-/** @param supports the one feature to which it answers true; all that the real one does where absent, nothing where empty */
+/**
+ * @param supports the one feature to which it answers true; all that the real one does where absent, nothing where
+ * empty
+ */
 export async function writeEmuWrapper(directory: string, supports?: string): Promise<EmuWrapper> {
   const program = path.join(directory, 'emu-manager');
   const notes = path.join(directory, 'emu-manager.runs');

@@ -72,7 +72,7 @@ function findCp(searchPath: string): string {
   return found.find((file) => fs.existsSync(file)) ?? 'cp';
 }
 
-/** Whether a process stands still. */
+/** Tell whether a process stands still. */
 function isStopped(pid: number): boolean {
   try {
     return /\) T /.test(fs.readFileSync(`/proc/${pid}/stat`, 'utf8'));

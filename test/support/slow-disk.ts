@@ -178,7 +178,10 @@ function listAll(directory: string): Map<string, ReadonlyMap<string, File>> {
   return all;
 }
 
-/** LMDB tells by the machine's start, which it writes into its first two pages, whether what was not flushed may be missing. */
+/**
+ * LMDB tells by the machine's start, which it writes into its first two pages, whether what was not flushed may be
+ * missing.
+ */
 export function afterReboot(content: Buffer): Buffer {
   const boot = fs.readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').split('-')[0];
   const written = Buffer.alloc(8);

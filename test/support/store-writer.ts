@@ -1,4 +1,7 @@
-/** A program that writes numbered rows to the store at its path for good, and prints each number once it is acknowledged. */
+/**
+ * A program that writes numbered rows to the store at its path for good, and prints each number once it is
+ * acknowledged.
+ */
 import { openStore } from '../../src/base/store/store.js';
 
 const store = openStore(process.argv[2] ?? '');

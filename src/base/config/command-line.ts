@@ -2,10 +2,10 @@
 import { configKeyNames, configKeys, isConfigKey, nearestKey } from './keys.js';
 import { bool } from './values.js';
 
-/** What Node reads in the place of bytes that are not UTF-8. */
+/** Character that Node reads in the place of bytes that are not UTF-8. */
 const replacementCharacter = '\uFFFD';
 
-/** What the daemon's command line asks for. */
+/** Contents of the daemon's command line. */
 export interface CommandLine {
   /** The configuration file, `--config`. */
   readonly file?: string;

@@ -30,11 +30,11 @@ export interface ConfigInit {
   readonly file?: string;
   /** Command-line options that are keys: `--port 8480`, `--port=8480`. */
   readonly args: readonly string[];
-  /** For tests; the machine that this runs on where absent. */
+  /** Machine and user for which defaults are made; absent: those of this process. */
   readonly environment?: Environment;
 }
 
-/** Where a value comes from. */
+/** Origin of a value. */
 export type Origin =
   | { readonly kind: 'file'; readonly file: string; readonly line: number }
   | { readonly kind: 'command-line' }
@@ -43,9 +43,9 @@ export type Origin =
 export interface LoadedConfig {
   readonly config: Config;
   readonly origins: Readonly<Record<ConfigKey, Origin>>;
-  /** For the log: unknown keys, values that act as another, settings without effect. */
+  /** Warnings for the log: unknown keys, values that act as another, settings without effect. */
   readonly warnings: readonly string[];
-  /** Those of values that act as another, by key. */
+  /** Warnings of values that act as another, by key. */
   readonly valueWarnings: Readonly<Partial<Record<ConfigKey, string>>>;
 }
 
@@ -95,7 +95,7 @@ interface Setting {
   readonly key: ConfigKey;
   readonly text: string;
   readonly origin: Origin;
-  /** What its relative paths start from. */
+  /** Directory that relative paths start from. */
   readonly directory: string;
 }
 

@@ -9,7 +9,7 @@
  */
 import ini from 'ini';
 
-/** One setting as it was written. */
+/** Setting as it was written. */
 export interface Entry {
   readonly key: string;
   readonly value: string;

@@ -26,7 +26,7 @@ import {
   type ValueType,
 } from './values.js';
 
-/** What defaults are made from: the machine and the user. */
+/** Machine and user that defaults are made from. */
 export interface Environment {
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly isRoot: boolean;
@@ -46,11 +46,11 @@ export interface KeySpec<T> {
   readonly type: ValueType<T>;
   /** The default, as it would be written in the file. */
   readonly default: string;
-  /** What an empty value stands for. */
+  /** Value that an empty one stands for. */
   readonly derive?: (environment: Environment, lookUp: LookUp) => T;
-  /** In words what `derive` gives. */
+  /** Description of what `derive` gives, in words. */
   readonly derived?: string;
-  /** It counts when the daemon starts; a reload keeps the value of then. */
+  /** True for a key that counts when the daemon starts: a reload keeps the value of then. */
   readonly atStart?: boolean;
   readonly doc: string;
 }
@@ -320,7 +320,7 @@ export function propertyOf(name: ConfigKey): keyof Config {
 /** The keys in the order of the table. */
 export const configKeyNames = Object.keys(configKeys) as readonly ConfigKey[];
 
-/** Whether a name is that of a key. */
+/** Tell whether a name is that of a key. */
 export function isConfigKey(name: string): name is ConfigKey {
   return Object.hasOwn(configKeys, name);
 }

@@ -38,12 +38,12 @@ function quoted(value: string): string {
   return quote + value + quote;
 }
 
-/** One key whose value differs, the values as they would be written in the file. */
+/** Key whose value differs; both values as they would be written in the file. */
 export interface ConfigChange {
   readonly key: ConfigKey;
   readonly oldValue: string;
   readonly newValue: string;
-  /** Where the new value stands; absent for the command line and defaults. */
+  /** Place of the new value; absent for the command line and defaults. */
   readonly file?: string;
   readonly line?: number;
   /** The key counts at the start alone: the new value has no effect before the next one. */

@@ -14,7 +14,7 @@ interface ParsedValue<T> {
 }
 
 export interface ValueType<T> {
-  /** What is allowed, in words that end a sentence: `a whole number from 1 to 1024`. */
+  /** Allowed values, in words that end a sentence: `a whole number from 1 to 1024`. */
   readonly allowed: string;
   /**
    * @param text the text without quotes and surrounding space
@@ -103,7 +103,7 @@ export const bool: ValueType<boolean> = valueType('true or false (or yes, on, 1,
   return Object.hasOwn(booleans, word) ? booleans[word] : undefined;
 });
 
-/** One of some words, in any case, with other names for some of them. */
+/** Make the type of a value that is one of some words, in any case, with other names for some of them. */
 export function choice<const W extends string>(
   words: readonly W[],
   synonyms: Readonly<Record<string, W>> = {},

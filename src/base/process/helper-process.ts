@@ -18,20 +18,20 @@ import { messageOf } from '../errors.js';
 /** A command line: a file, then its arguments. */
 export type Command = readonly [string, ...string[]];
 
-/** What all helpers of a daemon have in common. */
+/** Settings that all helpers of a daemon have in common. */
 export interface HelperSettings {
-  /** What their environment has beyond that of the daemon. */
+  /** Variables of the environment beyond those of the daemon. */
   readonly environment: Readonly<Record<string, string>>;
-  /** How long one has to end when it is asked to, and once more when it is sent SIGTERM, in milliseconds. */
+  /** Time to end when a helper is asked to, and once more after SIGTERM, in milliseconds. */
   readonly stopTimeoutMs: number;
 }
 
-/** How a process ended. */
+/** End of a process. */
 export interface HelperEnd {
-  /** Its exit status; absent where it was ended by a signal, or could not be started. */
+  /** Exit status; absent where the process was ended by a signal, or could not be started. */
   readonly exitCode?: number;
   readonly signal?: string;
-  /** In words, for a message: `exited with 3`, `was ended by SIGKILL`, `cannot be started: ...`. */
+  /** Reason in words, for a message: `exited with 3`, `was ended by SIGKILL`, `cannot be started: ...`. */
   readonly how: string;
   /** The end of what it wrote to its standard error. */
   readonly said: string;
@@ -48,15 +48,15 @@ export interface HelperProcess {
   stop(ask?: () => void): Promise<void>;
 }
 
-/** So much of what a process says on its standard error is kept, in bytes. */
+/** Bytes that are kept of the end of a process's standard error. */
 const keptBytes = 4096;
-/** So long the rest of its output may take to arrive after its end. */
+/** Time in which the rest of the output may arrive after the end, in milliseconds. */
 const drainMs = 1_000;
 
 /** The variable that names the state directory of the daemon that a helper works for. */
 export const markVariable = 'XENFERRY_HELPER_OF';
 
-/** By what the helpers of the daemon with this state directory, which exists, are known. */
+/** Make the mark by which the helpers of the daemon with this state directory, which exists, are known. */
 export function helperMark(stateDir: string): Record<string, string> {
   return { [markVariable]: realpathSync(stateDir) };
 }
@@ -119,7 +119,7 @@ function launch(
   }
 }
 
-/** In place of a pipe to a process that was not started: nothing comes from it. */
+/** Make what stands for a pipe to a process that was not started: nothing comes from it. */
 function streamOfNone(kind: 'ignore' | 'pipe' | number): PassThrough | null {
   return kind === 'pipe' ? new PassThrough().on('error', () => undefined).end() : null;
 }
@@ -173,6 +173,6 @@ function signalGroup(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(-pid, signal);
   } catch {
-    // Nobody is left in it.
+    // Nobody is left in the group.
   }
 }

@@ -14,7 +14,9 @@ export interface Lock {
   release(): void;
 }
 
-/** By the numbers of statfs(2). What is not among them may be shared with another machine, which would not see the lock. */
+/**
+ * By the numbers of statfs(2). What is not among them may be shared with another machine, which would not see the lock.
+ */
 const localFileSystems: Readonly<Record<string, number>> = {
   ext4: 0xef53,
   XFS: 0x58465342,
@@ -46,7 +48,7 @@ export function takeLock(kind: string, directory: string): Lock | undefined {
     for (;;) {
       const fd = openOwn(file, directory);
       const got = tryLock(fd);
-      // Who had it may have removed the file when it let go.
+      // The last owner may have removed the file when it let go.
       if (got && isAt(file, fd)) return { release: () => release(file, fd) };
       closeSync(fd);
       if (!got) return undefined;

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 
 export interface ProcessIdentity {
   readonly pid: number;
-  /** When it started, in the system's clock ticks since boot. */
+  /** Start of the process, in the system's clock ticks since boot. */
   readonly started: string;
   /** The pid namespace in which the process id means something. */
   readonly namespace: string;
@@ -20,7 +20,7 @@ export function identityOf(pid: number): ProcessIdentity | undefined {
   return started === undefined ? undefined : { pid, started, namespace: ownNamespace() };
 }
 
-/** Whether a process lives; `unknown` when it belongs to another pid namespace. */
+/** Tell whether a process lives; `unknown` when it belongs to another pid namespace. */
 export function isAlive(identity: ProcessIdentity): boolean | 'unknown' {
   if (identity.namespace !== ownNamespace()) return 'unknown';
   return startOf(identity.pid) === identity.started;

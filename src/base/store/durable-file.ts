@@ -52,7 +52,10 @@ function parentsOf(path: string, first: string | undefined): string[] {
   return parents;
 }
 
-/** Give a file that was written whole its name, in the place of what has it; when this resolves it outlives a loss of power. */
+/**
+ * Give a file that was written whole its name, in the place of what has it; when this resolves it outlives a loss of
+ * power.
+ */
 export async function nameFile(written: string, path: string): Promise<void> {
   await flushPath(written);
   await rename(written, path);

@@ -45,7 +45,10 @@ interface UpgradeRows {
 export interface StoreFormat {
   /** What this version writes. */
   readonly number: number;
-  /** What brings the rows of a format, by its number, to the next one. From the oldest on that is known, none is left out. */
+  /**
+   * What brings the rows of a format, by its number, to the next one. From the oldest on that is known, none is left
+   * out.
+   */
   readonly upgrades: Readonly<Record<number, (rows: UpgradeRows) => void>>;
 }
 

@@ -11,16 +11,16 @@ import { closeSync, fstatSync, ftruncateSync, openSync, rmSync, writeSync } from
 import { join } from 'node:path';
 import { messageOf, XapiError } from '../errors.js';
 
-/** More than the first rows of a new database need, and zeros that are written at a time, in bytes. */
+/** Bytes beyond what the first rows of a new database need, and zeros that are written at a time. */
 const slack = 2 << 20;
 
-/** What the lists of free pages take at the least, in bytes. */
+/** Bytes that the lists of free pages take at the least. */
 const lists = 1 << 16;
 
 /** LMDB's pages, in bytes. */
 const pageBytes = 4096;
 
-/** How large a database is. */
+/** Extent of a database. */
 export interface Extent {
   /** The number of the last page that is used. Asked before each write. */
   lastPage(): number;
@@ -28,11 +28,11 @@ export interface Extent {
   depth(): number;
 }
 
-/** What a write changes. */
+/** Size of a write. */
 export interface WriteSize {
   readonly puts: number;
   readonly removes: number;
-  /** What the keys and rows that are put have at the most, encoded. */
+  /** Bytes of the keys and rows that are put, encoded, at the most. */
   readonly bytes: number;
 }
 
@@ -57,7 +57,7 @@ interface File {
   readonly fd: number;
   readonly extent: Extent;
   readonly ahead: number;
-  /** In bytes. */
+  /** Bytes of the file. */
   length: number;
   /** Pages from the root to a row, or one more: the tree grows by a level at the most until the file is lengthened. */
   levels: number;

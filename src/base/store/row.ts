@@ -11,20 +11,20 @@ import { crc32 } from 'node:zlib';
 
 const checksumBytes = 4;
 
-/** What a database keeps its rows in, in its directory. */
+/** File of the rows in a database's directory. */
 export const dataFile = 'data.mdb';
 
 /** Rows are sealed from this format on. Before, a row was its value alone, as LMDB's binding encodes it. */
 export const sealedFormat = 2;
 
-/** Its table name is empty, which no other table's is. */
+/** Key of the format. The name of its table is empty, as no other table's is. */
 export const formatKey = ['', 'format'];
 export const totalKey = ['', 'total'];
 
-/** What all rows come to but the format and the total itself. */
+/** Sums of all rows but the format and the total itself. */
 export interface Total {
   readonly rows: number;
-  /** Of their checksums, modulo 2^32. */
+  /** Sum of the rows' checksums, modulo 2^32. */
   readonly sum: number;
 }
 
@@ -75,7 +75,7 @@ export function totalAfter(total: Total, before: number | undefined, after: numb
   };
 }
 
-/** What errors call a row. */
+/** Name a row as errors do. */
 export function nameOf([table = '', ...id]: readonly string[]): string {
   return `row ${JSON.stringify(id.join())} of table ${JSON.stringify(table)}`;
 }

@@ -64,7 +64,7 @@ export interface Store {
 const flushTimeoutMs = 10_000;
 
 export interface StoreInit {
-  /** That of this version where absent. */
+  /** Format to write; absent: that of this version. */
   readonly format?: StoreFormat;
   /** How much longer than what is in it the database's file is kept, in bytes; 2 MiB where absent. */
   readonly reserve?: number;

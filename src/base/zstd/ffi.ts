@@ -46,7 +46,7 @@ export async function openFfi(): Promise<Zstd | undefined> {
   }
 }
 
-/** Where the library of @cloudpss/zstd for this machine is. */
+/** Give the path of @cloudpss/zstd's library for this machine. */
 function addonPath(): string {
   const main = createRequire(import.meta.url).resolve('@cloudpss/zstd/package.json');
   const { path } = createRequire(main)('node-gyp-build') as { path(directory: string): string };
@@ -170,7 +170,7 @@ function createPool(create: () => Context): Pool {
   };
 }
 
-/** Whether functions of these declarations do what they should on this machine. */
+/** Tell whether functions of these declarations do what they should on this machine. */
 async function isSound(ffi: Zstd): Promise<boolean> {
   const data = Buffer.alloc(1000, 'pages ');
   const room = Buffer.alloc(data.length);

@@ -1,6 +1,6 @@
 /** A way to call zstd (RFC 8878), one whole frame at a time. */
 export interface Zstd {
-  /** In words, for the log. */
+  /** Description in words, for the log. */
   readonly way: string;
   /**
    * One frame, made in this thread.

@@ -41,7 +41,10 @@ export async function errorLine(error: unknown, objects: Objects): Promise<strin
   return `${meaning} ${values.join('; ')}`.trim();
 }
 
-/** An error whose parameters have names for references, as far as these objects are meant: another pool does not know ours. */
+/**
+ * An error whose parameters have names for references, as far as these objects are meant: another pool does not know
+ * ours.
+ */
 export async function withNames(error: XapiError, objects: Objects): Promise<XapiError> {
   const params = await Promise.all(error.params.map((param) => nameReferences(objects, param)));
   return new XapiError(error.code, params, error);

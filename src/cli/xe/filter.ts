@@ -63,7 +63,7 @@ export function isMap(field: NamedField): boolean {
   return field.kind.startsWith('M');
 }
 
-/** Whether the values are a few words, which the XenAPI writes in another case than xe. */
+/** Tell whether the values are a few words, which the XenAPI writes in another case than xe. */
 function isWordOfAFew(shown: XeClass, { setter }: NamedField): boolean {
   return /^(bool|enum:.*)$/.test(typeOfField(shown.class, setter) ?? '');
 }

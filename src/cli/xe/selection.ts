@@ -77,7 +77,9 @@ async function selected(
   throw new Error(`${found.length} ${kind} match; give --multiple to do it for all of them`);
 }
 
-/** @throws what the only one failed with; else an Error that names each of several that failed, when all have been tried */
+/**
+ * @throws what the only one failed with; else an Error that names each of several that failed, when all have been tried
+ */
 async function forEach(
   context: Context,
   objects: readonly XeObject[],

@@ -24,7 +24,7 @@ import { connectRaw, type RawSocket } from './raw-socket.js';
 export type ChannelKind = 'vm' | 'mem' | 'vgpu';
 export type Cookies = Readonly<Record<string, string>>;
 
-/** What the head of a channel says. */
+/** Contents of a channel's head. */
 export interface ChannelHead {
   readonly kind: ChannelKind;
   /** The VM's temporary uuid at the destination. */
@@ -49,7 +49,7 @@ export function channelUrl(xenops: string, kind: ChannelKind, uuid: string, devi
   return `${xenops}/migrate/${kind}/${uuid}${device === undefined ? '' : `.${device}`}`;
 }
 
-/** Whether the first line of a request asks for a channel. */
+/** Tell whether the first line of a request asks for a channel. */
 export function isChannelRequest(requestLine: string): boolean {
   const [method, target] = requestLine.split(' ');
   return method === 'PUT' && (target ?? '').split('?')[0]?.includes('/migrate/') === true;

@@ -31,12 +31,12 @@ interface Closable {
 
 export interface Connection {
   readonly state: ConnectionState;
-  /** It is closed by this from now on. */
+  /** Close the connection by this object from now on. */
   closedBy(closable: Closable): void;
   become(state: ConnectionState): void;
   /** Follow a request to the end of its answer. */
   follow(request: IncomingMessage, response: ServerResponse): void;
-  /** It is closed. */
+  /** Take the connection, which is closed, out of the registry. */
   leave(): void;
 }
 
@@ -47,7 +47,7 @@ export interface ConnectionRegistry {
   closeHeadless(): void;
 }
 
-/** Who goes first. */
+/** States whose connections are closed for others, in this order. */
 const closedForOthers = ['idle', 'headless', 'body'] as const;
 /** A warning is not said again before that. */
 const warningPauseMs = 600_000;
@@ -71,6 +71,7 @@ function readLimits(file: string): string {
   }
 }
 
+/** Make the registry of a port's connections. */
 export function createConnectionRegistry(limits: ConnectionLimits, log: Log): ConnectionRegistry {
   const byState = {
     idle: new Set<Entry>(),

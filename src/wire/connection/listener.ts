@@ -25,14 +25,14 @@ export interface ListenerDeps {
   readonly onRequest: (request: http.IncomingMessage, response: http.ServerResponse) => void;
   /** Takes over the connection, and must close it in the end. */
   readonly onChannel: (head: ChannelHead, socket: RawSocket) => void;
-  /** What is other than `listenerLimits`. */
+  /** Limits other than those of `listenerLimits`. */
   readonly limits?: Partial<ListenerLimits>;
 }
 
 export interface ListenerLimits extends ConnectionLimits {
-  /** How long a connection may take to say what it wants: to the end of a channel's head. */
+  /** Time in which a connection says what it wants, to the end of a channel's head, in milliseconds. */
   readonly headTimeoutMs: number;
-  /** How long a body may get no further, and an answer not be read on. */
+  /** Time in which a body may get no further, or an answer not be read on, in milliseconds. */
   readonly stallMs: number;
 }
 
@@ -74,7 +74,7 @@ export function createListener(deps: ListenerDeps): Listener {
   };
 }
 
-/** What HTTP has of the port. */
+/** HTTP's part of the port. */
 interface Web {
   /** Take over a connection of which nothing was read, or what was read has been put back. */
   take(socket: net.Socket, connection: Connection): void;
@@ -151,7 +151,7 @@ function listenAt(server: net.Server, port: number, address: string, log: Log): 
   });
 }
 
-/** What was wrong with a connection, without what it has sent. */
+/** Say what was wrong with a connection, without what came over it. */
 function withoutHead(error: unknown): string {
   return error instanceof XapiError && typeof error.cause === 'string' ? error.cause : messageOf(error);
 }

@@ -1,4 +1,4 @@
-/** How long an HTTP request waits for its server. */
+/** Limits on how long an HTTP request waits for its server. */
 import type http from 'node:http';
 
 /** Fail a request whose connection does not come about in so many milliseconds. */

@@ -11,7 +11,7 @@ import net from 'node:net';
 import { within } from '../../base/deadline.js';
 import { XapiError } from '../../base/errors.js';
 
-/** What an image is read from or written to: a connection, or a file in its place. */
+/** Stream that an image is read from or written to: a connection, or a file in its place. */
 export interface RawStream {
   /**
    * Read exactly so many bytes.
@@ -51,18 +51,20 @@ export interface RawSocket extends RawStream {
    * @throws the socket's error, or what `take` throws
    */
   flow(take: (bytes: Uint8Array) => Promise<void>): Promise<void>;
-  /** Nothing more will be written: the peer sees the end, and we go on reading. Not where a child holds a copy. */
+  /** Write nothing more: the peer sees the end, and reading goes on here. Not where a child holds a copy. */
   end(): Promise<void>;
   /** Close with a reset in place of an end, where the connection is TCP. */
   reset(): void;
-  /** The connection in another object. To this one there is no more than `destroy` and `closed`, and they are its own. */
+  /**
+   * The connection in another object. To this one there is no more than `destroy` and `closed`, and they are its own.
+   */
   handOver(): RawSocket;
 }
 
 /** A read that waits for its bytes. */
 interface Wanted {
   readonly buffer: Buffer;
-  /** So many bytes are enough. */
+  /** Bytes that are enough. */
   readonly least: number;
   filled: number;
   resolve(bytes: Buffer): void;
@@ -74,11 +76,11 @@ interface Waiting {
   reject(error: Error): void;
 }
 
-/** What is read from a connection, or waited for. */
+/** Reads of a connection: what waits, and what is kept for the next one. */
 interface Intake {
   /** Has the first byte that comes while nothing reads. */
   readonly idle: Buffer;
-  /** What was given back, or read ahead; it comes before what is still to be received. */
+  /** Bytes that were given back; they come before what is still to be received. */
   unread: Buffer;
   wanted: Wanted | undefined;
   waitingForEnd: Waiting | undefined;
@@ -171,7 +173,7 @@ function takeHandle(socket: net.Socket): unknown {
   return handle;
 }
 
-/** So much is read at once where bytes are passed on. */
+/** Bytes that are read at once where they are passed on. */
 const flowBytes = 64 * 1024;
 
 /** The system counts in whole seconds. */
@@ -221,7 +223,7 @@ function wrap(make: (onread: OnRead) => net.Socket): { raw: RawSocket; socket: n
   return { raw, socket };
 }
 
-/** Where the next bytes go. */
+/** Give the buffer for the next bytes. */
 function bufferFor({ flowing, wanted, idle }: Intake): Uint8Array {
   if (flowing !== undefined) return Buffer.allocUnsafe(flowBytes);
   return wanted === undefined ? idle : wanted.buffer.subarray(wanted.filled);

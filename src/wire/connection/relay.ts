@@ -16,7 +16,7 @@ export type DamageKind = 'reset' | 'close' | 'silent' | 'slow' | 'flip' | 'trunc
 
 export interface Damage {
   readonly how: DamageKind;
-  /** So many bytes go from source to destination first. */
+  /** Bytes that go from source to destination first. */
   readonly after: number;
 }
 
@@ -27,20 +27,22 @@ export interface RelayInit {
   readonly near: RawSocket;
   /** Whether the source is at the near end. */
   readonly sends: boolean;
-  /** How long a byte takes when it is slow, in milliseconds. */
+  /** Time that a byte takes when the channel is slow, in milliseconds. */
   readonly slowMs?: number;
 }
 
 export interface Relay {
   /** Do this from now on. */
   damage(damage: Damage): void;
-  /** The channel is over for us: what came from the near end is passed on, and then both are closed, in bounded time. */
+  /**
+   * The channel is over for us: what came from the near end is passed on, and then both are closed, in bounded time.
+   */
   close(): void;
   /** Resolves when both connections are closed. */
   readonly closed: Promise<void>;
 }
 
-/** So long what is left to pass on may take at the end. */
+/** Time in which the rest is passed on at the end, in milliseconds. */
 const closeMs = 1_000;
 const tail = Buffer.from('bytes behind the end');
 
@@ -54,7 +56,7 @@ interface Passage {
   readonly slowMs: number;
   /** Aborted when both connections are closed. */
   readonly over: AbortController;
-  /** What is yet to be done, and after how many more bytes. */
+  /** Damages that are yet to be done, and after how many more bytes. */
   damages: { readonly how: DamageKind; left: number }[];
   pace: 'full' | 'slow' | 'silent';
   truncated: boolean;

@@ -21,7 +21,7 @@ export interface ZstdCommand {
   readonly standIn: boolean;
 }
 
-/** One running process. */
+/** Running zstd process. */
 export interface ZstdPipe {
   /** The uncompressed end: what is written here, or read from here. */
   readonly plain: RawStream;
@@ -46,7 +46,7 @@ export class CodecError extends XapiError {
   }
 }
 
-/** What zstd says of a reader that is gone with bytes unread, for which there is no SIGPIPE. */
+/** Text of zstd on a reader that is gone with bytes unread, for which there is no SIGPIPE. */
 const lostReader = /Connection reset by peer|Broken pipe|ECONNRESET|EPIPE/;
 
 const standInProgram = fileURLToPath(new URL('../../zstd/main.js', import.meta.url));
@@ -144,7 +144,7 @@ function resultOf({ exitCode, signal, how, said }: HelperEnd, commandLine: strin
   throw new CodecError([commandLine, why, ...(cause === '' ? [] : [cause.slice(-500)])].join(': '), signal);
 }
 
-/** What `zstd -vv` says before it begins, which is no cause of anything. */
+/** Lines of `zstd -vv` before it begins, which are no cause of anything. */
 const preamble = /^(?:\*\*\*|--|Using std|Decompression will require).*$/gm;
 
 /** zstd -vv ends with `(3000000 B => 1510510 B, ...)`, the stand-in with `compressed 3000000 => 1510510 bytes`. */

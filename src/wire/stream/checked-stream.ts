@@ -14,9 +14,9 @@ const bodyBytes = 8;
 export interface StreamChecksum {
   /** The next bytes of the stream, in pieces of any length. */
   add(bytes: Uint8Array): void;
-  /** Of all that was added. */
+  /** Checksum of all that was added. */
   value(): number;
-  /** Of all that was added before the record that began last. */
+  /** Checksum of all that was added before the record that began last. */
   valueBefore(): number;
 }
 
@@ -27,6 +27,7 @@ interface Part {
   readonly isHeader?: true;
 }
 
+/** Begin the checksum of a memory stream. */
 export function createStreamChecksum(): StreamChecksum {
   const header = Buffer.alloc(libxc.recordHeaderBytes);
   let parts: Part[] = [{ left: libxc.streamHeadBytes, isCovered: true }];

@@ -24,9 +24,9 @@ export interface StreamRecord {
 
 export interface RecordHeader {
   readonly type: number;
-  /** Of the body, in bytes. */
+  /** Bytes of the body. */
   readonly length: number;
-  /** Of the body and the padding behind it. */
+  /** Bytes of the body and the padding behind it. */
   readonly paddedLength: number;
 }
 
@@ -36,7 +36,10 @@ export interface Pages {
   readonly data: Buffer;
 }
 
-/** Reads exactly so many bytes; rejects when the stream ends before. What it returns stays as it is until the next record. */
+/**
+ * Reads exactly so many bytes; rejects when the stream ends before. What it returns stays as it is until the next
+ * record.
+ */
 export type ReadExactly = (bytes: number) => Promise<Buffer>;
 
 /** Indices of HVM_PARAMS that we write. */
@@ -69,7 +72,7 @@ const firstOptionalType = 0x80000000;
 const skipBytes = 1 << 16;
 const knownTypes = new Set<number>(Object.values(recordTypes));
 const typesWithoutData = new Set([0xd, 0xe, 0xf]);
-/** In the upper half of a page's entry. */
+/** Type in the upper half of a page's entry. */
 const reservedBits = 0x0ff00000;
 const reservedPageTypes = new Set([0x5, 0x6, 0x7, 0x8]);
 
@@ -115,7 +118,7 @@ export function writeRecordHeader(into: Buffer, type: number, length: number): v
   into.writeUInt32LE(length, 4);
 }
 
-/** What the 8 bytes of a record's header say. */
+/** Contents of a record's 8-byte header. */
 export function readRecordHeader(bytes: Buffer): RecordHeader {
   const length = bytes.readUInt32LE(4);
   return { type: bytes.readUInt32LE(0), length, paddedLength: padded(length) };

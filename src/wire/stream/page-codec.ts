@@ -13,9 +13,9 @@ export const maxPagesCompressed = 1024;
 /** The longest body that a record may have: a head, and a payload that is no longer than its pages. */
 export const maxCompressedBody = 24 + maxPagesCompressed * (8 + pageSize);
 
-/** What a destination that restores such records announces, in a stream with a checksum (checked-stream.ts). */
+/** Format that a destination announces which restores such records in a stream with a checksum (checked-stream.ts). */
 export const compressedFormat = 'inline-zstd/3';
-/** What one does that restores them in a stream without one. */
+/** Format that a destination announces which restores such records in a stream without a checksum. */
 export const uncheckedCompressedFormat = 'inline-zstd/2';
 
 export type Codec = 'stored' | 'zstd' | 'zero' | 'repeated';
@@ -32,7 +32,7 @@ export interface CompressedPages {
 const codecs: readonly Codec[] = ['stored', 'zstd', 'zero', 'repeated'];
 /** Bytes of the word of which a repeated page consists. */
 export const wordBytes = 8;
-/** Of a body, before its page numbers. */
+/** Bytes of a body before its page numbers. */
 export const headBytes = 24;
 const checksummedFrom = 20;
 

@@ -31,9 +31,9 @@ export interface ImageHeader {
   readonly length: number;
 }
 
-/** What the Xenops header carries. */
+/** Contents of the Xenops header. */
 export interface XenopsRecord {
-  /** When it was saved. */
+  /** Time at which the image was saved. */
   readonly time: string;
   readonly wordSize: number;
   /** The VM as its destination needs to know it. */

@@ -1,4 +1,7 @@
-/** The states of virtual GPUs on a channel of their own, plain or compressed; vgpu-codec.md beside this file specifies it. */
+/**
+ * The states of virtual GPUs on a channel of their own, plain or compressed; vgpu-codec.md beside this file specifies
+ * it.
+ */
 import { crc32 } from 'node:zlib';
 import { messageOf, XapiError } from '../../base/errors.js';
 import { assertFrameBounded } from '../../base/zstd/frame.js';
@@ -11,7 +14,7 @@ export interface VgpuState {
   readonly state: Buffer;
 }
 
-/** What a destination that restores compressed states announces. */
+/** Format that a destination announces which restores compressed states. */
 export const compressedVgpuFormat = 'inline-zstd-vgpu/1';
 
 /** Write pieces one after the other; they do not change until it resolves. */

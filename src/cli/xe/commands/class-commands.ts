@@ -1,4 +1,7 @@
-/** The commands that every class has: list, and param-list, -get, -set, -add, -remove and -clear. Made from its data alone. */
+/**
+ * The commands that every class has: list, and param-list, -get, -set, -add, -remove and -clear. Made from its data
+ * alone.
+ */
 
 import type { Command, Context } from '../command.js';
 import { boolParam, type Params, paramNamed, usageError } from '../command-line.js';

@@ -42,7 +42,7 @@ export const eventWait: Command = {
 /** Fields by which a filter says which object is meant, not how it is to be. */
 const identifying: readonly string[] = ['uuid', 'name-label'];
 
-/** Whether a filter asks for any other value than this. */
+/** Tell whether a filter asks for any other value than this. */
 const isNot = (value: string) => value.startsWith('/=');
 
 /** By the name that its commands begin with, or that the XenAPI has for it. */

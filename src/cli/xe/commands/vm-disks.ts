@@ -1,4 +1,6 @@
-/** The disks and CDs of VMs: adding, changing and removing them. CDs are the VDIs of SRs whose content type is `iso`. */
+/**
+ * The disks and CDs of VMs: adding, changing and removing them. CDs are the VDIs of SRs whose content type is `iso`.
+ */
 
 import { XapiError } from '../../../base/errors.js';
 import type { Command, Context } from '../command.js';

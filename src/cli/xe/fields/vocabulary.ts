@@ -17,7 +17,9 @@ export interface XeField {
   readonly many?: string;
   /** A message that takes the object alone; its result is the value. */
   readonly call?: string;
-  /** A message that takes the object alone and is refused where something is not so: `true`, or `false` with the reason. */
+  /**
+   * A message that takes the object alone and is refused where something is not so: `true`, or `false` with the reason.
+   */
   readonly assert?: string;
   /**
    * What is shown for the value, where that is not its plain text; undefined leaves one of several values out.
