@@ -31,14 +31,14 @@ interface Figures {
   readonly getAllRecordsMs: number;
   readonly getAllRecordsBytes: number;
   readonly eventFromMs: number;
-  /** Until the last of the waiting clients has heard of one change. */
+  /** Time until the last of the waiting clients has heard of one change. */
   readonly eventToAllMs: number;
   /** CPU time of the daemon while all of them wait and nothing happens, as a share of one CPU. */
   readonly waitingCpu: number;
   readonly callsPerSecond: number;
   readonly writesPerSecond: number;
   readonly echoPerSecond: number;
-  /** Of calls to echo, each round by itself; the median. */
+  /** Median of calls to echo, each round by itself. */
   readonly ratio: number;
 }
 
@@ -180,7 +180,7 @@ async function measureRecords(
   return { getAllRecordsMs: median(times), getAllRecordsBytes: bytes };
 }
 
-/** From the write's answer to the arrival of the event at a client that waits for everything. */
+/** Time from the write's answer to the arrival of the event at a client that waits for everything. */
 async function measureEvent(url: string, daemon: Client, session: string): Promise<number> {
   const listener = openClient(`${url}/jsonrpc`);
   try {

@@ -4,9 +4,9 @@ import { type Yardstick, yardsticks } from './pipeline.js';
 import { type QemuCase, qemuCases } from './qemu.js';
 import { automatic } from './report.js';
 
-/** What a migration's case is made of. */
+/** Settings of a migration's case. */
 export interface Setting {
-  /** Absent: the call does not ask for compression. */
+  /** Compressor; absent: the call does not ask for compression. */
   readonly compressor?: 'stream' | 'xenguest';
   /** Keys of xenopsd.conf on both hosts. */
   readonly keys: Readonly<Record<string, string>>;

@@ -24,12 +24,12 @@ export interface HostsInit {
   readonly memoryDir: string;
   /** Further keys of xenopsd.conf. */
   readonly config?: Readonly<Record<string, string>>;
-  /** Where the two hosts are; on the loopback address unless given. */
+  /** Places of the two hosts; on the loopback address unless given. */
   readonly places?: readonly NetworkPlace[];
   readonly signal: AbortSignal;
 }
 
-/** What guests hold: the shares of the project's figures, in extents of 64 KiB. */
+/** Contents of guests: the shares of the project's figures, in extents of 64 KiB. */
 const profile = 'zero=35,program=33,text=22,random=10';
 /** A guest's content follows from profile and seed: the same bytes in every run. */
 const firstSeed = 20261;
@@ -42,7 +42,7 @@ interface BenchVm {
   at: number;
 }
 
-/** What a task tells of a migration; keys as in its other_config. */
+/** Figures of a migration in its task; keys as in the task's other_config. */
 export type Told = Readonly<Record<string, string>>;
 
 export interface BenchHosts {
@@ -129,7 +129,7 @@ async function makeVms(session: XapiSession, { vms, memory }: HostsInit, host: s
   return made;
 }
 
-/** How long a daemon may take to read its configuration again, in milliseconds. */
+/** Time in which a daemon reads its configuration again, in milliseconds. */
 const reloadMs = 10_000;
 
 async function configure(host: Host, settings: Readonly<Record<string, string>>): Promise<void> {
@@ -171,7 +171,7 @@ interface VmEvents {
   readonly events: readonly { readonly snapshot?: { readonly resident_on: string } }[];
 }
 
-/** How often to look at a task that is about to end, in milliseconds. */
+/** Pause between looks at a task that is about to end, in milliseconds. */
 const lookMs = 2;
 
 /**

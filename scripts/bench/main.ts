@@ -38,7 +38,7 @@ async function benchMigrations(options: BenchOptions, signal: AbortSignal): Prom
   show(ofMany, scaleVms, scaleMemory);
 }
 
-/** What every object has and the XenAPI does not. */
+/** Keys that every object has and the XenAPI does not. */
 const noFigures = {
   gib_per_s: null,
   cpu_s_per_gib: null,

@@ -10,7 +10,7 @@ export interface MeasureInit {
 
 export interface Used<T> {
   readonly result: T;
-  /** On the clock, from the start of the work to its end. */
+  /** Seconds on the clock, from the start of the work to its end. */
   readonly seconds: number;
   /** CPU time of the daemons' whole trees. */
   readonly cpuSeconds: number;
@@ -24,7 +24,7 @@ export interface Used<T> {
  * How often to look at the helpers' memory, in milliseconds: a peak that rises later than that before an end is missed.
  */
 const lookMs = 50;
-/** How long helpers may take to end after the work. */
+/** Time in which helpers end after the work, in milliseconds. */
 const endMs = 10_000;
 
 /** Do a piece of work and find out what it cost. The helpers that it starts have ended when this resolves. */

@@ -20,7 +20,7 @@ export interface BenchOptions {
   readonly rounds: number;
   /** Bytes of the VM's memory. */
   readonly memory: number;
-  /** Those that were asked for; absent: the usual ones. */
+  /** Cases that were asked for; absent: the usual ones. */
   readonly cases?: readonly string[];
   readonly migrations: boolean;
   /** The benchmark of the XenAPI. */

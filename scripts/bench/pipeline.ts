@@ -20,19 +20,19 @@ export const yardsticks = ['pipe', 'cat'] as const;
 export type Yardstick = (typeof yardsticks)[number];
 
 export interface PipelineInit {
-  /** What is sent. */
+  /** File that is sent. */
   readonly image: string;
-  /** Where it goes: a file that is made anew. */
+  /** File that the bytes go to, which is made anew. */
   readonly copy: string;
-  /** Of the sender and of the receiver. */
+  /** Places of the sender and of the receiver. */
   readonly places: readonly [NetworkPlace, NetworkPlace];
   readonly signal: AbortSignal;
 }
 
 export interface PipelineUsed {
-  /** From the start of the sender to the end of both. */
+  /** Seconds from the start of the sender to the end of both. */
   readonly seconds: number;
-  /** Of both sides. */
+  /** CPU seconds of both sides. */
   readonly cpuSeconds: number;
   readonly wireBytes: number;
 }
@@ -79,9 +79,9 @@ async function commandsOf(which: Yardstick): Promise<Commands> {
   return { send: compress, receive: [...decompress, '--sparse'] };
 }
 
-/** How long the receiver may take to connect, in milliseconds. */
+/** Time in which the receiver connects, in milliseconds. */
 const connectMs = 10_000;
-/** Its arguments: address, port, output, command. */
+/** Script of the receiver, with the arguments address, port, output and command. */
 const receiverScript = 'exec < "/dev/tcp/$1/$2" > "$3"; shift 3; exec "$@"';
 
 async function connect(
@@ -152,7 +152,7 @@ async function wireBytesOf(which: Yardstick, source: FileHandle, said: string): 
   return Number(bytes);
 }
 
-/** So much of two files is compared at a time. */
+/** Bytes of two files that are compared at a time. */
 const compareBytes = 4 * 2 ** 20;
 
 /**

@@ -1,7 +1,7 @@
 /** What processes have used, as /proc tells it (proc(5)): CPU time of whole trees, and peaks of memory. */
 import fs from 'node:fs';
 
-/** One line of `/proc/PID/stat`, as far as it counts here. */
+/** Line of `/proc/PID/stat`, as far as it counts here. */
 export interface ProcessStat {
   readonly pid: number;
   readonly parent: number;

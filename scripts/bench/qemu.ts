@@ -18,13 +18,13 @@ export const qemuCases = ['qemu-none', 'qemu-zstd'] as const;
 export type QemuCase = (typeof qemuCases)[number];
 
 export interface QemuInit {
-  /** What the guest holds. */
+  /** File with the contents of the guest. */
   readonly image: string;
-  /** Where the memory arrives: a file that is made anew. */
+  /** File in which the memory arrives, which is made anew. */
   readonly copy: string;
   /** Bytes of both. */
   readonly memory: number;
-  /** For sockets. */
+  /** Directory for sockets. */
   readonly directory: string;
   readonly places: readonly [NetworkPlace, NetworkPlace];
   readonly signal: AbortSignal;

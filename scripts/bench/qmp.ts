@@ -24,7 +24,7 @@ interface Message {
   readonly data?: Readonly<Record<string, unknown>>;
 }
 
-/** How long QEMU may take to listen, in milliseconds. */
+/** Time in which QEMU listens, in milliseconds. */
 const connectMs = 15_000;
 
 /** Connect to QEMU's socket, which it may still be about to make, and begin. */

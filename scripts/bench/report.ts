@@ -1,16 +1,16 @@
 /** What the benchmark makes of its samples: medians, ratios within a round, noise; as JSON and as a table. */
 import os from 'node:os';
 
-/** One run of one case; times in seconds. A figure that a case does not have is absent. */
+/** Sample: one run of one case; times in seconds. A figure that a case does not have is absent. */
 export interface Sample {
   readonly seconds: number;
-  /** Of the whole process trees of both sides. */
+  /** CPU seconds of the whole process trees of both sides. */
   readonly cpuSeconds: number;
   readonly wireBytes?: number;
   readonly downtimeMs?: number;
-  /** What the migration's task says that it took. */
+  /** Seconds that the migration took, as its task says. */
   readonly taskSeconds?: number;
-  /** What the task says of compression levels. */
+  /** Compression levels, as the task says. */
   readonly level?: string;
   readonly helperPeakBytes?: number;
   readonly daemonCoreShare?: number;
@@ -19,7 +19,7 @@ export interface Sample {
 /** Samples by case, one a round. */
 export type Samples = ReadonlyMap<string, readonly Sample[]>;
 
-/** What is printed of a case. `vs_` are medians of the ratios to another case in the same round. */
+/** Figures that are printed of a case. `vs_` are medians of the ratios to another case in the same round. */
 export interface CaseResult {
   readonly case: string;
   readonly gib_per_s: number | null;

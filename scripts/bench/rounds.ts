@@ -110,7 +110,7 @@ async function copyMemory({ signal, say, memory }: RoundsInit, hosts: BenchHosts
 
 interface CaseInit extends RoundsInit {
   readonly hosts: BenchHosts;
-  /** For files and sockets. */
+  /** Directory for files and sockets. */
   readonly directory: string;
   /** The copy of the guest's memory, where a case needs it. */
   readonly image: string;

@@ -17,7 +17,7 @@ export interface Client {
   close(): void;
 }
 
-/** One connection, kept open. */
+/** Client with one connection, kept open. */
 export function openClient(url: string): Client {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   let id = 0;

@@ -24,7 +24,7 @@ export interface MigrationInit {
   readonly compressor: Compressor;
 }
 
-/** What is printed of a migration; sizes in bytes. A figure that the task does not give is NaN. */
+/** Figures that are printed of a migration; sizes in bytes. A figure that the task does not give is NaN. */
 export interface Measured {
   readonly compressor: Compressor;
   readonly from: string;
@@ -46,7 +46,7 @@ export interface Measured {
   readonly cookies: Readonly<Record<string, string>>;
 }
 
-/** How long the guest may take to show that it counts on, in seconds. */
+/** Time in which the guest shows that it counts on, in seconds. */
 const countingSeconds = 10;
 
 /** Migrate the VM, and look at it on both sides. */

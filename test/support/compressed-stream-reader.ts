@@ -18,7 +18,7 @@ export interface FoundRecord {
   readonly name: string;
   readonly at: number;
   readonly length: number;
-  /** Where the next one is. */
+  /** Place of the next record. */
   readonly next: number;
 }
 

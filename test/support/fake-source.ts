@@ -77,7 +77,7 @@ export async function expectNothingLeft(host: TestHost, childrenBefore: Readonly
   expect([...childProcesses()].filter((pid) => !childrenBefore.has(pid))).to.deep.equal([]);
 }
 
-/** What comes before the memory stream in an image. */
+/** Bytes before the memory stream in an image. */
 export function imageStart(xenops = encodeXenops('{}')): Buffer {
   return Buffer.concat([encodeSignature(), encodeHeader('xenops', xenops.length), xenops, encodeHeader('libxc')]);
 }

@@ -9,7 +9,7 @@ import path from 'node:path';
 export interface FullDisk {
   /** An empty directory. */
   readonly path: string;
-  /** What a program is started with so that it finds so little space there. */
+  /** Beginning of a command line by which a program finds so little space there. */
   readonly prefix: () => readonly string[];
   /** Leave no space for a process that runs. */
   fill(pid: number): void;
@@ -70,12 +70,12 @@ const fileLimit: DiskKind = {
   },
 };
 
-/** Those that can be had here. */
+/** Kinds of full disks that can be had here. */
 export function diskKinds(): readonly DiskKind[] {
   return [tmpfsKind() ?? [], fileLimit].flat();
 }
 
-/** Where one may be mounted. */
+/** Directory in which a file system may be mounted. */
 export function tmpfsKind(): DiskKind | undefined {
   const at = fs.mkdtempSync('/tmp/xenferry-mount-');
   const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4096', 'xenferry-test', at]).status === 0;

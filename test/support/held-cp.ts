@@ -8,7 +8,7 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface HeldCopies {
-  /** For the environment of a daemon. */
+  /** Variables for the environment of a daemon. */
   readonly path: string;
   /** Resolves when so many copies have begun and stand still. */
   held(count?: number): Promise<void>;

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 
 /** Keys of maps that something on the way may lose, or take for another. */
 
-/** What a client may write. */
+/** Keys that a client may write. */
 export const anyKeys: readonly string[] = [
   // Those that objects of the language have of themselves, and that a codec may leave out.
   ...['__proto__', '__proto_', 'constructor', 'prototype', 'toString', 'hasOwnProperty', '__defineGetter__', 'toJSON'],
@@ -11,7 +11,7 @@ export const anyKeys: readonly string[] = [
   'x'.repeat(10_000),
 ];
 
-/** What XML cannot carry, so that no client may write it. */
+/** Characters that XML cannot carry, so that no client may write them. */
 export const forbiddenKeys: readonly string[] = ['\0', 'a\0b', '\u0001', '\ud800', 'a\udc00', '\uffff'];
 
 /** A map in which each key has itself for a value. */

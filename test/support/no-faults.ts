@@ -1,6 +1,6 @@
 import type { Faults } from '../../src/migrate/faults.js';
 
-/** Nothing is broken on purpose. */
+/** Fault rules that break nothing. */
 export const noFaults: Faults = {
   at: async () => undefined,
   channel: async (_kind, _place, socket) => socket,

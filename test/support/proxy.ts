@@ -4,7 +4,7 @@
  */
 import net from 'node:net';
 
-/** What happens to the bytes of the connections whose request line matches. */
+/** Damage to the bytes of the connections whose request line matches. */
 export interface Damage {
   /** E.g. `/migrate/mem/`. */
   readonly channel: string;
@@ -29,7 +29,7 @@ interface Passed {
 
 export interface NetworkProxy {
   readonly url: string;
-  /** What has come so far, in order. */
+  /** Bytes that have come so far, in order. */
   readonly passed: readonly Passed[];
   /** Whether these bytes went to the host, within one of what was written. */
   carried(text: string): boolean;

@@ -10,7 +10,7 @@ const key = createHash('sha256')
   .subarray(0, 16);
 const stream = createCipheriv('aes-128-ctr', key, Buffer.alloc(16));
 
-/** So many evenly distributed bytes, others at each call. */
+/** Give evenly distributed bytes, others at each call. */
 export function randomBytes(length: number): Buffer {
   return stream.update(Buffer.alloc(length));
 }

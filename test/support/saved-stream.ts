@@ -26,7 +26,7 @@ export async function saveStreams(lab: Lab): Promise<SavedStreams> {
   return { plain, compressed, unchecked, memory: await lab.memoryOf(handle) };
 }
 
-/** The same, with a hypervisor of its own that ends again. */
+/** Save a stream with a hypervisor of its own, which ends again. */
 export async function savedStreams(): Promise<SavedStreams> {
   const lab = await openLab();
   try {

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 export interface Script {
   readonly program: readonly [string];
-  /** Its process id, once it runs. */
+  /** Process id of the program, once it runs. */
   pid(): Promise<number>;
 }
 

@@ -13,7 +13,7 @@ const longestRow = 400_000;
 
 const store = openStore(process.argv[2] ?? '');
 const table = store.table<string>('rows');
-/** How long each row is that was answered; undefined where it was removed. */
+/** Length of each row that was answered; undefined where the row was removed. */
 const answered: Record<string, number | undefined> = {};
 const codes: Record<string, number> = {};
 

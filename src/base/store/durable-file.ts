@@ -6,7 +6,7 @@ import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 
-/** What was written to a file, or the names in a directory, outlive a loss of power when this resolves. */
+/** Flush a file, or the names in a directory: they outlive a loss of power when this resolves. */
 export async function flushPath(path: string): Promise<void> {
   const file = await open(path, 'r');
   try {

@@ -29,7 +29,7 @@ import {
 export interface Examined {
   /** Null where there is none. */
   readonly format?: unknown;
-  /** What is wrong, where something is. */
+  /** Damage, where there is some. */
   readonly damage?: string;
 }
 

@@ -33,7 +33,7 @@ import {
 /** A key is the name of a table and the id of a row. */
 export type StoreDatabase = RootDatabase<unknown, string[]>;
 
-/** What a step of an upgrade works on. */
+/** Rows that a step of an upgrade works on. */
 interface UpgradeRows {
   /** Seal every row, which none is before format 2. */
   seal(): void;
@@ -43,7 +43,7 @@ interface UpgradeRows {
 }
 
 export interface StoreFormat {
-  /** What this version writes. */
+  /** Number of the format that this version writes. */
   readonly number: number;
   /**
    * What brings the rows of a format, by its number, to the next one. From the oldest on that is known, none is left
@@ -63,7 +63,7 @@ export interface OpenDatabase {
   readonly database: StoreDatabase;
   /** Without room that was taken from it nothing may be written to the database. */
   readonly room: Room;
-  /** What its rows come to now. */
+  /** Total of the database's rows now. */
   readonly total: Total;
 }
 
@@ -183,7 +183,7 @@ function extentOf(database: StoreDatabase): Extent {
   };
 }
 
-/** What LMDB would otherwise make itself, and end the process where the disk has no room for it. */
+/** Make files that LMDB would otherwise make itself, ending the process where the disk has no room for them. */
 function provideFiles(path: string, reserve: number): void {
   try {
     provideLockFile(path, lockFile);
@@ -236,7 +236,7 @@ function examine(path: string, use: Use): number | undefined {
   return formatIn(path, stdout, error ?? new Error(signal ?? stderr.trim()));
 }
 
-/** The same without holding up the process. */
+/** Examine a copy without holding up the process. */
 async function examineCopy(path: string): Promise<void> {
   assertNotEmpty(path, dataSize(path) ?? 0);
   const [program, args] = examiner(path, 'quiet');
@@ -247,7 +247,7 @@ async function examineCopy(path: string): Promise<void> {
   formatIn(path, stdout, failure);
 }
 
-/** Whether another process may write to a database while it is examined; its pages cannot be looked at then. */
+/** Use of a database while it is examined: where another process may write to it, its pages cannot be looked at. */
 type Use = 'quiet' | 'written to';
 
 function examiner(path: string, use: Use): [program: string, args: string[]] {
@@ -278,7 +278,7 @@ function assertKnown(path: string, found: number, { number, upgrades }: StoreFor
   throw unusable(path, what, 'Run the version that wrote it, or set another database-path.');
 }
 
-/** What was there before an upgrade, for whoever goes back to an older version. */
+/** Keep what was there before an upgrade, for whoever goes back to an older version. */
 function keepCopy(path: string, format: number): void {
   const copy = `${path}.format-${format}`;
   try {

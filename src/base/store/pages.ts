@@ -30,14 +30,14 @@ interface Tree {
   readonly root: number;
 }
 
-/** One state of the database. */
+/** State of the database. */
 interface Meta {
   readonly txnid: number;
   readonly lastPage: number;
   /** The lists of free pages, by the transaction that freed them. */
   readonly free: Tree;
   readonly main: Tree;
-  /** Of the machine's start in which it was written. */
+  /** Id of the machine's start in which the state was written. */
   readonly bootId: number;
   /** Written as a state that was flushed already. */
   readonly isFlushed: boolean;
@@ -219,7 +219,7 @@ function take({ meta, seen }: File, page: number, pages: number): void {
   }
 }
 
-/** Exact below 2^53, beyond which nothing here is right. */
+/** Read a number of 8 bytes; exact below 2^53, beyond which nothing here is right. */
 function numberAt(bytes: Buffer, at: number): number {
   return Number(bytes.readBigUInt64LE(at));
 }

@@ -111,7 +111,10 @@ export function openStore(
   };
 }
 
-/** Who uses a store, until it is closed: LMDB's binding (3.5.6) fails later, in a timer of its own, where it is used while it closes. */
+/**
+ * Who uses a store, until it is closed: LMDB's binding (3.5.6) fails later, in a timer of its own, where it is used
+ * while it closes.
+ */
 interface Use {
   /** @throws INTERNAL_ERROR from the beginning of the end on */
   assertOpen(): void;
@@ -206,7 +209,7 @@ interface SealedChange {
  *   nothing may be written after that
  */
 function createCommit(database: StoreDatabase, total: Total): (changes: readonly SealedChange[]) => Promise<unknown> {
-  /** What writes under way lead to, which reads do not see yet. */
+  /** Values of rows that writes under way lead to, which reads do not see yet. */
   const pending = new Map<string, SealedChange>();
   let current = total;
   const checksum = ({ key, sealed }: SealedChange): number | undefined => sealed && checksumOf(key, sealed);
@@ -262,7 +265,7 @@ function seal({ table, id, row }: RowChange): SealedChange {
   return { key, sealed: row === undefined ? undefined : sealRow(key, row) };
 }
 
-/** What the changes come to, with the total. */
+/** Give the size of a write of the changes, with the total. */
 function sizeOf(changes: readonly SealedChange[]): WriteSize {
   const size = { puts: 1, removes: 0, bytes: 2 * overheadBytes };
   for (const { key, sealed } of changes) {

@@ -7,14 +7,14 @@ export interface TaskRecord {
   readonly status: 'pending' | 'success' | 'failure' | 'cancelling' | 'cancelled';
   /** 0 to 1. */
   readonly progress: number;
-  /** Of a success: an XML fragment. */
+  /** Result of a success: an XML fragment. */
   readonly result: string;
-  /** Of a failure: its code and parameters. */
+  /** Code and parameters of a failure. */
   readonly error_info: readonly string[];
   readonly other_config: Readonly<Record<string, string>>;
 }
 
-/** How long between two looks at a task, in milliseconds: short at first, for what is soon done. */
+/** Pauses between looks at a task, in milliseconds: short at first, for what is soon done. */
 const firstPause = 20;
 const longestPause = 300;
 

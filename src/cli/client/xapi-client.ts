@@ -25,9 +25,9 @@ export interface Credentials {
   readonly password: string;
 }
 
-/** How long to wait for a server, in milliseconds. */
+/** Times to wait for a server, in milliseconds. */
 export interface Patience {
-  /** For a connection. */
+  /** Time to wait for a connection. */
   readonly connectMs: number;
   /** Without a byte of the answer, unless the message may wait for something to happen. */
   readonly silenceMs: number;
@@ -35,7 +35,7 @@ export interface Patience {
 
 export const usualPatience: Patience = { connectMs: 10_000, silenceMs: 120_000 };
 
-/** How long the end of a session may take, in milliseconds: the server ends those that nobody uses. */
+/** Time in which a session is ended, in milliseconds: the server ends those that nobody uses. */
 const logoutMs = 10_000;
 
 /** Messages that may say nothing for as long as they like. */

@@ -9,15 +9,15 @@ import { fileURLToPath } from 'node:url';
 import { defined } from '../../base/defined.js';
 import { configOf, endHypervisor, endSeconds, pidfileOf } from './local-processes.js';
 
-/** What a host is made from. */
+/** Settings that a host is made from. */
 export interface HostInit {
   readonly name: string;
-  /** Its own directory, for its configuration and its state. It is made. */
+  /** Directory for the host's configuration and state, which is made. */
   readonly directory: string;
   readonly port: number;
   /** The coordinator's URL, for a member. */
   readonly coordinator?: string;
-  /** Where it is, as far as the network goes; on the loopback address unless given. */
+  /** Place of the host on the network; the loopback address unless given. */
   readonly place?: NetworkPlace;
   readonly secretFile: string;
   /** Further keys of xenopsd.conf. */
@@ -28,11 +28,11 @@ export interface HostInit {
   readonly warn: (text: string) => void;
 }
 
-/** Where on this machine's networks a host is. */
+/** Place of a host on this machine's networks. */
 export interface NetworkPlace {
-  /** It listens there. */
+  /** Address at which the host listens. */
   readonly address: string;
-  /** What its daemon's command line begins with, such as that which enters a network namespace. */
+  /** Beginning of the daemon's command line, such as that which enters a network namespace. */
   readonly enter: readonly string[];
 }
 
@@ -42,7 +42,7 @@ export interface LocalHost {
   /** The path of its xenopsd.conf. */
   readonly config: string;
   readonly url: string;
-  /** Its daemon's process id. */
+  /** Process id of the host's daemon. */
   readonly pid: number;
   /** End the daemon, then the hypervisor with its domains; returns when both are gone. */
   stop(): Promise<void>;
@@ -50,7 +50,7 @@ export interface LocalHost {
 
 const daemonProgram = fileURLToPath(new URL('../../main.js', import.meta.url));
 
-/** How long a daemon may take to listen, in seconds. */
+/** Time in which a daemon listens, in seconds. */
 const startSeconds = 30;
 
 /**

@@ -23,7 +23,7 @@ export interface LocalPoolOptions {
   readonly vms: number;
   /** Bytes of memory of each VM. */
   readonly memory: number;
-  /** One unless given. */
+  /** Number of pools; one unless given. */
   readonly pools?: number;
   /** The port of the first host; the others have the next ones. Any free ports unless given. */
   readonly port?: number;
@@ -36,11 +36,11 @@ export interface LocalPoolOptions {
    * given.
    */
   readonly state?: string;
-  /** Where the run is noted as long as it lasts; nowhere unless given. */
+  /** Registry in which the run is noted as long as it lasts; none unless given. */
   readonly registry?: LocalRegistry;
   /** Further keys for the xenopsd.conf of every host. */
   readonly config?: Readonly<Record<string, string>>;
-  /** Where the hosts of each pool are, as far as the network goes; on the loopback address unless given. */
+  /** Places of the hosts of each pool on the network; the loopback address unless given. */
   readonly places?: readonly NetworkPlace[];
   /** Told when a daemon ends by itself. */
   readonly warn?: (text: string) => void;
@@ -111,7 +111,7 @@ async function stateDirectory(given: string | undefined): Promise<string> {
   return resolve(given);
 }
 
-/** Where a host listens, unless it is elsewhere on the network. */
+/** Address at which a host listens, unless it is elsewhere on the network. */
 interface Site {
   readonly address: string;
   readonly port: number;
@@ -136,7 +136,7 @@ function ownLoopback(index: number): string {
   return `127.0.${number >> 8}.${number & 255}`;
 }
 
-/** How often another port is tried where the one that was free at the first address is taken at another. */
+/** Ports that are tried where one that was free at the first address is taken at another. */
 const portAttempts = 50;
 
 async function onOnePort(sites: readonly Site[]): Promise<Site[]> {
@@ -226,7 +226,7 @@ function prefixOf({ options, number }: PoolInit): string {
   return (options.pools ?? 1) > 1 ? `pool${number}-` : '';
 }
 
-/** As Promise.all, but it waits for all of them, so that nothing starts after a failure was reported. */
+/** Wait for all, as Promise.all, and after a failure too, so that nothing starts after that was reported. */
 async function allOrFirstError<T>(work: readonly Promise<T>[]): Promise<T[]> {
   await Promise.allSettled(work);
   return Promise.all(work);

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { readTextFile } from '../../base/named-file.js';
 import { identityOf, isAlive } from '../../base/process/process-identity.js';
 
-/** How long a process may take to end, in seconds; SIGKILL follows. */
+/** Time in which a process ends, in seconds; SIGKILL follows. */
 export const endSeconds = 15;
 
 /** The file with the process id of a host's daemon. */
@@ -18,7 +18,7 @@ export function configOf(directory: string): string {
   return join(directory, 'xenopsd.conf');
 }
 
-/** How many of the processes of a host run: its daemon, its hypervisor. */
+/** Count the processes of a host that run: its daemon, its hypervisor. */
 export function countProcesses(directory: string): number {
   return [daemonOf(directory), hypervisorOf(directory)].filter((one) => one !== undefined).length;
 }
@@ -70,6 +70,6 @@ function tell(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch {
-    // It is gone.
+    // The process is gone.
   }
 }

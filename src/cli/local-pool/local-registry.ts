@@ -14,9 +14,9 @@ import { isAlive, ownIdentity } from '../../base/process/process-identity.js';
 import { configOf, countProcesses, endHost } from './local-processes.js';
 
 const noteSchema = z.object({
-  /** Where the state of all hosts is, absolute. */
+  /** Directory of the state of all hosts, absolute. */
   directory: z.string().startsWith('/'),
-  /** Whether it was made for this run, and goes with it. */
+  /** Whether the directory was made for this run, and goes with the run. */
   temporary: z.boolean(),
   /** The process that ends it all. */
   owner: z.object({ pid: z.number(), started: z.string(), namespace: z.string() }),
@@ -44,10 +44,10 @@ export interface ListedRun extends Note {
   readonly state: 'runs' | 'left' | 'elsewhere';
 }
 
-/** How long a run may take to end in order, in seconds. */
+/** Time in which a run ends in order, in seconds. */
 const endSeconds = 60;
 
-/** Where the notes of the user are. */
+/** Directory of the user's notes. */
 export function registryDirectory(environment: NodeJS.ProcessEnv): string {
   return join(environment.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'xenferry-pool');
 }

@@ -5,7 +5,7 @@ import { defined } from '../../base/defined.js';
 import { parseSize } from '../xe/value.js';
 import type { LocalPoolOptions } from './local-pool.js';
 
-/** What is asked for. */
+/** Request of a command line. */
 export type PoolCommand =
   | { readonly kind: 'help' | 'version' }
   | {
@@ -15,7 +15,7 @@ export type PoolCommand =
       readonly untilEof: boolean;
     }
   | { readonly kind: 'list'; readonly json: boolean }
-  /** Those that are named; all where none is. */
+  /** Names of the runs that are meant; all where none is named. */
   | { readonly kind: 'down'; readonly names: readonly string[] };
 
 export const poolHelp = `Usage:

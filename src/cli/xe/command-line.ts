@@ -7,7 +7,7 @@ import { type Credentials, serverUrl } from '../client/xapi-client.js';
 /** Parameters in the order given; the first of a name counts. */
 export type Params = readonly (readonly [name: string, value: string])[];
 
-/** What of the command line and the environment names the pool; each may be missing. */
+/** Parts of the command line and the environment that name the pool; each may be missing. */
 export interface Connection {
   readonly server?: string;
   readonly port?: string;
@@ -21,7 +21,7 @@ type MutableConnection = { -readonly [K in keyof Connection]: Connection[K] };
 export interface CommandLine {
   /** Undefined where no command is given. */
   readonly command: string | undefined;
-  /** What stands behind it without a value: what `help` is asked about. */
+  /** Words behind the command without a value: what `help` is asked about. */
   readonly words: readonly string[];
   readonly params: Params;
   readonly connection: Connection;

@@ -29,11 +29,11 @@ export interface Command {
   readonly name: string;
   readonly required: readonly string[];
   readonly optional: readonly string[];
-  /** What it does, in a sentence. */
+  /** Sentence that says what the command does. */
   readonly help: string;
-  /** It works on the objects of this kind that its other parameters pick. */
+  /** Kind of the objects on which the command works, which its other parameters pick. */
   readonly selects?: 'VMs' | 'hosts';
-  /** Its parameters have names that only it knows: fields, or keys of a map. */
+  /** True where parameters have names that only the command knows: fields, or keys of a map. */
   readonly open?: true;
   /** Shown in the short help. */
   readonly common?: true;

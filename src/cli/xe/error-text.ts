@@ -1,6 +1,6 @@
 /** What xe says for the errors of servers. */
 
-/** What the codes that servers answer mean. */
+/** Meanings of the codes that servers answer. */
 export const descriptions: Readonly<Record<string, string>> = {
   BAD_POWER_STATE_TRANSITION: 'That change of power state is not possible.',
   BRIDGE_NAME_EXISTS: 'A network has that bridge already.',

@@ -34,7 +34,7 @@ export async function errorLines(error: unknown, objects?: Objects): Promise<str
   return [descriptions[error.code] ?? `The server refused: ${error.code}.`, ...lines];
 }
 
-/** The same on one line, for what fails beside other things. */
+/** Give the lines of an error as one, for what fails beside other things. */
 export async function errorLine(error: unknown, objects: Objects): Promise<string> {
   if (!(error instanceof XapiError)) return messageOf(error);
   const [meaning = '', ...values] = await errorLines(error, objects);

@@ -3,7 +3,7 @@ import type { Params } from './command-line.js';
 import { fieldOf, fieldsOf, type NamedField, unknownField, type XeClass } from './fields.js';
 import { type Objects, showField, typeOfField, type XeObject } from './record.js';
 
-/** What every command takes; never a filter. */
+/** Parameters that every command takes; never filters. */
 const everywhere = [
   ...['minimal', 'force', 'multiple', 'all', 'progress', 'trace', 'message-priority', 'params'],
   // What the xe of xapi takes for itself.
@@ -55,10 +55,12 @@ export function selectorOf(
   return { field: inside, part: name.slice(inside.name.length + 1) };
 }
 
+/** Tell whether a field is a set. */
 export function isSet(field: NamedField): boolean {
   return field.kind.startsWith('S');
 }
 
+/** Tell whether a field is a map. */
 export function isMap(field: NamedField): boolean {
   return field.kind.startsWith('M');
 }

@@ -65,7 +65,7 @@ function describeCommand(
   ]);
 }
 
-/** What is said of a command that there is not, with the one that may be meant. */
+/** Say that there is no such command, with the one that may be meant. */
 export function unknownCommand(name: string, commands: ReadonlyMap<string, Command>): string {
   return `Unknown command: ${name}${hint(name, commands.keys())}`;
 }

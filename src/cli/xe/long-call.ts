@@ -4,11 +4,11 @@ import { type TaskRecord, taskEnd, taskError } from '../client/task.js';
 import type { Context } from './command.js';
 import { errorLine } from './error.js';
 
-/** What a message that ran as a task has come to. */
+/** End of a message that ran as a task. */
 interface TaskEnd {
-  /** Where it is a reference or nothing. */
+  /** Result, where that is a reference or nothing. */
   readonly result: string;
-  /** What the server has noted of it, by name. */
+  /** Notes of the server on the task, by name. */
   readonly figures: TaskRecord['other_config'];
 }
 

@@ -9,7 +9,7 @@ export interface Printer {
   list(values: readonly string[]): void;
   /** A line for people; silent in --minimal. */
   message(text: string): void;
-  /** What --minimal held back until the end. */
+  /** Print what --minimal has held back. */
   flush(): void;
 }
 

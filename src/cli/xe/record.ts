@@ -33,6 +33,7 @@ export const nullRef = 'OpaqueRef:NULL';
 
 const models: Readonly<Record<string, ClassModel>> = classes;
 
+/** Make the reader of a session's objects. */
 export function createObjects(session: XapiSession): Objects {
   const read = new Map<string, Promise<ReadonlyMap<string, XapiRecord>>>();
   const load = async (className: string) => {
@@ -89,7 +90,7 @@ export function refClass(type: string): string {
   return type.replace(/^set\((.*)\)$/, '$1').replace(/^ref:/, '');
 }
 
-/** What xe shows of a field of an object. */
+/** Give what xe shows of a field of an object. */
 export async function showField(objects: Objects, object: XeObject, field: NamedField): Promise<Shown> {
   const none = { text: field.none ?? notInDatabase, set: [], map: [] };
   if (field.call !== undefined) return callResult(objects, object, field.call, none);

@@ -16,9 +16,9 @@ export interface Selecting {
   readonly common?: true;
   /** VMs that are templates can be selected too. */
   readonly templates?: true;
-  /** It works on one object at a time, or on however many match without --multiple. */
+  /** Whether the command works on one object at a time, or on however many match without --multiple. */
   readonly count?: 'one' | 'any';
-  /** What `run` answers is printed, for each object on a line. */
+  /** Set where what `run` answers is printed, for each object on a line. */
   readonly prints?: true;
   readonly run: (context: Context, object: XeObject) => Promise<unknown>;
 }
@@ -28,6 +28,7 @@ export function onVms(init: Selecting): Command {
   return onSelected('VMs', xeClasses.vm, init);
 }
 
+/** Make a command that works on the hosts which its parameters pick. */
 export function onHosts(init: Selecting): Command {
   return onSelected('hosts', xeClasses.host, init);
 }
@@ -124,11 +125,12 @@ export interface ByUuid {
   readonly required?: readonly string[];
   readonly optional?: readonly string[];
   readonly common?: true;
-  /** What `run` answers is printed. */
+  /** Set where what `run` answers is printed. */
   readonly prints?: true;
   readonly run: (context: Context, ref: string) => Promise<unknown>;
 }
 
+/** Make a command that works on the object which uuid= names. */
 export function onUuid(init: ByUuid): Command {
   const { name, help, required = [], optional = [], common } = init;
   return {

@@ -41,7 +41,7 @@ export function wholeRow(objects: Objects, object: XeObject): Promise<Row> {
   );
 }
 
-/** What stands before a value: its name, and how it may be changed. */
+/** Give what stands before a value: its name, and how it may be changed. */
 export function labelOf({ name, kind, deprecated }: Pick<NamedField, 'name' | 'kind' | 'deprecated'>): string {
   return `${name} (${kind.padStart(3)})${deprecated ? ' [DEPRECATED]' : ''}`;
 }

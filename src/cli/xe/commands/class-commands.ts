@@ -45,7 +45,7 @@ export function classCommands(shown: XeClass): Command[] {
   return commands;
 }
 
-/** How param-set names a field; not at all where it cannot be set. */
+/** Give the name of a field for param-set; none where the field cannot be set. */
 function settableAs(field: NamedField): string[] {
   if (field.setKey !== undefined || field.kind === 'MRW') return [`${field.name}:`];
   return field.kind === 'RW' || field.kind === 'SRW' ? [field.name] : [];

@@ -6,7 +6,7 @@ import { nullRef } from '../record.js';
 import { onUuid, refParam, sending, uuidOf } from '../selection.js';
 import { parseCount, parseValue } from '../value.js';
 
-/** What a device has that limits nothing. */
+/** Parameters of a device that limit nothing. */
 export const noQuality = { qos_algorithm_type: '', qos_algorithm_params: {} };
 
 const createVbd: Command = {

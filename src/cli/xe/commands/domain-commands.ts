@@ -8,7 +8,7 @@ import { refParam } from '../selection.js';
 import { labelOf } from '../table.js';
 import { assertConfirmed } from './confirmation.js';
 
-/** As the plugin `domains` lists it. */
+/** Domain as the plugin `domains` lists it. */
 interface Domain {
   readonly uuid: string;
   readonly name: string;
@@ -67,7 +67,7 @@ const destroy: Command = {
 
 const plugin = 'domains';
 
-/** What is on the host that host-uuid= names, else on every one that answers. */
+/** List the domains on the host that host-uuid= names, else on every host that answers. */
 async function placed(context: Context): Promise<Placed[]> {
   const { session, params, objects, terminal } = context;
   const one = paramNamed(params, 'host-uuid') === undefined ? undefined : await refParam(context, 'host-uuid', 'host');

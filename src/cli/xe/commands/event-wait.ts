@@ -7,7 +7,7 @@ import { type XeClass, xeClasses } from '../fields.js';
 import { filterObjects, filtersAmong, selectorOf } from '../filter.js';
 import { createObjects, type Objects, objectsOf, refClass, typeOfField, type XapiRecord } from '../record.js';
 
-/** How long the server holds one call that waits, in seconds. */
+/** Time for which the server holds one call that waits, in seconds. */
 const holdSeconds = 30;
 
 export const eventWait: Command = {
@@ -45,7 +45,7 @@ const identifying: readonly string[] = ['uuid', 'name-label'];
 /** Tell whether a filter asks for any other value than this. */
 const isNot = (value: string) => value.startsWith('/=');
 
-/** By the name that its commands begin with, or that the XenAPI has for it. */
+/** Find a class by the name that its commands begin with, or that the XenAPI has for it. */
 function classNamed(name: string): XeClass {
   const all: readonly XeClass[] = Object.values(xeClasses);
   const found = all.find((shown) => shown.command === name) ?? all.find((shown) => shown.class === name);

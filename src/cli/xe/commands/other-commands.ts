@@ -13,7 +13,7 @@ const cancelTask = onUuid({
   run: ({ session }, ref) => session.call('task.cancel', ref),
 });
 
-/** What a message can be about, and the parameter that names it. */
+/** Classes that a message can be about, and the parameters that name their objects. */
 const subjects: readonly (readonly [param: string, cls: string])[] = [
   ['vm-uuid', 'VM'],
   ['host-uuid', 'Host'],

@@ -37,7 +37,7 @@ const status = onUuid({
   },
 });
 
-/** These fields of an object, those included that lists leave out because they are computed. */
+/** Give these fields of an object, those included that lists leave out because they are computed. */
 function row({ objects }: Context, object: XeObject, names: readonly string[]): Promise<Row> {
   return Promise.all(
     names.map(async (name) => {

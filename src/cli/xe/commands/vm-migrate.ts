@@ -101,7 +101,7 @@ async function send(context: Context, vm: XeObject, remoteObjects: Objects, opti
   if (options.copy === 'true') printer.list([await there.call('VM.get_uuid', end.result)]);
 }
 
-/** What happened, on one line: what a server that measures it has put into the task. */
+/** Say on one line what happened, as far as the server has put figures into the task. */
 function summary({ record: vm }: XeObject, { record: host }: Found, figures: TaskRecord['other_config']): string {
   const {
     compressor_used: compressor,

@@ -31,7 +31,7 @@ export interface XeField {
   readonly everyHost?: string;
   /** The message of the class that sets one key of a read-only map. */
   readonly setKey?: string;
-  /** What messages that add and remove call one member of the set. */
+  /** Name of one member of the set in messages that add and remove. */
   readonly member?: string;
   /** A set or map that has no messages for its parts: it is set as a whole. */
   readonly whole?: true;
@@ -46,7 +46,7 @@ export interface XeField {
 
 /** A class of objects as xe shows it: its commands are made from this alone. */
 export interface XeClass {
-  /** What its commands begin with. */
+  /** Beginning of the names of the class's commands. */
   readonly command: string;
   readonly class: ClassName;
   /** The fields that its list shows where `params` says nothing. */
@@ -55,6 +55,6 @@ export interface XeClass {
   readonly filled?: string;
   /** Filters that its list always has. */
   readonly where?: Readonly<Record<string, string>>;
-  /** In the order in which they are shown. A kind alone is a field with nothing special. */
+  /** Fields in the order in which they are shown. A kind alone is a field with nothing special. */
   readonly fields: Readonly<Record<string, Kind | XeField>>;
 }
