@@ -1,11 +1,17 @@
-/** Objects of which a field is there only where it has a value. */
+/** Records whose optional fields are absent rather than undefined. */
 
-/** The fields of T that may be undefined are optional, and the others as they are. */
-export type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
-  [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
+/** The same fields; those that may be undefined are optional. */
+export type Defined<T> = { readonly [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
+  readonly [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
 };
 
-/** @returns an object with the fields whose value is not undefined */
+/**
+ * Leave out the fields that are undefined, as `{ ...defined({ a, b }) }` does for what has optional fields.
+ *
+ * @param fields
+ * any record; it is not changed
+ * @returns a new record with the fields that have a value
+ */
 export function defined<T extends object>(fields: T): Defined<T> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Defined<T>;
 }
