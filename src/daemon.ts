@@ -72,7 +72,16 @@ export async function startDaemon(init: DaemonInit): Promise<Daemon> {
       log,
     });
     await engine.recover();
-    const role = await takeRole({ config, log, store, engine, identity, port: door.port, version: ownVersion() });
+    const role = await takeRole({
+      config,
+      log,
+      store,
+      engine,
+      backend,
+      identity,
+      port: door.port,
+      version: ownVersion(),
+    });
     door.serve({ onRequest: role.onRequest, onChannel: engine.rendezvous.deliver });
     return { url, reload: engine.reload, close: () => closeAll(engine, role, door, backend, store) };
   } catch (error) {

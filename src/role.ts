@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { logFailure } from './api/failure-log.js';
 import { createHttpApi } from './api/http-api.js';
 import { createOriginPolicy, type OriginPolicy } from './api/origin-policy.js';
+import type { Backend } from './backend/backend.js';
 import type { Config } from './base/config/config.js';
 import { untilAborted } from './base/deadline.js';
 import { messageOf, XapiError } from './base/errors.js';
@@ -27,6 +28,7 @@ export interface RoleInit {
   readonly log: Log;
   readonly store: Store;
   readonly engine: HostEngine;
+  readonly backend: Pick<Backend, 'checkSpec'>;
   readonly identity: Identity;
   /** The port on which this host listens. */
   readonly port: number;
@@ -113,6 +115,7 @@ async function coordinate(init: RoleInit, change: () => void): Promise<Role> {
     stateDir: config().stateDir,
     log,
     own: engine.service,
+    checkSpec: init.backend.checkSpec,
     connect: (url) => connectHost(url, secrets),
     membership: {
       secrets,

@@ -8,7 +8,7 @@ import { socketPathOf } from '../../src/backend/simulator/program.js';
 import { isConfigKey } from '../../src/base/config/keys.js';
 import { untilAborted } from '../../src/base/deadline.js';
 import { defined } from '../../src/base/defined.js';
-import type { DomainHandle } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { DomainHandle } from '../../src/base/domain.js';
 import { type TaskRecord, taskError } from '../../src/cli/client/task.js';
 import { vmRecord } from '../../src/cli/client/vm-record.js';
 import { login, type XapiSession } from '../../src/cli/client/xapi-client.js';

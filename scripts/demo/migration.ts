@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connectHypervisor } from '../../src/backend/simulator/client.js';
 import { socketPathOf } from '../../src/backend/simulator/program.js';
-import type { DomainInfo } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedDomain } from '../../src/base/protocol/hypervisor-protocol.js';
 import { openProgress, screenOf } from '../../src/cli/client/progress.js';
 import { type TaskRecord, taskEnd } from '../../src/cli/client/task.js';
 import type { XapiSession } from '../../src/cli/client/xapi-client.js';
@@ -124,13 +124,13 @@ interface Look {
 /** Ask the host's hypervisor itself, which knows the guest apart from anything that the toolstack says. */
 async function look(host: Host, uuid: string): Promise<Look> {
   const hypervisor = await connectHypervisor(socketPathOf(host.directory), 'helper');
-  const domain = async (): Promise<DomainInfo | undefined> =>
+  const domain = async (): Promise<SimulatedDomain | undefined> =>
     (await hypervisor.call('list', {})).result.find((one) => one.uuid === uuid);
   try {
     const first = await domain();
     if (first === undefined) return { ticks: 0, counts: false, intact: false };
     const limit = Date.now() + countingSeconds * 1000;
-    let now: DomainInfo | undefined = first;
+    let now: SimulatedDomain | undefined = first;
     while (now !== undefined && now.ticks <= first.ticks && Date.now() < limit) {
       await delay(20);
       now = await domain();

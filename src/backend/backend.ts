@@ -1,8 +1,8 @@
 /**
- * What every back end offers to the layers above it. Handles name domains for good (see base/hypervisor-protocol); every
+ * What every back end offers to the layers above it. Handles name domains for good (base/domain); every
  * method throws a XapiError, and ends in bounded time.
  */
-import type { DomainHandle, DomainInfo, DomainSpec } from '../base/protocol/hypervisor-protocol.js';
+import type { DomainHandle, DomainInfo, DomainSpec } from '../base/domain.js';
 
 interface HostMemory {
   /** Bytes that domains may have in all. */
@@ -14,10 +14,19 @@ interface HostMemory {
 export interface Backend {
   readonly name: 'simulator' | 'qemu';
   memory(): Promise<HostMemory>;
+  /**
+   * Check what this back end reads of a description, and complete it, so that it says all that the domain is made from. The same
+   * on every host; a description that was completed before, or by an earlier version, stays what it is.
+   * @throws INVALID_VALUE [field, value]
+   */
+  checkSpec(spec: DomainSpec): DomainSpec;
   /** Promise memory, in bytes, under a key. @throws HOST_NOT_ENOUGH_FREE_MEMORY */
   reserve(key: string, bytes: number): Promise<void>;
   release(key: string): Promise<void>;
-  /** Make a domain without content; `reservation` gives it the memory promised under that key. */
+  /**
+   * Make a domain without content; `reservation` gives it the memory promised under that key.
+   * @throws INVALID_VALUE as checkSpec, HOST_NOT_ENOUGH_FREE_MEMORY, DOMAIN_EXISTS
+   */
   create(spec: DomainSpec, reservation?: string): Promise<DomainHandle>;
   /** Boot: fill its memory. It is paused then. */
   build(handle: DomainHandle): Promise<void>;

@@ -2,9 +2,9 @@
 import { availableParallelism } from 'node:os';
 import type { Backend } from '../backend/backend.js';
 import { defined } from '../base/defined.js';
+import type { DomainInfo } from '../base/domain.js';
 import { XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import type { DomainInfo } from '../base/protocol/hypervisor-protocol.js';
 import type { MigrationDestination } from '../migrate/destination/migrations.js';
 import { uuid as vmUuid } from '../migrate/metadata.js';
 import { oldCopyUuid, temporaryUuid } from '../migrate/protocol.js';
@@ -55,11 +55,11 @@ export function createHost(deps: HostDeps): HostService {
   deps.backend.onDomainChange((change) => tellChange(deps, change));
   return {
     state: () => stateOf(deps, describe),
-    start: (spec, paused, job) => run({ kind: 'start', spec, paused }, job),
+    start: async (spec, paused, job) => run({ kind: 'start', spec: deps.backend.checkSpec(spec), paused }, job),
     pause: (uuid, job) => run({ kind: 'pause', uuid }, job),
     unpause: (uuid, job) => run({ kind: 'unpause', uuid }, job),
     shutdown: (uuid, clean, job) => run({ kind: 'shutdown', uuid, clean }, job),
-    reboot: (spec, clean, job) => run({ kind: 'reboot', spec, clean }, job),
+    reboot: async (spec, clean, job) => run({ kind: 'reboot', spec: deps.backend.checkSpec(spec), clean }, job),
     suspend: (uuid, job) => run({ kind: 'suspend', uuid }, job),
     resume: (uuid, paused, job) => run({ kind: 'resume', uuid, paused }, job),
     refuseJob: async (id) => deps.jobs.refuse(id),

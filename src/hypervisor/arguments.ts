@@ -1,7 +1,8 @@
 /** What each request may carry: its arguments are checked here before anything is done with them. */
 import { z } from 'zod';
+import { guestEnds, pageSize } from '../base/domain.js';
 import { XapiError } from '../base/errors.js';
-import { guestEnds, type HypervisorOp, type HypervisorOps, pageSize } from '../base/protocol/hypervisor-protocol.js';
+import type { HypervisorOp, HypervisorOps } from '../base/protocol/hypervisor-protocol.js';
 
 const text = z.string().min(1).max(1000);
 const count = z.int().nonnegative();

@@ -6,16 +6,11 @@
  *
  * A domain in doubt never runs. `everRan` never goes back to false.
  */
+
+import type { DomainHandle, DomainState, GuestEnd } from '../base/domain.js';
+import { pageSize } from '../base/domain.js';
 import { messageOf, XapiError } from '../base/errors.js';
-import type {
-  DomainHandle,
-  DomainInfo,
-  DomainSpec,
-  DomainState,
-  GuestEnd,
-  Verification,
-} from '../base/protocol/hypervisor-protocol.js';
-import { pageSize } from '../base/protocol/hypervisor-protocol.js';
+import type { SimulatedDomain, SimulatedSpec, Verification } from '../base/protocol/hypervisor-protocol.js';
 import { createContent } from './guest/content.js';
 import { type Context, decodeContext, encodeContext } from './guest/context.js';
 import { createDigest, type Digest } from './guest/digest.js';
@@ -34,8 +29,8 @@ export interface Domain {
   readonly vgpus: Pick<Vgpus, 'get' | 'set'>;
   readonly logDirty: LogDirty;
   /** The specification under its present uuid. */
-  spec(): DomainSpec;
-  info(): DomainInfo;
+  spec(): SimulatedSpec;
+  info(): SimulatedDomain;
   build(): Promise<void>;
   built(): Promise<void>;
   pause(): void;
@@ -57,7 +52,7 @@ export interface Domain {
 
 export interface DomainInit {
   readonly handle: DomainHandle;
-  readonly spec: DomainSpec;
+  readonly spec: SimulatedSpec;
   readonly file: MemoryFile;
   readonly material: Material;
   /** Called after each change of what `info` tells, save the counters. */

@@ -1,11 +1,8 @@
 /** All domains of this hypervisor and the memory that is promised to those that are to come. */
+
+import type { DomainHandle } from '../base/domain.js';
 import { messageOf, XapiError } from '../base/errors.js';
-import type {
-  DomainHandle,
-  DomainInfo,
-  DomainSpec,
-  HypervisorNotification,
-} from '../base/protocol/hypervisor-protocol.js';
+import type { HypervisorNotification, SimulatedDomain, SimulatedSpec } from '../base/protocol/hypervisor-protocol.js';
 import { createDomain, type Domain } from './domain.js';
 import type { MaterialStore } from './guest/material.js';
 import type { MemoryFile, MemoryStore } from './memory.js';
@@ -16,17 +13,17 @@ export interface Domains {
   reserve(key: string, bytes: number): void;
   release(key: string): void;
   /** Promise the memory of a domain that is to be created, or take what is promised to it under a reservation. @throws as reserve */
-  take(spec: DomainSpec, reservation: string | undefined): MemoryFile;
+  take(spec: SimulatedSpec, reservation: string | undefined): MemoryFile;
   /**
    * Make a domain once all of its memory is there.
    * @param file which was taken for it; it is given back where there is no domain in the end
    * @param assertWanted called when the memory is there, before anything changes; what it throws is thrown
    * @throws HOST_NOT_ENOUGH_FREE_MEMORY where the memory is not there after all
    */
-  create(spec: DomainSpec, file: MemoryFile, assertWanted: () => void): Promise<DomainHandle>;
+  create(spec: SimulatedSpec, file: MemoryFile, assertWanted: () => void): Promise<DomainHandle>;
   /** Whether memory of destroyed domains is on its way back to the system, those of hypervisors beside this one included. */
   isGivingBack(): boolean;
-  list(): DomainInfo[];
+  list(): SimulatedDomain[];
   /** @throws HANDLE_INVALID when it names no domain, or one of an earlier hypervisor */
   find(handle: DomainHandle): Domain;
   rename(handle: DomainHandle, uuid: string): void;
@@ -88,7 +85,7 @@ export function createDomains({ instance, store, material, notify, log }: Domain
   };
   const giveBack = async (file: MemoryFile, whose: string): Promise<void> =>
     store.giveBack(file).catch((error: unknown) => log(`${whose}: its memory is not given back: ${messageOf(error)}`));
-  const make = (spec: DomainSpec, file: MemoryFile): DomainHandle => {
+  const make = (spec: SimulatedSpec, file: MemoryFile): DomainHandle => {
     const handle = { instance, domid: ++lastDomid };
     const changed = (): void => {
       const info = domain.info();

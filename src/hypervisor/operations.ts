@@ -1,7 +1,8 @@
 /** Every request by name, and what answers it. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { pageSize } from '../base/domain.js';
 import { XapiError } from '../base/errors.js';
-import { type HypervisorOp, type HypervisorOps, pageSize } from '../base/protocol/hypervisor-protocol.js';
+import type { HypervisorOp, HypervisorOps } from '../base/protocol/hypervisor-protocol.js';
 import type { Domains } from './domains.js';
 
 export interface Answer<Result> {

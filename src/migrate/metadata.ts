@@ -1,26 +1,27 @@
 /** What the source tells the destination of a VM, checked where it comes in; and VM.receive's reply as a map of strings. */
 import { z } from 'zod';
-import { pageSize } from '../base/protocol/hypervisor-protocol.js';
+import { type DomainSpec, pageSize } from '../base/domain.js';
 import { httpUrl, parse, parseJson } from '../base/schema.js';
 import { xenopsPath } from '../wire/connection/channel.js';
 
-const share = z.number().min(0).max(1);
 /** As it stands in records. */
 export const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'a uuid in lower case');
 
-const domain = z.object({
+/** Characters of the longest setting that a back end may read. */
+const mostSetting = 64 * 1024;
+
+/** Of a back end's own fields nothing is known here: they are passed on as they are, and the back end checks them. */
+const domain: z.ZodType<DomainSpec, unknown> = z.looseObject({
   uuid,
   name: z.string().max(4096),
   memoryBytes: z.number().int().positive().multipleOf(pageSize),
   vcpus: z.number().int().min(1).max(1024),
-  profile: z.object({ zero: share, program: share, text: share, random: share }),
-  workload: z.object({ dirtyPagesPerSecond: z.number().min(0), workingSet: share }),
-  seed: z.number().int(),
   vgpus: z
     .array(z.string().regex(/^\d{1,4}$/))
     .max(64)
     .refine((devices) => new Set(devices).size === devices.length, 'a device is named twice')
     .readonly(),
+  settings: z.record(z.string().max(1024), z.string().max(mostSetting)).exactOptional(),
 });
 
 /** A VM under way has these groups at the end of its uuid, which would then be that of its own copy. */
@@ -115,7 +116,7 @@ export function checkMetadata(value: unknown): VmMetadata {
 }
 
 /** A domain to start, checked where it comes in. @throws INVALID_VALUE */
-export function checkDomain(value: unknown): VmMetadata['domain'] {
+export function checkDomain(value: unknown): DomainSpec {
   return parse(domain, 'domain', value);
 }
 

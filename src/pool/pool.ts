@@ -47,6 +47,7 @@ import { followStorageOperations } from './storage/storage-allowed-operations.js
 import { createVolumeJournal, type OpenVolume } from './storage/volume-journal.js';
 import { endGuest } from './vm-life/guest-end.js';
 import { createDomainWatch } from './vm-life/unknown-domains.js';
+import type { DomainDeps } from './vm-records/domain-spec.js';
 import { separateMacSeeds } from './vm-records/mac-seed.js';
 import { followAllowedOperations } from './vm-records/vm-allowed-operations.js';
 
@@ -57,6 +58,8 @@ export interface PoolDeps {
   readonly log: Log;
   /** The coordinator's own host. */
   readonly own: HostService;
+  /** The check of descriptions by the back end of the pool's hosts. */
+  readonly checkSpec: DomainDeps['checkSpec'];
   /** A member's service at its URL. */
   readonly connect: (url: string) => HostService;
   readonly membership: PoolMembership;
@@ -135,7 +138,7 @@ async function layFoundation(deps: PoolDeps) {
   const own = await deps.own.state();
   const thisHost = await seed(db, own, deps.version, now());
   const elapsed = deps.elapsed ?? (() => performance.now());
-  const common = { db, log, now, elapsed, thisHost: () => thisHost };
+  const common = { db, checkSpec: deps.checkSpec, log, now, elapsed, thisHost: () => thisHost };
   const sessions = await createSessions({
     ...common,
     stateDir: deps.stateDir,

@@ -10,11 +10,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Backend } from '../backend/backend.js';
 import { type EmuProgram, runEmuRestore, runEmuSave } from '../backend/emu-manager.js';
 import { untilAborted, within } from '../base/deadline.js';
+import type { DomainHandle } from '../base/domain.js';
 import { XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { HelperSettings } from '../base/process/helper-process.js';
 import type { CopyFigures } from '../base/protocol/emu-protocol.js';
-import type { DomainHandle } from '../base/protocol/hypervisor-protocol.js';
 import type { RawStream } from '../wire/connection/raw-socket.js';
 import {
   CodecError,

@@ -3,7 +3,7 @@
  * it speaks of; after a crash the rows say what to complete, undo or settle (see migrate/protocol for the states).
  */
 import { defined } from '../base/defined.js';
-import type { DomainHandle } from '../base/protocol/hypervisor-protocol.js';
+import type { DomainHandle } from '../base/domain.js';
 import type { Store } from '../base/store/store.js';
 
 /** A source's attempt to send a VM. */

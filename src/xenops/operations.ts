@@ -1,5 +1,5 @@
 /** What a host can be asked to do with a domain, as data. Migrations have a protocol of their own: see migrate/. */
-import type { DomainSpec } from '../base/protocol/hypervisor-protocol.js';
+import type { DomainSpec } from '../base/domain.js';
 
 export type Operation =
   | { readonly kind: 'start'; readonly spec: DomainSpec; readonly paused: boolean }

@@ -1,9 +1,9 @@
 /** Do what a plan says, against the back end; when a step fails, undo those before it, the last first. */
 import { randomUUID } from 'node:crypto';
 import type { Backend } from '../backend/backend.js';
+import type { DomainHandle, DomainInfo } from '../base/domain.js';
 import { XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import type { DomainHandle, DomainInfo } from '../base/protocol/hypervisor-protocol.js';
 import { type Operation, vmOf } from './operations.js';
 import { type Atomic, plan, undoOf } from './plan.js';
 import type { Suspended } from './suspended.js';

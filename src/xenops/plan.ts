@@ -1,5 +1,5 @@
 /** How an operation is done: the steps, in order, and what undoes each. Pure. */
-import type { DomainSpec } from '../base/protocol/hypervisor-protocol.js';
+import type { DomainSpec } from '../base/domain.js';
 import type { Operation } from './operations.js';
 
 /** A step that is done as a whole or not at all. All but `create` and `restore` are about the operation's domain. */

@@ -16,14 +16,9 @@ import { join } from 'node:path';
 import type { Backend } from '../backend/backend.js';
 import type { EmuProgram } from '../backend/emu-manager.js';
 import { within } from '../base/deadline.js';
+import { type DomainHandle, type DomainInfo, type DomainSpec, sameDomain } from '../base/domain.js';
 import { messageOf, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import {
-  type DomainHandle,
-  type DomainInfo,
-  type DomainSpec,
-  sameDomain,
-} from '../base/protocol/hypervisor-protocol.js';
 import { makeDirectory, nameFile } from '../base/store/durable-file.js';
 import type { Store } from '../base/store/store.js';
 import type { RawStream } from '../wire/connection/raw-socket.js';

@@ -8,13 +8,14 @@ import type { Duplex, Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { connectHypervisor, type HypervisorClient } from '../../src/backend/simulator/client.js';
 import { createSimulator, type Simulator } from '../../src/backend/simulator/simulator.js';
+import type { DomainHandle } from '../../src/base/domain.js';
 import {
   createLineDecoder,
   decodeMessage,
   type EmuMessage,
   encodeCommand,
 } from '../../src/base/protocol/emu-protocol.js';
-import type { DomainHandle, DomainInfo, DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedDomain, SimulatedSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 
 export const program = fileURLToPath(new URL('../../src/emu-manager/main.js', import.meta.url));
 
@@ -23,8 +24,8 @@ export interface Lab {
   readonly simulator: Simulator;
   readonly helper: HypervisorClient;
   /** A domain of 8 MiB that was never run. */
-  createDomain(changes?: Partial<DomainSpec>): Promise<DomainHandle>;
-  info(handle: DomainHandle): Promise<DomainInfo>;
+  createDomain(changes?: Partial<SimulatedSpec>): Promise<DomainHandle>;
+  info(handle: DomainHandle): Promise<SimulatedDomain>;
   memoryOf(handle: DomainHandle): Promise<Buffer>;
   emu(argv: readonly string[], streams: readonly (number | 'pipe')[]): Emu;
   close(): Promise<void>;
@@ -45,7 +46,7 @@ export interface Emu {
   exit(): Promise<{ status: number | null; messages: readonly EmuMessage[]; stderr: string }>;
 }
 
-const spec: DomainSpec = {
+const spec: SimulatedSpec = {
   uuid: 'e0000000-0000-4000-8000-000000000000',
   name: 'guest',
   memoryBytes: 8 << 20,
@@ -66,7 +67,7 @@ export async function openLab(memoryBytes = 256 << 20): Promise<Lab> {
   const streams = new Set<ChildProcess['stdio'][number]>();
   let uuids = 0;
   const info = async (handle: DomainHandle) =>
-    (await simulator.list()).find((domain) => domain.handle.domid === handle.domid) as DomainInfo;
+    (await simulator.list()).find((domain) => domain.handle.domid === handle.domid) as SimulatedDomain;
   return {
     directory,
     simulator,

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
-import { type DomainHandle, pageSize } from '../../src/base/protocol/hypervisor-protocol.js';
+import { type DomainHandle, pageSize } from '../../src/base/domain.js';
 import { openSocketPair } from '../../src/wire/connection/socket-pair.js';
 import { checksumType, formatType } from '../../src/wire/stream/checked-stream.js';
 import { encodeRecord, encodeStreamHead, padded } from '../../src/wire/stream/libxc-stream.js';

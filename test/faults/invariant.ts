@@ -3,7 +3,7 @@
  * After a fault at most one copy of a VM runs, and once all is settled one does, where its record says; nothing temporary is
  * left: no uuid, process, socket, reservation, task or file.
  */
-import type { DomainInfo } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedDomain } from '../../src/base/protocol/hypervisor-protocol.js';
 import type { FaultHost } from './host.js';
 import { inWords, type Pair, type PairHost, type PairVm } from './pair.js';
 import { lives, processesOf, socketsOf, zombiesOf } from './processes.js';
@@ -32,7 +32,7 @@ export function idleOf(host: FaultHost): Idle {
 
 interface Look {
   readonly host: PairHost;
-  readonly domains: readonly DomainInfo[];
+  readonly domains: readonly SimulatedDomain[];
   readonly reserved: number;
   readonly used: number;
 }

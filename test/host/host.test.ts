@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import { expect } from 'chai';
-import type { DomainInfo } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedDomain } from '../../src/base/protocol/hypervisor-protocol.js';
 import { connectHost } from '../../src/host/rpc/client.js';
 import type { Found } from '../../src/host/service/domains.js';
 import type { HostEvent, HostService } from '../../src/host/service/service.js';
@@ -243,12 +243,12 @@ describe('a host over RPC', function () {
     const spec = testDomain();
     await service.start(spec, false);
     const { next } = await service.events(0, 0);
-    const [{ handle }] = (await host.simulator.list()) as [DomainInfo];
+    const [{ handle }] = (await host.simulator.list()) as [SimulatedDomain];
     process.kill(Number(fs.readFileSync(`${host.stateDir}/hypervisor.pid`, 'utf8')), 'SIGKILL');
     const { events } = await service.events(next, 30);
     expect(events).to.deep.include({ kind: 'domain-gone', uuid: spec.uuid });
     await service.start(spec, true);
-    const [again] = (await host.simulator.list()) as [DomainInfo];
+    const [again] = (await host.simulator.list()) as [SimulatedDomain];
     expect(again.handle.instance).not.to.equal(handle.instance);
   });
 

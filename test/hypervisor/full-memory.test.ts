@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
-import type { DomainHandle } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { DomainHandle } from '../../src/base/domain.js';
 import { type FullDisk, fillUp, tmpfsKind } from '../support/full-disk.js';
 import {
   boot,

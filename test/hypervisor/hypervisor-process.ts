@@ -7,7 +7,8 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { connectHypervisor, type HypervisorClient } from '../../src/backend/simulator/client.js';
-import type { DomainHandle, DomainInfo, DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { DomainHandle } from '../../src/base/domain.js';
+import type { SimulatedDomain, SimulatedSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 
 export const mebibyte = 1024 * 1024;
 export const hypervisorProgram = fileURLToPath(new URL('../../src/hypervisor/main.js', import.meta.url));
@@ -89,7 +90,7 @@ export async function eventually<T>(ask: () => T | undefined | Promise<T | undef
 }
 
 /** A small domain of every kind of memory that writes a lot. */
-export function specOf(over: Partial<DomainSpec> = {}): DomainSpec {
+export function specOf(over: Partial<SimulatedSpec> = {}): SimulatedSpec {
   return {
     uuid: 'c0ffee00-0000-4000-8000-000000000001',
     name: 'guest',
@@ -104,14 +105,14 @@ export function specOf(over: Partial<DomainSpec> = {}): DomainSpec {
 }
 
 /** A domain after boot, paused. */
-export async function boot(client: HypervisorClient, over: Partial<DomainSpec> = {}): Promise<DomainHandle> {
+export async function boot(client: HypervisorClient, over: Partial<SimulatedSpec> = {}): Promise<DomainHandle> {
   const { result: handle } = await client.call('create', { spec: specOf(over) });
   await client.call('build', { handle });
   return handle;
 }
 
 /** What the list says about a domain. */
-export async function infoOf(client: HypervisorClient, handle: DomainHandle): Promise<DomainInfo | undefined> {
+export async function infoOf(client: HypervisorClient, handle: DomainHandle): Promise<SimulatedDomain | undefined> {
   const { result } = await client.call('list', {});
   return result.find((domain) => domain.handle.domid === handle.domid);
 }

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { XapiError } from '../../src/base/errors.js';
 import type { CopyFigures } from '../../src/base/protocol/emu-protocol.js';
-import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { convergenceFlags, notSupported, withAdvice } from '../../src/migrate/convergence.js';
 import type { MigrationOutcome } from '../../src/migrate/request.js';
 import { kindOfFailure } from '../../src/migrate/source/save-failure.js';
@@ -42,7 +42,7 @@ describe('A VM that writes while it moves', function () {
   this.timeout(60_000);
   let one: TestHost;
   let two: TestHost;
-  let domain: DomainSpec;
+  let domain: SimulatedSpec;
 
   before(async () => {
     [one, two] = await Promise.all([openTestHost(), openTestHost()]);

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { type ChannelProxy, openChannelProxy, passSome } from '../support/channel-proxy.js';
 import { goesOn, migrate, openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
 
@@ -10,7 +10,7 @@ describe('A migration to where no more bytes are taken', function () {
   let source: TestHost;
   let destination: TestHost;
   let proxy: ChannelProxy;
-  let domain: DomainSpec;
+  let domain: SimulatedSpec;
 
   before(async () => {
     [source, destination] = await Promise.all([openTestHost(), openTestHost()]);

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { type ChannelProxy, openChannelProxy, passChanged } from '../support/channel-proxy.js';
 import { readCompressedStream } from '../support/compressed-stream-reader.js';
 import { goesOn, migrate, openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
@@ -18,7 +18,7 @@ describe('A migration in which a bit is flipped on its way', function () {
   let source: TestHost;
   let destination: TestHost;
   let proxy: ChannelProxy;
-  let domain: DomainSpec;
+  let domain: SimulatedSpec;
   let flipped = 0;
 
   before(async () => {

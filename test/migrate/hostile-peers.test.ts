@@ -1,7 +1,7 @@
 import type http from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { encodeReply } from '../../src/migrate/metadata.js';
 import { temporaryUuid } from '../../src/migrate/protocol.js';
 import { type ChannelHead, channelUrl } from '../../src/wire/connection/channel.js';
@@ -31,7 +31,7 @@ describe('A source whose destination lies', function () {
   let honest: TestHost;
   let liar: Listener;
   let base: string;
-  let domain: DomainSpec;
+  let domain: SimulatedSpec;
   let lies: Lies;
   let control: RawSocket | undefined;
   let children: Set<number>;

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import * as zstd from '@mongodb-js/zstd';
 import { expect } from 'chai';
-import { pageSize } from '../../src/base/protocol/hypervisor-protocol.js';
+import { pageSize } from '../../src/base/domain.js';
 import { encodeSuccess, recvHandshake } from '../../src/wire/connection/handshake.js';
 import type { RawSocket } from '../../src/wire/connection/raw-socket.js';
 import {

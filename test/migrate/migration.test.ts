@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { DomainInfo, DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedDomain, SimulatedSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import type { Compressor } from '../../src/migrate/compressor.js';
 import type { MigrationReport } from '../../src/migrate/request.js';
 import { type EmuWrapper, writeEmuWrapper } from '../support/emu-wrapper.js';
@@ -15,20 +15,20 @@ async function zombies(): Promise<string[]> {
 }
 
 /** The only domain of a host. */
-async function onlyDomain(host: TestHost): Promise<DomainInfo> {
+async function onlyDomain(host: TestHost): Promise<SimulatedDomain> {
   const domains = await host.simulator.list();
   expect(domains).to.have.length(1);
-  return domains[0] as DomainInfo;
+  return domains[0] as SimulatedDomain;
 }
 
 /** Migrate, which must succeed, and prove it: one copy, running, every page as the guest wrote it, counting on. */
 async function moves(
   source: TestHost,
   destination: TestHost,
-  domain: DomainSpec,
+  domain: SimulatedSpec,
   compress: boolean,
 ): Promise<MigrationReport> {
-  const before = (await source.simulator.list()).find(({ uuid }) => uuid === domain.uuid) as DomainInfo;
+  const before = (await source.simulator.list()).find(({ uuid }) => uuid === domain.uuid) as SimulatedDomain;
   const outcome = await migrate(source, requestTo(destination, domain, compress));
   if (outcome.status !== 'success') throw new Error(JSON.stringify(outcome));
   const after = await onlyDomain(destination);
@@ -47,7 +47,7 @@ describe('A running VM moves from one host to another', function () {
   let one: TestHost;
   let two: TestHost;
   let emu: EmuWrapper;
-  let domain: DomainSpec;
+  let domain: SimulatedSpec;
 
   before(async () => {
     [one, two] = await Promise.all([openTestHost(), openTestHost()]);

@@ -6,8 +6,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { open } from 'lmdb';
 import { emuProgram } from '../../src/backend/emu-manager.js';
+import type { DomainHandle } from '../../src/base/domain.js';
 import { nullLog } from '../../src/base/log.js';
-import type { DomainHandle, DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { openRow } from '../../src/base/store/row.js';
 import { openStore, type Store } from '../../src/base/store/store.js';
 import type { DestinationDeps } from '../../src/migrate/destination/incoming.js';
@@ -190,7 +191,7 @@ describe('Whoever loses the power while an earlier migration is brought to its e
     moments.push({ what, side, loss: disk.lose(directory) });
   };
   /** A paused domain under a name. */
-  async function domainOf(spec: DomainSpec): Promise<DomainHandle> {
+  async function domainOf(spec: SimulatedSpec): Promise<DomainHandle> {
     const handle = await host.simulator.create(spec);
     await host.simulator.build(handle);
     return handle;

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
-import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { oldCopyUuid, temporaryUuid } from '../../src/migrate/protocol.js';
 import type { MigrateRequest, MigrationOutcome } from '../../src/migrate/request.js';
 import { migrate, openTestHost, outcomeOf, requestTo, type TestHost, testDomain } from '../support/hosts.js';
@@ -10,7 +10,7 @@ describe('A migration', function () {
   this.timeout(60_000);
   let source: TestHost;
   let destination: TestHost;
-  let domain: DomainSpec;
+  let domain: SimulatedSpec;
   const undo: (() => void)[] = [];
   const unhandled: unknown[] = [];
   const note = (reason: unknown) => void unhandled.push(reason);

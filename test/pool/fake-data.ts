@@ -1,5 +1,5 @@
 /** What hosts in memory say of themselves, their domains and their migrations. */
-import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import type { MachineDescription } from '../../src/host/service/machine.js';
 import type { MigrationReport } from '../../src/host/service/service.js';
 
@@ -11,7 +11,7 @@ export const machine: MachineDescription = {
 };
 
 /** What a domain that a test has made by hand is said to be made of. */
-export function foundSpec(uuid: string): DomainSpec {
+export function foundSpec(uuid: string): SimulatedSpec {
   return {
     ...{ uuid, name: 'found', memoryBytes: 3 * 2 ** 24, vcpus: 2, seed: 7, vgpus: ['0'] },
     profile: { zero: 0.125, program: 0.3, text: 0.275, random: 0.3 },

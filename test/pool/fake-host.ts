@@ -2,9 +2,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { DomainSpec, DomainState, GuestEnd } from '../../src/base/domain.js';
 import { XapiError } from '../../src/base/errors.js';
 import { nullLog } from '../../src/base/log.js';
-import type { DomainSpec, DomainState, GuestEnd } from '../../src/base/protocol/hypervisor-protocol.js';
 import type { Found } from '../../src/host/service/domains.js';
 import { createJobs, type Job } from '../../src/host/service/jobs.js';
 import type { MachineDescription } from '../../src/host/service/machine.js';

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RecordOf, Ref } from '../../idl/index.js';
+import { checkSpec } from '../../src/backend/simulator/content.js';
 import { toXapiError } from '../../src/base/errors.js';
 import { nullLog } from '../../src/base/log.js';
 import { openStore, type Store } from '../../src/base/store/store.js';
@@ -59,6 +60,7 @@ async function build(
     stateDir: dir,
     log: nullLog,
     own: a.service,
+    checkSpec,
     connect: (url) => (url === b.url ? b : a).service,
     membership,
     version: '0.0.0',

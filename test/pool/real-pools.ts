@@ -1,7 +1,8 @@
 /** Two pools of real hosts, the first with two and the second with one, and what a client and each hypervisor see of a VM. */
 import { connectHypervisor, type HypervisorClient } from '../../src/backend/simulator/client.js';
 import { socketPathOf } from '../../src/backend/simulator/program.js';
-import type { DomainInfo, GuestEnd } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { GuestEnd } from '../../src/base/domain.js';
+import type { SimulatedDomain } from '../../src/base/protocol/hypervisor-protocol.js';
 import { type TaskRecord, taskEnd } from '../../src/cli/client/task.js';
 import { vmRecord } from '../../src/cli/client/vm-record.js';
 import { login, type XapiSession } from '../../src/cli/client/xapi-client.js';
@@ -13,7 +14,7 @@ export interface RealHost {
   readonly name: string;
   readonly ref: string;
   readonly directory: string;
-  domains(): Promise<DomainInfo[]>;
+  domains(): Promise<SimulatedDomain[]>;
   endGuest(uuid: string, how: GuestEnd): Promise<void>;
   /** Of a running domain: pages that are not what they must be. */
   badPages(uuid: string): Promise<number>;

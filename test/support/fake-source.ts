@@ -1,7 +1,7 @@
 /** A source that does what a test tells it, at a real host; and images for it to send. */
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
-import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import type { ReceiveReply } from '../../src/migrate/metadata.js';
 import { openChannel } from '../../src/wire/connection/channel.js';
 import { encodeSuccess, PeerError, recvHandshake } from '../../src/wire/connection/handshake.js';
@@ -27,7 +27,7 @@ export interface FakeSource {
 }
 
 /** VM.receive at the host, by its engine. */
-export async function openFakeSource(host: TestHost, domain: DomainSpec): Promise<FakeSource> {
+export async function openFakeSource(host: TestHost, domain: SimulatedSpec): Promise<FakeSource> {
   const migrationId = randomUUID();
   const reply = await host.engine.service.receive({ migrationId, metadata: { version: 1, domain, vifs: [] } });
   const sockets: RawSocket[] = [];

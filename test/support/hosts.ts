@@ -10,11 +10,13 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { logFailure } from '../../src/api/failure-log.js';
 import { createHttpApi } from '../../src/api/http-api.js';
+import { checkSpec } from '../../src/backend/simulator/content.js';
 import { createSimulator, type Simulator } from '../../src/backend/simulator/simulator.js';
 import { type LoadedConfig, readConfig } from '../../src/base/config/config.js';
 import { defined } from '../../src/base/defined.js';
+import type { DomainSpec } from '../../src/base/domain.js';
 import type { Log, LogRecord } from '../../src/base/log.js';
-import type { DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { openStore } from '../../src/base/store/store.js';
 import { type HostEngine, type HostEngineInit, openHostEngine } from '../../src/host/engine.js';
 import { createHostRpc } from '../../src/host/rpc/server.js';
@@ -140,8 +142,8 @@ function noPool(log: Log): DispatchDeps {
 }
 
 /** A domain for a test; busy unless told otherwise. */
-export function testDomain(overrides: Partial<DomainSpec> = {}): DomainSpec {
-  return {
+export function testDomain(overrides: Partial<SimulatedSpec> = {}): SimulatedSpec {
+  const spec: SimulatedSpec = {
     uuid: randomUUID(),
     name: 'guest',
     memoryBytes: 32 * 1024 * 1024,
@@ -152,6 +154,7 @@ export function testDomain(overrides: Partial<DomainSpec> = {}): DomainSpec {
     vgpus: [],
     ...overrides,
   };
+  return checkSpec(spec);
 }
 
 /** The request that moves a domain from one host to another, as the pool would make it. */
@@ -185,7 +188,7 @@ export async function outcomeOf(source: TestHost, migrationId: string): Promise<
 }
 
 /** The VM runs at the source as if nothing had been, nothing is left at the destination. */
-export async function goesOn(source: TestHost, destination: TestHost, domain: DomainSpec): Promise<void> {
+export async function goesOn(source: TestHost, destination: TestHost, domain: SimulatedSpec): Promise<void> {
   const [here, ...more] = await source.simulator.list();
   expect(more).to.deep.equal([]);
   expect(here).to.include({ uuid: domain.uuid, state: 'running' });

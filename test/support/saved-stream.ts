@@ -1,7 +1,8 @@
 /** Memory streams of a small guest, as the real emu-manager writes them. */
 import fs from 'node:fs';
 import path from 'node:path';
-import type { DomainHandle, DomainSpec } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { DomainHandle } from '../../src/base/domain.js';
+import type { SimulatedSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { followSave, type Lab, openLab } from '../emu-manager/harness.js';
 
 export interface SavedStreams {
@@ -14,7 +15,7 @@ export interface SavedStreams {
 }
 
 /** The guest that they are of has this, and never ran. */
-export const savedSpec: Partial<DomainSpec> = { memoryBytes: 1 << 20, seed: 7 };
+export const savedSpec: Partial<SimulatedSpec> = { memoryBytes: 1 << 20, seed: 7 };
 
 /** Save a paused guest in each form. */
 export async function saveStreams(lab: Lab): Promise<SavedStreams> {

@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import type net from 'node:net';
 import { emuProgram } from '../../src/backend/emu-manager.js';
+import { type DomainHandle, pageSize } from '../../src/base/domain.js';
 import { nullLog } from '../../src/base/log.js';
-import { type DomainHandle, pageSize } from '../../src/base/protocol/hypervisor-protocol.js';
 import type { RawSocket } from '../../src/wire/connection/raw-socket.js';
 import { findZstd, type ZstdCommand } from '../../src/wire/connection/zstd-pipe.js';
 import { type ImageInit, restoreImage, type SaveInit, type SaveResult, saveImage } from '../../src/xenops/image.js';

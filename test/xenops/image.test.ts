@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { DomainHandle } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { DomainHandle } from '../../src/base/domain.js';
 import type { ZstdCommand } from '../../src/wire/connection/zstd-pipe.js';
 import { decodeHeader, decodeXenops, headerBytes, signatureBytes } from '../../src/wire/stream/suspend-image.js';
 import { restoreImage, saveImage } from '../../src/xenops/image.js';

@@ -56,7 +56,7 @@ describe('A suspended VM, when the power is lost,', function () {
     await simulator.build(handle);
     await simulator.unpause(handle, 'go');
     const domain = async () => findDomain(simulator, spec.uuid);
-    while (((await domain())?.pagesWritten ?? 0) < 100) await delay(5);
+    while (((await simulator.list())[0]?.pagesWritten ?? 0) < 100) await delay(5);
     const saving = open(at, store, { ...simulator, pause: (...args) => simulator.pause(...args).then(lose) });
     const running = await domain();
     if (running === undefined) throw new Error('it does not run');

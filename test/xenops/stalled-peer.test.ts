@@ -1,7 +1,7 @@
 /** Peers at the other end of real connections, behind a receive buffer that stays small: what they do not take waits at the sender. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { DomainHandle } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { DomainHandle } from '../../src/base/domain.js';
 import type { RawSocket } from '../../src/wire/connection/raw-socket.js';
 import { type SaveInit, saveImage } from '../../src/xenops/image.js';
 import { testLimits } from '../support/limits.js';

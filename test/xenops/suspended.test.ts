@@ -6,7 +6,7 @@ import { emuProgram } from '../../src/backend/emu-manager.js';
 import type { Simulator } from '../../src/backend/simulator/simulator.js';
 import { XapiError } from '../../src/base/errors.js';
 import { nullLog } from '../../src/base/log.js';
-import type { DomainInfo } from '../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedDomain } from '../../src/base/protocol/hypervisor-protocol.js';
 import { openStore, type Store } from '../../src/base/store/store.js';
 import { type Operation, vmOf } from '../../src/xenops/operations.js';
 import { findDomain, perform } from '../../src/xenops/perform.js';
@@ -53,12 +53,12 @@ describe('a suspended VM', function () {
   const run = (operation: Operation, by = suspended) =>
     perform({ backend: simulator, suspended: by, log: nullLog }, operation);
   const spec = (vgpus: readonly string[] = []) => testDomain({ uuid, vgpus, memoryBytes: 16 << 20 });
-  const start = async (vgpus: readonly string[] = []): Promise<DomainInfo> => {
+  const start = async (vgpus: readonly string[] = []): Promise<SimulatedDomain> => {
     await run({ kind: 'start', spec: spec(vgpus), paused: false });
     while ((await domain()).pagesWritten < 100) await delay(5);
     return domain();
   };
-  const domain = async (): Promise<DomainInfo> => (await findDomain(simulator, uuid)) as DomainInfo;
+  const domain = async (): Promise<SimulatedDomain> => (await findDomain(simulator, uuid)) as SimulatedDomain;
   const suspend: Operation = { kind: 'suspend', uuid };
   const resume = (paused = false): Operation => ({ kind: 'resume', uuid, paused });
   const files = (): string[] => (existsSync(folder) ? readdirSync(folder).sort() : []);

@@ -8,20 +8,22 @@
  */
 import fs from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { DomainHandle, DomainInfo, DomainSpec, GuestEnd } from '../../base/domain.js';
 import { XapiError } from '../../base/errors.js';
 import type {
-  DomainHandle,
-  DomainInfo,
-  DomainSpec,
-  GuestEnd,
   HypervisorOp,
   HypervisorOps,
+  SimulatedDomain,
+  SimulatedSpec,
 } from '../../base/protocol/hypervisor-protocol.js';
 import type { Backend } from '../backend.js';
 import type { CallOptions, HypervisorClient } from './client.js';
+import { checkSpec } from './content.js';
 import { attachOrStart, type HypervisorInit, socketPathOf } from './program.js';
 
 export interface Simulator extends Backend {
+  list(): Promise<SimulatedDomain[]>;
+  specOf(handle: DomainHandle): Promise<SimulatedSpec>;
   /** Whether every page is what the guest's seed and counts say it must be. */
   verify(handle: DomainHandle): Promise<HypervisorOps['verify']['result']>;
   /** Let the guest of a running domain end by itself. */
@@ -65,7 +67,8 @@ export async function createSimulator({
     args: HypervisorOps[O]['args'],
     options?: CallOptions<HypervisorOps[O]['result']>,
   ): Promise<HypervisorOps[O]['result']> => (await (await link.client()).call(op, args, options)).result;
-  const create = (spec: DomainSpec, reservation?: string): Promise<DomainHandle> => {
+  const create = async (described: DomainSpec, reservation?: string): Promise<DomainHandle> => {
+    const spec = checkSpec(described);
     const destroy = (handle: DomainHandle): void => {
       call('destroy_unless_ran', { handle }).catch(() => undefined);
     };
@@ -85,10 +88,11 @@ export async function createSimulator({
     reserve: (key, bytes) =>
       call('reserve', { key, bytes }, { onLate: () => void release(key).catch(() => undefined) }),
     release,
+    checkSpec,
     create,
     build: (handle) => call('build', { handle }),
     list: () => call('list', {}),
-    specOf: async (handle) => (await call('memory_of', { handle })).spec,
+    specOf: async (handle) => checkSpec((await call('memory_of', { handle })).spec),
     pause: (handle, within) => call('pause', { handle }, within === undefined ? {} : { timeoutMs: within }),
     unpause: (handle, token) => call('unpause', { handle, token }),
     destroy: (handle) => call('destroy', { handle }),

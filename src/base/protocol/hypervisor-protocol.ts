@@ -5,31 +5,10 @@
  * `{id, op, args}`; its answer `{id, result}` or `{id, error: {code, params}}` with a XenAPI error code, its binary part beside
  * it. A notification has no id: `{event: 'domain', domain}` or `{event: 'destroyed', uuid, handle}`, to attached daemons.
  *
- * A handle names a domain for good: (hypervisor instance, domid). Domids are never reused, and a hypervisor that was started
- * anew is another instance, so a handle of an older one is refused.
+ * The instance of a handle (base/domain) is a hypervisor from its start to its end.
  */
+import type { DomainHandle, DomainInfo, DomainSpec, GuestEnd } from '../domain.js';
 import { XapiError } from '../errors.js';
-
-/** The bytes of a page of guest memory. */
-export const pageSize = 4096;
-
-/** Names one domain for good; what journals and clean-up hold. */
-export interface DomainHandle {
-  readonly instance: string;
-  readonly domid: number;
-}
-
-/** Whether two handles name the same domain. */
-export function sameDomain(a: DomainHandle, b: DomainHandle): boolean {
-  return a.instance === b.instance && a.domid === b.domid;
-}
-
-/** `building`: being filled, by boot or by a restore; never ran. */
-export type DomainState = 'building' | 'paused' | 'running' | 'shutdown';
-
-/** How a guest has ended by itself. */
-export const guestEnds = ['poweroff', 'reboot', 'crash'] as const;
-export type GuestEnd = (typeof guestEnds)[number];
 
 /** What memory is filled with, as shares that add up to 1, laid out in extents of 64 KiB. */
 export interface MemoryProfile {
@@ -47,36 +26,19 @@ export interface Workload {
   readonly workingSet: number;
 }
 
-export interface DomainSpec {
-  readonly uuid: string;
-  readonly name: string;
-  /** A multiple of the page size. */
-  readonly memoryBytes: number;
-  readonly vcpus: number;
+/** What a simulated guest has in its memory, and does. */
+export interface GuestContent {
   readonly profile: MemoryProfile;
   readonly workload: Workload;
-  /** Decides the memory's content together with the profile. */
+  /** Decides the memory's content together with the profile; 32 bits. */
   readonly seed: number;
-  /** The device numbers of its virtual GPUs, each with some state of its own. */
-  readonly vgpus: readonly string[];
 }
 
-export interface DomainInfo {
-  readonly handle: DomainHandle;
-  readonly uuid: string;
-  readonly name: string;
-  readonly state: DomainState;
-  /** Where the state is `shutdown`: what the guest wants. */
-  readonly ended?: GuestEnd;
-  /** Whether it was ever unpaused here; never goes back to false. */
-  readonly everRan: boolean;
-  readonly memoryBytes: number;
-  readonly vcpus: number;
-  readonly vgpus: readonly string[];
-  /** Why it is in doubt; an in-doubt domain refuses to run. */
-  readonly inDoubt?: string;
-  /** Why it was paused though nobody has asked for that; until it is unpaused. */
-  readonly stalled?: string;
+/** What a simulated domain is made from. */
+export interface SimulatedSpec extends DomainSpec, GuestContent {}
+
+/** A simulated domain that is there. */
+export interface SimulatedDomain extends DomainInfo {
   /** The share of a CPU that it gets, 0 to 1; absent where nothing slows it down. */
   readonly cpuShare?: number;
   /** Ticks of its virtual CPU since it booted, wherever that was. */
@@ -89,7 +51,7 @@ export interface DomainInfo {
 export interface DomainMemory {
   readonly path: string;
   readonly pages: number;
-  readonly spec: DomainSpec;
+  readonly spec: SimulatedSpec;
 }
 
 export interface Verification {
@@ -117,12 +79,12 @@ export interface HypervisorOps {
    * Make a domain, `building`, its memory zero and all there. With a reservation its promised bytes become the domain's.
    * HOST_NOT_ENOUGH_FREE_MEMORY where they cannot be had after all; then nothing is promised any more.
    */
-  create: Op<{ spec: DomainSpec; reservation?: string }, DomainHandle>;
+  create: Op<{ spec: SimulatedSpec; reservation?: string }, DomainHandle>;
   /** Fill a building domain as its profile says, as a boot does; it is paused then. */
   build: Op<OnDomain, void>;
   /** A restore has put memory and CPU in place; the domain is paused then. */
   built: Op<OnDomain, void>;
-  list: Op<Record<string, never>, DomainInfo[]>;
+  list: Op<Record<string, never>, SimulatedDomain[]>;
   /** Returns when no write is in flight. */
   pause: Op<OnDomain, void>;
   /** Idempotent by token. Refused for a domain in doubt. */
@@ -167,7 +129,7 @@ export type HypervisorOp = keyof HypervisorOps;
 
 /** What an attached daemon is told without asking. */
 export type HypervisorNotification =
-  | { readonly event: 'domain'; readonly domain: DomainInfo }
+  | { readonly event: 'domain'; readonly domain: SimulatedDomain }
   | { readonly event: 'destroyed'; readonly uuid: string; readonly handle: DomainHandle };
 
 /** The most that a frame may hold, in bytes, of JSON and of binary. */

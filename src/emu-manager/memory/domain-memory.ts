@@ -1,7 +1,8 @@
 /** A domain's memory file, read and written in runs of pages that follow each other. */
 import fs from 'node:fs';
+import { pageSize } from '../../base/domain.js';
 import { openOwnFile } from '../../base/own-file.js';
-import { type DomainMemory, pageSize } from '../../base/protocol/hypervisor-protocol.js';
+import type { DomainMemory } from '../../base/protocol/hypervisor-protocol.js';
 import type { Pages } from '../../wire/stream/libxc-stream.js';
 import { isZero, zeroRun } from './page-content.js';
 

@@ -1,5 +1,5 @@
 /** What a page looks like, told fast, to choose how it is sent. */
-import { pageSize } from '../../base/protocol/hypervisor-protocol.js';
+import { pageSize } from '../../base/domain.js';
 
 export type PageContent = 'zero' | 'repeated' | 'random' | 'text' | 'binary';
 

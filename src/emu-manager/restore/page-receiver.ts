@@ -1,5 +1,5 @@
 /** Pages of the memory stream, plain or compressed, into memory. */
-import { pageSize } from '../../base/protocol/hypervisor-protocol.js';
+import { pageSize } from '../../base/domain.js';
 import { decodePageData, type ReadExactly } from '../../wire/stream/libxc-stream.js';
 import {
   type CompressedPages,

@@ -7,8 +7,8 @@
  * A stream is read when the daemon has read the header before it and says so. The streams may come at the same time.
  */
 import { availableParallelism } from 'node:os';
+import { pageSize } from '../../base/domain.js';
 import type { Emu } from '../../base/protocol/emu-protocol.js';
-import { pageSize } from '../../base/protocol/hypervisor-protocol.js';
 import { readCheckedRecords } from '../../wire/stream/checked-stream.js';
 import { decodeHvmParams, hvmParams, type ReadExactly, recordTypes } from '../../wire/stream/libxc-stream.js';
 import { compressedPagesType, maxCompressedBody } from '../../wire/stream/page-codec.js';

@@ -6,8 +6,8 @@
  * round. Memory stays bounded by a fixed number of batches, which are used again.
  */
 import { setImmediate } from 'node:timers/promises';
+import { pageSize } from '../../base/domain.js';
 import type { CompressionLevel } from '../../base/protocol/emu-protocol.js';
-import { pageSize } from '../../base/protocol/hypervisor-protocol.js';
 import { frameRoom } from '../../base/zstd/way.js';
 import {
   type Codec,

@@ -12,8 +12,9 @@
  * 50 pages and 4 rounds are libxc's rule. Whatever the guest does, the rounds end before the stream is longer than its
  * reader takes.
  */
+
+import { pageSize } from '../../base/domain.js';
 import type { ConvergenceRule } from '../../base/protocol/emu-protocol.js';
-import { pageSize } from '../../base/protocol/hypervisor-protocol.js';
 
 /** A round that was sent while the guest ran. */
 export interface LiveRound {

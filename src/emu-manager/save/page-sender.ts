@@ -1,6 +1,6 @@
 /** Guest pages into the memory stream, plain; compressed-sender.ts has the other way. */
 import { setImmediate } from 'node:timers/promises';
-import { pageSize } from '../../base/protocol/hypervisor-protocol.js';
+import { pageSize } from '../../base/domain.js';
 import {
   maxPagesWritten,
   pageHeadBytes,

@@ -12,9 +12,9 @@
  */
 import { constants } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { pageSize } from '../../base/domain.js';
 import { openOwnFile } from '../../base/own-file.js';
 import { formatFigures, formatStatistics } from '../../base/protocol/emu-protocol.js';
-import { pageSize } from '../../base/protocol/hypervisor-protocol.js';
 import { openSendQueue } from '../../wire/connection/send-queue.js';
 import {
   createStreamChecksum,

@@ -7,9 +7,9 @@
  */
 import type { Backend } from '../../backend/backend.js';
 import { defined } from '../../base/defined.js';
+import type { DomainInfo, DomainSpec } from '../../base/domain.js';
 import { XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
-import type { DomainInfo, DomainSpec } from '../../base/protocol/hypervisor-protocol.js';
 import type { MigrationDestination } from '../../migrate/destination/migrations.js';
 import { decodeDoubt } from '../../migrate/in-doubt.js';
 import type { Migrations } from '../../migrate/source/migrations.js';

@@ -1,9 +1,9 @@
 /** Copies that must not run: marked in doubt by the coordinator, released by an operator. */
 import { randomUUID } from 'node:crypto';
 import type { Backend } from '../../backend/backend.js';
+import type { DomainInfo } from '../../base/domain.js';
 import { XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
-import type { DomainInfo } from '../../base/protocol/hypervisor-protocol.js';
 import type { RunsWhere } from '../../migrate/protocol.js';
 import type { Queue } from '../../xenops/queue.js';
 

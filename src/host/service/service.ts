@@ -4,7 +4,8 @@
  *
  * A host knows no database of the pool: what it needs comes in the call, and what happens on it goes out as events.
  */
-import type { DomainHandle, DomainSpec, DomainState, GuestEnd } from '../../base/protocol/hypervisor-protocol.js';
+
+import type { DomainHandle, DomainSpec, DomainState, GuestEnd } from '../../base/domain.js';
 import type { ReceiveReply, ReceiveRequest } from '../../migrate/metadata.js';
 import type { Fate, RunsWhere } from '../../migrate/protocol.js';
 import type { MigrateRequest, MigrationEvent, MigrationOutcome } from '../../migrate/request.js';

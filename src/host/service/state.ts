@@ -1,6 +1,6 @@
 /** What a host says of itself, checked where it comes in: what the coordinator builds its rows and its reckoning on. */
 import { z } from 'zod';
-import { guestEnds } from '../../base/protocol/hypervisor-protocol.js';
+import { guestEnds } from '../../base/domain.js';
 import { httpUrl, parse } from '../../base/schema.js';
 import { longestBiosString } from '../../model/bios-strings.js';
 import type { HostState } from './service.js';

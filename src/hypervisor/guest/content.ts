@@ -4,7 +4,8 @@
  * generation, and the CRC-32 of the rest, so a lost, stale, misplaced or damaged page is found out.
  */
 import { crc32 } from 'node:zlib';
-import { type DomainSpec, type MemoryProfile, pageSize } from '../../base/protocol/hypervisor-protocol.js';
+import { pageSize } from '../../base/domain.js';
+import type { MemoryProfile, SimulatedSpec } from '../../base/protocol/hypervisor-protocol.js';
 import type { Kind, Material } from './material.js';
 import { foldSeed, mix } from './random.js';
 
@@ -27,7 +28,7 @@ const kinds = ['zero', 'program', 'text', 'random'] as const;
 const zeroPage = Buffer.alloc(pageSize);
 
 /** The content of a domain of this specification. */
-export function createContent({ seed, profile }: Pick<DomainSpec, 'seed' | 'profile'>, material: Material): Content {
+export function createContent({ seed, profile }: Pick<SimulatedSpec, 'seed' | 'profile'>, material: Material): Content {
   const folded = foldSeed(seed);
   const written = { ...profile, zero: 0 };
   // Steps of the golden ratio spread the kinds evenly, so that the shares hold for small memories too.

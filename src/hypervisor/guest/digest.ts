@@ -5,7 +5,7 @@
  */
 import { createHash, hash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import { pageSize } from '../../base/protocol/hypervisor-protocol.js';
+import { pageSize } from '../../base/domain.js';
 import { isZeroPage } from './content.js';
 
 export interface Digest {

@@ -1,9 +1,9 @@
 /** Guest memory as pages: exact reads and writes of a memory file. */
 import fs from 'node:fs';
 import { promisify } from 'node:util';
+import { pageSize } from '../../base/domain.js';
 import { XapiError } from '../../base/errors.js';
 import { openOwnFile } from '../../base/own-file.js';
-import { pageSize } from '../../base/protocol/hypervisor-protocol.js';
 
 export interface GuestMemory {
   /** Fill a target of whole pages from page `pfn` on. */

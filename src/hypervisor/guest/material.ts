@@ -4,7 +4,7 @@
  */
 import { createCipheriv } from 'node:crypto';
 import fs from 'node:fs';
-import type { DomainSpec } from '../../base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../base/protocol/hypervisor-protocol.js';
 import { createText } from './text.js';
 
 export type Kind = 'zero' | 'program' | 'text' | 'random';
@@ -19,7 +19,7 @@ export interface Material {
 
 export interface MaterialStore {
   /** The material for a domain, of which text is begun to be made. */
-  forDomain(spec: Pick<DomainSpec, 'memoryBytes' | 'profile'>): Material;
+  forDomain(spec: Pick<SimulatedSpec, 'memoryBytes' | 'profile'>): Material;
 }
 
 /** Large enough that a compressor's window rarely holds the same piece twice; a small domain does with less. */

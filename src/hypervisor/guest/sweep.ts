@@ -1,6 +1,7 @@
 /** Work over all of a domain's memory, in batches that let the event loop breathe. */
 import { setImmediate } from 'node:timers/promises';
-import { pageSize, type Verification } from '../../base/protocol/hypervisor-protocol.js';
+import { pageSize } from '../../base/domain.js';
+import type { Verification } from '../../base/protocol/hypervisor-protocol.js';
 import { type Content, extentPages } from './content.js';
 import type { GuestMemory } from './guest-memory.js';
 

@@ -1,6 +1,6 @@
 /** The state of a domain's virtual GPUs: a blob each, of which the first 8 bytes count while the guest runs. */
 import { XapiError } from '../../base/errors.js';
-import type { DomainSpec } from '../../base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../base/protocol/hypervisor-protocol.js';
 import type { Material } from './material.js';
 import { foldSeed, mix } from './random.js';
 
@@ -19,7 +19,7 @@ const pieceBytes = 64 * 1024;
 
 /** The virtual GPUs of a domain, without state until they are built or set. */
 export function createVgpus(
-  { uuid, vgpus, seed }: Pick<DomainSpec, 'uuid' | 'vgpus' | 'seed'>,
+  { uuid, vgpus, seed }: Pick<SimulatedSpec, 'uuid' | 'vgpus' | 'seed'>,
   material: Material,
 ): Vgpus {
   const states = new Map(vgpus.toSorted().map((device) => [device, Buffer.alloc(8)]));

@@ -5,8 +5,9 @@
  * VM.receive and settle run in a lane for the VM, in a queue apart from the host's other operations, so that two hosts that send
  * to each other never wait for one another. An attempt decides once, and durably: it has taken point 3, or it has refused.
  */
+
+import { type DomainHandle, sameDomain } from '../../base/domain.js';
 import { XapiError } from '../../base/errors.js';
-import { type DomainHandle, sameDomain } from '../../base/protocol/hypervisor-protocol.js';
 import type { DestinationRow } from '../../xenops/journal.js';
 import { checkMigrationId, type ReceiveReply, type ReceiveRequest } from '../metadata.js';
 import {
@@ -86,9 +87,10 @@ export function createDestination(deps: DestinationDeps): MigrationDestination {
   };
   return {
     assertTurn: async (migrationId, uuid) => assertTurn(incoming, migrationId, uuid),
-    async receive(request) {
-      checkMigrationId(request.migrationId);
-      return inLane(request.metadata.domain.uuid, () => receive(incoming, request));
+    async receive({ migrationId, metadata }) {
+      checkMigrationId(migrationId);
+      const domain = deps.backend.checkSpec(metadata.domain);
+      return inLane(domain.uuid, () => receive(incoming, { migrationId, metadata: { ...metadata, domain } }));
     },
     settle: (migrationId, token) => settle(incoming, migrationId, token),
     acknowledge: (migrationId, token) => acknowledge(incoming, migrationId, token),

@@ -3,9 +3,9 @@
  * failure ends in `refuse`, which leaves nothing behind; once unpause is issued nothing is destroyed and no Error is sent.
  */
 import type { Backend } from '../../backend/backend.js';
+import { type DomainHandle, sameDomain } from '../../base/domain.js';
 import { messageOf, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
-import { type DomainHandle, sameDomain } from '../../base/protocol/hypervisor-protocol.js';
 import { PeerError, sendError } from '../../wire/connection/handshake.js';
 import type { RawSocket } from '../../wire/connection/raw-socket.js';
 import { type ImageChannels, restoreImage } from '../../xenops/image.js';

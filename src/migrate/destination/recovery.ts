@@ -11,8 +11,9 @@
  * | taken, unpausing | none, of a VM that does not run | the same: `done`, or `refused` |
  * | done | | nothing |
  */
+
+import { type DomainInfo, sameDomain } from '../../base/domain.js';
 import { messageOf, XapiError } from '../../base/errors.js';
-import { type DomainInfo, sameDomain } from '../../base/protocol/hypervisor-protocol.js';
 import type { DestinationRow } from '../../xenops/journal.js';
 import { encodeDoubt, isDoubtOf } from '../in-doubt.js';
 import type { VmMetadata } from '../metadata.js';

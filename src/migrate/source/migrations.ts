@@ -2,8 +2,8 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { defined } from '../../base/defined.js';
+import { type DomainHandle, type GuestEnd, sameDomain } from '../../base/domain.js';
 import { toXapiError, XapiError } from '../../base/errors.js';
-import { type DomainHandle, type GuestEnd, sameDomain } from '../../base/protocol/hypervisor-protocol.js';
 import { sameSecret } from '../../base/secret.js';
 import type { SourceRow } from '../../xenops/journal.js';
 import type { Permission, Phase, RunsWhere, SourceState } from '../protocol.js';

@@ -1,5 +1,5 @@
 /** What the migrations that leave this host share: those under way, the ends that are told again, what is still to be done. */
-import type { GuestEnd } from '../../base/protocol/hypervisor-protocol.js';
+import type { GuestEnd } from '../../base/domain.js';
 import { persist } from '../../base/retry.js';
 import type { SourceRow } from '../../xenops/journal.js';
 import type { Queue } from '../../xenops/queue.js';

@@ -7,8 +7,8 @@
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 import { untilAborted, within } from '../../base/deadline.js';
 import { defined } from '../../base/defined.js';
+import type { DomainHandle } from '../../base/domain.js';
 import { messageOf, XapiError } from '../../base/errors.js';
-import type { DomainHandle } from '../../base/protocol/hypervisor-protocol.js';
 import { PeerError } from '../../wire/connection/handshake.js';
 import { type RawSocket, socketInode } from '../../wire/connection/raw-socket.js';
 import { type SaveResult, saveImage } from '../../xenops/image.js';

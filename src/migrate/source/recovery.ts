@@ -11,8 +11,8 @@
  */
 
 import type { Backend } from '../../backend/backend.js';
+import { type DomainInfo, sameDomain } from '../../base/domain.js';
 import { messageOf, XapiError } from '../../base/errors.js';
-import { type DomainInfo, sameDomain } from '../../base/protocol/hypervisor-protocol.js';
 import type { SourceRow } from '../../xenops/journal.js';
 import { encodeDoubt, isDoubtOf } from '../in-doubt.js';
 import { type Agreed, askDestination, settleOnce } from '../peers.js';

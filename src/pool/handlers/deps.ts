@@ -15,8 +15,9 @@ import type { SecretRotation } from '../hosts/secret-rotation.js';
 import type { Arrivals } from '../migration/arrivals.js';
 import type { Departures } from '../migration/departures.js';
 import type { VolumeJournal } from '../storage/volume-journal.js';
+import type { DomainDeps } from '../vm-records/domain-spec.js';
 
-export interface HandlerDeps extends PlacementDeps {
+export interface HandlerDeps extends PlacementDeps, DomainDeps {
   readonly db: Database;
   readonly sessions: SessionService;
   readonly migrationSessions: MigrationSessions;

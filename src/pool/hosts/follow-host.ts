@@ -5,8 +5,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Ref } from '../../../idl/index.js';
 import { within } from '../../base/deadline.js';
+import type { GuestEnd } from '../../base/domain.js';
 import { messageOf, XapiError } from '../../base/errors.js';
-import type { GuestEnd } from '../../base/protocol/hypervisor-protocol.js';
 import { isProgress } from '../../host/service/events.js';
 import type { HostEvent, HostService, HostState } from '../../host/service/service.js';
 import { nullRef } from '../../model/value.js';

@@ -4,8 +4,8 @@
  */
 
 import type { Ref } from '../../../idl/index.js';
+import type { GuestEnd } from '../../base/domain.js';
 import type { Log } from '../../base/log.js';
-import type { GuestEnd } from '../../base/protocol/hypervisor-protocol.js';
 import type { HostState } from '../../host/service/service.js';
 import { decodeDoubt } from '../../migrate/in-doubt.js';
 import type { Database, RecordView } from '../database/database.js';

@@ -16,13 +16,14 @@ import { beginHold, endHold } from '../database/hold.js';
 import type { Arrival, MigrationTable } from '../database/migration-table.js';
 import { isLive } from '../hosts/host-records.js';
 import type { PlacementDeps } from '../hosts/placement.js';
+import type { DomainDeps } from '../vm-records/domain-spec.js';
 import { removeVm, setArrivedSuspended } from '../vm-records/lifecycle.js';
 import { assertMacSeedIsFree, macSeedKey } from '../vm-records/mac-seed.js';
 import { checkRecords, importVm } from '../vm-records/portable.js';
 
 type VmRef = Ref<'VM'>;
 
-export interface ArrivalsDeps extends PlacementDeps {
+export interface ArrivalsDeps extends PlacementDeps, DomainDeps {
   readonly sessions: Pick<SessionService, 'keep'>;
   readonly migrationSessions: Pick<MigrationSessions, 'claim' | 'end'>;
   readonly table: MigrationTable;
@@ -87,7 +88,8 @@ export function createArrivals(deps: ArrivalsDeps): Arrivals {
   const inTurn = createTurns();
   return {
     async receive(host, migrationId, text, session) {
-      const metadata = decodeMetadata(text);
+      const told = decodeMetadata(text);
+      const metadata = { ...told, domain: deps.checkSpec(told.domain) };
       deps.migrationSessions.claim(session, host, metadata.domain.uuid);
       assertMayReceive(deps, host);
       return inTurn(migrationId, () => receive(context, { host, migrationId, metadata, session }));

@@ -23,6 +23,7 @@ import { nullRef } from '../../model/value.js';
 import { beginHold, endHold } from '../database/hold.js';
 import type { Departure } from '../database/migration-table.js';
 import type { TaskService } from '../events/tasks.js';
+import type { DomainDeps } from '../vm-records/domain-spec.js';
 import { refusal, withVm } from '../vm-records/vm-allowed-operations.js';
 import { compressionAsked } from './compression-asked.js';
 import {
@@ -37,7 +38,7 @@ import {
 import { type MigrationPlan, planMigrateSend, planPoolMigrate, type SendCall } from './plan.js';
 import { cancelWithTask, type SubmissionDeps, submit } from './submission.js';
 
-export interface DeparturesDeps extends OutcomeDeps, SubmissionDeps {
+export interface DeparturesDeps extends OutcomeDeps, DomainDeps, SubmissionDeps {
   readonly tasks: TaskService;
   /** The coordinator. */
   readonly thisHost: () => Ref<'host'>;

@@ -8,7 +8,7 @@ import { bodyLimit } from '../../wire/connection/rpc-client.js';
 import type { Database, RecordView } from '../database/database.js';
 import { assertCanTake, hostOf, type PlacementDeps } from '../hosts/placement.js';
 import { imageHost } from '../hosts/suspend-image.js';
-import { domainSpec } from '../vm-records/domain-spec.js';
+import { type DomainDeps, vmDomain } from '../vm-records/domain-spec.js';
 import { exportVm } from '../vm-records/portable.js';
 import { badPowerState } from '../vm-records/vm-allowed-operations.js';
 import { mapVifs, poolDestination, readDestination, urlOn } from './destination.js';
@@ -27,7 +27,7 @@ export interface MigrationPlan {
   metadata(): VmMetadata;
 }
 
-export interface PlanDeps extends PlacementDeps {
+export interface PlanDeps extends PlacementDeps, DomainDeps {
   /** The coordinator. */
   readonly thisHost: () => Ref<'host'>;
 }
@@ -43,7 +43,7 @@ export interface SendCall {
 
 /** Plan VM.pool_migrate. @throws what stands in the way */
 export async function planPoolMigrate(
-  deps: PlacementDeps,
+  deps: PlacementDeps & DomainDeps,
   vm: Ref<'VM'>,
   host: Ref<'host'>,
   options: Strings,
@@ -56,7 +56,7 @@ export async function planPoolMigrate(
     destination: poolDestination(deps.db, deps.members, host, way),
     source: hostOf(deps, vm).host,
     host,
-    metadata: () => localMetadata(deps.db, vm),
+    metadata: () => localMetadata(deps, vm),
   };
 }
 
@@ -72,7 +72,7 @@ export async function planMigrateSend(deps: PlanDeps, vm: Ref<'VM'>, call: SendC
   if (db.find('host', host) === undefined) {
     const networks = mapVifs(db, vm, await completeVifMap(db, vm, call.vifMap, foreign));
     const source = await sourceOf(deps, vm);
-    return { destination: foreign, source, metadata: () => foreignMetadata(db, vm, networks) };
+    return { destination: foreign, source, metadata: () => foreignMetadata(deps, vm, networks) };
   }
   const record = db.get('VM', vm);
   // Within the pool it is nowhere, and can be started anywhere.
@@ -84,7 +84,7 @@ export async function planMigrateSend(deps: PlanDeps, vm: Ref<'VM'>, call: SendC
   }
   await assertCanTake(deps, host, vm);
   const destination = poolDestination(db, deps.members, host, foreign.xenops);
-  return { destination, source: hostOf(deps, vm).host, host, metadata: () => localMetadata(db, vm) };
+  return { destination, source: hostOf(deps, vm).host, host, metadata: () => localMetadata(deps, vm) };
 }
 
 /** The host that sends a VM to another pool. @throws VM_HAS_NO_SUSPEND_VDI, HOST_OFFLINE */
@@ -122,9 +122,9 @@ function assertNoDisks(db: Database, vm: Ref<'VM'>, vdiMap: Strings): void {
 }
 
 /** @throws INVALID_VALUE [field, size in bytes] for the longest field of records that no call can carry */
-function foreignMetadata(db: Database, vm: Ref<'VM'>, networks: ReadonlyMap<Ref<'VIF'>, string>): VmMetadata {
-  const records = exportVm(db, vm);
-  const metadata = { ...localMetadata(db, vm, networks), records };
+function foreignMetadata(deps: DomainDeps, vm: Ref<'VM'>, networks: ReadonlyMap<Ref<'VIF'>, string>): VmMetadata {
+  const records = exportVm(deps.db, vm);
+  const metadata = { ...localMetadata(deps, vm, networks), records };
   const most = bodyLimit - callOverhead;
   const size = sizeOf(encodeMetadata(metadata));
   if (size <= most) return metadata;
@@ -146,23 +146,17 @@ function sizeOf(value: unknown): number {
 /**
  * @param networks each VIF's network at the destination, where that is another pool
  */
-function localMetadata(db: Database, ref: Ref<'VM'>, networks?: ReadonlyMap<Ref<'VIF'>, string>): VmMetadata {
+function localMetadata(deps: DomainDeps, ref: Ref<'VM'>, networks?: ReadonlyMap<Ref<'VIF'>, string>): VmMetadata {
+  const { db } = deps;
   const vm = db.get('VM', ref);
   const rest = restOf(vm);
   return {
     ...(rest === undefined ? { version: 1 } : { version: 2, rest }),
-    domain: vmDomain(db, vm),
+    domain: vmDomain(deps, vm),
     paused: vm.power_state === 'Paused',
     vifs: vm.VIFs.map((vif) => {
       const { uuid, device, MAC, network } = db.get('VIF', vif);
       return { uuid, device, mac: MAC, network: networks?.get(vif) ?? network };
     }),
   };
-}
-
-/** The domain of a VM with its virtual GPUs. @throws INVALID_VALUE for what the record asks for and no domain can be */
-export function vmDomain(db: Database, vm: RecordView<'VM'>): VmMetadata['domain'] {
-  const devices = vm.VGPUs.map((vgpu) => db.get('VGPU', vgpu).device);
-  const spec = domainSpec(vm, devices);
-  return { ...spec, vgpus: [...spec.vgpus] };
 }

@@ -1,17 +1,17 @@
 /** What becomes of a VM whose guest has ended by itself: its domain goes, or it begins anew, as its record says. */
 import { randomUUID } from 'node:crypto';
 import type { Ref } from '../../../idl/index.js';
+import type { GuestEnd } from '../../base/domain.js';
 import type { Log } from '../../base/log.js';
-import type { GuestEnd } from '../../base/protocol/hypervisor-protocol.js';
 import type { RecordView } from '../database/database.js';
 import { beginHold, endHold } from '../database/hold.js';
 import { hostNamed, type MessageDeps, type MessageName, tellOfVm } from '../events/messages.js';
 import type { PoolJobs } from '../hosts/jobs.js';
-import { vmDomain } from '../migration/plan.js';
+import { type DomainDeps, vmDomain } from '../vm-records/domain-spec.js';
 import { clearDoubt } from '../vm-records/in-doubt.js';
 import { setBooted, setHalted } from '../vm-records/lifecycle.js';
 
-export interface GuestEndDeps extends MessageDeps {
+export interface GuestEndDeps extends MessageDeps, DomainDeps {
   readonly jobs: Pick<PoolJobs, 'onVm' | 'openOn'>;
   readonly log: Log;
 }
@@ -76,7 +76,7 @@ async function restart(deps: GuestEndDeps, guest: EndedGuest, record: RecordView
   const by = { operation: 'hard_reboot', task } as const;
   try {
     beginHold(db, { cls: 'VM', ref: vm }, by.operation, task);
-    const spec = vmDomain(db, record);
+    const spec = vmDomain(deps, record);
     await jobs.onVm(vm, host, by, (service, job) => service.reboot(spec, false, job), withoutALook);
     setBooted(db, vm, now());
     tellOfVm(deps, 'VM_REBOOTED', vm, `was rebooted by its guest ${where}`);

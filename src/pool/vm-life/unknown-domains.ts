@@ -14,10 +14,10 @@ import { hostNamed, type MessageDeps, tellInstead, withdraw } from '../events/me
 import type { PlacementDeps } from '../hosts/placement.js';
 import { everythingOf } from '../hosts/reconcile.js';
 import { createVm } from '../vm-records/create.js';
-import { configOf } from '../vm-records/domain-spec.js';
+import { type DomainDeps, settingsAsFields } from '../vm-records/domain-spec.js';
 import { setSuspended } from '../vm-records/lifecycle.js';
 
-export type UnknownDomainsDeps = PlacementDeps & MessageDeps & { readonly log: Log };
+export type UnknownDomainsDeps = PlacementDeps & DomainDeps & MessageDeps & { readonly log: Log };
 
 const messageName = 'HOST_DOMAINS_UNKNOWN';
 
@@ -94,10 +94,11 @@ export async function adoptDomain(
   if (found.state === 'shutdown') throw refused(uuid, 'its guest has ended: it can only be destroyed');
   await assertNowhereElse(deps, host, uuid, everythingOf);
   assertUnknown(deps, uuid);
-  const { spec, state } = found;
+  const { state } = found;
+  const spec = deps.checkSpec(found.spec);
   const memory = spec.memoryBytes;
   const vm = createVm(
-    db,
+    deps,
     {
       ...(recordWithDefaults('VM') as RecordOf<'VM'>),
       name_label: name ?? spec.name,
@@ -112,7 +113,7 @@ export async function adoptDomain(
       actions_after_reboot: 'restart',
       actions_after_crash: 'destroy',
       HVM_boot_policy: 'BIOS order',
-      other_config: configOf(spec),
+      ...settingsAsFields(spec),
     },
     now(),
     uuid,

@@ -5,8 +5,10 @@
  * u32 type, u32 length of the body, the body, zeros up to a multiple of 8 bytes. Types with bit 31 set are optional: who does
  * not know one skips it. Of an HVM guest the order is STATIC_DATA_END, pages, TSC_INFO, HVM_PARAMS, HVM_CONTEXT, END.
  */
+
+import { pageSize } from '../../base/domain.js';
 import { XapiError } from '../../base/errors.js';
-import { frameLimits, pageSize } from '../../base/protocol/hypervisor-protocol.js';
+import { frameLimits } from '../../base/protocol/hypervisor-protocol.js';
 
 export const recordTypes = {
   end: 0x0,

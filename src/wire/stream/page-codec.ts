@@ -1,7 +1,7 @@
 /** Compressed pages in the memory stream; page-codec.md beside this file specifies the record. */
 import { crc32 } from 'node:zlib';
+import { pageSize } from '../../base/domain.js';
 import { messageOf, XapiError } from '../../base/errors.js';
-import { pageSize } from '../../base/protocol/hypervisor-protocol.js';
 import { assertFrameBounded } from '../../base/zstd/frame.js';
 import { zstd } from '../../base/zstd/zstd.js';
 import * as libxc from './libxc-stream.js';

@@ -5,9 +5,11 @@ const [stateDir = '', memoryDir = ''] = process.argv.slice(2);
 const mebibyte = 1024 * 1024;
 const simulator = await createSimulator({ stateDir, memoryBytes: 64 * mebibyte, memoryDirs: [memoryDir] });
 const handle = await simulator.create({
-  ...{ uuid: 'survivor', name: 'survivor', memoryBytes: 4 * mebibyte, vcpus: 1, seed: 1, vgpus: [] },
-  profile: { zero: 0.5, program: 0.5, text: 0, random: 0 },
-  workload: { dirtyPagesPerSecond: 1000, workingSet: 1 },
+  ...{ uuid: 'survivor', name: 'survivor', memoryBytes: 4 * mebibyte, vcpus: 1, vgpus: [] },
+  settings: {
+    'other_config:simulator:dirty-pages-per-second': '1000',
+    'other_config:simulator:working-set': '1',
+  },
 });
 await simulator.build(handle);
 await simulator.unpause(handle, 'one');

@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { connectHypervisor } from '../../../src/backend/simulator/client.js';
 import { createSimulator, type Simulator } from '../../../src/backend/simulator/simulator.js';
-import type { DomainInfo } from '../../../src/base/protocol/hypervisor-protocol.js';
+import type { DomainHandle } from '../../../src/base/domain.js';
+import type { SimulatedDomain } from '../../../src/base/protocol/hypervisor-protocol.js';
 import { describeBackend } from '../../contract/backend.js';
 import { eventually, failureOf, makeDirectory, mebibyte, specOf } from '../../hypervisor/hypervisor-process.js';
 
@@ -17,7 +18,17 @@ describeBackend('simulator', async (memoryBytes) => {
     await backend.quit();
     fs.rmSync(stateDir, { recursive: true });
   };
-  return { backend, dispose };
+  const ticksOf = async ({ domid }: DomainHandle) =>
+    (await backend.list()).find(({ handle }) => handle.domid === domid)?.ticks ?? 0;
+  return {
+    backend,
+    dispose,
+    specOf: (uuid, bytes) => specOf({ uuid, memoryBytes: bytes }),
+    async untilWritten(handle) {
+      const before = await ticksOf(handle);
+      await eventually(async () => (await ticksOf(handle)) >= before + 5 || undefined);
+    },
+  };
 });
 
 describe('the simulator', () => {
@@ -84,7 +95,7 @@ describe('the simulator', () => {
   it('says that its domains are gone when the hypervisor is lost, and goes on with a new one', async () => {
     const simulator = await create();
     await boot(simulator, 'a');
-    const [{ handle }] = (await simulator.list()) as [DomainInfo];
+    const [{ handle }] = (await simulator.list()) as [SimulatedDomain];
     const gone: string[] = [];
     simulator.onDomainChange((change) => 'gone' in change && gone.push(change.gone));
     process.kill(hypervisorPid(), 'SIGKILL');

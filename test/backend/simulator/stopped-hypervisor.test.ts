@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
 import { createSimulator, type Simulator } from '../../../src/backend/simulator/simulator.js';
-import type { DomainHandle } from '../../../src/base/protocol/hypervisor-protocol.js';
+import type { DomainHandle } from '../../../src/base/domain.js';
 import { eventually, failureOf, makeDirectory, mebibyte, specOf } from '../../hypervisor/hypervisor-process.js';
 
 describe('a hypervisor that is stopped', function () {

@@ -2,7 +2,8 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
-import { type DomainMemory, pageSize } from '../../../src/base/protocol/hypervisor-protocol.js';
+import { pageSize } from '../../../src/base/domain.js';
+import type { DomainMemory } from '../../../src/base/protocol/hypervisor-protocol.js';
 import { openPageWriter } from '../../../src/emu-manager/memory/domain-memory.js';
 
 const pages = 64;

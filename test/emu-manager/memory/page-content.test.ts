@@ -1,6 +1,6 @@
 import { deflateRawSync } from 'node:zlib';
 import { expect } from 'chai';
-import { pageSize } from '../../../src/base/protocol/hypervisor-protocol.js';
+import { pageSize } from '../../../src/base/domain.js';
 import { createPageClassifier, isZero, type PageContent } from '../../../src/emu-manager/memory/page-content.js';
 import { randomBytes } from '../../support/random.js';
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { pageSize } from '../../../src/base/protocol/hypervisor-protocol.js';
+import { pageSize } from '../../../src/base/domain.js';
 import type { PageWriter } from '../../../src/emu-manager/memory/domain-memory.js';
 import type { Source } from '../../../src/emu-manager/process/descriptor.js';
 import { createPageReceiver, createRingReader } from '../../../src/emu-manager/restore/page-receiver.js';

@@ -1,8 +1,8 @@
 /** Streams of a guest that runs, read by a reader that knows the document alone, and by ours. */
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
-import type { DomainHandle } from '../../../src/base/protocol/hypervisor-protocol.js';
-import { pageSize } from '../../../src/base/protocol/hypervisor-protocol.js';
+import type { DomainHandle } from '../../../src/base/domain.js';
+import { pageSize } from '../../../src/base/domain.js';
 import { readCheckedRecords } from '../../../src/wire/stream/checked-stream.js';
 import { decodeHvmParams, decodePageData, recordTypes } from '../../../src/wire/stream/libxc-stream.js';
 import {

@@ -4,13 +4,13 @@
  */
 import type { Duplex } from 'node:stream';
 import { expect } from 'chai';
+import { type DomainHandle, pageSize } from '../../../src/base/domain.js';
 import {
   type ConvergenceStrategy,
   type CopyFigures,
   type EmuMessage,
   parseFigures,
 } from '../../../src/base/protocol/emu-protocol.js';
-import { type DomainHandle, pageSize } from '../../../src/base/protocol/hypervisor-protocol.js';
 import { checkLibxcStream } from '../../support/libxc-checker.js';
 import { type Emu, followSave, type Lab, openLab } from '../harness.js';
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
+import { pageSize } from '../../../src/base/domain.js';
 import type { ConvergenceStrategy } from '../../../src/base/protocol/emu-protocol.js';
-import { pageSize } from '../../../src/base/protocol/hypervisor-protocol.js';
 import { decide, expectedDowntimeMs, type LiveRound, mostHeldBack } from '../../../src/emu-manager/save/convergence.js';
 
 const memoryPages = 262_144;

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
-import { pageSize } from '../../../src/base/protocol/hypervisor-protocol.js';
+import { pageSize } from '../../../src/base/domain.js';
 import { encodeContext } from '../../../src/hypervisor/guest/context.js';
 import { followSave, type Lab, openLab } from '../harness.js';
 

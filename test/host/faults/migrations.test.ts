@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { DomainSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
 import { type Side, steps } from '../../../src/migrate/protocol.js';
 import { goesOn, migrate, openTestHost, requestTo, type TestHost, testDomain } from '../../support/hosts.js';
 import { openDescriptors } from '../../wire/connection/connections.js';
@@ -8,7 +8,7 @@ import { openDescriptors } from '../../wire/connection/connections.js';
 describe('a migration that a fault rule breaks', function () {
   this.timeout(60_000);
   let hosts: Record<Side, TestHost>;
-  let domain: DomainSpec;
+  let domain: SimulatedSpec;
 
   before(async () => {
     const options = { 'fault-injection': 'true' };

@@ -2,7 +2,8 @@ import fs from 'node:fs';
 import { deflateRawSync } from 'node:zlib';
 import { expect } from 'chai';
 import type { HypervisorClient } from '../../../src/backend/simulator/client.js';
-import { type DomainHandle, type MemoryProfile, pageSize } from '../../../src/base/protocol/hypervisor-protocol.js';
+import { type DomainHandle, pageSize } from '../../../src/base/domain.js';
+import type { MemoryProfile } from '../../../src/base/protocol/hypervisor-protocol.js';
 import {
   boot,
   eventually,

@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import { expect } from 'chai';
-import { type DomainHandle, type DomainInfo, pageSize } from '../../../src/base/protocol/hypervisor-protocol.js';
+import { type DomainHandle, pageSize } from '../../../src/base/domain.js';
+import type { SimulatedDomain } from '../../../src/base/protocol/hypervisor-protocol.js';
 import { createLogDirty } from '../../../src/hypervisor/guest/log-dirty.js';
 import {
   boot,
@@ -169,7 +170,7 @@ describe('log-dirty', () => {
 
 async function only(client: HypervisorProcess['client']): Promise<DomainHandle> {
   const [domain] = (await client.call('list', {})).result;
-  return (domain as DomainInfo).handle;
+  return (domain as SimulatedDomain).handle;
 }
 
 function pfnsOf(pages: number, holds: (pfn: number) => boolean): number[] {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
-import type { DomainSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
 import type { ReceiveReply } from '../../../src/migrate/metadata.js';
 import { temporaryUuid } from '../../../src/migrate/protocol.js';
 import { openChannel } from '../../../src/wire/connection/channel.js';
@@ -13,7 +13,7 @@ const waitMs = 10_000;
 describe('A destination', function () {
   this.timeout(30_000);
   let host: TestHost;
-  let domain: DomainSpec;
+  let domain: SimulatedSpec;
   let migrationId: string;
   const sockets: RawSocket[] = [];
 

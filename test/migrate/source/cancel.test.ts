@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { DomainSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
 import { type Side, steps } from '../../../src/migrate/protocol.js';
 import { openTestHost, outcomeOf, requestTo, type TestHost, testDomain } from '../../support/hosts.js';
 
@@ -10,7 +10,7 @@ const promisedMs = 5_000;
 describe('A migration that is cancelled', function () {
   this.timeout(30_000);
   let hosts: Record<Side, TestHost>;
-  let domain: DomainSpec;
+  let domain: SimulatedSpec;
 
   before(async () => {
     const options = { 'fault-injection': 'true', 'worker-pool-size': '1' };

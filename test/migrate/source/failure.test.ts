@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { DomainSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
 import type { MigrationOutcome } from '../../../src/migrate/request.js';
 import { goesOn, migrate, openTestHost, outcomeOf, requestTo, type TestHost, testDomain } from '../../support/hosts.js';
 import { type Damage, type NetworkProxy, openProxy } from '../../support/proxy.js';
@@ -15,7 +15,7 @@ describe('A migration that fails before the commit point', function () {
   let source: TestHost;
   let destination: TestHost;
   let proxy: NetworkProxy;
-  let domain: DomainSpec;
+  let domain: SimulatedSpec;
 
   before(async () => {
     [source, destination] = await Promise.all([openTestHost(), openTestHost()]);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { DomainSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
 import type { HostEvent } from '../../../src/host/service/service.js';
 import { migrate, openTestHost, outcomeOf, requestTo, type TestHost, testDomain } from '../../support/hosts.js';
 
@@ -51,12 +51,13 @@ describe('Migrations beyond the limits of hosts', function () {
   };
   afterEach(() => Promise.all(open.splice(0).map((each) => each.close())));
 
-  async function boot(source: TestHost, count: number): Promise<DomainSpec[]> {
+  async function boot(source: TestHost, count: number): Promise<SimulatedSpec[]> {
     const domains = Array.from({ length: count }, small);
     await Promise.all(domains.map((domain) => source.engine.service.start(domain, false)));
     return domains;
   }
-  const requests = (domains: readonly DomainSpec[], to: TestHost) => domains.map((each) => requestTo(to, each, false));
+  const requests = (domains: readonly SimulatedSpec[], to: TestHost) =>
+    domains.map((each) => requestTo(to, each, false));
   const submit = async (source: TestHost, all: readonly Request[]) => {
     for (const request of all) await source.engine.service.migrate(request);
   };

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { DomainSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
 import type { MigrateRequest } from '../../../src/migrate/request.js';
 import { xenopsPath } from '../../../src/wire/connection/channel.js';
 import { goesOn, migrate, openTestHost, requestTo, type TestHost, testDomain } from '../../support/hosts.js';
@@ -10,7 +10,7 @@ describe('A migration whose caller says by which way it goes', function () {
   let source: TestHost;
   let destination: TestHost;
   let relay: NetworkProxy;
-  let domain: DomainSpec;
+  let domain: SimulatedSpec;
 
   beforeEach(async () => {
     const options = { 'migration-step-timeout': '5' };

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { DomainSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
 import { migrate, openTestHost, outcomeOf, requestTo, type TestHost, testDomain } from '../../support/hosts.js';
 import { childProcesses } from '../../wire/connection/connections.js';
 
@@ -30,7 +30,7 @@ describe('A migration one of whose helpers is stopped', function () {
   const options = { 'migration-progress-timeout': '1', 'helper-stop-timeout': '200ms' };
   let source: TestHost;
   let destination: TestHost;
-  let domain: DomainSpec;
+  let domain: SimulatedSpec;
   let others: Set<number>;
   before(async () => {
     [source, destination] = await Promise.all([openTestHost(), openTestHost()]);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { GuestEnd } from '../../../src/base/protocol/hypervisor-protocol.js';
+import type { GuestEnd } from '../../../src/base/domain.js';
 import { nullRef } from '../../../src/model/value.js';
 import { type RealHost, type RealPool, type RealPools, startRealPools } from '../real-pools.js';
 

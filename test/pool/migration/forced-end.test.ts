@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { RecordOf, Ref } from '../../../idl/index.js';
-import type { GuestEnd } from '../../../src/base/protocol/hypervisor-protocol.js';
+import type { GuestEnd } from '../../../src/base/domain.js';
 import type { MigrateRequest } from '../../../src/host/service/service.js';
 import { type Fixture, openFixture } from '../fixture.js';
 

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { connectHypervisor, type HypervisorClient } from '../../../src/backend/simulator/client.js';
 import { socketPathOf } from '../../../src/backend/simulator/program.js';
-import type { DomainInfo } from '../../../src/base/protocol/hypervisor-protocol.js';
+import type { SimulatedDomain } from '../../../src/base/protocol/hypervisor-protocol.js';
 import { login, type XapiSession } from '../../../src/cli/client/xapi-client.js';
 import { type LocalPool, type LocalPools, startLocalPool } from '../../../src/cli/local-pool/local-pool.js';
 
@@ -30,7 +30,7 @@ describe('the life of a VM on a real host', function () {
 
   const call = <T = unknown>(method: string, ...params: unknown[]) => session.call<T>(method, ...params);
   const domains = async () => (await hypervisor.call('list', {})).result;
-  const domainOf = async (uuid: string) => (await domains()).find((domain) => domain.uuid === uuid) as DomainInfo;
+  const domainOf = async (uuid: string) => (await domains()).find((domain) => domain.uuid === uuid) as SimulatedDomain;
   const images = () => (existsSync(join(stateDir, 'suspend')) ? readdirSync(join(stateDir, 'suspend')) : []);
   const failure = (method: string, ...params: unknown[]) =>
     call(method, ...params).then(

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { pageSize } from '../../../src/base/protocol/hypervisor-protocol.js';
+import { pageSize } from '../../../src/base/domain.js';
 import {
   decodeHvmParams,
   decodePageData,

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { pageSize } from '../../../src/base/protocol/hypervisor-protocol.js';
+import { pageSize } from '../../../src/base/domain.js';
 import { assertFrameBounded } from '../../../src/base/zstd/frame.js';
 import {
   encodeHvmParams,

@@ -15,7 +15,7 @@ export function vmCopyHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, Cop
   const { db, now } = deps;
   return {
     async create(_context, args) {
-      const ref = createVm(db, args, now());
+      const ref = createVm(deps, args, now());
       await db.saved();
       return ref;
     },

@@ -8,10 +8,10 @@ import type { PoolJobs } from '../../hosts/jobs.js';
 import { assertCanTake, assertReachesDevices, chooseHost, hostOf } from '../../hosts/placement.js';
 import { assertImageOn, discardImage, imageHost } from '../../hosts/suspend-image.js';
 import { resetPowerState } from '../../migration/force-settlement.js';
-import { vmDomain } from '../../migration/plan.js';
 import { cutShort } from '../../vm-life/cut-short.js';
 import { provideBiosStrings } from '../../vm-records/bios-strings.js';
 import { vbdRefusal } from '../../vm-records/device-allowed-operations.js';
+import { vmDomain } from '../../vm-records/domain-spec.js';
 import { removeVm, setBooted, setHalted } from '../../vm-records/lifecycle.js';
 import { type VmOperation, withVm } from '../../vm-records/vm-allowed-operations.js';
 import type { HandlerDeps } from '../deps.js';
@@ -128,7 +128,7 @@ function startOn(deps: HandlerDeps, by: VmBy, vm: VmRef, host: HostRef, paused: 
   const { db } = deps;
   assertDisksFree(deps, vm);
   provideBiosStrings(db, vm);
-  const spec = vmDomain(db, db.get('VM', vm));
+  const spec = vmDomain(deps, db.get('VM', vm));
   return bringUp(deps, by, vm, host, (service, job) => service.start(spec, paused, job));
 }
 
@@ -179,7 +179,7 @@ async function reboot(deps: HandlerDeps, by: VmBy, vm: VmRef, clean: boolean): P
   // It begins anew with all of its devices, those that were unplugged meanwhile as well.
   assertReachesDevices(db, host, vm);
   assertDisksFree(deps, vm);
-  const spec = vmDomain(db, db.get('VM', vm));
+  const spec = vmDomain(deps, db.get('VM', vm));
   await jobs.onVm(vm, host, by, (service, job) => service.reboot(spec, clean, job));
   if (db.get('VM', vm).power_state !== 'Halted') setBooted(db, vm, now());
 }
