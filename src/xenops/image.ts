@@ -35,8 +35,8 @@ import {
   signatureBytes,
   verifySignature,
 } from '../wire/stream/suspend-image.js';
-import { type Direction, watchProgress } from './progress-watch.js';
-import { openSendQueues, type SendQueues, untilTaken } from './send-queues.js';
+import { type Every, type Watched, watchProgress } from './progress-watch.js';
+import { openSendQueues, untilTaken } from './send-queues.js';
 
 export interface ImageChannels {
   readonly memory: RawStream;
@@ -46,9 +46,9 @@ export interface ImageChannels {
 
 /** Times in milliseconds. */
 export interface ImageLimits extends HelperSettings {
-  /** For how long the copy may move no byte; the time in which the guest suspends does not count. */
+  /** For how long the copy may move nothing, or too little; the time in which the guest suspends does not count. */
   readonly progressTimeoutMs: number;
-  /** For how long more who restores hears nothing, as the guest may be suspending where the image comes from. */
+  /** For how long more, in all, who restores may hear nothing, as the guest may be suspending where the image comes from. */
   readonly suspendTimeoutMs: number;
 }
 
@@ -64,6 +64,8 @@ export interface ImageInit {
   readonly endTimeoutMs: number;
   readonly signal: AbortSignal;
   readonly log: Log;
+  /** How often the progress is looked at, in place of the system's timer. */
+  readonly every?: Every;
   /** @param percent 0 to 100 */
   onProgress(percent: number): void;
   /** A process was started for it. */
@@ -116,7 +118,7 @@ interface Stream {
 export async function saveImage(init: SaveInit): Promise<SaveResult> {
   const queues = openSendQueues(init.channels.memory, init.channels.vgpu);
   const { memory, vgpu, streams } = await openStreams(init, openCompressor);
-  const watched = { limitMs: init.limits.progressTimeoutMs, direction: 'written', queues } as const;
+  const watched: Watched = { ofEmu: ['written'], ofCodec: ['read', 'written'], queues };
   return withStreams(init, streams, watched, async (attempt) => {
     const headers = { memory: 0, vgpu: 0 };
     let copy: CopyFigures | undefined;
@@ -183,8 +185,8 @@ function total(parts: readonly (number | undefined)[]): number | undefined {
 /** Restore a building domain from the channels: the helper starts while the source's does. Resolves when the whole image was received. */
 export async function restoreImage(init: ImageInit): Promise<void> {
   const { memory, vgpu, streams } = await openStreams(init, openDecompressor);
-  const { progressTimeoutMs, suspendTimeoutMs } = init.limits;
-  const watched = { limitMs: progressTimeoutMs + suspendTimeoutMs, direction: 'read', queues: new Map() } as const;
+  const pausesMs = init.limits.suspendTimeoutMs;
+  const watched: Watched = { ofEmu: ['read'], ofCodec: ['written'], queues: new Map(), pausesMs };
   await withStreams(init, streams, watched, async (attempt) => {
     // A read here of a descriptor that blocks would hold up the daemon: each is made so only when it is its helper's turn.
     await runEmuRestore({
@@ -292,7 +294,7 @@ interface Running {
 async function withStreams<T>(
   init: ImageInit,
   streams: readonly Stream[],
-  watched: { readonly limitMs: number; readonly direction: Direction; readonly queues: SendQueues },
+  { ofEmu, ofCodec, ...watched }: Watched,
   work: (running: Running) => Promise<T>,
 ): Promise<T> {
   const stop = new AbortController();
@@ -317,11 +319,11 @@ async function withStreams<T>(
   const emus: number[] = [];
   const codecs = streams.flatMap(({ pipe }) => (pipe === undefined ? [] : [pipe.pid]));
   const watch = watchProgress({
+    ...watched,
     pids: () => (codecs.length > 0 ? codecs : emus),
-    // A codec holds much back: what goes into it moves the copy on as well.
-    directions: codecs.length > 0 ? ['read', 'written'] : [watched.direction],
-    queues: watched.queues,
-    limitMs: watched.limitMs,
+    directions: codecs.length > 0 ? ofCodec : ofEmu,
+    limitMs: init.limits.progressTimeoutMs,
+    ...(init.every === undefined ? {} : { every: init.every }),
     onStall: fail,
   });
   const own = (step: () => Promise<void>): Promise<void> =>

@@ -1,10 +1,14 @@
 /**
- * A copy that moves no byte for too long has failed: a helper is stopped, or the other end is gone without a word, or takes no more.
+ * A copy that moves too little for too long has failed: a helper is stopped, or the other end is gone without a word, or takes or
+ * brings next to nothing.
  *
  * Guest memory passes nobody but the processes at the ends of the channels, so the system is asked: in /proc/<pid>/io how much
- * they have read and written, and how much of it still waits in the sockets for the peer. While something waits, progress is what
+ * they have read and written, and how much of it still waits in the sockets for the peer. While much waits, progress is what
  * the peer takes; else it is what the processes move. A process that stands still wakes its own threads now and then, by
  * writing and reading the 8 bytes of an eventfd(2), which is no progress.
+ *
+ * An allowance of bytes is spent at an even pace and filled up by what moves, never beyond its size: a copy at the least rate
+ * goes on for ever, and one that stands still ends when the allowance is spent, which takes the limit.
  */
 import { readFileSync } from 'node:fs';
 import { XapiError } from '../base/errors.js';
@@ -25,67 +29,142 @@ export interface WatchInit {
   readonly queues: SendQueues;
   /** How long nothing may move, in milliseconds. */
   readonly limitMs: number;
+  /** For how long in all, in milliseconds, the copy may stand still beyond the limit; absent: not at all. */
+  readonly pausesMs?: number;
+  /** In place of the system's timer. */
+  readonly every?: Every;
   readonly onStall: (error: XapiError) => void;
+}
+
+/**
+ * What counts as progress: what moves in emu-manager, or where there are codecs, in them. Who saves counts what goes into a codec
+ * as well, as it holds much back; who restores does not, as a codec reads frames that have nothing in them for ever.
+ */
+export interface Watched extends Pick<WatchInit, 'queues' | 'pausesMs'> {
+  readonly ofEmu: readonly Direction[];
+  readonly ofCodec: readonly Direction[];
 }
 
 export type Direction = 'read' | 'written';
 
+/** Call `look` so often, in milliseconds, until the function that it returns is called. */
+export type Every = (look: () => void, ms: number) => () => void;
+
+/** The slowest copy that goes on, in bytes a second: an eighth of a link of 1 Mbit/s. */
+export const leastRate = 16 << 10;
+/** The least that moves within the limit, however short: less may be lines of a log. */
+const leastBytes = 32 << 10;
 /** So often one looks within the limit. Looks are counted, not time, as the daemon may itself have been stopped. */
-const looks = 6;
-/** The peer takes more than this between two looks, or its queue gets shorter: less may be a line of a log. */
-const beside = 4096;
+export const looks = 6;
+/** The peer is slow where more than this waits; less is on its way over a long link. */
+const underWayBytes = 64 << 10;
 const wakeUpBytes = 8;
 
+/** What has to move within so many milliseconds, in bytes. */
+export function bytesWithin(limitMs: number): number {
+  return Math.max(leastBytes, (leastRate * limitMs) / 1000);
+}
+
+const systemTimer: Every = (look, ms) => {
+  const timer = setInterval(look, ms);
+  return () => clearInterval(timer);
+};
+
 interface Look {
-  /** The channels that the peer is slow to take. */
+  /** Bytes that wait, by channel. */
   readonly waiting: readonly (readonly [channel: string, bytes: number])[];
   readonly moved: number;
   readonly taken: number;
 }
 
 /** Watch until `end`. Where the system does not count bytes there is nothing to watch. */
-export function watchProgress({ pids, directions, queues, limitMs, onStall }: WatchInit): ProgressWatch {
-  const seen = new Map<number, Moved>();
+export function watchProgress(init: WatchInit): ProgressWatch {
+  const { every = systemTimer, limitMs, onStall } = init;
+  const measure = createMeasure(init);
+  const allowance = createAllowance(init);
   let before: Look | undefined;
-  let still = 0;
   let excused = 0;
-  const measure = (): Look => {
+  const look = (): void => {
+    const now = measure();
+    if (excused > 0 || before === undefined) allowance.renew();
+    else allowance.spend(progressBetween(before, now));
+    before = now;
+    if (allowance.isLeft()) return;
+    stop();
+    onStall(stallError(now, init, allowance.slowMs()));
+  };
+  const stop = movedBy(process.pid) === undefined ? () => undefined : every(look, limitMs / looks);
+  return {
+    async without(work) {
+      excused += 1;
+      return work().finally(() => {
+        excused -= 1;
+        allowance.renew();
+      });
+    },
+    end: stop,
+  };
+}
+
+function createMeasure({ pids, directions, queues }: WatchInit): () => Look {
+  const seen = new Map<number, Moved>();
+  return () => {
     for (const pid of pids()) seen.set(pid, movedBy(pid) ?? seen.get(pid) ?? nothing);
     const waiting = [...queues].map(([channel, bytes]) => [channel, bytes()] as const);
     const all = [...seen.values()].reduce(add, nothing);
     return {
       waiting,
       moved: directions.reduce((sum, each) => sum + all[each], 0),
-      taken: waiting.reduce((left, [, bytes]) => left - bytes, all.written),
+      taken: all.written - waitingIn(waiting),
     };
-  };
-  const look = (): void => {
-    const now = measure();
-    still = excused > 0 || before === undefined || hasMoved(before, now) ? 0 : still + 1;
-    before = now;
-    if (still < looks) return;
-    clearInterval(timer);
-    const channels = now.waiting.filter(([, bytes]) => bytes > 0).map(([channel]) => channel);
-    const where = channels.length === 0 ? 'memory channel' : channels.join(' and ');
-    onStall(new XapiError('INTERNAL_ERROR', [`no byte moved on the ${where} for ${limitMs / 1000} s`]));
-  };
-  const timer = movedBy(process.pid) === undefined ? undefined : setInterval(look, limitMs / looks);
-  return {
-    async without(work) {
-      excused += 1;
-      return work().finally(() => {
-        excused -= 1;
-        still = 0;
-      });
-    },
-    end: () => clearInterval(timer),
   };
 }
 
-function hasMoved(before: Look, now: Look): boolean {
-  if (now.waiting.some(([, bytes], index) => bytes < (before.waiting[index]?.[1] ?? 0))) return true;
-  if (now.waiting.some(([, bytes]) => bytes > 0)) return now.taken > before.taken + beside;
-  return now.moved > before.moved;
+function waitingIn(waiting: Look['waiting']): number {
+  return waiting.reduce((sum, [, bytes]) => sum + bytes, 0);
+}
+
+function progressBetween(before: Look, now: Look): number {
+  const taken = now.taken - before.taken;
+  const isPeerSlow = waitingIn(now.waiting) > underWayBytes;
+  return Math.max(0, isPeerSlow ? taken : Math.max(taken, now.moved - before.moved));
+}
+
+/** Counts in looks: each spends one, and the bytes that moved are as many as they would have been enough for. */
+function createAllowance({ limitMs, pausesMs = 0 }: WatchInit) {
+  const bytesOfLook = bytesWithin(limitMs) / looks;
+  let left = looks;
+  let pauses = (pausesMs / limitMs) * looks;
+  let slow = 0;
+  return {
+    spend(bytes: number): void {
+      slow += 1;
+      left = Math.min(looks, left - 1 + bytes / bytesOfLook);
+      if (left === looks) slow = 0;
+      pauses += Math.min(0, left);
+      left = Math.max(0, left);
+    },
+    /** Fill the allowance up; of the pauses, what is gone stays so. */
+    renew(): void {
+      left = looks;
+      slow = 0;
+    },
+    isLeft: () => left > 0 || pauses > 0,
+    /** Since when it was not whole any more, in milliseconds. */
+    slowMs: () => (slow * limitMs) / looks,
+  };
+}
+
+function stallError({ waiting }: Look, { limitMs }: WatchInit, slowMs: number): XapiError {
+  const channels = waiting.filter(([, bytes]) => bytes > 0).map(([channel]) => channel);
+  const where = channels.length === 0 ? 'memory channel' : channels.join(' and ');
+  const rate = bytesWithin(limitMs) / limitMs / 1.024;
+  const said = `less than ${round(rate)} KiB/s for ${round(slowMs / 1000)} s`;
+  return new XapiError('INTERNAL_ERROR', [`the copy stalled on the ${where}: ${said}`]);
+}
+
+function round(value: number): number {
+  return Number(value.toFixed(1));
 }
 
 type Moved = Readonly<Record<Direction, number>>;

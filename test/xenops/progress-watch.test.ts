@@ -1,14 +1,14 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { XapiError } from '../../src/base/errors.js';
 import { restoreImage, saveImage } from '../../src/xenops/image.js';
-import { type Direction, watchProgress } from '../../src/xenops/progress-watch.js';
-import type { SendQueues } from '../../src/xenops/send-queues.js';
+import { bytesWithin, type Direction, looks, type WatchInit, watchProgress } from '../../src/xenops/progress-watch.js';
 import { kill } from '../hypervisor/hypervisor-process.js';
 import { testLimits } from '../support/limits.js';
+import { openManualTimer } from '../support/manual-timer.js';
 import { messageOfFailure } from '../wire/connection/connections.js';
 import { type ImageLab, openImageLab } from './image-lab.js';
 
@@ -29,26 +29,37 @@ describe('the watch over the progress of a copy', function () {
       await kill(child);
     }
   });
-  /** Resolves with the stall. */
-  const watch = (child: Program, directions: readonly Direction[], queues: SendQueues = new Map()) => {
-    let stall: XapiError | undefined;
-    let onStall: (error: XapiError) => void = () => undefined;
-    const stalled = new Promise<XapiError>((resolve) => {
-      onStall = (error) => {
-        stall = error;
-        resolve(error);
-      };
-    });
+  /** Looks when it is told to, six times within the limit of a minute unless another is given. */
+  const watch = (child: Program, directions: readonly Direction[], init: Partial<WatchInit> = {}) => {
+    const timer = openManualTimer();
+    let said: string | undefined;
+    const onStall = (error: XapiError): void => {
+      said = error.message;
+    };
     const pids = () => [child.pid as number];
-    return { ...watchProgress({ pids, directions, queues, limitMs: 600, onStall }), stalled, stall: () => stall };
+    const of = { pids, directions, queues: new Map(), limitMs: 60_000, every: timer.every, onStall };
+    const { without, end } = watchProgress({ ...of, ...init });
+    timer.look();
+    return { ...timer, without, end, said: () => said };
   };
-  /** Give the program a line every now and then, for longer than it may stand still. */
-  const feed = async (child: Program): Promise<void> => {
-    for (let line = 0; line < 12; line += 1) {
-      child.stdin.write('a line that is longer than a wake-up\n');
-      await delay(80);
+  type Watch = ReturnType<typeof watch>;
+  /** Feed the program, and look when it has read most of each piece: the pipe has no room for so much. */
+  const feed = async (child: Program, { look }: Watch): Promise<void> => {
+    for (let piece = 0; piece < 2 * looks; piece += 1) {
+      await new Promise((resolve) => child.stdin.write(Buffer.alloc(512 << 10, 'line\n'), resolve));
+      look();
     }
   };
+  /** Look until it has stalled. @returns what is said of it */
+  const stallOf = async ({ look, said }: Watch): Promise<string> => {
+    for (;;) {
+      const message = said();
+      if (message !== undefined) return message;
+      look();
+      await setImmediate();
+    }
+  };
+  const stalled = /^INTERNAL_ERROR the copy stalled on the memory channel: less than 16 KiB\/s for \d+ s$/;
 
   for (const [what, command, directions] of [
     ['reads', 'exec cat > /dev/null', ['read']],
@@ -58,73 +69,125 @@ describe('the watch over the progress of a copy', function () {
   ] as [string, string, Direction[]][]) {
     it(`lets a process go on that ${what}, and finds out when it does not any more`, async () => {
       const child = await start(command);
-      const { stalled, stall } = watch(child, directions);
-      await feed(child);
-      expect(stall()).to.equal(undefined);
-      expect((await stalled).message).to.contain('no byte moved on the memory channel for 0.6 s');
+      child.stdout.resume();
+      const watched = watch(child, directions);
+      await feed(child, watched);
+      expect(watched.said()).to.equal(undefined);
+      expect(await stallOf(watched)).to.match(stalled);
     });
   }
 
   it('does not count what moves the other way', async () => {
-    const child = await start('exec cat > /dev/null');
-    const { stalled } = watch(child, ['written']);
-    const [, { message }] = await Promise.all([feed(child), stalled]);
-    expect(message).to.contain('no byte moved');
+    const child = await start('exec yes');
+    const watched = watch(child, ['read']);
+    for (let time = 0; time < 2 * looks; time += 1) {
+      await once(child.stdout, 'data');
+      watched.look();
+    }
+    expect(watched.said()).to.match(stalled);
   });
 
   it('does not count that a process wakes its own threads', async () => {
     const wake = `setInterval(() => require('fs').stat('/', () => {}), 5)`;
     const child = await start(`exec '${process.execPath}' -e "${wake}"`);
-    expect((await watch(child, ['read', 'written']).stalled).message).to.contain('no byte moved');
+    expect(await stallOf(watch(child, ['read', 'written']))).to.match(stalled);
   });
 
   it('does not count what is written as long as the peer takes nothing', async () => {
-    const child = await start('while :; do echo a line of a log; sleep 0.02; done');
+    const child = await start('exec cat');
     child.stdout.resume();
-    const { stalled } = watch(child, ['written'], new Map([['memory channel', () => 100_000]]));
-    expect((await stalled).message).to.contain('no byte moved on the memory channel');
-  });
-
-  it('counts that the peer takes something where nothing is written any more, and names who takes nothing', async () => {
-    const child = await start('exec sleep 60');
     let bytes = 100_000;
-    const queues = new Map([
-      ['memory channel', () => 0],
-      ['channel of vGPU 1', () => bytes],
-    ]);
-    const { stalled, stall } = watch(child, ['written'], queues);
-    for (; bytes > 50_000; bytes -= 1_000) await delay(20);
-    expect(stall()).to.equal(undefined);
-    expect((await stalled).message).to.contain('no byte moved on the channel of vGPU 1 for 0.6 s');
+    const queues = new Map([['memory channel', () => bytes]]);
+    const watched = watch(child, ['written'], { queues });
+    const look = (): void => {
+      bytes += 1 << 20;
+      watched.look();
+    };
+    await feed(child, { ...watched, look });
+    expect(watched.said()).to.match(stalled);
   });
 
   it('counts that the queue is as long as before although much was written', async () => {
-    const child = await start(`while :; do head -c 100000 /dev/zero; sleep 0.05; done`);
+    const child = await start('exec cat');
     child.stdout.resume();
-    const { stall } = watch(child, ['written'], new Map([['memory channel', () => 100_000]]));
-    await delay(1_200);
-    expect(stall()).to.equal(undefined);
+    const watched = watch(child, ['written'], { queues: new Map([['memory channel', () => 100_000]]) });
+    await feed(child, watched);
+    expect(watched.said()).to.equal(undefined);
   });
 
+  it('names the channel whose peer takes nothing', async () => {
+    const queues = new Map([
+      ['memory channel', () => 0],
+      ['channel of vGPU 1', () => 5],
+    ]);
+    const said = await stallOf(watch(await start('exec sleep 60'), ['written'], { queues }));
+    expect(said).to.contain('the copy stalled on the channel of vGPU 1');
+  });
+
+  const enough = bytesWithin(60_000) / looks;
+  const never = undefined;
+  const paces: [
+    moves: string,
+    bytes: (look: number) => number,
+    stallsAfter: number | undefined,
+    Partial<WatchInit>?,
+  ][] = [
+    ['nothing', () => 0, looks],
+    ['a byte at a time', () => 1, looks + 1],
+    ['half of the least rate', () => enough / 2, 2 * looks],
+    ['a little less than the least rate', () => 0.99 * enough, 100 * looks],
+    ['the least rate', () => enough, never],
+    [
+      'twice the least rate in pieces, each just in time',
+      (look) => (look % looks === 0 ? 2 * looks * enough : 0),
+      never,
+    ],
+    ['much, and then nothing', (look) => (look > 100 ? 0 : 1000 * enough), 100 + looks],
+    ['nothing, with pauses of two limits', () => 0, 3 * looks, { pausesMs: 120_000 }],
+    ['half of the least rate, with pauses of two limits', () => enough / 2, 6 * looks, { pausesMs: 120_000 }],
+    ['nothing twice, with pauses of two limits', (look) => (look === 13 ? 9e9 : 0), 13 + 12, { pausesMs: 120_000 }],
+    ['16 KiB/s, where the limit is a second', () => (16 << 10) / looks, 2 * looks, { limitMs: 1_000 }],
+    ['32 KiB/s, where the limit is a second', () => (32 << 10) / looks, never, { limitMs: 1_000 }],
+  ];
+  for (const [moves, bytesOf, stallsAfter, init] of paces) {
+    const when = stallsAfter === undefined ? 'goes on for ever' : `is over after ${stallsAfter} looks`;
+    it(`of a peer that takes ${moves} ${when}`, async () => {
+      let waiting = 1e12;
+      const queues = new Map([['memory channel', () => waiting]]);
+      const { look, said } = watch(await start('exec sleep 60'), ['written'], { queues, ...init });
+      let count = 0;
+      while (said() === undefined && count < 1_000) {
+        count += 1;
+        waiting -= bytesOf(count);
+        look();
+      }
+      expect(said() === undefined ? undefined : count).to.equal(stallsAfter);
+    });
+  }
+
   it('finds out when the process is gone', async () => {
-    const child = await start('exit 0');
-    expect((await watch(child, ['read']).stalled).message).to.contain('no byte moved');
+    expect(await stallOf(watch(await start('exit 0'), ['read']))).to.match(stalled);
   });
 
   it('does not count what may take its time, and begins anew after it', async () => {
-    const child = await start('exec sleep 60');
-    const { without, stalled, stall } = watch(child, ['read']);
-    await without(() => delay(1_000));
-    expect(stall()).to.equal(undefined);
-    await stalled;
+    const { without, look, said } = watch(await start('exec sleep 60'), ['read']);
+    const lookOften = (times: number): void => {
+      for (let time = 0; time < times; time += 1) look();
+    };
+    lookOften(looks - 1);
+    await without(async () => lookOften(2 * looks));
+    lookOften(looks - 1);
+    expect(said()).to.equal(undefined);
+    look();
+    expect(said()).to.match(stalled);
   });
 
   it('ends', async () => {
     const child = await start('exec sleep 60');
-    const { end, stall } = watch(child, ['read']);
+    const { end, look, said } = watch(child, ['read']);
     end();
-    await delay(900);
-    expect(stall()).to.equal(undefined);
+    for (let time = 0; time < 2 * looks; time += 1) look();
+    expect(said()).to.equal(undefined);
   });
 });
 
@@ -147,7 +210,7 @@ describe('a suspend image that stands still', function () {
       const { raw } = await images.connections.adopted();
       const handle = await images.lab.createDomain();
       const failure = messageOfFailure(restoreImage(images.restoreInit(handle, raw, { ...zstd(), limits })));
-      expect(await failure).to.contain('no byte moved on the memory channel for 1.5 s');
+      expect(await failure).to.contain('the copy stalled on the memory channel: less than 32 KiB/s for 1.5 s');
     });
 
     it(`is not saved when nobody takes it (${name}), and the domain is as it was`, async () => {
@@ -156,7 +219,7 @@ describe('a suspend image that stands still', function () {
       await images.lab.simulator.build(handle);
       const { raw } = await images.connections.connected();
       const failure = messageOfFailure(saveImage(images.saveInit(handle, raw, { ...zstd(), limits })));
-      expect(await failure).to.contain('no byte moved on the memory channel for 1 s');
+      expect(await failure).to.match(/the copy stalled on the memory channel: less than 32 KiB\/s for/);
       expect(await images.lab.info(handle)).to.include({ state: 'paused', everRan: false });
       await images.lab.simulator.destroy(handle);
     });

@@ -2,10 +2,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { DomainHandle } from '../../src/base/domain.js';
-import type { RawSocket } from '../../src/wire/connection/raw-socket.js';
+import { type RawSocket, socketInode } from '../../src/wire/connection/raw-socket.js';
+import { openSendQueue } from '../../src/wire/connection/send-queue.js';
 import { type SaveInit, saveImage } from '../../src/xenops/image.js';
+import { bytesWithin, looks } from '../../src/xenops/progress-watch.js';
 import { testLimits } from '../support/limits.js';
-import { messageOfFailure } from '../wire/connection/connections.js';
+import { openManualTimer } from '../support/manual-timer.js';
 import { type ImageLab, openImageLab } from './image-lab.js';
 
 type Channel = 'memory' | 'vGPU';
@@ -32,23 +34,7 @@ async function take(peer: RawSocket, bytes: number): Promise<number> {
   return taken;
 }
 
-/** More than a system keeps back before it tells the sender that there is room again. */
-const openingBytes = 128 << 10;
-
-/** Take so many bytes, and then the others at a slow pace. @returns how many there were, but for a piece cut short */
-async function takeSlowly(peer: RawSocket, bytes: number): Promise<number> {
-  let taken = await take(peer, bytes);
-  for (let until = bytes; taken >= until; ) {
-    until = taken + openingBytes;
-    await delay(300);
-    while (taken < until) {
-      const piece = await peer.read(pieceBytes).catch(() => undefined);
-      if (piece === undefined) break;
-      taken += piece.length;
-    }
-  }
-  return taken;
-}
+const messageOf = (error: Error): string => error.message;
 
 async function count(peer: RawSocket): Promise<number> {
   let bytes = 0;
@@ -60,9 +46,9 @@ async function count(peer: RawSocket): Promise<number> {
 
 describe('an image is sent to a peer', function () {
   this.timeout(60_000);
-  const brief = { limits: { ...testLimits, progressTimeoutMs: 1_000 } };
-  /** Less than a slow peer takes in all. */
-  const longer = { limits: { ...testLimits, progressTimeoutMs: 2_000 } };
+  const limits = { ...testLimits, progressTimeoutMs: 60_000 };
+  /** Between two looks. */
+  const leastBytes = bytesWithin(limits.progressTimeoutMs) / looks;
   let images: ImageLab;
   let handle: DomainHandle;
   before(async () => {
@@ -83,17 +69,49 @@ describe('an image is sent to a peer', function () {
     xenguest: () => ({ emuFlags: ['-compress', 'true'] }),
   };
 
-  /** Save to peers that do with each channel what they are told. */
+  /** Save to peers that do with each channel what they are told, and look at the progress by `timer`. */
   const save = async <T>(over: Partial<SaveInit>, receive: (peer: RawSocket, channel: Channel) => Promise<T>) => {
     const { rawPair } = images.connections;
     const [[memory, memoryPeer], [vgpu, vgpuPeer]] = await Promise.all([rawPair(), rawPair()]);
     const received = Promise.all([receive(memoryPeer, 'memory'), receive(vgpuPeer, 'vGPU')]);
     const channels = { memory, vgpu: new Map([['0', vgpu]]) };
-    const init = images.saveInit(handle, memory, { channels, endTimeoutMs: 1_000, ...over });
+    const queues = {
+      memory: openSendQueue(socketInode(memory.fd)),
+      vGPU: openSendQueue(socketInode(vgpu.fd)),
+    };
+    const timer = openManualTimer();
+    const init = images.saveInit(handle, memory, {
+      channels,
+      endTimeoutMs: 1_000,
+      limits,
+      every: timer.every,
+      ...over,
+    });
     const saved = saveImage(init).finally(() => {
       for (const channel of [memory, vgpu]) channel.destroy();
     });
-    return { saved, received };
+    return { saved, received, queues, look: timer.look };
+  };
+  type Saving<T> = Awaited<ReturnType<typeof save<T>>>;
+  /** Look for as long as something waits for the peer, which `meanwhile` takes a little of. */
+  const stallOf = async <T>(
+    { saved, queues, look }: Saving<T>,
+    channel: Channel,
+    meanwhile = async () => undefined,
+  ) => {
+    let over = false;
+    const failure = saved
+      .then(() => undefined, messageOf)
+      .finally(() => {
+        over = true;
+      });
+    while (!over) {
+      await delay(10);
+      if (queues[channel]() === 0) continue;
+      await meanwhile();
+      look();
+    }
+    return failure;
   };
 
   for (const [name, over] of Object.entries(compressors)) {
@@ -112,34 +130,49 @@ describe('an image is sent to a peer', function () {
         [atTheEnd, beforeLast],
       ];
       for (const channel of ['memory', 'vGPU'] as const) {
+        const stalled = `the copy stalled on the ${channel === 'memory' ? 'memory channel' : 'channel of vGPU 0'}: `;
+        /** The peer of the channel takes so much at first. */
+        const saveTaking = async (bytes: number) => {
+          const peers = new Map<Channel, RawSocket>();
+          const saving = await save(over(), (peer, each) => {
+            peers.set(each, peer);
+            return each === channel ? take(peer, bytes) : count(peer);
+          });
+          return { saving, peer: peers.get(channel) as RawSocket };
+        };
+
         for (const [where, at] of stops) {
           it(`and fails in time when that takes nothing more of the ${channel} channel ${where}`, async () => {
-            let stopped: RawSocket | undefined;
-            const { saved, received } = await save({ ...over(), ...brief }, (peer, each) => {
-              if (each !== channel) return count(peer);
-              stopped = peer;
-              return take(peer, at(sizes[channel]));
-            });
+            const { saving, peer } = await saveTaking(at(sizes[channel]));
+            const failure = await stallOf(saving, channel);
             // A system that is slow itself may give the receiver a larger buffer after all, which then has the rest.
-            if (where === atTheEnd && (await saved.then(() => true).catch(() => false))) {
-              const [memory, vGPU] = await received;
-              const rest = await count(stopped as RawSocket);
-              expect((channel === 'memory' ? memory : vGPU) + rest).to.equal(sizes[channel]);
+            if (where === atTheEnd && failure === undefined) {
+              const [memory, vGPU] = await saving.received;
+              expect((channel === 'memory' ? memory : vGPU) + (await count(peer))).to.equal(sizes[channel]);
               return;
             }
-            expect(await messageOfFailure(saved)).to.contain(
-              `no byte moved on the ${channel === 'memory' ? 'memory channel' : 'channel of vGPU 0'} for 1 s`,
-            );
+            expect(failure).to.contain(stalled);
             expect(await images.lab.info(handle)).to.include({ state: 'paused', everRan: false });
           });
         }
 
-        it(`and goes on for as long as that takes a little of the ${channel} channel`, async () => {
-          const { saved, received } = await save({ ...over(), ...longer }, (peer, each) =>
-            each === channel ? takeSlowly(peer, beforeLast(sizes[channel])) : count(peer),
-          );
-          await saved;
-          await received;
+        it(`and fails in time when that takes too little of the ${channel} channel`, async () => {
+          const { saving, peer } = await saveTaking(1024);
+          const failure = await stallOf(saving, channel, async () => void (await take(peer, leastBytes / 8)));
+          expect(failure).to.contain(stalled);
+        });
+
+        it(`and goes on for as long as that takes twice the least of the ${channel} channel`, async () => {
+          let look: () => void = () => undefined;
+          const takeSlowly = async (peer: RawSocket): Promise<void> => {
+            while ((await take(peer, 2 * leastBytes)) >= 2 * leastBytes) look();
+          };
+          const saving = await save(over(), async (peer, each) => {
+            await (each === channel ? takeSlowly(peer) : count(peer));
+          });
+          look = saving.look;
+          await saving.saved;
+          await saving.received;
         });
       }
     });

@@ -118,7 +118,7 @@ export const configKeys = {
   'migration-progress-timeout': key({
     type: duration,
     default: '60',
-    doc: 'Seconds for which the copy of a VM may move no byte before its migration fails; not counted while the guest suspends.',
+    doc: 'Seconds for which the copy of a VM may move nothing before its migration fails, and longer the nearer it comes to 16 KiB/s, at which it goes on; not counted while the guest suspends.',
   }),
   'migration-outgoing-limit': key({
     type: integer(1, 1024),
