@@ -25,6 +25,7 @@ const rooms = {
   'wire/stream': ['base', 'base/protocol', 'base/zstd'],
   backend: ['base', 'base/process', 'base/protocol'],
   'backend/simulator': ['base', 'base/process', 'base/protocol', 'backend'],
+  'backend/qemu': ['base', 'base/process', 'base/protocol', 'backend'],
   xenops: [...base, ...wire, 'backend'],
   migrate: belowMigrate,
   'migrate/source': [...belowMigrate, 'migrate'],
@@ -58,7 +59,8 @@ const rooms = {
   'emu-manager/process': ['base', 'base/protocol', 'backend/simulator'],
   'emu-manager/save': [...base, ...wire, 'emu-manager/process', 'emu-manager/memory'],
   'emu-manager/restore': [...base, ...wire, 'emu-manager/process', 'emu-manager/memory'],
-  'emu-manager': [...base, 'emu-manager/process', 'emu-manager/save', 'emu-manager/restore'],
+  'emu-manager/qemu': [...base, ...wire, 'backend/qemu', 'emu-manager/process', 'emu-manager/save'],
+  'emu-manager': [...base, 'emu-manager/process', 'emu-manager/save', 'emu-manager/restore', 'emu-manager/qemu'],
 };
 
 /** What another room's files match; the model's folders are one room. */

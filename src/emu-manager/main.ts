@@ -1,15 +1,16 @@
 #!/usr/bin/env node
+/**
+ * emu-manager: streams the state of one domain into descriptors, or out of them, for the daemon that started it. The Unix socket of
+ * the simulated hypervisor is in XENFERRY_HYPERVISOR; where domains are QEMU processes, their directory is in XENFERRY_QEMU. A
+ * result line is success; the exit status is 0 after that and after `abort`, 1 after an error.
+ */
+import path from 'node:path';
 import { messageOf } from '../base/errors.js';
 import { compileInForeground } from '../base/process/exit-hang.js';
-/**
- * emu-manager: streams the state of one simulated domain into descriptors, or out of them, for the daemon that started it.
- * The hypervisor's Unix socket is in XENFERRY_HYPERVISOR. A result line is success; the exit status is 0 after that and after
- * `abort`, 1 after an error.
- */
 import { emuFeatures } from '../base/protocol/emu-protocol.js';
 import { zstd } from '../base/zstd/zstd.js';
 import { parseArguments, type RunArguments, UsageError } from './process/argv.js';
-import { openControl, reportError } from './process/control.js';
+import { type Control, openControl, reportError } from './process/control.js';
 import { openSink, openSource } from './process/descriptor.js';
 import { openDomain } from './process/domain.js';
 import { restore } from './restore/restore.js';
@@ -25,21 +26,40 @@ async function run(args: RunArguments): Promise<void> {
   const control = openControl({
     inFd: args.controlIn,
     outFd: args.controlOut,
-    onAbort: () => void end(0),
+    onAbort: () => void cancel().then(() => end(0)),
     onError: (error) => void fail(error),
   });
   try {
-    const socketPath = process.env.XENFERRY_HYPERVISOR;
-    if (socketPath === undefined)
-      throw new Error("XENFERRY_HYPERVISOR is not set; it names the hypervisor's Unix socket");
-    const domain = await openDomain(socketPath, args.domid);
-    if (args.mode === 'save') await save(args, { control, domain, sink: oneEach(openSink) });
-    else await restore(args, { control, domain, source: oneEach(openSource) });
+    const qemu = process.env.XENFERRY_QEMU;
+    if (qemu === undefined) await streamSimulated(args, control);
+    else await streamQemu(args, control, path.join(qemu, String(args.domid)));
     await end(0);
   } catch (error) {
     await fail(error);
   }
 }
+
+async function streamSimulated(args: RunArguments, control: Control): Promise<void> {
+  const socketPath = process.env.XENFERRY_HYPERVISOR;
+  if (socketPath === undefined)
+    throw new Error("XENFERRY_HYPERVISOR is not set; it names the hypervisor's Unix socket");
+  const domain = await openDomain(socketPath, args.domid);
+  if (args.mode === 'save') await save(args, { control, domain, sink: oneEach(openSink) });
+  else await restore(args, { control, domain, source: oneEach(openSource) });
+}
+
+async function streamQemu(args: RunArguments, control: Control, directory: string): Promise<void> {
+  if (args.vgpuFds.length > 0) throw new Error('a domain of QEMU has no virtual GPUs');
+  const { saveQemu, restoreQemu } = await import('./qemu/qemu.js');
+  if (args.mode === 'restore') return restoreQemu({ control, directory, source: openSource(args.fd) });
+  const onCancellable = (how: () => Promise<void>) => {
+    cancel = how;
+  };
+  await saveQemu(args, { control, directory, sink: openSink(args.fd), onCancellable });
+}
+
+/** Ends what goes on elsewhere for this program. */
+let cancel = async (): Promise<void> => undefined;
 
 /** The exit status, once it is known. */
 let ending: number | undefined;

@@ -51,7 +51,7 @@ export type Direction = 'read' | 'written';
 export type Every = (look: () => void, ms: number) => () => void;
 
 /** The slowest copy that goes on, in bytes a second: an eighth of a link of 1 Mbit/s. */
-export const leastRate = 16 << 10;
+const leastRate = 16 << 10;
 /** The least that moves within the limit, however short: less may be lines of a log. */
 const leastBytes = 32 << 10;
 /** So often one looks within the limit. Looks are counted, not time, as the daemon may itself have been stopped. */

@@ -3,6 +3,16 @@ import { expect } from 'chai';
 import type { Backend } from '../../src/backend/backend.js';
 import type { DomainHandle, DomainInfo, DomainSpec } from '../../src/base/domain.js';
 
+/** What differs between back ends. */
+export interface Subject {
+  /** Bytes of the memory of a domain of the suite. */
+  readonly domainBytes: number;
+  /** Bytes that a domain takes beside its memory. */
+  readonly overheadBytes: number;
+  /** @param memoryBytes what there is for domains in all */
+  make(memoryBytes: number): Promise<BackendUnderTest>;
+}
+
 export interface BackendUnderTest {
   readonly backend: Backend;
   /** What the guests of the suite are made of: each writes to its memory while it runs. */
@@ -13,18 +23,13 @@ export interface BackendUnderTest {
   dispose(): Promise<void>;
 }
 
-const domainBytes = 8 * 1024 * 1024;
-
-/**
- * Define the suite.
- * @param make a fresh back end that has at least `memoryBytes` for domains and at most twice that
- */
-export function describeBackend(name: string, make: (memoryBytes: number) => Promise<BackendUnderTest>): void {
+/** Define the suite. */
+export function describeBackend(name: string, { domainBytes, overheadBytes, make }: Subject): void {
   describe(`the back end ${name}`, () => {
     let subject: BackendUnderTest;
     let backend: Backend;
     beforeEach(async () => {
-      subject = await make(8 * domainBytes);
+      subject = await make(8 * (domainBytes + overheadBytes));
       backend = subject.backend;
     });
     afterEach(() => subject.dispose());
@@ -132,9 +137,9 @@ export function describeBackend(name: string, make: (memoryBytes: number) => Pro
         expect(free).to.equal(total);
         await backend.reserve('a', domainBytes);
         await backend.reserve('a', 2 * domainBytes);
-        expect((await backend.memory()).free).to.equal(total - 2 * domainBytes);
+        expect((await backend.memory()).free).to.equal(total - 2 * domainBytes - overheadBytes);
         const handle = await backend.create(specOf(uuidOf(1), 2 * domainBytes), 'a');
-        expect((await backend.memory()).free).to.equal(total - 2 * domainBytes);
+        expect((await backend.memory()).free).to.equal(total - 2 * domainBytes - overheadBytes);
         await backend.destroy(handle);
         await backend.reserve('b', domainBytes);
         await backend.release('b');
@@ -144,22 +149,22 @@ export function describeBackend(name: string, make: (memoryBytes: number) => Pro
 
       it('and refuses what is not there, with what is', async () => {
         const { total } = await backend.memory();
-        await backend.reserve('a', total - domainBytes);
+        await backend.reserve('a', total - domainBytes - overheadBytes);
         const expected = {
           code: 'HOST_NOT_ENOUGH_FREE_MEMORY',
-          params: [String(2 * domainBytes), String(domainBytes)],
+          params: [String(2 * domainBytes + overheadBytes), String(domainBytes)],
         };
         const create = await errorOf(backend.create(specOf(uuidOf(1), 2 * domainBytes)));
         const reserve = await errorOf(backend.reserve('b', 2 * domainBytes));
         for (const { code, params } of [create, reserve]) expect({ code, params }).to.deep.equal(expected);
-        await backend.create(specOf(uuidOf(1), total - domainBytes), 'a');
+        await backend.create(specOf(uuidOf(1), total - domainBytes - overheadBytes), 'a');
       });
 
       it('and keeps a promise that could not be made larger', async () => {
         const { total } = await backend.memory();
         await backend.reserve('a', domainBytes);
         expect(await codeOf(backend.reserve('a', 2 * total))).to.equal('HOST_NOT_ENOUGH_FREE_MEMORY');
-        expect((await backend.memory()).free).to.equal(total - domainBytes);
+        expect((await backend.memory()).free).to.equal(total - domainBytes - overheadBytes);
       });
     });
 

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import { pageSize } from '../../src/base/protocol/hypervisor-protocol.js';
+import { pageSize } from '../../src/base/domain.js';
 import { type RawSocket, socketInode } from '../../src/wire/connection/raw-socket.js';
 import { type ImageInit, restoreImage, type SaveInit } from '../../src/xenops/image.js';
 import { bytesWithin, looks } from '../../src/xenops/progress-watch.js';

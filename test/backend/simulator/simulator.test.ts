@@ -8,10 +8,10 @@ import { connectHypervisor } from '../../../src/backend/simulator/client.js';
 import { createSimulator, type Simulator } from '../../../src/backend/simulator/simulator.js';
 import type { DomainHandle } from '../../../src/base/domain.js';
 import type { SimulatedDomain } from '../../../src/base/protocol/hypervisor-protocol.js';
-import { describeBackend } from '../../contract/backend.js';
+import { type BackendUnderTest, describeBackend } from '../../contract/backend.js';
 import { eventually, failureOf, makeDirectory, mebibyte, specOf } from '../../hypervisor/hypervisor-process.js';
 
-describeBackend('simulator', async (memoryBytes) => {
+async function makeSimulator(memoryBytes: number): Promise<BackendUnderTest> {
   const stateDir = makeDirectory();
   const backend = await createSimulator({ stateDir, memoryBytes, memoryDirs: [stateDir] });
   const dispose = async (): Promise<void> => {
@@ -29,7 +29,9 @@ describeBackend('simulator', async (memoryBytes) => {
       await eventually(async () => (await ticksOf(handle)) >= before + 5 || undefined);
     },
   };
-});
+}
+
+describeBackend('simulator', { domainBytes: 8 * mebibyte, overheadBytes: 0, make: makeSimulator });
 
 describe('the simulator', () => {
   let stateDir: string;

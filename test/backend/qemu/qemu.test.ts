@@ -1,0 +1,62 @@
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { expect } from 'chai';
+import { createQemu, overheadBytes } from '../../../src/backend/qemu/qemu.js';
+import { type BackendUnderTest, describeBackend } from '../../contract/backend.js';
+import { eventually } from '../../hypervisor/hypervisor-process.js';
+import { captureLog } from '../../support/log.js';
+import { leastBytes, memoryHash, memtest, memtestMachine, qemuProgram } from './memtest.js';
+
+const open = (stateDir: string, memoryBytes: number, program: string) =>
+  createQemu({ stateDir, memoryBytes, program, accelerator: 'tcg', machineOf: memtestMachine, log: captureLog().log });
+
+async function makeQemu(memoryBytes: number): Promise<BackendUnderTest> {
+  const stateDir = fs.mkdtempSync(path.join(os.tmpdir(), 'xf-qemu-'));
+  const backend = await open(stateDir, memoryBytes, String(qemuProgram));
+  return {
+    backend,
+    specOf: memtest,
+    async untilWritten({ domid }) {
+      const directory = path.join(stateDir, 'qemu', String(domid));
+      const before = memoryHash(directory);
+      await eventually(() => memoryHash(directory) !== before || undefined);
+    },
+    async dispose() {
+      for (const { handle } of await backend.list()) await backend.destroy(handle);
+      await backend.close();
+      fs.rmSync(stateDir, { recursive: true });
+    },
+  };
+}
+
+if (qemuProgram !== undefined) {
+  const program = qemuProgram;
+  describeBackend('qemu', { domainBytes: leastBytes, overheadBytes, make: makeQemu });
+
+  describe('a domain of QEMU', function () {
+    this.timeout(60_000);
+
+    it('is found again by a daemon that starts anew, as it is', async () => {
+      const stateDir = fs.mkdtempSync(path.join(os.tmpdir(), 'xf-qemu-'));
+      let backend = await open(stateDir, 2 ** 30, program);
+      const again = async () => {
+        await backend.close();
+        backend = await open(stateDir, 2 ** 30, program);
+        return (await backend.list())[0];
+      };
+      const handle = await backend.create(memtest('11111111-0000-4000-8000-000000000001'));
+      expect(await again()).to.deep.include({ handle, state: 'building', everRan: false });
+      await backend.build(handle);
+      expect(await again()).to.deep.include({ handle, state: 'paused', everRan: false });
+      await backend.unpause(handle, 'one');
+      expect(await again()).to.deep.include({ handle, state: 'running', everRan: true });
+      await backend.markInDoubt(handle, 'elsewhere, perhaps');
+      expect(await again()).to.include({ state: 'paused', inDoubt: 'elsewhere, perhaps' });
+      await backend.destroy(handle);
+      expect(await again()).to.equal(undefined);
+      await backend.close();
+      fs.rmSync(stateDir, { recursive: true });
+    });
+  });
+}
