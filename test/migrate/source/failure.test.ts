@@ -40,7 +40,7 @@ describe('A migration that fails before the commit point', function () {
 
   const middle = 4 << 20;
   const damages: [compressor: 'none' | 'stream' | 'xenguest', Damage, cause: RegExp][] = [
-    ['none', { channel: '/migrate/mem/', at: 700, how: 'flip' }, /./],
+    ['none', { channel: '/migrate/mem/', at: 20, how: 'flip' }, /./],
     ['none', { channel: '/migrate/mem/', at: middle, how: 'cut' }, /./],
     ['none', { channel: '/migrate/mem/', at: middle, how: 'reset' }, /./],
     ['stream', { channel: '/migrate/mem/', at: middle, how: 'flip' }, /zstd|emu-manager|suspend image/],
