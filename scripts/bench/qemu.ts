@@ -6,13 +6,15 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { connectQmp, type Qmp } from '../../src/backend/qemu/qmp.js';
 import { untilAborted } from '../../src/base/deadline.js';
 import type { NetworkPlace } from '../../src/cli/local-pool/local-host.js';
 import { cpuSeconds, readProcesses, treesOf } from './process-cpu.js';
-import { connectQmp, type Qmp } from './qmp.js';
 import type { Sample } from './report.js';
 
 const program = 'qemu-system-x86_64';
+/** How long QEMU may take to listen, in milliseconds. */
+const connectMs = 15_000;
 
 export const qemuCases = ['qemu-none', 'qemu-zstd'] as const;
 export type QemuCase = (typeof qemuCases)[number];
@@ -99,7 +101,7 @@ async function startMachine(role: string, file: string, place: NetworkPlace, ini
     await rm(socket, { force: true });
   };
   try {
-    const qmp = await Promise.race([connectQmp(socket, init.signal), ended]);
+    const qmp = await Promise.race([connectQmp(socket, connectMs, init.signal), ended]);
     return { qmp, pid: child.pid as number, stop };
   } catch (error) {
     await stop();
@@ -146,7 +148,7 @@ async function migrate(which: QemuCase, source: Machine, destination: Machine, u
       ),
     );
   const over = machines.map(({ qmp }) =>
-    qmp.event('MIGRATION', ({ status }) => ['completed', 'failed'].includes(String(status))),
+    qmp.event(({ event, data }) => event === 'MIGRATION' && ['completed', 'failed'].includes(String(data.status))),
   );
   const cpuBefore = cpu();
   const began = performance.now();

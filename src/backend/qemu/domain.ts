@@ -137,7 +137,6 @@ export function createQemuDomain(init: DomainInit): QemuDomain & { adopt(started
       ...(ended === undefined ? {} : { ended }),
       ...{ memoryBytes: spec.memoryBytes, vcpus: spec.vcpus, vgpus: spec.vgpus },
       ...(mark.inDoubt === undefined ? {} : { inDoubt: mark.inDoubt }),
-      ...{ ticks: 0, pagesWritten: 0 },
     }),
     async start(incoming) {
       const argv = commandLine(init.machineOf(spec), paths, encodeMark(mark), incoming);
@@ -181,16 +180,20 @@ export function createQemuDomain(init: DomainInit): QemuDomain & { adopt(started
 /**
  * Wait until no migration holds the machine: one that has just ended lets go of it by itself, and one whose helper was killed at
  * the switch-over is cancelled.
+ * @throws INTERNAL_ERROR where that does not help
  */
 async function untilReleased(qmp: Qmp, take: (status: Status) => void): Promise<void> {
-  const deadline = performance.now() + releaseMs;
+  let deadline = performance.now() + releaseMs;
   let isCancelled = false;
   for (;;) {
     const status = await qmp.execute<Status>('query-status');
     take(status);
     if (status.status !== 'finish-migrate') return;
-    if (!isCancelled && performance.now() > deadline) {
+    if (performance.now() > deadline) {
+      if (isCancelled)
+        throw new XapiError('INTERNAL_ERROR', ['QEMU: a migration that was cancelled holds its machine']);
       isCancelled = true;
+      deadline += releaseMs;
       await qmp.execute('migrate_cancel');
     }
     await delay(pollMs);

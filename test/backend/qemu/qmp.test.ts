@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect } from 'chai';
-import { connectQmp } from '../../../scripts/bench/qmp.js';
+import { connectQmp } from '../../../src/backend/qemu/qmp.js';
 
 interface Request {
   readonly id: number;
@@ -48,22 +48,22 @@ describe('the connection to QEMU', () => {
   });
 
   it('begins with the capabilities, and gives answers and errors', async () => {
-    const qmp = await connectQmp(path(), signal);
+    const qmp = await connectQmp(path(), 10_000, signal);
     expect(requests.map(({ execute }) => execute)).to.deep.equal(['qmp_capabilities']);
     expect(await qmp.execute('migrate', { uri: 'tcp:127.0.0.1:1' })).to.deep.equal({ status: 'active' });
     expect(requests.at(-1)?.arguments).to.deep.equal({ uri: 'tcp:127.0.0.1:1' });
-    expect(await failureOf(qmp.execute('bad'))).to.equal('QEMU: bad: no such thing');
+    expect(await failureOf(qmp.execute('bad'))).to.equal('INTERNAL_ERROR QEMU: bad: no such thing');
     qmp.close();
   });
 
   it('hears events, those from before as well, and its own end', async () => {
-    const qmp = await connectQmp(path(), signal);
-    await qmp.event('MIGRATION', ({ status }) => status === 'setup');
-    const never = failureOf(qmp.event('MIGRATION', ({ status }) => status === 'completed'));
+    const qmp = await connectQmp(path(), 10_000, signal);
+    await qmp.event(({ event, data }) => event === 'MIGRATION' && data.status === 'setup');
+    const never = failureOf(qmp.event(({ event, data }) => event === 'MIGRATION' && data.status === 'completed'));
     const unanswered = failureOf(qmp.execute('quit'));
-    expect(await never).to.equal('the connection to QEMU has ended');
-    expect(await unanswered).to.equal('QEMU: quit: the connection to QEMU has ended');
-    expect(await failureOf(qmp.execute('migrate'))).to.equal('the connection to QEMU has ended');
+    expect(await never).to.equal('INTERNAL_ERROR QEMU: an event: the connection has ended');
+    expect(await unanswered).to.equal('INTERNAL_ERROR QEMU: quit: the connection has ended');
+    expect(await failureOf(qmp.execute('migrate'))).to.equal('INTERNAL_ERROR QEMU: migrate: the connection has ended');
   });
 });
 
