@@ -35,9 +35,15 @@ export async function fired(pair: Pair, host: PairHost, rule: RuleId, task: stri
   });
 }
 
-/** Forget all rules of a host that runs; what they held up goes on. */
+/**
+ * Forget all rules of a host that runs; what they held up goes on. A coordinator whose disk is full has done so as well
+ * where it does not answer, as something else that changed meanwhile cannot be written.
+ */
 export async function clearRules(pair: Pair, host: PairHost): Promise<void> {
-  if (host.runs() && pair.hosts[0].runs()) await call(pair, host, 'clear', {});
+  if (!host.runs() || !pair.hosts[0].runs()) return;
+  await call(pair, host, 'clear', {}).catch((error: unknown) => {
+    if (!(error instanceof XapiError && error.code === 'OUT_OF_SPACE')) throw error;
+  });
 }
 
 /** A host that was started anew may be taken for offline for a moment. */
