@@ -28,7 +28,7 @@ export interface Qmp {
    */
   execute<T = unknown>(command: string, args?: Readonly<Record<string, unknown>>, options?: QmpOptions): Promise<T>;
   /**
-   * Wait for an event; one that came since the connection was made counts.
+   * Wait for an event; of those that came since the connection was made the newest of each name counts, and no other is kept.
    * @throws INTERNAL_ERROR where the connection ends before one comes
    */
   event(accepts: (event: QmpEvent) => boolean): Promise<QmpEvent>;
@@ -73,7 +73,7 @@ export async function connectQmp(path: string, timeoutMs: number, signal?: Abort
 
 function speak(socket: net.Socket): Qmp & { readonly greeted: Promise<void> } {
   const answers = new Map<number, (message: Message) => void>();
-  const events: QmpEvent[] = [];
+  const newest = new Map<string, QmpEvent>();
   const listeners = new Set<(event: QmpEvent) => void>();
   let lastId = 0;
   const closed = new Promise<void>((resolve) => {
@@ -84,7 +84,7 @@ function speak(socket: net.Socket): Qmp & { readonly greeted: Promise<void> } {
   });
   socket.on('error', () => undefined);
   const take = (event: QmpEvent): void => {
-    events.push(event);
+    newest.set(event.event, event);
     for (const listener of [...listeners]) listener(event);
   };
   const greeted = new Promise<void>((resolve) => {
@@ -114,7 +114,7 @@ function speak(socket: net.Socket): Qmp & { readonly greeted: Promise<void> } {
       return within(answer, timeoutMs, `QEMU: ${command}: no answer`).finally(() => answers.delete(id));
     },
     event(accepts) {
-      const had = events.find(accepts);
+      const had = [...newest.values()].find(accepts);
       if (had !== undefined) return Promise.resolve(had);
       let listener: (event: QmpEvent) => void = () => undefined;
       const comes = new Promise<QmpEvent>((resolve) => {

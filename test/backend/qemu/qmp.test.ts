@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect } from 'chai';
-import { connectQmp } from '../../../src/backend/qemu/qmp.js';
+import { connectQmp, type QmpEvent } from '../../../src/backend/qemu/qmp.js';
 
 interface Request {
   readonly id: number;
   readonly execute: string;
-  readonly arguments: object;
+  readonly arguments: { readonly events?: readonly object[] };
 }
 
 describe('the connection to QEMU', () => {
@@ -29,7 +29,10 @@ describe('the connection to QEMU', () => {
       requests.push(request);
       const { id, execute } = request;
       if (execute === 'quit') socket.destroy();
-      else if (execute === 'bad') say({ id, error: { class: 'GenericError', desc: 'no such thing' } });
+      else if (execute === 'tell') {
+        for (const event of request.arguments.events ?? []) say(event);
+        say({ id, return: {} });
+      } else if (execute === 'bad') say({ id, error: { class: 'GenericError', desc: 'no such thing' } });
       else {
         say({ event: 'MIGRATION', data: { status: 'setup' } });
         say({ id, return: { status: 'active' } });
@@ -54,6 +57,26 @@ describe('the connection to QEMU', () => {
     expect(requests.at(-1)?.arguments).to.deep.equal({ uri: 'tcp:127.0.0.1:1' });
     expect(await failureOf(qmp.execute('bad'))).to.equal('INTERNAL_ERROR QEMU: bad: no such thing');
     qmp.close();
+  });
+
+  it('keeps of the events from before the newest of each name alone', async () => {
+    const qmp = await connectQmp(path(), 10_000, signal);
+    await qmp.execute('tell', {
+      events: [
+        ...Array.from({ length: 1000 }, (_, pass) => ({ event: 'MIGRATION_PASS', data: { pass } })),
+        { event: 'MIGRATION', data: { status: 'completed' } },
+        { event: 'RESUME' },
+      ],
+    });
+    const seen: QmpEvent[] = [];
+    const none = failureOf(qmp.event((event) => seen.push(event) < 0));
+    qmp.close();
+    await none;
+    expect(seen.map(({ event, data }) => [event, data])).to.have.deep.members([
+      ['MIGRATION_PASS', { pass: 999 }],
+      ['MIGRATION', { status: 'completed' }],
+      ['RESUME', {}],
+    ]);
   });
 
   it('hears events, those from before as well, and its own end', async () => {
