@@ -210,7 +210,8 @@ describe('a suspend image that stands still', function () {
       const { raw } = await images.connections.adopted();
       const handle = await images.lab.createDomain();
       const failure = messageOfFailure(restoreImage(images.restoreInit(handle, raw, { ...zstd(), limits })));
-      expect(await failure).to.contain('the copy stalled on the memory channel: less than 32 KiB/s for 1.5 s');
+      // A helper that is slow to start reads its own program meanwhile, which is progress.
+      expect(await failure).to.match(/the copy stalled on the memory channel: less than 32 KiB\/s for/);
     });
 
     it(`is not saved when nobody takes it (${name}), and the domain is as it was`, async () => {
