@@ -53,6 +53,11 @@ export function toXapiError(error: unknown): XapiError {
   return new XapiError('INTERNAL_ERROR', [messageOf(error)], error);
 }
 
+/** Whether the disk of the store had no room for what was to be written. */
+export function isOutOfSpace(error: unknown): boolean {
+  return error instanceof XapiError && error.code === 'OUT_OF_SPACE';
+}
+
 /** The text of anything thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -1,6 +1,7 @@
 /** The pool on its coordinator: the database and everything that works on it, put together. */
 import type { RecordOf, Ref } from '../../idl/index.js';
 import { defined } from '../base/defined.js';
+import { isOutOfSpace } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { Store } from '../base/store/store.js';
 import type { HostEvent, HostService, HostState } from '../host/service/service.js';
@@ -247,38 +248,64 @@ export async function forgetPool(store: Store, copy: string): Promise<boolean> {
 
 /** What they change is answered when it is durable; sessions and tasks are not meant to outlive the daemon, and events only read. */
 function handlers(deps: HandlerDeps): DispatchDeps['handlers'] {
+  const { db, log } = deps;
+  const saving = <H extends object>(given: H, except?: Exceptions<H>): H => durable({ db, log }, given, except);
   return {
     session: sessionHandlers(deps),
     task: taskHandlers(deps),
     event: eventHandlers(deps),
-    pool: durable(deps.db, poolHandlers(deps)),
-    message: durable(deps.db, messageHandlers(deps)),
-    VM: durable(deps.db, withoutDeparting(deps.db, deps.table, 'VM', vmHandlers(deps)), ['clone', 'copy', 'provision']),
-    host: durable(deps.db, hostHandlers(deps)),
-    network: durable(deps.db, networkHandlers(deps)),
-    PIF: durable(deps.db, pifHandlers(deps)),
-    SR: durable(deps.db, srHandlers(deps)),
-    PBD: durable(deps.db, pbdHandlers(deps)),
-    VDI: durable(deps.db, vdiHandlers(deps), ['create', 'clone', 'copy', 'snapshot', 'resize']),
-    role: durable(deps.db, roleHandlers(deps)),
-    VIF: durable(deps.db, withoutDeparting(deps.db, deps.table, 'VIF', vifHandlers(deps))),
-    VBD: durable(deps.db, withoutDeparting(deps.db, deps.table, 'VBD', vbdHandlers(deps))),
-    VGPU: durable(deps.db, withoutDeparting(deps.db, deps.table, 'VGPU', vgpuHandlers(deps))),
+    pool: saving(poolHandlers(deps)),
+    message: saving(messageHandlers(deps)),
+    VM: saving(withoutDeparting(db, deps.table, 'VM', vmHandlers(deps)), {
+      own: ['clone', 'copy', 'provision'],
+      atHost: [
+        ...(['start', 'start_on', 'pause', 'unpause', 'suspend', 'resume', 'resume_on'] as const),
+        ...(['clean_shutdown', 'hard_shutdown', 'shutdown', 'clean_reboot', 'hard_reboot'] as const),
+      ],
+    }),
+    host: saving(hostHandlers(deps), { own: ['call_plugin'] }),
+    network: saving(networkHandlers(deps)),
+    PIF: saving(pifHandlers(deps)),
+    SR: saving(srHandlers(deps)),
+    PBD: saving(pbdHandlers(deps)),
+    VDI: saving(vdiHandlers(deps), { own: ['create', 'clone', 'copy', 'snapshot', 'resize'] }),
+    role: saving(roleHandlers(deps)),
+    VIF: saving(withoutDeparting(db, deps.table, 'VIF', vifHandlers(deps))),
+    VBD: saving(withoutDeparting(db, deps.table, 'VBD', vbdHandlers(deps))),
+    VGPU: saving(withoutDeparting(db, deps.table, 'VGPU', vgpuHandlers(deps))),
   };
 }
 
-/**
- * What a class's handlers change is answered when it is durable.
- * @param own those that see to it by themselves, and undo what is not: what is written later must not make them fail
- */
-function durable<H extends object>(db: Database, handlers: H, own: readonly (keyof H & string)[] = []): H {
+/** Handlers whose answer does not wait for what was changed. */
+interface Exceptions<H> {
+  /** They see to it by themselves, and undo what is not durable: what is written later must not make them fail. */
+  readonly own?: readonly (keyof H & string)[];
+  /** What they have done at a host is done, and is seen there again (pool/hosts/jobs.ts) where the disk has no room for the records. */
+  readonly atHost?: readonly (keyof H & string)[];
+}
+
+/** Messages that ask and change nothing. */
+const asks = /^(assert|compute|get|list|query|retrieve)_/;
+
+/** What a class's handlers change is answered when it is durable. */
+function durable<H extends object>(
+  { db, log }: Pick<HandlerDeps, 'db' | 'log'>,
+  handlers: H,
+  { own = [], atHost = [] }: Exceptions<H> = {},
+): H {
+  const without = new Set<string>(own);
+  const standing = new Set<string>(atHost);
   const wrapped = Object.entries(handlers).map(([name, handler]) => {
+    if (without.has(name) || asks.test(name)) return [name, handler];
     const thenSaved = async (...args: unknown[]) => {
       const result: unknown = await handler(...args);
-      await db.saved();
+      await db.saved().catch((error: unknown) => {
+        if (!(standing.has(name) && isOutOfSpace(error))) throw error;
+        log.warn(`the records of ${name} are written when there is space`, { error });
+      });
       return result;
     };
-    return [name, own.some((each) => each === name) ? handler : thenSaved];
+    return [name, thenSaved];
   });
   return Object.fromEntries(wrapped) as H;
 }

@@ -17,7 +17,7 @@ import type { Backend } from '../backend/backend.js';
 import type { EmuProgram } from '../backend/emu-manager.js';
 import { within } from '../base/deadline.js';
 import { type DomainHandle, type DomainInfo, type DomainSpec, sameDomain } from '../base/domain.js';
-import { messageOf, XapiError } from '../base/errors.js';
+import { isOutOfSpace, messageOf, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { makeDirectory, nameFile } from '../base/store/durable-file.js';
 import type { Store } from '../base/store/store.js';
@@ -122,7 +122,14 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
   const discard = async (uuid: string, image?: string): Promise<void> => {
     const row = rows.get(uuid);
     if (row === undefined || (image !== undefined && idOf(row) !== image)) return;
-    await rows.remove(uuid);
+    try {
+      await rows.remove(uuid);
+    } catch (error) {
+      if (!isOutOfSpace(error)) throw error;
+      // What makes space needs none first. Where it makes too little the row stays, and is removed the next time.
+      await removeFilesOf(uuid);
+      await rows.remove(uuid);
+    }
     await removeFilesOf(uuid);
   };
   const wholeOf = (uuid: string): Row => {

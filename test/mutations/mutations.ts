@@ -28,6 +28,20 @@ const refused = 'of a VM that is refused';
 const atRestart = 'what counts of a row';
 
 export const mutations: readonly Mutation[] = [
+  ...inFile('src/pool/hosts/jobs.ts', 'pool/vm-life/full-disk', [
+    [
+      'a host is asked for a domain only when that is written',
+      'const needsNone = ends.has(row.operation) && isOutOfSpace(error);',
+      'const needsNone = isOutOfSpace(error);',
+      ', and asks no host',
+    ],
+    [
+      'a VM of whose end nothing is written stays held',
+      '      open.set(row.id, job);\n      throw error;',
+      '      throw error;',
+      'holds a VM of whose end it has not heard',
+    ],
+  ]),
   ...inFile('src/base/store/store.ts', 'base/store/power-loss', [
     [
       'what was written before a flush outlives a loss of power',

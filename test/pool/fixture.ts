@@ -11,6 +11,7 @@ import type { OpenTask } from '../../src/model/dispatch-deps.js';
 import type { CallContext } from '../../src/model/handlers.js';
 import { recordWithDefaults } from '../../src/model/value.js';
 import { createPool, type Pool, type PoolDeps } from '../../src/pool/pool.js';
+import { fullWhile } from '../support/full-store.js';
 import { type FakeHost, fakeHost, gib } from './fake-host.js';
 import { type FakeMembership, fakeMembership } from './fake-membership.js';
 
@@ -25,6 +26,8 @@ export interface Fixture {
   readonly b: FakeHost;
   readonly hostA: Ref<'host'>;
   readonly membership: FakeMembership;
+  /** The disk of the coordinator's database has no room. */
+  isFull: boolean;
   joinB(): Promise<Ref<'host'>>;
   task(label?: string): OpenTask;
   context(task?: OpenTask): CallContext;
@@ -54,7 +57,8 @@ async function build(
   times: Partial<Pick<PoolDeps, 'now' | 'elapsed' | 'log'>>,
 ): Promise<Fixture> {
   const [a, b] = hosts;
-  const store = openStore(join(dir, 'db'));
+  const disk = { isFull: false };
+  const store = fullWhile(openStore(join(dir, 'db')), () => disk.isFull);
   const pool = await createPool({
     store,
     stateDir: dir,
@@ -82,10 +86,12 @@ async function build(
     return dispatch.handlers.VM.create(context(), { ...defaults, ...memory, ...cpus, name_label: 'vm', ...given });
   };
   const closePool = async (): Promise<void> => {
-    await pool.close();
+    await pool.close().catch((error: unknown) => {
+      if (!disk.isFull) throw error;
+    });
     await store.close();
   };
-  return {
+  return Object.assign(disk, {
     pool,
     store,
     dir,
@@ -97,12 +103,12 @@ async function build(
     task,
     context,
     createVm,
-    async runningVm(given) {
+    async runningVm(given?: Partial<RecordOf<'VM'>>) {
       const vm = await createVm(given);
       await dispatch.handlers.VM.start_on(context(), vm, hostA, false, false);
       return vm;
     },
-    async failure(call) {
+    async failure(call: () => unknown) {
       try {
         await call();
       } catch (error) {
@@ -111,8 +117,8 @@ async function build(
       }
       return [];
     },
-    until: (condition) =>
-      new Promise((resolve) => {
+    until: (condition: () => boolean) =>
+      new Promise<void>((resolve) => {
         const look = (): void => {
           if (!condition()) return;
           stop();
@@ -130,5 +136,5 @@ async function build(
       for (const host of hosts) host.close();
       rmSync(dir, { recursive: true, force: true });
     },
-  };
+  });
 }

@@ -4,7 +4,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { emuProgram } from '../../src/backend/emu-manager.js';
 import type { Simulator } from '../../src/backend/simulator/simulator.js';
-import { XapiError } from '../../src/base/errors.js';
 import { nullLog } from '../../src/base/log.js';
 import type { SimulatedDomain } from '../../src/base/protocol/hypervisor-protocol.js';
 import { openStore, type Store } from '../../src/base/store/store.js';
@@ -12,6 +11,7 @@ import { type Operation, vmOf } from '../../src/xenops/operations.js';
 import { findDomain, perform } from '../../src/xenops/perform.js';
 import { createSuspended, type Suspended } from '../../src/xenops/suspended.js';
 import { type Lab, openLab } from '../emu-manager/harness.js';
+import { fullWhile } from '../support/full-store.js';
 import { testDomain } from '../support/hosts.js';
 import { testLimits } from '../support/limits.js';
 import { messageOfFailure } from '../wire/connection/connections.js';
@@ -149,24 +149,25 @@ describe('a suspended VM', function () {
 
   it('runs on and leaves no files where its image has left no room for the row that says that it is whole', async () => {
     const { handle } = await start();
-    const full = async (): Promise<void> => {
-      if (files().length > 0) throw new XapiError('OUT_OF_SPACE', ['/db']);
-    };
-    const table: Store['table'] = <T>(name: string) => {
-      const rows = store.table<T>(name);
-      return {
-        ...rows,
-        put: (id: string, row: T) => full().then(() => rows.put(id, row)),
-        remove: (id: string) => full().then(() => rows.remove(id)),
-      };
-    };
-    expect(await messageOfFailure(run(suspend, open(emuProgram(''), { ...store, table })))).to.equal(
-      'OUT_OF_SPACE /db',
-    );
+    const full = fullWhile(store, () => files().length > 0);
+    expect(await messageOfFailure(run(suspend, open(emuProgram(''), full)))).to.equal('OUT_OF_SPACE /db');
     expect(await domain()).to.deep.include({ state: 'running', handle });
     expect([suspended.list(), files()]).to.deep.equal([[], []]);
     await run(suspend);
     expect(suspended.list()).to.deep.equal([uuid]);
+  });
+
+  it('is shut down where it is itself what leaves no room for a row', async () => {
+    await start();
+    await run(suspend);
+    await run(
+      { kind: 'shutdown', uuid, clean: false },
+      open(
+        emuProgram(''),
+        fullWhile(store, () => files().length > 0),
+      ),
+    );
+    expect([suspended.list(), files()]).to.deep.equal([[], []]);
   });
 
   it('runs on when the daemon stops in the middle', async () => {

@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { open, type RootDatabase } from 'lmdb';
-import { messageOf, XapiError } from '../errors.js';
+import { isOutOfSpace, messageOf, XapiError } from '../errors.js';
 import { flushPath, flushPathSync, makeDirectory, makeDirectorySync } from './durable-file.js';
 import type { Examined } from './examiner.js';
 import { flushNewestState } from './flushed-state.js';
@@ -94,7 +94,7 @@ export function openInFormat(path: string, format: StoreFormat, reserve: number)
     if (found === undefined) flushPathSync(path);
     return { database, room, total };
   } catch (error) {
-    if (error instanceof XapiError && error.code === 'OUT_OF_SPACE') throw error;
+    if (isOutOfSpace(error)) throw error;
     const what = `cannot be brought from format ${found} to ${format.number}: ${messageOf(error)}.`;
     throw unusable(path, what, 'It is as it was: run the version that wrote it.', error);
   }

@@ -1,6 +1,6 @@
 /** Writing rows through to the store: what one turn of the event loop changes is one batch, batches go one after another. */
 import type { ClassName } from '../../../idl/index.js';
-import { messageOf, XapiError } from '../../base/errors.js';
+import { isOutOfSpace, messageOf, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { RowChange, Store } from '../../base/store/store.js';
 import { relationsTo } from './relations.js';
@@ -64,7 +64,7 @@ export function saveChanges(
       await store.putMany(batch.map(([, change]) => change()));
     } catch (error) {
       for (const [key, change] of batch) if (!dirty.has(key)) dirty.set(key, change);
-      if (error instanceof XapiError && error.code === 'OUT_OF_SPACE') {
+      if (isOutOfSpace(error)) {
         waitForSpace(error);
         throw error;
       }
@@ -73,7 +73,7 @@ export function saveChanges(
     if (isFull) log.info('the database is written again');
     isFull = false;
   };
-  const waitForSpace = (error: XapiError): void => {
+  const waitForSpace = (error: unknown): void => {
     if (!isFull) log.error(`what changes is refused until there is space: ${messageOf(error)}`, { error });
     isFull = true;
     setTimeout(() => flush().catch(() => undefined), againMs).unref();

@@ -7,11 +7,13 @@
  *
  * A host that does not answer may be at it, so the hold stays until it does, or an operator settles the VM. A host of an earlier version
  * cannot say it: there the hold stays until it is of this one.
+ *
+ * What only ends a domain, or its image, is asked for without a row where the disk has no room for it: docs/safety.md says why.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Ref } from '../../../idl/index.js';
 import { within } from '../../base/deadline.js';
-import { messageOf, toXapiError, XapiError } from '../../base/errors.js';
+import { isOutOfSpace, messageOf, toXapiError, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { Table } from '../../base/store/store.js';
 import type { BusyJob, HostService, HostState, Job, JobFate } from '../../host/service/service.js';
@@ -53,7 +55,7 @@ export interface PoolJobs {
   /**
    * Have a host change a VM that the caller holds, and bring its record to what came of it.
    * @param bring does the latter; asks the host unless it is given
-   * @throws what the host throws, HOST_OFFLINE; where the outcome is not known the VM stays held when the caller lets go of it
+   * @throws OUT_OF_SPACE where there is no room for the row, and it is needed; what the host throws, HOST_OFFLINE; where the outcome is not known the VM stays held when the caller lets go of it
    */
   onVm(
     vm: Ref<'VM'>,
@@ -109,8 +111,13 @@ export function createJobs(deps: JobsDeps): PoolJobs {
       await table.put(row.id, row);
       await deps.flushed();
     } catch (error) {
-      forget(row);
-      throw error;
+      const needsNone = ends.has(row.operation) && isOutOfSpace(error);
+      if (!needsNone) {
+        forget(row);
+        throw error;
+      }
+      db.alongside(table.change(row.id, row));
+      log.warn(`${row.label}: the disk of the database is full, so a restart would not know of it`, { job: row.id });
     }
   };
   /** The records are right: the row goes in the batch in which they are written, or the next. */
@@ -139,10 +146,18 @@ export function createJobs(deps: JobsDeps): PoolJobs {
     log.warn(`${row.label}: its host has not said how it ended, so the VM stays held`, { job: row.id });
     openJob(row, newTask());
   };
-  const close = async ({ row, task, release }: Open, end: (task: OpenTask) => void): Promise<void> => {
+  const close = async (job: Open, end: (task: OpenTask) => void): Promise<void> => {
+    const { row, task, release } = job;
     open.delete(row.id);
     forget(row);
-    await db.saved();
+    try {
+      await db.saved();
+    } catch (error) {
+      // It is held until it is written, and its host is asked again.
+      rows.set(row.id, row);
+      open.set(row.id, job);
+      throw error;
+    }
     release();
     end(task);
   };
@@ -273,7 +288,14 @@ function endOf({ operation, task }: JobRow, fate: JobFate): (shown: OpenTask) =>
 }
 
 const reboots: ReadonlySet<VmOperation> = new Set(['clean_reboot', 'hard_reboot']);
-const ends: ReadonlySet<VmOperation> = new Set(['hard_shutdown', 'shutdown', 'destroy', 'power_state_reset']);
+/** What ends a domain or its image, and makes none. */
+const ends: ReadonlySet<VmOperation> = new Set([
+  'clean_shutdown',
+  'hard_shutdown',
+  'shutdown',
+  'destroy',
+  'power_state_reset',
+]);
 
 /** Bring a VM's record to what came of a job that is over. @throws HOST_OFFLINE where its host does not say what is there */
 async function bringToFate(

@@ -1,6 +1,6 @@
 /** What can be done with virtual disks. The volume changes first, at its host; the record follows. */
 import type { RecordOf, Ref } from '../../../idl/index.js';
-import { invalidValue, XapiError } from '../../base/errors.js';
+import { invalidValue, isOutOfSpace, XapiError } from '../../base/errors.js';
 import { largestVolume, type Volume } from '../../host/storage/storage.js';
 import type { CallTask } from '../../model/handlers.js';
 import type { Database } from '../database/database.js';
@@ -20,7 +20,7 @@ function wholeSectors(field: string, bytes: number): number {
 }
 
 function unlessFull(error: unknown): void {
-  if (!(error instanceof XapiError && error.code === 'OUT_OF_SPACE')) throw error;
+  if (!isOutOfSpace(error)) throw error;
 }
 
 function fromVolume(volume: Volume): Partial<VDI> {

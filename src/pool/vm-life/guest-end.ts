@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Ref } from '../../../idl/index.js';
 import type { GuestEnd } from '../../base/domain.js';
+import { isOutOfSpace } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { RecordView } from '../database/database.js';
 import { beginHold, endHold } from '../database/hold.js';
@@ -68,7 +69,7 @@ async function withoutALook(): Promise<void> {}
 
 /**
  * @returns false where the VM cannot begin anew
- * @throws where nobody knows whether it has
+ * @throws where nobody knows whether it has; OUT_OF_SPACE
  */
 async function restart(deps: GuestEndDeps, guest: EndedGuest, record: RecordView<'VM'>): Promise<boolean> {
   const { db, jobs, log, now } = deps;
@@ -82,7 +83,8 @@ async function restart(deps: GuestEndDeps, guest: EndedGuest, record: RecordView
     tellOfVm(deps, 'VM_REBOOTED', vm, `was rebooted by its guest ${where}`);
     return true;
   } catch (error) {
-    if (jobs.openOn(vm).length > 0) throw error;
+    // Where there is no space it begins anew when there is, as its host tells of the end until then.
+    if (jobs.openOn(vm).length > 0 || isOutOfSpace(error)) throw error;
     log.warn(`VM ${record.uuid} cannot begin anew`, { error });
     return false;
   }

@@ -56,7 +56,7 @@ const told: Partial<Record<VmOperation, readonly [MessageName, what: string]>> =
 /** The handlers of a VM's life: VM.start, VM.suspend, VM.destroy and the like. */
 export function vmLifeHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, LifeMessage> {
   const { db } = deps;
-  /** Hold a VM for an operation; what it did is durable when it is answered. */
+  /** Hold a VM for an operation, and tell of what it did. */
   const hold = async (
     { task }: CallContext,
     vm: VmRef,
@@ -65,7 +65,6 @@ export function vmLifeHandlers(deps: HandlerDeps): Pick<ClassHandlers<'VM'>, Lif
   ): Promise<void> => {
     await withVm(db, vm, operation, task.ref, () => run({ operation, task: task.ref }));
     tellOf(deps, vm, operation);
-    await db.saved();
   };
   return {
     start: (context, vm, paused) =>
