@@ -1,8 +1,8 @@
 /** What xe says for the errors of servers. */
+import type { XapiErrorCode } from '../../base/errors.js';
 
 /** Meanings of the codes that servers answer. */
-export const descriptions: Readonly<Record<string, string>> = {
-  BAD_POWER_STATE_TRANSITION: 'That change of power state is not possible.',
+export const descriptions: Readonly<Partial<Record<XapiErrorCode, string>>> = {
   BRIDGE_NAME_EXISTS: 'A network has that bridge already.',
   CANNOT_CONTACT_HOST:
     'The host cannot be reached, or what answers there is no XenAPI; the log of the host that asked says why.',
@@ -81,8 +81,10 @@ export const descriptions: Readonly<Record<string, string>> = {
   SR_FULL: 'The SR is full.',
   SR_HAS_NO_PBDS: 'No host is connected to the SR.',
   SR_HAS_PBD: 'The SR is still attached to hosts.',
+  SR_INDESTRUCTIBLE: 'The SR is marked as one that stays.',
   SR_NOT_EMPTY: 'The SR still has VDIs.',
   SR_NOT_SHARABLE: 'An SR of that type belongs to one host.',
+  SR_OPERATION_NOT_SUPPORTED: 'SRs of that type do not do this.',
   SR_SUSPEND_SPACE_INSUFFICIENT: 'The SR has no room for the memory of the VM.',
   SR_UNKNOWN_DRIVER: 'There is no SR of that type.',
   SR_UUID_EXISTS: 'The pool has an SR with that uuid already.',
@@ -108,7 +110,9 @@ export const descriptions: Readonly<Record<string, string>> = {
   VIF_NOT_IN_MAP: 'A virtual interface of the VM has no network at the destination.',
   VM_BAD_POWER_STATE: 'The VM is not in the power state that this needs.',
   VM_BIOS_STRINGS_ALREADY_SET: 'The VM has its BIOS strings already.',
+  VM_CRASHED: 'The VM crashed.',
   VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT: 'The guest did not answer the request to shut down.',
+  VM_HALTED: 'The VM was shut down.',
   VM_HAS_NO_SUSPEND_VDI: 'No memory of the VM is saved.',
   VM_HOST_INCOMPATIBLE_VERSION: 'The host runs an older version than the one where the VM is.',
   VM_INCOMPATIBLE_WITH_THIS_HOST: 'The VM cannot run on the host.',
@@ -116,7 +120,7 @@ export const descriptions: Readonly<Record<string, string>> = {
   VM_MIGRATE_FAILED: 'The migration failed.',
   VM_NO_EMPTY_CD_VBD: 'The VM has no CD drive that is empty.',
   VM_NO_SUSPEND_SR: 'No SR is set for the memory of suspended VMs.',
-  VM_OPERATIONS_BLOCKED: 'Operations on the VM are blocked.',
+  VM_REBOOTED: 'The VM was rebooted.',
   VM_REQUIRES_NETWORK: 'The host is not connected to a network of the VM.',
   VM_REQUIRES_SR: 'The host is not connected to an SR that has a disk of the VM.',
   XENAPI_MISSING_PLUGIN: 'The host has no such plugin.',
@@ -131,14 +135,17 @@ export const allowedValues: Readonly<Record<string, string>> = {
   action: 'fail, stall, kill, cut, corrupt; docs/faults.md has the arguments of each',
   bridge: 'at most 15 characters',
   domain_type: 'hvm',
+  empty: 'true for a CD or floppy drive alone',
   'filters:after': 'a time, such as 2026-11-23T10:00:00Z',
   'filters:before': 'a time, such as 2026-11-23T10:00:00Z',
   'filters:priority': 'a whole number',
   ha_restart_priority: 'restart, best-effort, or empty',
   memory_static_max: 'more than 0 bytes',
+  name: 'any text that is not empty',
   physical_size: '0 or more bytes',
   shared: 'false',
   side: 'source or destination; to be given where both have the step',
   step: 'a step of the migration, which docs/faults.md lists',
+  subject_identifier: 'any text that is not empty',
   virtual_size: '1 byte to 16 TiB',
 };

@@ -1,4 +1,4 @@
-/** Every class that xe shows. To add a class, add its data to a file of `xe-fields/`; its commands follow. */
+/** Every class that xe shows. To add a class, add its data to a file of `fields/`; its commands follow. */
 import { hint } from '../../base/nearest-name.js';
 import * as access from './fields/access.js';
 import * as cache from './fields/cache.js';

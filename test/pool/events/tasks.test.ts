@@ -118,6 +118,19 @@ describe('task', () => {
     );
   });
 
+  it('has what its caller sets', async () => {
+    const { task } = f.pool.dispatch.handlers;
+    const mine = await task.create(f.context(), 'mine', '');
+    await task.set_other_config(f.context(), mine, { a: '1' });
+    await task.add_to_other_config(f.context(), mine, 'b', '2');
+    await task.remove_from_other_config(f.context(), mine, 'a');
+    await task.set_result(f.context(), mine, 'done');
+    await task.set_error_info(f.context(), mine, ['WHY', 'not']);
+    expect(f.pool.db.get('task', mine)).to.deep.include({
+      ...{ other_config: { b: '2' }, result: 'done', error_info: ['WHY', 'not'] },
+    });
+  });
+
   it('ends one that its caller drives for what is refused, and no other', () => {
     const mine = tasks.createForCaller('import', '');
     const own = tasks.create('VM.start', undefined);

@@ -130,6 +130,7 @@ describe('the membership of a pool', () => {
       expect(secrets()).to.have.length(1);
       expect(secrets()[0]).to.match(/^[0-9a-f]{64}$/);
       expect(f.membership.told.get(f.b.url)).to.deep.equal(secrets());
+      expect(await pool().initial_auth(f.context())).to.equal(secrets()[0]);
     });
 
     it('lets the old ones count until a host that is away has the new one', async () => {

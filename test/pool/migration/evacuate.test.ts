@@ -252,6 +252,7 @@ describe('host', () => {
     expect(db.get('PIF_metrics', db.get('PIF', pif!).metrics).carrier).to.equal(true);
     expect(row().software_version).to.include({ product_version: '8.3.0', hostname: 'a', xenferry: '0.0.0' });
     expect(await handlers().compute_memory_overhead(f.context(), f.hostA)).to.equal(0);
+    expect(await handlers().compute_free_memory(f.context(), f.hostA)).to.equal(f.a.memoryFree);
     expect(await handlers().get_uncooperative_resident_VMs(f.context(), f.hostA)).to.deep.equal([]);
     const { unplug, plug } = f.pool.dispatch.handlers.PIF;
     expect(await f.failure(() => unplug(f.context(), pif!))).to.deep.equal(['PIF_IS_MANAGEMENT_INTERFACE', pif]);

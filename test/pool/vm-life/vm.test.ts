@@ -150,6 +150,7 @@ describe('VM', () => {
       const disk = await f.failure(() => VBD.create(f.context(), make('VBD', { VM, type: 'Disk', VDI: nullRef })));
       expect(disk).to.deep.equal(['HANDLE_INVALID', 'VDI', nullRef]);
       await VGPU.create(f.context(), VM, nullRef, '0', {}, nullRef);
+      await VGPU.destroy(f.context(), await VGPU.create(f.context(), VM, nullRef, '1', {}, nullRef));
       await handlers().start(f.context(), VM, false, false);
       expect(f.a.started[0]?.vgpus).to.deep.equal(['0']);
       expect(f.pool.db.get('VIF', first).currently_attached).to.equal(true);

@@ -77,6 +77,14 @@ describe('allowed_operations of a VM', () => {
     });
   }
 
+  it('are made anew when they are asked for', async () => {
+    const vm = await f.createVm();
+    const before = allowed(vm);
+    f.pool.db.update('VM', vm, { allowed_operations: [] });
+    await VM().update_allowed_operations(f.context(), vm);
+    expect(allowed(vm)).to.deep.equal(before).and.not.to.deep.equal([]);
+  });
+
   it('leave out what does not go with the operation that runs', async () => {
     for (const make of [() => f.createVm(), () => f.runningVm()]) {
       const vm = await make();
