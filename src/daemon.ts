@@ -3,7 +3,7 @@
  * the host up to what it is in its pool.
  */
 import { rmSync } from 'node:fs';
-import { createSimulator } from './backend/simulator/simulator.js';
+import { openBackEnd } from './back-end.js';
 import type { Config, LoadedConfig } from './base/config/config.js';
 import type { Log } from './base/log.js';
 import { readTextFile, writeTextFile } from './base/named-file.js';
@@ -58,7 +58,7 @@ export async function startDaemon(init: DaemonInit): Promise<Daemon> {
     secretFile: config().poolSecretFile,
     log,
   });
-  const backend = await openBackend(config, init.onHypervisorStarted);
+  const { backend, discard } = await openBackEnd(init);
   try {
     const engine = await openHostEngine({
       uuid: identity.uuid,
@@ -85,7 +85,7 @@ export async function startDaemon(init: DaemonInit): Promise<Daemon> {
     door.serve({ onRequest: role.onRequest, onChannel: engine.rendezvous.deliver });
     return { url, reload: engine.reload, close: () => closeAll(engine, role, door, backend, store) };
   } catch (error) {
-    await backend.discard();
+    await discard();
     throw error;
   }
 }
@@ -100,17 +100,6 @@ function lockDatabase(databasePath: string): void {
   if (takeLock('database', databasePath) === undefined) {
     throw new Error(`another xenferryd runs with the database ${databasePath}`);
   }
-}
-
-function openBackend(config: () => Config, onStarted: (pid: number) => void) {
-  const { stateDir, simulatorMemory, memoryDir } = config();
-  return createSimulator({
-    stateDir,
-    memoryBytes: simulatorMemory,
-    memoryDirs: [memoryDir, stateDir],
-    timeoutMs: () => config().backendTimeout * 1000,
-    onStarted,
-  });
 }
 
 type Served = Pick<ListenerDeps, 'onRequest' | 'onChannel'>;

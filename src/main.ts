@@ -5,6 +5,7 @@
  */
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { backEndReport } from './back-end.js';
 import { type CommandLine, optionsHelp, readCommandLine } from './base/config/command-line.js';
 import { ConfigError, type LoadedConfig, readConfig } from './base/config/config.js';
 import { namedProblems } from './base/config/named.js';
@@ -28,7 +29,7 @@ async function main(argv: readonly string[]): Promise<void> {
   if (commandLine.help) return answer(['Usage: xenferryd [OPTION]...', ...optionsHelp()]);
   if (commandLine.version) return answer([`xenferryd ${ownVersion()}`]);
   if (commandLine.checkConfig) {
-    const { lines, exitCode } = checkConfig(commandLine);
+    const { lines, exitCode } = await checkConfig(commandLine, backEndReport);
     return answer(lines, exitCode);
   }
   const loaded = readConfig(commandLine);

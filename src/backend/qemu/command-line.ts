@@ -1,25 +1,27 @@
 /** The command line of a QEMU process, from what its domain is. Pure. See `man qemu-system-x86_64`. */
 import path from 'node:path';
 
-interface Disk {
+export interface Disk {
   /** The number of the VBD. */
   readonly device: number;
-  /** Of the image file, absolute. */
-  readonly path: string;
+  /** Of the image file, absolute; absent for a drive without a medium. */
+  readonly path?: string;
   readonly format: 'raw' | 'qcow2';
   readonly readOnly: boolean;
   readonly kind: 'disk' | 'cd';
-  readonly bootable: boolean;
+  /** The lower, the earlier it is booted from; not at all where absent. */
+  readonly bootIndex?: number;
 }
 
-/** What an interface is attached to: QEMU's user-mode network, or a bridge of the host. */
-type Attachment = { readonly kind: 'user' } | { readonly kind: 'bridge'; readonly bridge: string };
+/** What an interface is attached to: QEMU's user-mode network, or a tap of the host that is there. */
+type Attachment = { readonly kind: 'user' } | { readonly kind: 'tap'; readonly tap: string };
 
 interface NetworkInterface {
   /** The number of the VIF. */
   readonly device: number;
   readonly mac: string;
   readonly attachment: Attachment;
+  readonly bootIndex?: number;
 }
 
 /** How the guest comes up: from its disks by a firmware, or a kernel that is given. */
@@ -39,6 +41,10 @@ export interface Machine {
   readonly type: string;
   /** A CPU model with its flags. */
   readonly cpu: string;
+  /** Of which the number of vCPUs is a multiple. */
+  readonly coresPerSocket: number;
+  readonly acpi: boolean;
+  readonly display: { readonly kind: 'std' | 'cirrus'; readonly mebibytes: number };
   readonly accelerator: 'kvm' | 'tcg';
   readonly boot: Boot;
   readonly disks: readonly Disk[];
@@ -81,19 +87,44 @@ export const markObject = 'xenferry.mark';
 /** PCI slots: devices stay where they were, whatever else a VM has; a migration needs the same address on both sides. */
 const slots = { display: 0x02, firstDisk: 0x08, firstInterface: 0x10, balloon: 0x18 } as const;
 
+/** A file that is opened for a process, which may not be allowed to open it itself. */
+export interface OpenedFile {
+  readonly path: string;
+  readonly writable: boolean;
+}
+
+/** The files of a machine that are opened for its process, in the order in which it gets them, from descriptor 3 on. */
+export function openedFiles({ disks, boot }: Machine): readonly OpenedFile[] {
+  const variables = boot.kind === 'uefi' ? [{ path: boot.variables, writable: true }] : [];
+  const images = disks.flatMap(({ path: image, readOnly }) =>
+    image === undefined ? [] : [{ path: image, writable: !readOnly }],
+  );
+  return [...images, ...variables];
+}
+
+const firstFile = 3;
+
 /**
  * The arguments of QEMU for one domain. It starts paused, whatever it is for: only `cont` lets it run.
  * @param mark the identity of the mark's object at the start
  * @param incoming whether its memory comes from a stream
  */
 export function commandLine(machine: Machine, paths: DomainPaths, mark: string, incoming: boolean): readonly string[] {
-  const { uuid, memoryBytes, vcpus, type, cpu, accelerator } = machine;
+  const { uuid, memoryBytes, vcpus, coresPerSocket, type, cpu, accelerator, display } = machine;
+  const files = openedFiles(machine);
   const kibibytes = memoryBytes / 1024;
   return [
     ...['-name', `guest=${quoted(machine.name)},debug-threads=on`, '-uuid', uuid],
     ...['-no-user-config', '-nodefaults', '-display', 'none'],
-    ...['-machine', `${type},memory-backend=ram0`, '-accel', acceleratorArgument(accelerator), '-cpu', cpu],
-    ...['-smp', String(vcpus), '-m', `${kibibytes}k`],
+    ...[
+      '-machine',
+      `${type},memory-backend=ram0${machine.acpi ? '' : ',acpi=off'}`,
+      '-accel',
+      acceleratorArgument(accelerator),
+      '-cpu',
+      cpu,
+    ],
+    ...['-smp', `${vcpus},sockets=${vcpus / coresPerSocket},cores=${coresPerSocket}`, '-m', `${kibibytes}k`],
     ...['-object', `memory-backend-memfd,id=ram0,size=${kibibytes}k,share=on`],
     ...['-object', `authz-simple,id=${markObject},identity=${quoted(mark)}`],
     ...monitor('daemon', paths.daemon),
@@ -103,10 +134,13 @@ export function commandLine(machine: Machine, paths: DomainPaths, mark: string, 
       `socket,id=serial0,path=${paths.serial},server=on,wait=off,logfile=${paths.serialLog},logappend=on`,
     ],
     ...['-serial', 'chardev:serial0'],
-    ...['-device', `VGA,addr=${slot(slots.display)}`, '-vnc', `unix:${paths.vnc}`],
+    ...['-device', `${displayDevice(display)},addr=${slot(slots.display)}`, '-vnc', `unix:${paths.vnc}`],
+    // Linux tells it of a panic.
+    ...['-device', 'pvpanic'],
+    ...files.flatMap((_, index) => ['-add-fd', `fd=${firstFile + index},set=${index}`]),
     ...['-device', `virtio-balloon-pci,id=balloon0,addr=${slot(slots.balloon)}`],
-    ...bootArguments(machine.boot),
-    ...machine.disks.flatMap(diskArguments),
+    ...bootArguments(machine.boot, files),
+    ...machine.disks.flatMap((disk) => diskArguments(disk, machine, files)),
     ...machine.interfaces.flatMap(interfaceArguments),
     // The guest's own end leaves the process, for the toolstack to see; the trace tells a power-off from a reboot.
     ...['-action', 'reboot=shutdown,shutdown=pause,panic=pause'],
@@ -127,46 +161,63 @@ function acceleratorArgument(accelerator: Machine['accelerator']): string {
   return accelerator === 'tcg' ? 'tcg,tb-size=64' : accelerator;
 }
 
-function bootArguments(boot: Boot): string[] {
+function displayDevice({ kind, mebibytes }: Machine['display']): string {
+  return `${kind === 'std' ? 'VGA' : 'cirrus-vga'},vgamem_mb=${mebibytes}`;
+}
+
+/** The name of a file that the process has got. */
+function nameOf(file: string, files: readonly OpenedFile[]): string {
+  return `/dev/fdset/${files.findIndex((each) => each.path === file)}`;
+}
+
+function bootArguments(boot: Boot, files: readonly OpenedFile[]): string[] {
   switch (boot.kind) {
     case 'bios':
       return [];
     case 'uefi':
-      return [boot.code, boot.variables].flatMap((file, unit) => [
+      return [boot.code, nameOf(boot.variables, files)].flatMap((file, unit) => [
         '-drive',
         `if=pflash,unit=${unit},format=raw,readonly=${unit === 0 ? 'on' : 'off'},file=${quoted(file)}`,
       ]);
     case 'kernel':
       return [
         ...['-kernel', boot.kernel],
-        ...(boot.initrd === undefined ? [] : ['-initrd', boot.initrd]),
+        ...(boot.initrd === undefined ? [] : ['-initrd', quoted(boot.initrd)]),
         ...(boot.arguments === '' ? [] : ['-append', boot.arguments]),
       ];
   }
 }
 
-function diskArguments(disk: Disk): string[] {
+function diskArguments(disk: Disk, { disks }: Machine, files: readonly OpenedFile[]): string[] {
   const node = `disk${disk.device}`;
-  const file = { driver: 'file', filename: disk.path, discard: 'unmap' };
+  const options = [`id=vbd${disk.device}`, ...(disk.bootIndex === undefined ? [] : [`bootindex=${disk.bootIndex}`])];
+  const drive = disk.path === undefined ? [] : [`drive=${node}`];
+  const device = [disk.kind === 'cd' ? cdDrive(disk, disks) : diskDevice(disk), ...drive, ...options].join(',');
+  if (disk.path === undefined) return ['-device', device];
+  const file = { driver: 'file', filename: nameOf(disk.path, files), discard: 'unmap' };
   const block = { driver: disk.format, 'node-name': node, 'read-only': disk.readOnly, discard: 'unmap', file };
-  const bootIndex = disk.bootable ? `,bootindex=${disk.kind === 'cd' ? 1 : 2}` : '';
-  const device =
-    disk.kind === 'cd'
-      ? `ide-cd,drive=${node},bus=ide.1`
-      : `virtio-blk-pci,drive=${node},addr=${slot(slots.firstDisk + disk.device)}`;
-  return ['-blockdev', JSON.stringify(block), '-device', `${device},id=vbd${disk.device}${bootIndex}`];
+  return ['-blockdev', JSON.stringify(block), '-device', device];
 }
 
-function interfaceArguments({ device, mac, attachment }: NetworkInterface): string[] {
+function diskDevice({ device }: Disk): string {
+  return `virtio-blk-pci,addr=${slot(slots.firstDisk + device)}`;
+}
+
+/** The second channel first, as that has the CD drive of a machine that has one. */
+function cdDrive(disk: Disk, disks: readonly Disk[]): string {
+  const position = disks.filter(({ kind }) => kind === 'cd').indexOf(disk);
+  return `ide-cd,bus=ide.${position < 2 ? 1 : 0},unit=${position % 2}`;
+}
+
+function interfaceArguments({ device, mac, attachment, bootIndex }: NetworkInterface): string[] {
   const id = `net${device}`;
-  const netdev = attachment.kind === 'user' ? `user,id=${id}` : `bridge,id=${id},br=${quoted(attachment.bridge)}`;
+  const netdev =
+    attachment.kind === 'user' ? `user,id=${id}` : `tap,id=${id},ifname=${attachment.tap},script=no,downscript=no`;
   const address = slot(slots.firstInterface + device);
-  return [
-    '-netdev',
-    netdev,
-    '-device',
-    `virtio-net-pci,netdev=${id},id=vif${device},mac=${mac},addr=${address},romfile=`,
-  ];
+  // Without its ROM, unless that is to boot: what it has takes part in a migration.
+  const boot = bootIndex === undefined ? 'romfile=' : `bootindex=${bootIndex}`;
+  const options = `netdev=${id},id=vif${device},mac=${mac},addr=${address},${boot}`;
+  return ['-netdev', netdev, '-device', `virtio-net-pci,${options}`];
 }
 
 function slot(number: number): string {

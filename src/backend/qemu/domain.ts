@@ -16,7 +16,7 @@ import fs from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DomainHandle, DomainInfo, DomainSpec, DomainState, GuestEnd } from '../../base/domain.js';
 import { XapiError } from '../../base/errors.js';
-import { commandLine, type DomainPaths, type Machine } from './command-line.js';
+import { commandLine, type DomainPaths, type Machine, openedFiles } from './command-line.js';
 import { encodeMark, type Mark, readMark, writeMark } from './mark.js';
 import { type DomainUser, endQemu, findQemu, type Started, startQemu } from './process.js';
 import type { Qmp, QmpEvent } from './qmp.js';
@@ -139,8 +139,9 @@ export function createQemuDomain(init: DomainInit): QemuDomain & { adopt(started
       ...(mark.inDoubt === undefined ? {} : { inDoubt: mark.inDoubt }),
     }),
     async start(incoming) {
-      const argv = commandLine(init.machineOf(spec), paths, encodeMark(mark), incoming);
-      await adopt(await startQemu(init.program, argv, paths, init.user));
+      const machine = init.machineOf(spec);
+      const argv = commandLine(machine, paths, encodeMark(mark), incoming);
+      await adopt(await startQemu(init.program, argv, paths, openedFiles(machine), init.user));
     },
     async pause(timeoutMs) {
       if (state === 'building') throw wrongState(handle, 'it is being built');

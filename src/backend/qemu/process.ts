@@ -2,14 +2,14 @@
  * A QEMU process of one domain: started in a process group of its own, so that it outlives the daemon, and found again by the
  * directory of its domain.
  */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { XapiError } from '../../base/errors.js';
 import { markVariable } from '../../base/process/helper-process.js';
 import { identityOf, isAlive, type ProcessIdentity } from '../../base/process/process-identity.js';
-import type { DomainPaths } from './command-line.js';
+import type { DomainPaths, OpenedFile } from './command-line.js';
 import { connectQmp, type Qmp } from './qmp.js';
 
 /** Whom a domain's process runs as; the daemon's own user where absent. */
@@ -30,20 +30,31 @@ const pollMs = 5;
 
 /**
  * Start QEMU and connect to it.
+ * @param files what it gets as descriptors, from 3 on
  * @throws INTERNAL_ERROR with what it says where it ends before it serves; nothing is left of it then
  */
 export async function startQemu(
   program: string,
   argv: readonly string[],
   paths: DomainPaths,
+  files: readonly OpenedFile[],
   user?: DomainUser,
 ): Promise<Started> {
+  if (user !== undefined) fs.chownSync(paths.directory, user.uid, user.gid);
   for (const socket of [paths.daemon, paths.helper, paths.serial, paths.vnc]) fs.rmSync(socket, { force: true });
-  const log = fs.openSync(paths.log, 'a', 0o600);
+  const opened: number[] = [];
   // It is no helper of a daemon: it outlives the one that started it.
   const { [markVariable]: _mark, ...env } = process.env;
-  const child = spawn(program, argv, { cwd: '/', detached: true, env, stdio: ['ignore', log, log], ...user });
-  fs.closeSync(log);
+  let child: ChildProcess;
+  try {
+    const log = fs.openSync(paths.log, 'a', 0o600);
+    opened.push(log);
+    for (const file of files) opened.push(openFile(file));
+    const stdio: StdioOptions = ['ignore', log, log, ...opened.slice(1)];
+    child = spawn(program, argv, { cwd: '/', detached: true, env, stdio, ...user });
+  } finally {
+    for (const fd of opened) fs.closeSync(fd);
+  }
   const gone = new AbortController();
   const how = once(child, 'exit').then(
     ([status, signal]) => signal ?? `status ${status}`,
@@ -92,6 +103,10 @@ export async function endQemu(identity: ProcessIdentity): Promise<void> {
     }
     await delay(pollMs);
   }
+}
+
+function openFile({ path, writable }: OpenedFile): number {
+  return fs.openSync(path, fs.constants.O_NOFOLLOW | (writable ? fs.constants.O_RDWR : fs.constants.O_RDONLY));
 }
 
 function readPid(file: string): number | undefined {

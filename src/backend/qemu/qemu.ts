@@ -15,7 +15,7 @@ import { socketPathLimit } from '../../base/protocol/hypervisor-protocol.js';
 import type { Backend } from '../backend.js';
 import { domainPaths, type Machine } from './command-line.js';
 import { createQemuDomain, type DomainInit, openQemuDomain, type QemuDomain } from './domain.js';
-import { type Accelerator, isSound, versionOf } from './probe.js';
+import { type Accelerator, assertSound, versionOf } from './probe.js';
 import type { DomainUser } from './process.js';
 
 export interface QemuInit {
@@ -29,13 +29,14 @@ export interface QemuInit {
   readonly user?: DomainUser;
   /** How the processes run their guests. */
   readonly accelerator: Accelerator;
-  /** @throws INVALID_VALUE [field, value] for what no machine can be made of */
+  /** What a process needs beyond its guest's memory, in bytes. */
+  readonly overheadBytes: number;
+  /** As `Backend.checkSpec`. */
+  checkSpec(spec: DomainSpec): DomainSpec;
+  /** @throws INVALID_VALUE [field, value] for what is not there to make the machine of */
   machineOf(spec: DomainSpec): Machine;
   readonly log: Log;
 }
-
-/** What a process needs beyond its guest's memory, in bytes: measured with a small guest under tcg. */
-export const overheadBytes = 75 * 1024 * 1024;
 
 export interface Qemu extends Backend {
   /** Start a domain that was created so that its memory comes from a stream, by an emu-manager. */
@@ -51,11 +52,11 @@ export interface Qemu extends Backend {
 export async function createQemu(init: QemuInit): Promise<Qemu> {
   const root = path.join(path.resolve(init.stateDir), 'qemu');
   assertShort(root);
-  await assertSound(init);
+  assertSound(init.program, await versionOf(init.program), init.accelerator);
   fs.mkdirSync(root, { recursive: true, mode: 0o711 });
   const registry = await openRegistry(init, root);
   const { domainOf } = registry;
-  const account = createAccount(init.memoryBytes, registry.all);
+  const account = createAccount(init, registry.all);
   const digests = new Map<number, string>();
   const destroy = async (handle: DomainHandle): Promise<void> => {
     await registry.find(handle)?.destroy();
@@ -64,10 +65,7 @@ export async function createQemu(init: QemuInit): Promise<Qemu> {
   };
   return {
     name: 'qemu',
-    checkSpec(spec) {
-      init.machineOf(spec);
-      return spec;
-    },
+    checkSpec: init.checkSpec,
     memory: async () => ({ total: init.memoryBytes, free: account.free() }),
     reserve: async (key, bytes) => account.reserve(key, bytes),
     release: async (key) => account.release(key),
@@ -214,7 +212,7 @@ function createAnnouncer() {
 }
 
 /** The memory of the host: what domains have with their overhead, and what was promised under keys. */
-function createAccount(total: number, domains: () => readonly QemuDomain[]) {
+function createAccount({ memoryBytes: total, overheadBytes }: QemuInit, domains: () => readonly QemuDomain[]) {
   const promises = new Map<string, number>();
   const free = (but?: string): number => {
     const used = domains().reduce((sum, { spec }) => sum + spec.memoryBytes + overheadBytes, 0);
@@ -307,13 +305,6 @@ function writeSpec(root: string, domid: number, spec: DomainSpec): void {
   fs.mkdirSync(made, { mode: 0o700 });
   fs.writeFileSync(path.join(made, 'spec.json'), JSON.stringify(spec), { mode: 0o600 });
   fs.renameSync(made, path.join(root, String(domid)));
-}
-
-async function assertSound({ program, accelerator }: QemuInit): Promise<void> {
-  const version = await versionOf(program);
-  if (isSound(version, accelerator)) return;
-  const why = 'before 9.0 and without kvm it loses writes to memory that is migrated';
-  throw new XapiError('INVALID_VALUE', ['qemu', program], `version ${version.major}.${version.minor}: ${why}`);
 }
 
 /** The longest name of a socket in a domain's directory, with room for its number. */

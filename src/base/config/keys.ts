@@ -1,12 +1,14 @@
 /**
  * Every key of xenopsd.conf: its type, its default and what it is for. This table is the one place that names them; the type
  * `Config`, the command line, the help and the checks come from it. To add a key, add its entry here and its lines in
- * etc/xenopsd.conf.
+ * etc/xenopsd.conf; those of the back ends are in back-end-keys.ts.
  */
 import { join } from 'node:path';
 import { nearestName } from '../nearest-name.js';
 import { convergenceStrategies } from '../protocol/emu-protocol.js';
 import { isEveryAddress } from '../server-address.js';
+import { backEndKeys } from './back-end-keys.js';
+import { type Environment, type KeySpec, key } from './key-spec.js';
 import {
   bool,
   choice,
@@ -21,47 +23,10 @@ import {
   pageOrigins,
   path,
   program,
-  size,
   sizeOrNone,
-  type ValueType,
 } from './values.js';
 
-/** Machine and user that defaults are made from. */
-export interface Environment {
-  readonly variables: Readonly<Record<string, string | undefined>>;
-  readonly isRoot: boolean;
-  readonly home: string;
-  readonly hostName: string;
-  /** The working directory, for relative paths on the command line. */
-  readonly directory: string;
-  readonly memoryBytes: number;
-  /** The size of /dev/shm; 0 where it cannot be written. */
-  readonly sharedMemoryBytes: number;
-}
-
-/** The effective value of a key that other defaults start from. */
-type LookUp = (key: 'state-dir' | 'listen-address' | 'host-name') => string;
-
-export interface KeySpec<T> {
-  readonly type: ValueType<T>;
-  /** The default, as it would be written in the file. */
-  readonly default: string;
-  /** Value that an empty one stands for. */
-  readonly derive?: (environment: Environment, lookUp: LookUp) => T;
-  /** Description of what `derive` gives, in words. */
-  readonly derived?: string;
-  /** True for a key that counts when the daemon starts: a reload keeps the value of then. */
-  readonly atStart?: boolean;
-  readonly doc: string;
-}
-
-function key<T>(spec: KeySpec<T>): KeySpec<T> {
-  return spec;
-}
-
-const sharedMemory = '/dev/shm';
-/** A container's default of 64 MiB is too small for guests. */
-const usefulSharedMemory = 2 ** 29;
+export type { Environment, KeySpec } from './key-spec.js';
 
 export const configKeys = {
   'migration-compressor': key({
@@ -139,6 +104,11 @@ export const configKeys = {
     type: duration,
     default: '30',
     doc: 'Seconds that a VM has to acknowledge that it was asked to suspend. Accepted as xenopsd has it; a simulated guest acknowledges at once.',
+  }),
+  'vm-shutdown-timeout': key({
+    type: duration,
+    default: '1200',
+    doc: 'Seconds that a guest has to shut down when it is asked to. A simulated guest does so at once.',
   }),
   'backend-timeout': key({
     type: duration,
@@ -277,23 +247,7 @@ export const configKeys = {
     atStart: true,
     doc: 'The file with the secret that the hosts of a pool share.',
   }),
-  'memory-dir': key({
-    type: path,
-    default: '',
-    derived: '/dev/shm where it is writable and of a useful size, else the state directory',
-    derive: (environment, lookUp) =>
-      environment.sharedMemoryBytes >= usefulSharedMemory ? sharedMemory : lookUp('state-dir'),
-    atStart: true,
-    doc: 'The directory for the memory of simulated domains; best on a tmpfs. What does not fit there goes to the state directory.',
-  }),
-  'simulator-memory': key({
-    type: size,
-    default: '',
-    derived: "three quarters of the machine's memory",
-    derive: ({ memoryBytes }) => Math.max(1, Math.floor((memoryBytes * 0.75) / 2 ** 20)) * 2 ** 20,
-    atStart: true,
-    doc: 'How much memory simulated domains may have in all.',
-  }),
+  ...backEndKeys,
 } as const;
 
 function stateDirectory(environment: Environment): string {

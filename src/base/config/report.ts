@@ -13,18 +13,24 @@ import { configKeyNames, configKeys, type KeySpec, propertyOf } from './keys.js'
 import { namedProblems } from './named.js';
 
 /**
- * What `--check-config` prints: every key with its effective value and where that comes from, then warnings, then errors.
+ * What `--check-config` prints: every key with its effective value and where that comes from, then notes, warnings and errors.
  * With errors the values are what they would be without the bad ones.
+ * @param look at what the configuration names and this module knows nothing of: notes, and a line for each problem
  * @returns the lines, and the exit code: 0, or 1 where there are errors
  */
-export function checkConfig(init: ConfigInit): { lines: string[]; exitCode: number } {
+export async function checkConfig(
+  init: ConfigInit,
+  look: (loaded: LoadedConfig) => Promise<{ notes: readonly string[]; problems: readonly string[] }>,
+): Promise<{ lines: string[]; exitCode: number }> {
   const { loaded, problems } = collectConfig(init);
+  const seen = await look(loaded);
   const values = configKeyNames.map(
     (key) => `${key} = ${quoted(formatValue(key, loaded.config))}  # ${formatOrigin(loaded.origins[key])}`,
   );
   const warnings = loaded.warnings.map((warning) => `warning: ${warning}`);
-  const errors = [...problems, ...namedProblems(loaded)].map((problem) => `error: ${problem}`);
-  return { lines: [...values, ...warnings, ...errors], exitCode: errors.length > 0 ? 1 : 0 };
+  const notes = seen.notes.map((note) => `# ${note}`);
+  const errors = [...problems, ...namedProblems(loaded), ...seen.problems].map((problem) => `error: ${problem}`);
+  return { lines: [...values, ...notes, ...warnings, ...errors], exitCode: errors.length > 0 ? 1 : 0 };
 }
 
 /**

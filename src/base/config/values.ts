@@ -169,6 +169,12 @@ export const hostAddress: ValueType<string> = valueType('an IP address or the na
 /** A name that people read; any text of one line. */
 export const label: ValueType<string> = valueType('a name', (text) => text);
 
+/** A user of the system, by name or number, perhaps with a group behind a colon; empty where nothing is meant. */
+export const userName: ValueType<string> = valueType(
+  'the name or number of a user, such as qemu or 1000, perhaps with a colon and a group behind it',
+  (text) => (/^([a-z_0-9][\w.-]*(:[a-z_0-9][\w.-]*)?)?$/i.test(text) ? text : undefined),
+);
+
 /** An http URL, of which the origin counts; empty where nothing is meant. */
 export const httpUrl: ValueType<string> = valueType('a URL of http, such as http://192.0.2.1:8480', (text) => {
   if (!/^(http:|$)/i.test(text)) return undefined;

@@ -31,6 +31,11 @@ const neverWritten = 0;
 /** The names of SRs and volumes. */
 export const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
+/** Where the image of a volume is. @param root the directory that holds the SRs' directories */
+export function volumePath(root: string, sr: string, volume: string): string {
+  return join(root, sr, volume + suffix);
+}
+
 const newFile = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
 /** @throws SR_BACKEND_FAILURE for what is no directory, a link to one included; ENOENT */

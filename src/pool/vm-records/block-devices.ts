@@ -45,6 +45,12 @@ export function linuxName(device: string): string | undefined {
   return number < mostDevices ? `xvd${lettersOf(number)}${Number(partition) || ''}` : undefined;
 }
 
+/** The number of a block device, however it is named; undefined for what is not one of the numbered, a partition included. */
+export function blockDeviceNumber(device: string): number | undefined {
+  const name = linuxName(device);
+  return [...Array(mostDevices).keys()].find((each) => `xvd${lettersOf(each)}` === name);
+}
+
 /** a to z, then aa, ab and so on. */
 function lettersOf(number: number): string {
   const letter = String.fromCharCode(97 + (number % 26));

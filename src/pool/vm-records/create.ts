@@ -1,7 +1,7 @@
 /** What VM.create accepts. */
 import type { RecordOf, Ref } from '../../../idl/index.js';
 import { invalidValue } from '../../base/errors.js';
-import { type DomainDeps, domainSpec } from './domain-spec.js';
+import { type DomainDeps, domainSpec, noDevices } from './domain-spec.js';
 import { withoutDoubts } from './in-doubt.js';
 import { freshMacSeed, macSeedKey } from './mac-seed.js';
 import { assertMemoryLimits } from './memory-limits.js';
@@ -68,7 +68,7 @@ const given = [
 export function createVm({ db, checkSpec }: DomainDeps, args: Readonly<VM>, now: Date, uuid = ''): Ref<'VM'> {
   assertMemoryLimits(args);
   assertNumbers(args);
-  if (!args.is_a_template) checkSpec(domainSpec({ ...args, uuid: '' }, []));
+  if (!args.is_a_template) checkSpec(domainSpec({ ...args, uuid: '' }, noDevices));
   const fields = Object.fromEntries(given.map((name) => [name, args[name]])) as Partial<VM>;
   const other_config = { [macSeedKey]: freshMacSeed(), ...withoutDoubts(args.other_config) };
   const domain_type = args.domain_type === 'unspecified' ? 'hvm' : args.domain_type;

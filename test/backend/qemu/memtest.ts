@@ -14,13 +14,21 @@ export function memtest(uuid: string, memoryBytes = leastBytes): DomainSpec {
   return { uuid, name: 'a, guest', memoryBytes, vcpus: 1, vgpus: [] };
 }
 
-export function memtestMachine({ uuid, name, memoryBytes, vcpus }: DomainSpec): Machine {
+function memtestMachine({ uuid, name, memoryBytes, vcpus }: DomainSpec): Machine {
   return {
     ...{ uuid, name, memoryBytes, vcpus, type: 'pc-i440fx-7.2', cpu: 'qemu64', accelerator: 'tcg' },
+    ...{ coresPerSocket: 1, acpi: true, display: { kind: 'std', mebibytes: 16 } },
     boot: { kind: 'kernel', kernel, arguments: 'console=ttyS0,115200' },
     ...{ disks: [], interfaces: [] },
   };
 }
+
+/** What a back end with such guests is made with, beside its place and its program. */
+export const memtestInit = {
+  ...{ overheadBytes: 75 * 2 ** 20, accelerator: 'tcg' as const },
+  checkSpec: (spec: DomainSpec) => spec,
+  machineOf: memtestMachine,
+};
 
 /** The program of QEMU, where this machine has one that is sound without kvm, and the guest; tests of it are left out elsewhere. */
 export const qemuProgram = await findQemu('qemu-system-x86_64');

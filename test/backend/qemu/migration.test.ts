@@ -8,7 +8,7 @@ import type { DomainHandle } from '../../../src/base/domain.js';
 import { eventually } from '../../hypervisor/hypervisor-process.js';
 import { captureLog } from '../../support/log.js';
 import { openConnections } from '../../wire/connection/connections.js';
-import { memtest, memtestMachine, qemuProgram } from './memtest.js';
+import { memtest, memtestInit, qemuProgram } from './memtest.js';
 
 const spec = memtest('11111111-0000-4000-8000-000000000001', 32 * 2 ** 20);
 
@@ -22,14 +22,8 @@ const spec = memtest('11111111-0000-4000-8000-000000000001', 32 * 2 ** 20);
     directories.push(stateDir);
     const log = captureLog().log;
     const backend = await createQemu({
-      ...{
-        stateDir,
-        memoryBytes: 2 ** 30,
-        program: String(qemuProgram),
-        accelerator: 'tcg',
-        machineOf: memtestMachine,
-        log,
-      },
+      ...memtestInit,
+      ...{ stateDir, memoryBytes: 2 ** 30, program: String(qemuProgram), log },
     });
     backends.push(backend);
     return backend;

@@ -2,14 +2,14 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
-import { createQemu, overheadBytes } from '../../../src/backend/qemu/qemu.js';
+import { createQemu } from '../../../src/backend/qemu/qemu.js';
 import { type BackendUnderTest, describeBackend } from '../../contract/backend.js';
 import { eventually } from '../../hypervisor/hypervisor-process.js';
 import { captureLog } from '../../support/log.js';
-import { leastBytes, memoryHash, memtest, memtestMachine, qemuProgram } from './memtest.js';
+import { leastBytes, memoryHash, memtest, memtestInit, qemuProgram } from './memtest.js';
 
 const open = (stateDir: string, memoryBytes: number, program: string) =>
-  createQemu({ stateDir, memoryBytes, program, accelerator: 'tcg', machineOf: memtestMachine, log: captureLog().log });
+  createQemu({ ...memtestInit, stateDir, memoryBytes, program, log: captureLog().log });
 
 async function makeQemu(memoryBytes: number): Promise<BackendUnderTest> {
   const stateDir = fs.mkdtempSync(path.join(os.tmpdir(), 'xf-qemu-'));
@@ -32,7 +32,7 @@ async function makeQemu(memoryBytes: number): Promise<BackendUnderTest> {
 
 if (qemuProgram !== undefined) {
   const program = qemuProgram;
-  describeBackend('qemu', { domainBytes: leastBytes, overheadBytes, make: makeQemu });
+  describeBackend('qemu', { domainBytes: leastBytes, overheadBytes: memtestInit.overheadBytes, make: makeQemu });
 
   describe('a domain of QEMU', function () {
     this.timeout(60_000);

@@ -97,6 +97,16 @@ describe('the configuration', () => {
       poolSecretFile: '/home/me/.local/state/xenferry/pool-secret',
       memoryDir: '/dev/shm',
       simulatorMemory: 6 * 2 ** 30,
+      vmShutdownTimeout: 1200,
+      backend: 'simulator',
+      qemu: 'qemu-system-x86_64',
+      qemuAccelerator: 'auto',
+      qemuMemory: 6 * 2 ** 30,
+      qemuOverhead: 75 * 2 ** 20,
+      qemuUser: '',
+      qemuFirmware: '/usr/share/OVMF/OVMF_CODE_4M.fd',
+      qemuFirmwareVariables: '/usr/share/OVMF/OVMF_VARS_4M.fd',
+      qemuKernelDir: '/boot',
     });
     expect(new Set(Object.values(origins).map(({ kind }) => kind))).to.deep.equal(new Set(['default']));
     expect(warnings).to.deep.equal([]);
@@ -238,31 +248,35 @@ describe('the configuration', () => {
   });
 
   describe('--check-config', () => {
-    it('prints every key with its value and where that comes from, and warnings', () => {
+    const check = (args: string[] = []) =>
+      checkConfig(init(args), async () => ({ notes: ['all is well'], problems: [] }));
+
+    it('prints every key with its value and where that comes from, and warnings', async () => {
       write('port = 81\nunknown = 1');
-      const { lines, exitCode } = checkConfig(init(['--loglevel=debug']));
+      const { lines, exitCode } = await check(['--loglevel=debug']);
       expect(exitCode).to.equal(0);
-      expect(lines).to.have.length(configKeyNames.length + 1);
+      expect(lines).to.have.length(configKeyNames.length + 2);
       expect(lines).to.include.members([
         `port = 81  # ${file}:1`,
         'loglevel = debug  # command line',
         'simulator-memory = 6GiB  # default',
+        '# all is well',
       ]);
       expect(lines.at(-1)).to.match(/^warning: .*:2: unknown is not a known key/);
     });
 
-    it('prints what could be read and every error, and fails', () => {
+    it('prints what could be read and every error, and fails', async () => {
       write('port = x\nworker-pool-size = 0\nzstd = other');
-      const { lines, exitCode } = checkConfig(init());
+      const { lines, exitCode } = await check();
       expect(exitCode).to.equal(1);
       expect(lines).to.include.members(['port = 8480  # default', `zstd = other  # ${file}:3`]);
       expect(lines.filter((line) => line.startsWith('error: '))).to.have.length(2);
     });
 
-    it('prints lines that are a configuration with the same values', () => {
+    it('prints lines that are a configuration with the same values', async () => {
       write('simulator-memory = 3GiB\nemu-manager = /a"b\'c\\#\nhost-name = "a # \\b"\nzstd = \'"z\'');
       const before = read().config;
-      write(checkConfig(init()).lines.join('\n'));
+      write((await check()).lines.join('\n'));
       expect(read().config).to.deep.equal(before);
     });
   });

@@ -13,6 +13,7 @@ import {
   path,
   program,
   size,
+  userName,
   type ValueType,
 } from '../../../src/base/config/values.js';
 
@@ -114,6 +115,11 @@ const rows: readonly (readonly [string, ValueType<unknown>, string, unknown])[] 
   ['origins', pageOrigins, 'https://me@xo.example', undefined],
   ['origins', pageOrigins, 'https://xo.example:99999', undefined],
   ['origins', pageOrigins, 'https://', undefined],
+  ['user', userName, 'qemu', 'qemu'],
+  ['user', userName, '1000:kvm', '1000:kvm'],
+  ['user', userName, '', ''],
+  ['user', userName, 'a b', undefined],
+  ['user', userName, 'qemu:', undefined],
 ] as readonly (readonly [string, ValueType<unknown>, string, unknown])[];
 
 describe('values of xenopsd.conf', () => {

@@ -80,7 +80,7 @@ describe('A domain that no record knows', () => {
     const row = f.pool.db.get('VM', vm);
     expect(row).to.deep.include({ uuid, name_label: 'found', power_state: 'Running', resident_on: f.hostA, domid: 1 });
     expect(row).to.deep.include({ memory_static_max: memory, VCPUs_max: 2, is_a_template: false });
-    const { workload, settings: _settings, ...rest } = checkSpec(domainSpec(row, ['0']));
+    const { workload, settings: _settings, ...rest } = checkSpec(domainSpec(row, { vgpus: ['0'], settings: {} }));
     const { workload: made, ...all } = foundSpec(uuid);
     expect(rest).to.deep.equal(all);
     expect(workload.dirtyPagesPerSecond).to.equal(made.dirtyPagesPerSecond);

@@ -11,7 +11,7 @@ import { resetPowerState } from '../../migration/force-settlement.js';
 import { cutShort } from '../../vm-life/cut-short.js';
 import { provideBiosStrings } from '../../vm-records/bios-strings.js';
 import { vbdRefusal } from '../../vm-records/device-allowed-operations.js';
-import { vmDomain } from '../../vm-records/domain-spec.js';
+import { keepPlatform, vmDomain } from '../../vm-records/domain-spec.js';
 import { removeVm, setBooted, setHalted } from '../../vm-records/lifecycle.js';
 import { type VmOperation, withVm } from '../../vm-records/vm-allowed-operations.js';
 import type { HandlerDeps } from '../deps.js';
@@ -128,6 +128,7 @@ function startOn(deps: HandlerDeps, by: VmBy, vm: VmRef, host: HostRef, paused: 
   assertDisksFree(deps, vm);
   provideBiosStrings(db, vm);
   const spec = vmDomain(deps, db.get('VM', vm));
+  keepPlatform(db, vm, spec);
   return bringUp(deps, by, vm, host, (service, job) => service.start(spec, paused, job));
 }
 
