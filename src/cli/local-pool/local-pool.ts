@@ -85,7 +85,7 @@ export async function startLocalPool(options: LocalPoolOptions): Promise<LocalPo
   };
   const note = async (coordinators: string[]) => {
     await options.registry?.note({ directory: state, temporary, coordinators }).catch((error: unknown) => {
-      options.warn?.(`this run cannot be listed: ${messageOf(error)}`);
+      options.warn?.(`this run cannot be listed: ${messageOf(error)}; XDG_STATE_HOME may name another folder`);
     });
   };
   try {

@@ -9,6 +9,7 @@ import { ask } from '../client/ask.js';
 import { type LocalPool, startLocalPool } from './local-pool.js';
 import { endRun, type ListedRun, type LocalRegistry, openRegistry, registryDirectory } from './local-registry.js';
 import { type PoolCommand, parsePoolCommand, poolHelp } from './options.js';
+import { ownCommand } from './own-command.js';
 
 function asJson(pools: readonly LocalPool[]): string {
   const shown = pools.map(({ credentials: { url, username, password }, hosts, vms }) => ({
@@ -29,7 +30,7 @@ function asText(pools: readonly LocalPool[], untilEof: boolean): string {
       '',
       'To use it with xe, paste:',
       `  export XE_SERVER=${url} XE_USER=${username} XE_PASSWORD=${password}`,
-      '  npm run --silent xe -- vm-list',
+      `  ${ownCommand('xe')} vm-list`,
       '',
     ].join('\n'),
   );
@@ -117,7 +118,7 @@ async function removeLeftovers(registry: LocalRegistry, mayAsk: boolean): Promis
   for (const run of left) {
     const what = `${run.name}, which a run that was killed has left (processes: ${run.processes}, ${run.directory})`;
     if (!mayAsk || !process.stdin.isTTY || !process.stderr.isTTY) {
-      warn(`there is ${what}; to remove it: xenferry-pool down ${run.name}`);
+      warn(`there is ${what}; to remove it: ${ownCommand('xenferry-pool')} down ${run.name}`);
       continue;
     }
     if (/^y(es)?$/i.test((await ask(`There is ${what}. Remove it? [y/N] `)).trim())) await endRun(registry, run);

@@ -100,7 +100,7 @@ describe('xenferry-pool, of runs that another one has begun', function () {
     await gone;
     expect(told).to.equal(
       `xenferry-pool: there is ${left.name}, which a run that was killed has left (processes: 2, ${left.state}); ` +
-        `to remove it: xenferry-pool down ${left.name}\n`,
+        `to remove it: npm run --silent pool -- down ${left.name}\n`,
     );
     expect((await pool('list')).stdout).to.match(/^\S+ {2}left by a run that was killed {2}hosts: 1 /);
     expect(await pool('down', left.name)).to.deep.equal(said(`ended ${left.name}`));
