@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import type { Backend } from './backend/backend.js';
+import { emuProgram } from './backend/emu-manager.js';
 import { checkSpec } from './backend/qemu/description.js';
 import { makeMachine } from './backend/qemu/machine.js';
 import { probeQemu, type QemuHost } from './backend/qemu/probe.js';
@@ -61,6 +62,7 @@ async function openSimulator({ loaded, onHypervisorStarted }: BackEndInit): Prom
     memoryBytes: simulatorMemory,
     memoryDirs: [memoryDir, stateDir],
     timeoutMs: () => loaded().config.backendTimeout * 1000,
+    emuProgram: () => emuProgram(loaded().config.emuManager),
     onStarted: onHypervisorStarted,
   });
   return { backend, discard: backend.discard };
@@ -83,6 +85,7 @@ async function openQemu({ loaded, log }: BackEndInit): Promise<OpenedBackEnd> {
     ...(user === undefined ? {} : { user }),
     checkSpec: (spec) => checkSpec(spec, host.machineTypes, host.newestType),
     machineOf: (spec) => makeMachine(machine, spec),
+    emuProgram: () => emuProgram(loaded().config.emuManager),
   });
   return { backend, discard: backend.close };
 }

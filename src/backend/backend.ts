@@ -3,6 +3,7 @@
  * method throws a XapiError, and ends in bounded time.
  */
 import type { DomainHandle, DomainInfo, DomainSpec } from '../base/domain.js';
+import type { SaveHelper } from './save-helper.js';
 
 interface HostMemory {
   /** Bytes that domains may have in all. */
@@ -49,8 +50,8 @@ export interface Backend {
   digest(handle: DomainHandle): Promise<string>;
   /** The process that owns the domains of this host; undefined where there is no such process. */
   processId(): Promise<number | undefined>;
-  /** What an emu-manager process for a domain of this back end needs in its environment. */
-  emuEnvironment(): Record<string, string>;
+  /** What saves and restores its domains, as it is configured now. */
+  saveHelper(): SaveHelper;
   /** Called with each domain whose state changed, and with those that are gone. */
   onDomainChange(listener: (domain: DomainInfo | { readonly gone: string }) => void): void;
   /** Let go of the back end; its domains live on. */

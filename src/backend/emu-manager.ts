@@ -10,21 +10,19 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { untilAborted, within } from '../base/deadline.js';
 import { XapiError } from '../base/errors.js';
-import type { Log } from '../base/log.js';
 import {
   type Command,
   drained,
   type HelperEnd,
   type HelperProcess,
-  type HelperSettings,
   startHelper,
 } from '../base/process/helper-process.js';
 import {
-  type CopyFigures,
+  type ConvergenceRule,
   createLineDecoder,
   decodeMessage,
-  type Emu,
   type EmuCommand,
+  type EmuFeature,
   type EmuMessage,
   type EmuResult,
   emuFeatures,
@@ -33,45 +31,24 @@ import {
   parseStatistics,
   type SaveStatistics,
 } from '../base/protocol/emu-protocol.js';
+import type { StreamFormats } from '../base/protocol/stream-formats.js';
+import type {
+  AskInit,
+  DomainSaved,
+  DomainSaveInit,
+  DomainStreamInit,
+  SaveHelper,
+  StreamCompression,
+} from './save-helper.js';
 
 /** How the program is started: a file, and what comes before its own arguments. */
 export type EmuProgram = Command;
 
-/** The environment has what it needs to reach the domain as well. */
-export interface EmuInit extends HelperSettings {
+export interface EmuManagerInit {
   readonly program: EmuProgram;
-  readonly domid: number;
-  /** The memory stream's descriptor, in blocking mode. */
-  readonly fd: number;
-  /** The vGPUs' descriptors, in blocking mode. */
-  readonly vgpus: readonly { readonly device: string; readonly fd: number }[];
-  /** Aborts the process. */
-  readonly signal: AbortSignal;
-  /** How long it has to exit once it has given its results, or has closed its control channel, in milliseconds. */
-  readonly exitTimeoutMs: number;
-  readonly log: Log;
-  /** @param percent 0 to 100 */
-  onProgress(percent: number): void;
-  onStarted?(pid: number): void;
-}
-
-export interface EmuSaveInit extends EmuInit {
-  readonly live: boolean;
-  /** Arguments beyond those that every save has. */
-  readonly flags: readonly string[];
-  /** The helper is about to write a stream: write the header before it. */
-  onPrepare(emu: Emu): Promise<void>;
-  /** The live phase has converged: pause the domain. */
-  onSuspend(): Promise<void>;
-  /** How the copy goes, now and then, where the flags ask for it. */
-  onFigures?(figures: CopyFigures): void;
-}
-
-export interface EmuRestoreInit extends EmuInit {
-  /** The memory stream is about to be read. */
-  beforeMemory?(): Promise<void>;
-  /** Read the headers before the vGPUs' streams. */
-  beforeVgpu(): Promise<void>;
+  /** What the program needs in its environment to reach the domains. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly formats: StreamFormats;
 }
 
 /** What a process said before its end is dealt with for so long. */
@@ -102,14 +79,44 @@ export function emuProgram(path: string): EmuProgram {
   return path === '' ? [process.execPath, builtIn] : [path];
 }
 
+/** Save and restore by an emu-manager program. */
+export function createEmuManager({ program, environment, formats }: EmuManagerInit): SaveHelper {
+  const supports: SaveHelper['supports'] = (feature, init) => emuSupports(program, feature, init);
+  const converseWith = (domid: number, init: DomainStreamInit): Conversation => ({
+    ...{ program, domid, init },
+    environment: { ...(program[1] === builtIn ? forPages : {}), ...environment, ...init.environment },
+  });
+  return {
+    formats,
+    supports,
+    readable: (init) => readableFormats(formats, (feature) => supports(feature, init)),
+    save: ({ domid }, init) => save(converseWith(domid, init), init),
+    restore: ({ domid }, init) => restore(converseWith(domid, init)),
+  };
+}
+
+/** A program reads what it can write. */
+async function readableFormats(
+  { memory, unchecked, vgpu }: StreamFormats,
+  supports: (feature: EmuFeature) => Promise<boolean>,
+): Promise<readonly string[]> {
+  if (!(await supports('compress'))) return [];
+  const [checks, compressesVgpus] = await Promise.all([supports('compress_format'), supports('compress_vgpu')]);
+  return [
+    ...(checks ? [memory] : []),
+    ...(unchecked === undefined ? [] : [unchecked]),
+    ...(compressesVgpus && vgpu !== undefined ? [vgpu] : []),
+  ];
+}
+
 /**
  * Whether the program supports a feature: it prints true. A program that cannot say does not. Ours need not be started to say.
  * @throws the signal's reason
  */
-export async function emuSupports(
+async function emuSupports(
   [file, ...before]: EmuProgram,
-  feature: string,
-  { signal, ...settings }: HelperSettings & { readonly signal: AbortSignal },
+  feature: EmuFeature,
+  { signal, ...settings }: AskInit,
 ): Promise<boolean> {
   signal.throwIfAborted();
   if (before[0] === builtIn) return emuFeatures.includes(feature);
@@ -128,16 +135,21 @@ export async function emuSupports(
   return end?.exitCode === 0 && answer.trim() === 'true';
 }
 
-/** Save a domain. @returns the arguments that the program got, and its statistics where it gave some */
-export async function runEmuSave(
-  init: EmuSaveInit,
-): Promise<{ readonly argv: readonly string[]; readonly statistics: Partial<SaveStatistics> }> {
+/** One run of the program. */
+interface Conversation {
+  readonly program: EmuProgram;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly domid: number;
+  readonly init: DomainStreamInit;
+}
+
+async function save(conversation: Conversation, init: DomainSaveInit): Promise<DomainSaved> {
   let statistics: Partial<SaveStatistics> = {};
-  const argv = [...commonArguments(init, 'hvm_save'), '-live', String(init.live), ...init.flags];
+  const argv = [...commonArguments(conversation, 'hvm_save'), ...saveArguments(init)];
   const awaited = new Set<EmuResult['of']>(['save']);
-  await converse(init, argv, awaited, async (message, tell) => {
+  await converse(conversation, argv, awaited, async (message, tell) => {
     if (message.kind === 'prepare') {
-      await init.onPrepare(message.emu);
+      await (message.emu === 'xenguest' ? init.beforeMemory() : init.beforeVgpus());
       await tell({ kind: 'done' });
     } else if (message.kind === 'suspend') {
       await init.onSuspend();
@@ -152,26 +164,51 @@ export async function runEmuSave(
   return { argv, statistics };
 }
 
-/** Restore a building domain. */
-export async function runEmuRestore(init: EmuRestoreInit): Promise<void> {
-  const awaited = new Set<EmuResult['of']>(['xenguest', ...(init.vgpus.length === 0 ? [] : (['vgpu'] as const))]);
+async function restore(conversation: Conversation): Promise<void> {
+  const { beforeMemory, beforeVgpus, vgpus } = conversation.init;
+  const awaited = new Set<EmuResult['of']>(['xenguest', ...(vgpus.length === 0 ? [] : (['vgpu'] as const))]);
   const opening = async (tell: Tell) => {
-    await init.beforeMemory?.();
+    await beforeMemory();
     await tell({ kind: 'restore', emu: 'xenguest' });
-    if (init.vgpus.length === 0) return;
-    await init.beforeVgpu();
+    if (vgpus.length === 0) return;
+    await beforeVgpus();
     await tell({ kind: 'restore', emu: 'vgpu' });
   };
-  await converse(init, commonArguments(init, 'hvm_restore'), awaited, async () => undefined, opening);
+  await converse(conversation, commonArguments(conversation, 'hvm_restore'), awaited, async () => undefined, opening);
   if (awaited.size > 0)
     throw new XapiError('INTERNAL_ERROR', [`emu-manager ended without a result of ${[...awaited].join(', ')}`]);
 }
 
-function commonArguments(init: EmuInit, mode: string): string[] {
+function commonArguments({ domid, init }: Conversation, mode: string): string[] {
   return [
     ...['-controlinfd', String(controlIn), '-controloutfd', String(controlOut)],
-    ...['-fd', String(firstStream), '-mode', mode, '-domid', String(init.domid)],
+    ...['-fd', String(firstStream), '-mode', mode, '-domid', String(domid)],
     ...init.vgpus.flatMap((_, index) => ['-dm', `vgpu:${firstStream + 1 + index}`]),
+  ];
+}
+
+/** Nothing that the real program does not know, but where it has said that it supports it. */
+function saveArguments({ live, compression, convergence, link }: DomainSaveInit): string[] {
+  return [
+    ...['-live', String(live)],
+    ...(compression === undefined ? [] : compressionArguments(compression)),
+    ...(convergence === undefined ? [] : convergenceArguments(convergence, link)),
+  ];
+}
+
+function compressionArguments({ level, unchecked, plainVgpus }: StreamCompression): string[] {
+  return [
+    ...['-compress', 'true'],
+    ...(unchecked === true ? ['-compress_format', '2'] : []),
+    ...(level === undefined ? [] : ['-compress_level', String(level)]),
+    ...(plainVgpus === true ? ['-compress_vgpu', 'false'] : []),
+  ];
+}
+
+function convergenceArguments({ maxDowntimeMs, maxRounds, strategy }: ConvergenceRule, link?: string): string[] {
+  return [
+    ...(link === undefined ? [] : ['-link', link]),
+    ...['-max_downtime', String(maxDowntimeMs), '-max_rounds', String(maxRounds), '-convergence', strategy],
   ];
 }
 
@@ -184,19 +221,17 @@ type OnMessage = (message: EmuMessage, tell: Tell) => Promise<void>;
  * @throws what it reports, what a handler throws, or the signal's reason
  */
 async function converse(
-  init: EmuInit,
+  { program, environment, init }: Conversation,
   argv: readonly string[],
   awaited: Set<EmuResult['of']>,
   onMessage: OnMessage,
   opening?: (tell: Tell) => Promise<void>,
 ): Promise<void> {
-  const [file, ...before] = init.program;
-  const streams = [init.fd, ...init.vgpus.map(({ fd }) => fd)];
+  init.signal.throwIfAborted();
+  const streams = [init.memory.fd, ...init.vgpus.map(({ fd }) => fd)];
   if (streams.some((fd) => fd < 0)) throw new XapiError('INTERNAL_ERROR', ['the connection is closed']);
-  const helper = startHelper([file, ...before, ...argv], ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', ...streams], {
-    ...init,
-    environment: { ...(before[0] === builtIn ? forPages : {}), ...init.environment },
-  });
+  const stdio = ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', ...streams] as const;
+  const helper = startHelper([...program, ...argv], stdio, { ...init, environment });
   if (helper.pid !== undefined) init.onStarted?.(helper.pid);
   const { tell, output, close } = openControl(helper);
   const failed = new AbortController();
@@ -248,7 +283,11 @@ function openControl({ stdio }: HelperProcess) {
 }
 
 /** Handle the lines of the process one after the other, until it closes its end. */
-async function follow(output: Duplex, init: EmuInit, onMessage: (message: EmuMessage) => Promise<void>): Promise<void> {
+async function follow(
+  output: Duplex,
+  init: DomainStreamInit,
+  onMessage: (message: EmuMessage) => Promise<void>,
+): Promise<void> {
   const decode = createLineDecoder();
   for await (const chunk of output) {
     for (const line of decode(chunk as Buffer)) {

@@ -85,7 +85,7 @@ async function main(): Promise<void> {
   try {
     const args = parseArguments(process.argv.slice(2));
     if (args.kind === 'run') return await run(args);
-    process.stdout.write(`${emuFeatures.includes(args.feature)}\n`);
+    process.stdout.write(`${emuFeatures.some((feature) => feature === args.feature)}\n`);
   } catch (error) {
     process.stderr.write(`emu-manager: ${messageOf(error)}\n`);
     const controlOut = error instanceof UsageError ? error.controlOut : undefined;

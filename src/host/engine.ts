@@ -4,7 +4,6 @@
  */
 import { join } from 'node:path';
 import type { Backend } from '../backend/backend.js';
-import { type EmuProgram, emuProgram } from '../backend/emu-manager.js';
 import type { Config } from '../base/config/config.js';
 import type { Log } from '../base/log.js';
 import { helperMark } from '../base/process/helper-process.js';
@@ -79,7 +78,6 @@ interface Parts {
   readonly faults: FaultRules;
   readonly suspended: Suspended;
   readonly zstd: () => ZstdCommand;
-  readonly emu: () => EmuProgram;
   readonly limits: () => ImageLimits;
   readonly xenopsUrl: () => string;
 }
@@ -91,15 +89,14 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
   if (zstd.standIn) log.warn(`no program ${config().zstd} in PATH: the zstd that comes with xenferry stands in`);
   const mark = helperMark(config().stateDir);
   const events = createHostEvents(init.uuid, await reserveEventNumbers(store));
-  const emu = () => emuProgram(config().emuManager);
   const limits = () => imageLimits(config(), mark);
   const suspended = createSuspended({
-    ...{ backend, store, log, emu, limits },
+    ...{ backend, store, log, limits },
     directory: join(config().stateDir, 'suspend'),
   });
   const faults = createFaultRules({ allowed: () => config().faultInjection, hypervisorPid: backend.processId, log });
   const parts: Parts = {
-    ...{ init, events, faults, suspended, emu, limits },
+    ...{ init, events, faults, suspended, limits },
     journal: openJournal(store),
     peers: createPeers(init.secrets, log, () => config().peerTimeout * 1000),
     zstd: () => zstd,
@@ -170,11 +167,11 @@ function openDestination(parts: Parts, rendezvous: Rendezvous): MigrationDestina
 
 /** What a migration from here works with, as it is now. */
 function sourceOf(parts: Parts): { readonly deps: SourceDeps; readonly settings: SourceSettings } {
-  const { init, zstd, emu, limits } = parts;
+  const { init, zstd, limits } = parts;
   const { backend, log } = init;
   const config = init.config();
   return {
-    deps: { ...parts, backend, log, zstd: zstd(), emu: emu() },
+    deps: { ...parts, backend, log, zstd: zstd(), helper: backend.saveHelper() },
     settings: {
       compressor: config.migrationCompressor,
       compressorWarning: init.compressorWarning(),

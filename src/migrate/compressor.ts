@@ -12,9 +12,10 @@
  * well, if it knows that; and `-compress_format 2`, where the destination does not know the checksum of the whole stream. The
  * destination obeys the cookie and the stream, never its own configuration.
  */
-import type { CompressionLevel } from '../base/protocol/emu-protocol.js';
-import { compressedFormat, uncheckedCompressedFormat } from '../wire/stream/page-codec.js';
-import { compressedVgpuFormat } from '../wire/stream/vgpu-codec.js';
+import type { StreamCompression } from '../backend/save-helper.js';
+import { defined } from '../base/defined.js';
+import type { CompressionLevel, EmuFeature } from '../base/protocol/emu-protocol.js';
+import type { StreamFormats } from '../base/protocol/stream-formats.js';
 
 /** What `migration-compressor` may be set to. */
 export type ConfiguredCompressor = 'stream' | 'xenguest';
@@ -27,25 +28,19 @@ export function chooseCompressor(asked: boolean, configured: ConfiguredCompresso
 
 /** What each side can do that is not a matter of course. */
 export interface Abilities {
+  /** What the source's back end calls its compressed streams. */
+  readonly formats: StreamFormats;
   /** The formats in VM.receive's reply. */
   readonly destinationAccepts: readonly string[];
   /** What the source's emu-manager answers to `-supports`; asked only if it matters. */
-  readonly emuSupports: (
-    feature: 'compress' | 'compress_format' | 'compress_level' | 'compress_vgpu',
-  ) => Promise<boolean>;
+  readonly emuSupports: (feature: EmuFeature) => Promise<boolean>;
 }
 
 /** What compression comes to. */
-export interface Effect {
+export interface Effect extends StreamCompression {
   readonly used: Compressor;
   /** Why it is not what was chosen, or not all of it. */
   readonly fallback?: string;
-  /** emu-manager has to be told how hard to compress. */
-  readonly level?: number;
-  /** emu-manager has to be told that vGPU streams stay plain. */
-  readonly plainVgpus?: true;
-  /** emu-manager has to be told that the memory stream has no checksum. */
-  readonly unchecked?: true;
 }
 
 /** What a migration wants. */
@@ -58,11 +53,12 @@ export interface Wanted {
 /** The compressor that is used. Where `xenguest` lacks either side's support it falls back to `stream`, never to a refusal. */
 export async function effectiveCompressor(
   { compressor, level, hasVgpus }: Wanted,
-  { destinationAccepts, emuSupports }: Abilities,
+  { formats, destinationAccepts, emuSupports }: Abilities,
 ): Promise<Effect> {
   if (compressor !== 'xenguest') return { used: compressor };
-  const isChecked = destinationAccepts.includes(compressedFormat);
-  if (!isChecked && !destinationAccepts.includes(uncheckedCompressedFormat)) {
+  const accepts = (format: string | undefined) => format !== undefined && destinationAccepts.includes(format);
+  const isChecked = accepts(formats.memory);
+  if (!isChecked && !accepts(formats.unchecked)) {
     return { used: 'stream', fallback: 'the destination does not accept compression inside the memory stream' };
   }
   if (!(await emuSupports('compress'))) {
@@ -71,8 +67,7 @@ export async function effectiveCompressor(
   const hasLevel = level !== 'auto' && (await emuSupports('compress_level'));
   // One that does not know -compress_format makes no checksum, and one that does not know -compress_vgpu leaves them plain.
   const unchecked = !isChecked && (await emuSupports('compress_format'));
-  const plainVgpus =
-    hasVgpus && !destinationAccepts.includes(compressedVgpuFormat) && (await emuSupports('compress_vgpu'));
+  const plainVgpus = hasVgpus && !accepts(formats.vgpu) && (await emuSupports('compress_vgpu'));
   const fallbacks = [
     ...(level !== 'auto' && !hasLevel ? ['the emu-manager of the source does not support -compress_level'] : []),
     ...(unchecked ? ['the destination knows no checksum of the memory stream: the pages alone have one'] : []),
@@ -87,20 +82,14 @@ export async function effectiveCompressor(
   };
 }
 
-/** A row of the table: what the compressor means for the channels and for emu-manager. */
+/** A row of the table: what the compressor means for the channels, and inside the streams. */
 export function compressionPlan({ used, level, plainVgpus, unchecked }: Effect): {
   readonly zstdPipe: boolean;
   readonly cookies: Readonly<Record<string, string>>;
-  readonly emuFlags: readonly string[];
+  readonly compression?: StreamCompression;
 } {
-  return {
-    zstdPipe: used === 'stream',
-    cookies: used === 'stream' ? { compress: 'zstd' } : {},
-    emuFlags: [
-      ...(used === 'xenguest' ? ['-compress', 'true'] : []),
-      ...(unchecked === true ? ['-compress_format', '2'] : []),
-      ...(level === undefined ? [] : ['-compress_level', String(level)]),
-      ...(plainVgpus === true ? ['-compress_vgpu', 'false'] : []),
-    ],
-  };
+  if (used === 'xenguest') {
+    return { zstdPipe: false, cookies: {}, compression: defined({ level, plainVgpus, unchecked }) };
+  }
+  return { zstdPipe: used === 'stream', cookies: used === 'stream' ? { compress: 'zstd' } : {} };
 }

@@ -19,24 +19,6 @@ export function isDefaultRule({ maxDowntimeMs, maxRounds, strategy }: Convergenc
   );
 }
 
-/**
- * Arguments for an emu-manager that supports `convergence`.
- * @param link the inode of the socket to the other host, where it is known: what waits in it is not there yet, whoever wrote it
- */
-export function convergenceFlags(rule: ConvergenceRule, link: string | undefined): readonly string[] {
-  const { maxDowntimeMs, maxRounds, strategy } = rule;
-  const linkFlags = link === undefined ? [] : ['-link', link];
-  return [
-    ...linkFlags,
-    '-max_downtime',
-    String(maxDowntimeMs),
-    '-max_rounds',
-    String(maxRounds),
-    '-convergence',
-    strategy,
-  ];
-}
-
 /** The error of a guest that wrote too fast, with what can be done. */
 export function withAdvice(error: XapiError): XapiError {
   const advice =

@@ -75,9 +75,6 @@
  * migration_id does, in VM.receive, in a cookie on every channel and in every journal row.
  */
 
-import { compressedFormat, uncheckedCompressedFormat } from '../wire/stream/page-codec.js';
-import { compressedVgpuFormat } from '../wire/stream/vgpu-codec.js';
-
 /** The synchronisation points, as both sides' logs name them. */
 export type SynchronisationPoint =
   | '1-vgpu'
@@ -153,6 +150,3 @@ export function oldCopyUuid(uuid: string): string {
 
 /** The version of the memory stream, in the cookie `mem_migration`. */
 export const memoryMigrationVersion = '1';
-
-/** What a destination of this version accepts beyond plain streams and the zstd pipe, in VM.receive's reply. */
-export const acceptedFormats: readonly string[] = [compressedFormat, uncheckedCompressedFormat, compressedVgpuFormat];

@@ -7,9 +7,9 @@
  * status 0.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Backend } from '../backend/backend.js';
-import { type EmuProgram, runEmuRestore, runEmuSave } from '../backend/emu-manager.js';
+import type { DomainSaved, DomainSaveInit, SaveHelper } from '../backend/save-helper.js';
 import { untilAborted, within } from '../base/deadline.js';
+import { defined } from '../base/defined.js';
 import type { DomainHandle } from '../base/domain.js';
 import { XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
@@ -53,8 +53,7 @@ export interface ImageLimits extends HelperSettings {
 }
 
 export interface ImageInit {
-  readonly backend: Backend;
-  readonly emu: EmuProgram;
+  readonly helper: SaveHelper;
   readonly limits: ImageLimits;
   readonly handle: DomainHandle;
   readonly channels: ImageChannels;
@@ -74,17 +73,11 @@ export interface ImageInit {
   onBegin?(): Promise<void>;
 }
 
-export interface SaveInit extends ImageInit {
-  /** Whether the domain runs, so that it is copied while it does. */
-  readonly live: boolean;
+type Saving = Pick<DomainSaveInit, 'live' | 'compression' | 'convergence' | 'link' | 'onSuspend' | 'onFigures'>;
+
+export interface SaveInit extends ImageInit, Saving {
   /** What the image says of the VM. */
   readonly vmStr: string;
-  /** Arguments for emu-manager beyond those that every save has. */
-  readonly emuFlags: readonly string[];
-  /** Pause the domain: the rest of its memory is copied after this. */
-  onSuspend(): Promise<void>;
-  /** How the copy goes, now and then, where the arguments ask for it. */
-  onFigures?(figures: CopyFigures): void;
   /** All but the last header is out: from now on the other side can have the whole image. */
   onEnd?(): void;
   /** The image is out and its streams are closed, though the peer may not have everything. */
@@ -94,6 +87,7 @@ export interface SaveInit extends ImageInit {
 }
 
 export interface SaveResult {
+  /** The arguments that emu-manager got. */
   readonly emuFlags: readonly string[];
   readonly rounds?: number;
   readonly guestBytes?: number;
@@ -130,15 +124,16 @@ export async function saveImage(init: SaveInit): Promise<SaveResult> {
     const xenops = encodeXenops(init.vmStr);
     await write(memory, encodeSignature(), encodeHeader('xenops', xenops.length), xenops);
     for (const stream of streams) stream.plain.setBlocking(true);
-    const saved = await runEmuSave({
-      ...emuInit(init, attempt, memory, vgpu),
-      live: init.live,
-      flags: init.emuFlags,
-      async onPrepare(emu) {
-        if (emu === 'xenguest') {
-          await begin(init, attempt);
-          await write(memory, encodeHeader('libxc'));
-        } else for (const stream of vgpu.values()) await write(stream, encodeHeader('vgpu'));
+    const { live, compression, convergence, link } = init;
+    const saved = await init.helper.save(init.handle, {
+      ...streamInit(init, attempt, memory, vgpu),
+      ...defined({ live, compression, convergence, link }),
+      async beforeMemory() {
+        await begin(init, attempt);
+        await write(memory, encodeHeader('libxc'));
+      },
+      async beforeVgpus() {
+        for (const stream of vgpu.values()) await write(stream, encodeHeader('vgpu'));
       },
       onSuspend: () => attempt.own(init.onSuspend),
       onFigures(figures) {
@@ -160,7 +155,7 @@ export async function saveImage(init: SaveInit): Promise<SaveResult> {
 }
 
 function report(
-  { argv, statistics }: Awaited<ReturnType<typeof runEmuSave>>,
+  { argv, statistics }: DomainSaved,
   headers: { readonly memory: number; readonly vgpu: number },
   [compressed, ...vgpus]: readonly ({ readonly bytesOut?: number } | undefined)[],
 ): SaveResult {
@@ -189,14 +184,14 @@ export async function restoreImage(init: ImageInit): Promise<void> {
   const watched: Watched = { ofEmu: ['read'], ofCodec: ['written'], queues: new Map(), pausesMs };
   await withStreams(init, streams, watched, async (attempt) => {
     // A read here of a descriptor that blocks would hold up the daemon: each is made so only when it is its helper's turn.
-    await runEmuRestore({
-      ...emuInit(init, attempt, memory, vgpu),
+    await init.helper.restore(init.handle, {
+      ...streamInit(init, attempt, memory, vgpu),
       async beforeMemory() {
         await readToMemoryStream(memory.plain);
         memory.plain.setBlocking(true);
         await begin(init, attempt);
       },
-      async beforeVgpu() {
+      async beforeVgpus() {
         for (const { plain } of vgpu.values()) {
           await expectHeader(plain, 'vgpu');
           plain.setBlocking(true);
@@ -236,17 +231,13 @@ async function readToEnd(from: RawStream, timeoutMs: number): Promise<void> {
   await from.readEnd(timeoutMs);
 }
 
-function emuInit(init: ImageInit, { signal, emus }: Running, memory: Stream, vgpu: ReadonlyMap<string, Stream>) {
+function streamInit(init: ImageInit, { signal, emus }: Running, memory: Stream, vgpu: ReadonlyMap<string, Stream>) {
   const { environment, stopTimeoutMs } = init.limits;
   return {
-    program: init.emu,
-    environment: { ...environment, ...init.backend.emuEnvironment() },
-    stopTimeoutMs,
+    ...{ environment, stopTimeoutMs, signal },
     exitTimeoutMs: init.endTimeoutMs,
-    domid: init.handle.domid,
-    fd: memory.plain.fd,
-    vgpus: [...vgpu].map(([device, stream]) => ({ device, fd: stream.plain.fd })),
-    signal,
+    memory: memory.plain,
+    vgpus: [...vgpu.values()].map(({ plain }) => plain),
     log: init.log,
     onProgress: init.onProgress,
     onStarted(pid: number) {

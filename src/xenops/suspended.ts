@@ -14,7 +14,6 @@ import { randomUUID } from 'node:crypto';
 import { readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Backend } from '../backend/backend.js';
-import type { EmuProgram } from '../backend/emu-manager.js';
 import { within } from '../base/deadline.js';
 import { type DomainHandle, type DomainInfo, type DomainSpec, sameDomain } from '../base/domain.js';
 import { isOutOfSpace, messageOf, XapiError } from '../base/errors.js';
@@ -31,7 +30,6 @@ export interface SuspendedDeps {
   readonly store: Store;
   /** Where the files are; made when it is needed. */
   readonly directory: string;
-  readonly emu: () => EmuProgram;
   readonly limits: () => ImageLimits;
   readonly log: Log;
 }
@@ -105,7 +103,8 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
   const pathOf = (uuid: string, part: string): string => join(directory, `${uuid}.${part}`);
   const partsOf = ({ spec }: Row): string[] => ['memory', ...spec.vgpus.map((device) => `vgpu-${device}`)];
   const common = (handle: DomainHandle, channels: ImageChannels) => ({
-    ...{ backend, emu: deps.emu(), limits: deps.limits(), handle, channels, endTimeoutMs, signal: closing.signal, log },
+    ...{ helper: backend.saveHelper(), limits: deps.limits(), handle, channels, endTimeoutMs },
+    ...{ signal: closing.signal, log },
     onProgress: () => undefined,
   });
   const follow = async <T>(work: Promise<T>): Promise<T> => {
@@ -211,7 +210,6 @@ export function createSuspended(deps: SuspendedDeps): Suspended {
         ...common(row.handle, channelsOf(files)),
         live: false,
         vmStr: JSON.stringify(row.spec),
-        emuFlags: [],
         onSuspend: () => within(backend.pause(row.handle, pauseMs), pauseMs, 'the guest did not stop'),
       }),
     );

@@ -1,5 +1,4 @@
 import { expect } from 'chai';
-import { emuProgram, runEmuRestore, runEmuSave } from '../../src/backend/emu-manager.js';
 import { nullLog } from '../../src/base/log.js';
 import { type Lab, openLab } from '../emu-manager/harness.js';
 import { messageOfFailure, openConnections } from '../wire/connection/connections.js';
@@ -7,7 +6,7 @@ import { messageOfFailure, openConnections } from '../wire/connection/connection
 describe('running the emu-manager that comes with xenferry', function () {
   this.timeout(30_000);
   const connections = openConnections();
-  const handlers = { live: true, flags: [], onPrepare: async () => undefined, onSuspend: async () => undefined };
+  const done = async () => undefined;
   let lab: Lab;
   beforeEach(async () => {
     lab = await openLab();
@@ -17,12 +16,7 @@ describe('running the emu-manager that comes with xenferry', function () {
     await lab.close();
   });
   const common = () => ({
-    ...{
-      program: emuProgram(''),
-      environment: lab.simulator.emuEnvironment(),
-      stopTimeoutMs: 200,
-      exitTimeoutMs: 5_000,
-    },
+    ...{ environment: {}, stopTimeoutMs: 200, exitTimeoutMs: 5_000, beforeMemory: done, beforeVgpus: done },
     ...{ signal: new AbortController().signal, log: nullLog, onProgress: () => undefined },
   });
 
@@ -34,14 +28,12 @@ describe('running the emu-manager that comes with xenferry', function () {
     const streams = [await connections.socketPair(), await connections.socketPair()] as const;
     for (const end of streams.flat()) end.setBlocking(true);
     const [memory, vgpu] = streams;
-    const save = runEmuSave({
-      ...{ ...common(), ...handlers, domid: from.domid, fd: memory[0].fd, vgpus: [{ device: '0', fd: vgpu[0].fd }] },
+    const helper = lab.simulator.saveHelper();
+    const save = helper.save(from, {
+      ...{ ...common(), live: true, memory: memory[0], vgpus: [vgpu[0]] },
       onSuspend: () => lab.simulator.pause(from),
     });
-    const restore = runEmuRestore({
-      ...{ ...common(), domid: to.domid, fd: memory[1].fd, vgpus: [{ device: '0', fd: vgpu[1].fd }] },
-      beforeVgpu: async () => undefined,
-    });
+    const restore = helper.restore(to, { ...common(), memory: memory[1], vgpus: [vgpu[1]] });
     const [{ statistics }] = await Promise.all([save, restore]);
     expect(statistics.rounds).to.be.above(0);
     expect((await lab.memoryOf(to)).equals(await lab.memoryOf(from))).to.equal(true);
@@ -50,7 +42,8 @@ describe('running the emu-manager that comes with xenferry', function () {
 
   it('fails with its reason where there is no such domain', async () => {
     const [stream] = await connections.socketPair();
-    const failure = runEmuSave({ ...common(), ...handlers, domid: 12_345, fd: stream.fd, vgpus: [] });
+    const init = { ...common(), live: true, memory: stream, vgpus: [], onSuspend: done };
+    const failure = lab.simulator.saveHelper().save({ instance: 'any', domid: 12_345 }, init);
     expect(await messageOfFailure(failure)).to.match(/emu-manager: .*12345/);
   });
 });

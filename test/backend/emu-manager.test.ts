@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import { type EmuInit, type EmuProgram, runEmuRestore, runEmuSave } from '../../src/backend/emu-manager.js';
+import type { EmuProgram } from '../../src/backend/emu-manager.js';
+import type { DomainSaveInit } from '../../src/backend/save-helper.js';
 import { XapiError } from '../../src/base/errors.js';
 import { captureLog } from '../support/log.js';
+import { helperBy } from '../support/save-helper.js';
 import { scriptsIn } from '../support/scripts.js';
 import {
   messageOfFailure,
@@ -32,16 +34,17 @@ describe('running an emu-manager', function () {
     const [stream] = await connections.socketPair();
     const log = captureLog();
     const percents: number[] = [];
-    const init: EmuInit = {
-      ...{ program, environment: { XENFERRY_TEST: 'value' }, domid: 7, fd: stream.fd, vgpus: [] },
+    const helper = helperBy(program, { XENFERRY_TEST: 'value' });
+    const done = async () => undefined;
+    const init: DomainSaveInit = {
+      ...{ environment: {}, stopTimeoutMs: 200, exitTimeoutMs: 200, live: true, memory: stream, vgpus: [] },
       ...{ signal: new AbortController().signal, log: log.log },
-      ...{ stopTimeoutMs: 200, exitTimeoutMs: 200 },
+      ...{ beforeMemory: done, beforeVgpus: done, onSuspend: done },
       onProgress: (percent) => percents.push(percent),
     };
-    return { init, log, percents, stream };
+    return { helper, init, log, percents, stream };
   };
-  const saving = { live: true, flags: [], onPrepare: async () => undefined, onSuspend: async () => undefined };
-  const restoring = { beforeVgpu: async () => undefined };
+  const handle = { instance: 'the hypervisor', domid: 7 };
 
   describe('to save', () => {
     it('has the command line and the environment that the real one has, and reports its figures', async () => {
@@ -49,8 +52,8 @@ describe('running an emu-manager', function () {
         `test "$XENFERRY_TEST$MALLOC_MMAP_THRESHOLD_$UV_THREADPOOL_SIZE" = value || exit 9
          printf 'stdout:stats rounds=3 guest_bytes=4096 stream_bytes=5000\\nresult:0 0\\n' >&4`,
       );
-      const { init } = await common(program);
-      const saved = await runEmuSave({ ...init, ...saving, flags: ['-compress', 'true'] });
+      const { helper, init } = await common(program);
+      const saved = await helper.save(handle, { ...init, compression: {} });
       expect(saved.argv.join(' ')).to.equal(
         '-controlinfd 3 -controloutfd 4 -fd 5 -mode hvm_save -domid 7 -live true -compress true',
       );
@@ -59,17 +62,13 @@ describe('running an emu-manager', function () {
 
     it('gives each vGPU a descriptor of its own', async () => {
       const { program } = await script(`cat <&6 >&7; echo 'result:0 0' >&4`);
-      const { init } = await common(program);
+      const { helper, init } = await common(program);
       const [a, theirs] = await connections.socketPair();
       const [b, ours] = await connections.socketPair();
       await theirs.write(Buffer.from('from one to the other'));
       theirs.destroy();
       for (const { setBlocking } of [a, b]) setBlocking(true);
-      const vgpus = [
-        { device: '0', fd: a.fd },
-        { device: '11', fd: b.fd },
-      ];
-      const saved = await runEmuSave({ ...init, ...saving, live: false, vgpus });
+      const saved = await helper.save(handle, { ...init, live: false, vgpus: [a, b] });
       expect(saved.argv.join(' '))
         .to.match(/-live false$/)
         .and.to.contain('-dm vgpu:6 -dm vgpu:7');
@@ -81,22 +80,26 @@ describe('running an emu-manager', function () {
         `ask() { echo "$1" >&4; read answer <&3; test "$answer" = done || exit 9; }
          ask prepare:xenguest; ask prepare:vgpu; ask suspend:; echo 'result:0 0' >&4`,
       );
-      const { init } = await common(program);
+      const { helper, init } = await common(program);
       const asked: string[] = [];
       const later = async (what: string) => {
         await delay(1);
         asked.push(what);
       };
-      await runEmuSave({ ...init, ...saving, onPrepare: later, onSuspend: () => later('suspend') });
-      expect(asked).to.deep.equal(['xenguest', 'vgpu', 'suspend']);
+      await helper.save(handle, {
+        ...init,
+        onSuspend: () => later('suspend'),
+        ...{ beforeMemory: () => later('memory'), beforeVgpus: () => later('vgpus') },
+      });
+      expect(asked).to.deep.equal(['memory', 'vgpus', 'suspend']);
     });
 
     it('passes progress on, and logs the rest', async () => {
       const { program } = await script(
         `printf '%s\\n' 'info:\\b\\b\\b\\b0' 'info:\\b\\b\\b\\b57' 'info:some news' 'stderr:a complaint' 'info:\\b\\b\\b\\b100' 'result:0 0' >&4`,
       );
-      const { init, log, percents } = await common(program);
-      await runEmuSave({ ...init, ...saving });
+      const { helper, init, log, percents } = await common(program);
+      await helper.save(handle, init);
       expect(percents).to.deep.equal([0, 57, 100]);
       expect(log.messages('debug')).to.include('emu-manager: info:some news');
       expect(log.messages('debug')).to.include('emu-manager: stderr:a complaint');
@@ -106,8 +109,8 @@ describe('running an emu-manager', function () {
       const { program } = await script(
         `printf 'prep' >&4; sleep 0.02; printf 'are:xenguest\\ninfo:\\\\b\\\\b\\\\b\\\\b4' >&4; read _ <&3; printf '2\\nresult:' >&4; sleep 0.02; printf '0 0\\n' >&4`,
       );
-      const { init, percents } = await common(program);
-      await runEmuSave({ ...init, ...saving });
+      const { helper, init, percents } = await common(program);
+      await helper.save(handle, init);
       expect(percents).to.deep.equal([42]);
     });
 
@@ -115,8 +118,8 @@ describe('running an emu-manager', function () {
       const { program } = await script(
         `head -c 300000 /dev/zero | tr '\\0' 'x' >&2; printf 'info:\\\\b\\\\b\\\\b\\\\b9\\nresult:0 0\\n' >&4`,
       );
-      const { init, percents } = await common(program);
-      await runEmuSave({ ...init, ...saving });
+      const { helper, init, percents } = await common(program);
+      await helper.save(handle, init);
       expect(percents).to.deep.equal([9]);
     });
   });
@@ -127,31 +130,31 @@ describe('running an emu-manager', function () {
         `read a <&3; read b <&3; test "$a $b" = 'restore:xenguest restore:vgpu' || exit 9
          printf 'result:xenguest 5 6\\nresult:vgpu\\n' >&4`,
       );
-      const { init, stream } = await common(program);
+      const { helper, init, stream } = await common(program);
       let headersRead = 0;
-      const beforeVgpu = async () => {
+      const beforeVgpus = async () => {
         headersRead += 1;
       };
-      await runEmuRestore({ ...init, beforeVgpu, vgpus: [{ device: '0', fd: stream.fd }] });
+      await helper.restore(handle, { ...init, beforeVgpus, vgpus: [stream] });
       expect(headersRead).to.equal(1);
     });
 
     it('asks for no vGPU where there is none', async () => {
       const { program } = await script(`read a <&3; echo 'result:xenguest 5 6' >&4`);
-      const { init } = await common(program);
+      const { helper, init } = await common(program);
       let asked = false;
-      const beforeVgpu = async () => {
+      const beforeVgpus = async () => {
         asked = true;
       };
-      await runEmuRestore({ ...init, beforeVgpu });
+      await helper.restore(handle, { ...init, beforeVgpus });
       expect(asked).to.equal(false);
     });
 
     it('fails with what the reading of the headers before the vGPUs says', async () => {
       const { program, pid } = await script('while read line <&3; do test "$line" = abort && exit 0; done');
-      const { init, stream } = await common(program);
-      const beforeVgpu = () => Promise.reject(new Error('no such header'));
-      const failure = runEmuRestore({ ...init, beforeVgpu, vgpus: [{ device: '0', fd: stream.fd }] });
+      const { helper, init, stream } = await common(program);
+      const beforeVgpus = () => Promise.reject(new Error('no such header'));
+      const failure = helper.restore(handle, { ...init, beforeVgpus, vgpus: [stream] });
       expect(await messageOfFailure(failure)).to.equal('no such header');
       expect(processExists(await pid())).to.equal(false);
     });
@@ -163,8 +166,8 @@ describe('running an emu-manager', function () {
     ] as const) {
       it(`does not take ${what} for success`, async () => {
         const { program } = await script(`read a <&3; read b <&3; echo '${said === '' ? 'info:x' : said}' >&4`);
-        const { init, stream } = await common(program);
-        const failure = runEmuRestore({ ...init, ...restoring, vgpus: [{ device: '0', fd: stream.fd }] });
+        const { helper, init, stream } = await common(program);
+        const failure = helper.restore(handle, { ...init, vgpus: [stream] });
         expect(await messageOfFailure(failure)).to.contain(`emu-manager ended without a result of ${missing}`);
       });
     }
@@ -217,8 +220,8 @@ describe('running an emu-manager', function () {
     it(`fails when ${what}, and leaves no process and nothing open`, async () => {
       const before = openDescriptors();
       const { program, pid } = await script(body);
-      const { init, stream } = await common(program);
-      const error = await runEmuSave({ ...init, ...saving }).catch((thrown: unknown) => thrown);
+      const { helper, init, stream } = await common(program);
+      const error = await helper.save(handle, init).catch((thrown: unknown) => thrown);
       expect(error).to.be.instanceOf(XapiError);
       expect((error as XapiError).message).to.match(message);
       expect(processExists(await pid())).to.equal(false);
@@ -230,50 +233,50 @@ describe('running an emu-manager', function () {
 
   it('says how it ended, not that it could not be answered', async () => {
     const { program, pid } = await script("echo prepare:xenguest >&4; echo 'no heart' >&2; exit 4");
-    const { init } = await common(program);
-    const onPrepare = async () => {
+    const { helper, init } = await common(program);
+    const beforeMemory = async () => {
       while (processExists(await pid())) await delay(1);
     };
-    expect(await messageOfFailure(runEmuSave({ ...init, ...saving, onPrepare }))).to.match(/exited with 4: no heart$/);
+    expect(await messageOfFailure(helper.save(handle, { ...init, beforeMemory }))).to.match(/exited with 4: no heart$/);
   });
 
   it('says how it ended when what it asked for is never done', async () => {
     const { program } = await script('echo suspend: >&4; sleep 0.05; exit 4');
-    const { init } = await common(program);
+    const { helper, init } = await common(program);
     const onSuspend = () => new Promise<void>(() => undefined);
-    expect(await messageOfFailure(runEmuSave({ ...init, ...saving, onSuspend }))).to.match(
-      /emu-manager exited with 4$/,
-    );
+    expect(await messageOfFailure(helper.save(handle, { ...init, onSuspend }))).to.match(/emu-manager exited with 4$/);
   });
 
   it('takes as many lines as come', async () => {
     const { program } = await script(`yes 'info:\\b\\b\\b\\b7' | head -n 20000 >&4; echo 'result:0 0' >&4`);
-    const { init, percents } = await common(program);
-    await runEmuSave({ ...init, ...saving });
+    const { helper, init, percents } = await common(program);
+    await helper.save(handle, init);
     expect(percents).to.have.length(20_000);
   });
 
   it('says what could not be started', async () => {
-    const { init } = await common(['/nowhere/emu-manager']);
-    const error = await runEmuSave({ ...init, ...saving }).catch((thrown: unknown) => thrown as XapiError);
+    const { helper, init } = await common(['/nowhere/emu-manager']);
+    const error = await helper.save(handle, init).catch((thrown: unknown) => thrown as XapiError);
     expect((error as XapiError).code).to.equal('INTERNAL_ERROR');
     expect((error as XapiError).message).to.match(/emu-manager .*\/nowhere\/emu-manager.*ENOENT/s);
   });
 
   it('fails on a stream that is closed already, and starts nothing', async () => {
     const { program } = await script(`echo 'result:0 0' >&4`);
-    const { init } = await common(program);
-    expect(await messageOfFailure(runEmuSave({ ...init, ...saving, fd: -1 }))).to.contain('the connection is closed');
+    const { helper, init } = await common(program);
+    expect(await messageOfFailure(helper.save(handle, { ...init, memory: { fd: -1 } }))).to.contain(
+      'the connection is closed',
+    );
   });
 
-  for (const handler of ['onPrepare', 'onSuspend'] as const) {
+  for (const handler of ['beforeMemory', 'onSuspend'] as const) {
     it(`fails with what ${handler} throws, and tells the program to abort`, async () => {
       const { program, pid } = await script(
-        `echo ${handler === 'onPrepare' ? 'prepare:xenguest' : 'suspend:'} >&4; read line <&3; echo "got $line" >&2; test "$line" = abort`,
+        `echo ${handler === 'beforeMemory' ? 'prepare:xenguest' : 'suspend:'} >&4; read line <&3; echo "got $line" >&2; test "$line" = abort`,
       );
-      const { init } = await common(program);
+      const { helper, init } = await common(program);
       const failing = { [handler]: () => Promise.reject(new XapiError('VM_BAD_POWER_STATE', ['a', 'b', 'c'])) };
-      const failure = runEmuSave({ ...init, ...saving, ...failing });
+      const failure = helper.save(handle, { ...init, ...failing });
       expect(await messageOfFailure(failure)).to.equal('VM_BAD_POWER_STATE a b c');
       expect(processExists(await pid())).to.equal(false);
     });
@@ -291,9 +294,9 @@ describe('running an emu-manager', function () {
       it(`fails with the reason, and leaves no process and nothing open: one that ${what}`, async () => {
         const before = openDescriptors();
         const { program, pid } = await script(body);
-        const { init } = await common(program);
+        const { helper, init } = await common(program);
         const stop = new AbortController();
-        const failure = runEmuSave({ ...init, ...saving, signal: stop.signal });
+        const failure = helper.save(handle, { ...init, signal: stop.signal });
         const running = await pid();
         stop.abort(new XapiError('TASK_CANCELLED', ['OpaqueRef:7']));
         expect(await messageOfFailure(failure)).to.equal('TASK_CANCELLED OpaqueRef:7');
@@ -305,22 +308,22 @@ describe('running an emu-manager', function () {
 
     it('fails with the reason when the domain does not stop', async () => {
       const { program, pid } = await script('echo suspend: >&4; exec sleep 60');
-      const { init } = await common(program);
+      const { helper, init } = await common(program);
       const stop = new AbortController();
       const onSuspend = () => {
         stop.abort(new XapiError('TASK_CANCELLED', ['OpaqueRef:7']));
         return new Promise<void>(() => undefined);
       };
-      const failure = runEmuSave({ ...init, ...saving, onSuspend, signal: stop.signal });
+      const failure = helper.save(handle, { ...init, onSuspend, signal: stop.signal });
       expect(await messageOfFailure(failure)).to.equal('TASK_CANCELLED OpaqueRef:7');
       expect(processExists(await pid())).to.equal(false);
     });
 
     it('before it has started fails with the reason too', async () => {
       const { program } = await script(obedient);
-      const { init } = await common(program);
+      const { helper, init } = await common(program);
       const signal = AbortSignal.abort(new XapiError('TASK_CANCELLED', ['OpaqueRef:7']));
-      expect(await messageOfFailure(runEmuSave({ ...init, ...saving, signal }))).to.equal('TASK_CANCELLED OpaqueRef:7');
+      expect(await messageOfFailure(helper.save(handle, { ...init, signal }))).to.equal('TASK_CANCELLED OpaqueRef:7');
     });
   });
 });

@@ -2,8 +2,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
-import { emuProgram, emuSupports } from '../../src/backend/emu-manager.js';
+import { type EmuProgram, emuProgram } from '../../src/backend/emu-manager.js';
+import type { AskInit } from '../../src/backend/save-helper.js';
 import { XapiError } from '../../src/base/errors.js';
+import { emuFeatures } from '../../src/base/protocol/emu-protocol.js';
+import { helperBy } from '../support/save-helper.js';
 import { scriptsIn } from '../support/scripts.js';
 import { messageOfFailure, processExists } from '../wire/connection/connections.js';
 
@@ -15,6 +18,7 @@ describe('an emu-manager program', function () {
   });
   after(() => rm(directory, { recursive: true }));
   const script = scriptsIn(() => directory);
+  const supports = (program: EmuProgram, init: AskInit) => helperBy(program).supports('compress', init);
   const probing = (signal = new AbortController().signal) => ({ environment: {}, stopTimeoutMs: 200, signal });
 
   it('is the one that comes with xenferry unless a path is configured', () => {
@@ -23,7 +27,7 @@ describe('an emu-manager program', function () {
     expect(emuProgram('/opt/emu-manager')).to.deep.equal(['/opt/emu-manager']);
   });
 
-  const features: [what: string, body: string, supports: boolean][] = [
+  const features: [what: string, body: string, expected: boolean][] = [
     ['prints true', 'test "$*" = "-supports compress" && echo true', true],
     ['prints false', 'echo false', false],
     ['prints nothing', 'exit 0', false],
@@ -31,17 +35,17 @@ describe('an emu-manager program', function () {
     ['prints more than true', 'echo true enough', false],
     ['does not know the question', 'echo "unknown option" >&2; exit 2', false],
   ];
-  for (const [what, body, supports] of features) {
-    it(`${supports ? 'supports' : 'does not support'} a feature when it ${what}`, async () => {
+  for (const [what, body, expected] of features) {
+    it(`${expected ? 'supports' : 'does not support'} a feature when it ${what}`, async () => {
       const { program } = await script(body);
-      expect(await emuSupports(program, 'compress', probing())).to.equal(supports);
+      expect(await supports(program, probing())).to.equal(expected);
     });
   }
 
   it('gives up asking when it is told to, and leaves no process', async () => {
     const { program, pid } = await script("trap '' TERM; while :; do sleep 1; done");
     const stop = new AbortController();
-    const failure = messageOfFailure(emuSupports(program, 'compress', probing(stop.signal)));
+    const failure = messageOfFailure(supports(program, probing(stop.signal)));
     const running = await pid();
     stop.abort(new XapiError('TASK_CANCELLED', ['OpaqueRef:7']));
     expect(await failure).to.equal('TASK_CANCELLED OpaqueRef:7');
@@ -50,15 +54,36 @@ describe('an emu-manager program', function () {
 
   it('does not support a feature when it answers without end', async () => {
     const { program } = await script('yes true | head -c 10000000');
-    expect(await emuSupports(program, 'compress', probing())).to.equal(false);
+    expect(await supports(program, probing())).to.equal(false);
   });
 
   it('does not support a feature when it cannot be started', async () => {
-    expect(await emuSupports(['/nowhere/emu-manager'], 'compress', probing())).to.equal(false);
+    expect(await supports(['/nowhere/emu-manager'], probing())).to.equal(false);
   });
 
-  it('supports compress, and nothing that nobody knows, when it is ours', async () => {
-    expect(await emuSupports(emuProgram(''), 'compress', probing())).to.equal(true);
-    expect(await emuSupports(emuProgram(''), 'teleport', probing())).to.equal(false);
+  it('supports compress when it is ours', async () => {
+    expect(await supports(emuProgram(''), probing())).to.equal(true);
   });
+
+  for (const [answers, formats] of [
+    [[], []],
+    [['compress'], ['inline-zstd/2']],
+    [
+      ['compress', 'compress_format'],
+      ['inline-zstd/3', 'inline-zstd/2'],
+    ],
+    [
+      ['compress', 'compress_vgpu'],
+      ['inline-zstd/2', 'inline-zstd-vgpu/1'],
+    ],
+    [['compress_format', 'compress_vgpu'], []],
+    [emuFeatures, ['inline-zstd/3', 'inline-zstd/2', 'inline-zstd-vgpu/1']],
+  ] as const) {
+    it(`restores [${formats}] where it supports [${answers}]`, async () => {
+      const { program } = await script(
+        `for each in ${answers.join(' ')}; do test "$2" = $each && echo true; done; exit 0`,
+      );
+      expect(await helperBy(program).readable(probing())).to.deep.equal(formats);
+    });
+  }
 });

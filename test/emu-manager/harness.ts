@@ -7,6 +7,7 @@ import path from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { connectHypervisor, type HypervisorClient } from '../../src/backend/simulator/client.js';
+import { socketPathOf } from '../../src/backend/simulator/program.js';
 import { createSimulator, type Simulator } from '../../src/backend/simulator/simulator.js';
 import type { DomainHandle } from '../../src/base/domain.js';
 import {
@@ -60,9 +61,10 @@ const spec: SimulatedSpec = {
 /** @param memoryBytes what its domains may have in all */
 export async function openLab(memoryBytes = 256 << 20): Promise<Lab> {
   const directory = fs.mkdtempSync(path.join(tmpdir(), 'xenferry-emu-'));
-  const simulator = await createSimulator({ stateDir: path.join(directory, 'hypervisor'), memoryBytes });
-  const environment = simulator.emuEnvironment();
-  const helper = await connectHypervisor(environment.XENFERRY_HYPERVISOR as string, 'helper');
+  const stateDir = path.join(directory, 'hypervisor');
+  const simulator = await createSimulator({ stateDir, memoryBytes });
+  const environment = { XENFERRY_HYPERVISOR: socketPathOf(stateDir) };
+  const helper = await connectHypervisor(environment.XENFERRY_HYPERVISOR, 'helper');
   const running = new Set<ChildProcess>();
   const streams = new Set<ChildProcess['stdio'][number]>();
   let uuids = 0;

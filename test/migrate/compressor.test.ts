@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import { defined } from '../../src/base/defined.js';
+import { libxcFormats } from '../../src/base/protocol/stream-formats.js';
 import {
   type Compressor,
   type ConfiguredCompressor,
@@ -21,17 +23,17 @@ describe('migrate/compressor: what a migration does with compression', () => {
     });
   }
 
-  const plans: [Effect, zstdPipe: boolean, cookies: object, flags: string[]][] = [
-    [{ used: 'none' }, false, {}, []],
-    [{ used: 'stream' }, true, { compress: 'zstd' }, []],
-    [{ used: 'xenguest' }, false, {}, ['-compress', 'true']],
-    [{ used: 'xenguest', level: -5 }, false, {}, ['-compress', 'true', '-compress_level', '-5']],
-    [{ used: 'xenguest', unchecked: true }, false, {}, ['-compress', 'true', '-compress_format', '2']],
-    [{ used: 'xenguest', plainVgpus: true }, false, {}, ['-compress', 'true', '-compress_vgpu', 'false']],
+  const plans: [Effect, zstdPipe: boolean, cookies: object, compression: object | undefined][] = [
+    [{ used: 'none' }, false, {}, undefined],
+    [{ used: 'stream' }, true, { compress: 'zstd' }, undefined],
+    [{ used: 'xenguest' }, false, {}, {}],
+    [{ used: 'xenguest', level: -5 }, false, {}, { level: -5 }],
+    [{ used: 'xenguest', unchecked: true }, false, {}, { unchecked: true }],
+    [{ used: 'xenguest', plainVgpus: true }, false, {}, { plainVgpus: true }],
   ];
-  for (const [effect, zstdPipe, cookies, emuFlags] of plans) {
-    it(`${effect.used}: ${zstdPipe ? 'a' : 'no'} pipe, flags [${emuFlags.join(' ')}]`, () => {
-      expect(compressionPlan(effect)).to.deep.equal({ zstdPipe, cookies, emuFlags });
+  for (const [effect, zstdPipe, cookies, compression] of plans) {
+    it(`${effect.used}: ${zstdPipe ? 'a' : 'no'} pipe, inside the streams ${JSON.stringify(compression)}`, () => {
+      expect(compressionPlan(effect)).to.deep.equal({ zstdPipe, cookies, ...defined({ compression }) });
     });
   }
 
@@ -78,7 +80,7 @@ describe('migrate/compressor: what a migration does with compression', () => {
       const emuSupports = async (feature: string) => emu.includes(feature);
       const { fallback, ...effect } = await effectiveCompressor(
         { compressor: chosen, level: 'auto', hasVgpus: vgpus },
-        { destinationAccepts, emuSupports },
+        { formats: libxcFormats, destinationAccepts, emuSupports },
       );
       expect(effect).to.deep.equal(expected);
       if (reason === undefined) expect(fallback).to.equal(undefined);
@@ -95,7 +97,11 @@ describe('migrate/compressor: what a migration does with compression', () => {
     it(`takes level ${level} where emu-manager supports [${emu}] as ${JSON.stringify(expected)}`, async () => {
       const { fallback, ...effect } = await effectiveCompressor(
         { compressor: 'xenguest', level, hasVgpus: false },
-        { destinationAccepts: memory, emuSupports: async (feature) => emu.some((known) => known === feature) },
+        {
+          formats: libxcFormats,
+          destinationAccepts: memory,
+          emuSupports: async (feature) => emu.some((known) => known === feature),
+        },
       );
       expect(effect).to.deep.equal(expected);
       expect(fallback).to.equal(reason);
@@ -113,7 +119,10 @@ describe('migrate/compressor: what a migration does with compression', () => {
       ['xenguest', true, both, ['compress']],
       ['xenguest', true, memory, ['compress', 'compress_vgpu']],
     ] as const) {
-      await effectiveCompressor({ compressor, level: 'auto', hasVgpus }, { destinationAccepts, emuSupports });
+      await effectiveCompressor(
+        { compressor, level: 'auto', hasVgpus },
+        { formats: libxcFormats, destinationAccepts, emuSupports },
+      );
       expect(asked.splice(0)).to.deep.equal(questions);
     }
   });

@@ -2,20 +2,13 @@ import { expect } from 'chai';
 import { XapiError } from '../../src/base/errors.js';
 import type { CopyFigures } from '../../src/base/protocol/emu-protocol.js';
 import type { SimulatedSpec } from '../../src/base/protocol/hypervisor-protocol.js';
-import { convergenceFlags, notSupported, withAdvice } from '../../src/migrate/convergence.js';
+import { notSupported, withAdvice } from '../../src/migrate/convergence.js';
 import type { MigrationOutcome } from '../../src/migrate/request.js';
 import { kindOfFailure } from '../../src/migrate/source/save-failure.js';
 import { writeEmuWrapper } from '../support/emu-wrapper.js';
 import { openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
 
 describe('The rule of convergence', () => {
-  it('becomes arguments of emu-manager', () => {
-    const rule = { maxDowntimeMs: 300, maxRounds: 4, strategy: 'throttle' } as const;
-    const flags = '-max_downtime 300 -max_rounds 4 -convergence throttle';
-    expect(convergenceFlags(rule, undefined).join(' ')).to.equal(flags);
-    expect(convergenceFlags(rule, '4026531840').join(' ')).to.equal(`-link 4026531840 ${flags}`);
-  });
-
   it('says what can be done where it fails the migration', () => {
     const failed = new XapiError('INTERNAL_ERROR', ['emu-manager: no convergence: 5000 pages/s written, 4000 sent']);
     expect(withAdvice(failed))

@@ -5,7 +5,6 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { open } from 'lmdb';
-import { emuProgram } from '../../src/backend/emu-manager.js';
 import type { DomainHandle } from '../../src/base/domain.js';
 import { nullLog } from '../../src/base/log.js';
 import type { SimulatedSpec } from '../../src/base/protocol/hypervisor-protocol.js';
@@ -208,7 +207,7 @@ describe('Whoever loses the power while an earlier migration is brought to its e
       ...{ queue: createQueue(4), turns: createTurns(() => 4), tell: () => note('the end is told') },
       source: () => ({
         deps: {
-          ...{ backend, journal: openJournal(store), faults: noFaults, emu: emuProgram(''), log: nullLog },
+          ...{ backend, journal: openJournal(store), faults: noFaults, helper: backend.saveHelper(), log: nullLog },
           suspended: { imageOf: never, sizes: never, send: never, discard: never },
           peers: { receive: never, at: () => peer as unknown as Peer },
           zstd: { compress: ['zstd'], decompress: ['zstd'], standIn: false },
@@ -269,7 +268,7 @@ describe('Whoever loses the power while an earlier migration is brought to its e
     const destination = createDestination({
       ...{ backend, journal, rendezvous: createRendezvous(nullLog), faults: noFaults, queue: createQueue(4) },
       ...{ limit: () => 4, xenopsUrl: () => '', announce: fullAnnouncement, log: nullLog },
-      ...{ emu: never, zstd: never, timeouts: never, limits: never, suspended: {} },
+      ...{ zstd: never, timeouts: never, limits: never, suspended: {} },
       peers: { at: () => ({ mayRun: async () => 'no' }) as unknown as Peer },
       onEnded: () => note('the end is told'),
     } as unknown as DestinationDeps);

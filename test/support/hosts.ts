@@ -10,6 +10,7 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { logFailure } from '../../src/api/failure-log.js';
 import { createHttpApi } from '../../src/api/http-api.js';
+import { emuProgram } from '../../src/backend/emu-manager.js';
 import { checkSpec } from '../../src/backend/simulator/content.js';
 import { createSimulator, type Simulator } from '../../src/backend/simulator/simulator.js';
 import { type LoadedConfig, readConfig } from '../../src/base/config/config.js';
@@ -67,6 +68,7 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
     memoryBytes: loaded.config.simulatorMemory,
     memoryDirs: [loaded.config.memoryDir],
     timeoutMs: () => loaded.config.backendTimeout * 1000,
+    emuProgram: () => emuProgram(loaded.config.emuManager),
   });
   const store = openStore(path.join(stateDir, 'db'));
   let url = '';

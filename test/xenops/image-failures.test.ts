@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { XapiError } from '../../src/base/errors.js';
 import { restoreImage, saveImage } from '../../src/xenops/image.js';
+import { helperBy } from '../support/save-helper.js';
 import { childProcesses, messageOfFailure } from '../wire/connection/connections.js';
 import { type ImageLab, openImageLab, somethingCame } from './image-lab.js';
 
@@ -155,7 +156,10 @@ describe('saving or restoring a suspend image', function () {
     expect(await messageOfFailure(saveImage(images.saveInit(gone, raw)))).to.match(/emu-manager: /);
     const other = await images.connections.connected();
     other.peer.resume();
-    const init = images.saveInit(handle, other.raw, { emu: ['/nowhere/emu-manager'], zstd: images.codecs.real });
+    const init = images.saveInit(handle, other.raw, {
+      helper: helperBy(['/nowhere/emu-manager']),
+      zstd: images.codecs.real,
+    });
     expect(await messageOfFailure(saveImage(init))).to.match(/emu-manager cannot be started/);
   });
 

@@ -1,7 +1,6 @@
 /** Suspend images of real domains, saved and restored by real helpers over connections that the test holds the other end of. */
 import { once } from 'node:events';
 import type net from 'node:net';
-import { emuProgram } from '../../src/backend/emu-manager.js';
 import { type DomainHandle, pageSize } from '../../src/base/domain.js';
 import { nullLog } from '../../src/base/log.js';
 import type { RawSocket } from '../../src/wire/connection/raw-socket.js';
@@ -50,8 +49,7 @@ export async function openImageLab(): Promise<ImageLab> {
   const before = { descriptors: openDescriptors(), children: childProcesses() };
   const common = (handle: DomainHandle, memory: RawSocket): ImageInit => ({
     ...{
-      backend: lab.simulator,
-      emu: emuProgram(''),
+      helper: lab.simulator.saveHelper(),
       limits: testLimits,
       handle,
       channels: { memory, vgpu: new Map() },
@@ -59,7 +57,7 @@ export async function openImageLab(): Promise<ImageLab> {
     ...{ endTimeoutMs: 10_000, signal: new AbortController().signal, log: nullLog, onProgress: () => undefined },
   });
   const saveInit: ImageLab['saveInit'] = (handle, memory, over) => ({
-    ...{ ...common(handle, memory), live: true, vmStr: '{"name":"guest"}', emuFlags: [] },
+    ...{ ...common(handle, memory), live: true, vmStr: '{"name":"guest"}' },
     ...{ onSuspend: () => lab.simulator.pause(handle), ...over },
   });
   const restoreInit: ImageLab['restoreInit'] = (handle, memory, over) => ({ ...common(handle, memory), ...over });

@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import type { StreamCompression } from '../../src/backend/save-helper.js';
+import { defined } from '../../src/base/defined.js';
 import type { DomainHandle } from '../../src/base/domain.js';
 import type { ZstdCommand } from '../../src/wire/connection/zstd-pipe.js';
 import { decodeHeader, decodeXenops, headerBytes, signatureBytes } from '../../src/wire/stream/suspend-image.js';
@@ -21,14 +23,14 @@ describe('a suspend image', function () {
   type Codec = (images: ImageLab) => ZstdCommand;
   const real: Codec = ({ codecs }) => codecs.real;
   const standIn: Codec = ({ codecs }) => codecs.standIn;
-  const ways: [way: string, out: Codec | undefined, back: Codec | undefined, emuFlags: string[]][] = [
-    ['plain', undefined, undefined, []],
-    ['compressed in the stream', undefined, undefined, ['-compress', 'true']],
-    ['through zstd', real, real, []],
-    ['through zstd and its stand-in', real, standIn, []],
-    ['through the stand-in and zstd', standIn, real, []],
+  const ways: [way: string, out: Codec | undefined, back: Codec | undefined, inside?: StreamCompression][] = [
+    ['plain', undefined, undefined],
+    ['compressed in the stream', undefined, undefined, {}],
+    ['through zstd', real, real],
+    ['through zstd and its stand-in', real, standIn],
+    ['through the stand-in and zstd', standIn, real],
   ];
-  for (const [way, out, back, emuFlags] of ways) {
+  for (const [way, out, back, compression] of ways) {
     for (const vgpus of [[], ['0', '11']]) {
       it(`brings a running domain over, ${way}, with ${vgpus.length} vGPUs`, async () => {
         const { lab, connections, saveInit, restoreInit } = images;
@@ -43,7 +45,7 @@ describe('a suspend image', function () {
         const percents: number[] = [];
         const save = saveImage(
           saveInit(from, memory![0], {
-            ...{ channels: side(0), emuFlags, onProgress: (percent) => percents.push(percent) },
+            ...{ ...defined({ compression }), channels: side(0), onProgress: (percent) => percents.push(percent) },
             ...(out === undefined ? {} : { zstd: out(images) }),
           }),
         );
@@ -57,10 +59,14 @@ describe('a suspend image', function () {
         expect(await lab.info(from)).to.include({ state: 'paused' });
         expect(await lab.info(to)).to.include({ state: 'paused', everRan: false });
         expect(await sameMemory(from, to)).to.equal(true);
-        expect(saved.emuFlags.slice(saved.emuFlags.indexOf('-live'))).to.deep.equal(['-live', 'true', ...emuFlags]);
+        expect(saved.emuFlags.slice(saved.emuFlags.indexOf('-live'))).to.deep.equal([
+          '-live',
+          'true',
+          ...(compression === undefined ? [] : ['-compress', 'true']),
+        ]);
         expect(saved.guestBytes).to.be.at.least(4 << 20);
         expect(saved.rounds).to.be.at.least(1);
-        const compressed = out !== undefined || emuFlags.length > 0;
+        const compressed = out !== undefined || compression !== undefined;
         expect(saved.wireBytes).to.be.within(100_000, compressed ? (4 << 20) - 1 : 64 << 20);
         expect(percents).to.deep.equal(percents.toSorted((a, b) => a - b));
         await lab.simulator.unpause(to, 'go on');
@@ -104,8 +110,8 @@ describe('a suspend image', function () {
   it('has fewer bytes on the channels of vGPUs when it is compressed, in the stream or by zstd, and counts them', async () => {
     const ways: Parameters<typeof images.save>[2][] = [
       {},
-      { emuFlags: ['-compress', 'true'] },
-      { emuFlags: ['-compress', 'true', '-compress_vgpu', 'false'] },
+      { compression: {} },
+      { compression: { plainVgpus: true } },
       { zstd: images.codecs.real },
     ];
     const sizes: number[] = [];

@@ -3,7 +3,6 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { Backend } from '../../src/backend/backend.js';
-import { emuProgram } from '../../src/backend/emu-manager.js';
 import { nullLog } from '../../src/base/log.js';
 import { openStore, type Store } from '../../src/base/store/store.js';
 import { findDomain } from '../../src/xenops/perform.js';
@@ -35,7 +34,7 @@ describe('A suspended VM, when the power is lost,', function () {
   const open = (of: string, from: Store, backend: Backend) =>
     createSuspended({
       ...{ store: from, backend, directory: path.join(of, 'suspend'), log: nullLog },
-      ...{ emu: () => emuProgram(''), limits: () => testLimits },
+      limits: () => testLimits,
     });
   /** What is there after the next start, whose hypervisor has no domain yet. */
   const restore = async (loss: Loss, names: 'flushed' | 'all') => {

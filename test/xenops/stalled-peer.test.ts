@@ -66,7 +66,7 @@ describe('an image is sent to a peer', function () {
     none: () => ({}),
     zstd: () => ({ zstd: images.codecs.real }),
     'the stand-in for zstd': () => ({ zstd: images.codecs.standIn }),
-    xenguest: () => ({ emuFlags: ['-compress', 'true'] }),
+    xenguest: () => ({ compression: {} }),
   };
 
   /** Save to peers that do with each channel what they are told, and look at the progress by `timer`. */

@@ -59,7 +59,7 @@ describe('an image comes from a source', function () {
     none: () => ({}),
     zstd: () => ({ zstd: images.codecs.real }),
     'the stand-in for zstd': () => ({ zstd: images.codecs.standIn }),
-    xenguest: () => ({ emuFlags: ['-compress', 'true'] }),
+    xenguest: () => ({ compression: {} }),
   };
 
   /** Restore from channels that are sent to as they are told. @returns the failure; undefined for a success */

@@ -2,7 +2,8 @@ import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:f
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import { emuProgram } from '../../src/backend/emu-manager.js';
+import type { Backend } from '../../src/backend/backend.js';
+import type { EmuProgram } from '../../src/backend/emu-manager.js';
 import type { Simulator } from '../../src/backend/simulator/simulator.js';
 import { nullLog } from '../../src/base/log.js';
 import type { SimulatedDomain } from '../../src/base/protocol/hypervisor-protocol.js';
@@ -14,6 +15,7 @@ import { type Lab, openLab } from '../emu-manager/harness.js';
 import { fullWhile } from '../support/full-store.js';
 import { testDomain } from '../support/hosts.js';
 import { testLimits } from '../support/limits.js';
+import { helperBy } from '../support/save-helper.js';
 import { messageOfFailure } from '../wire/connection/connections.js';
 
 const uuid = 'ca11ab1e-0000-4000-8000-000000000001';
@@ -45,11 +47,13 @@ describe('a suspended VM', function () {
   });
 
   /** As a daemon that has just begun has it. */
-  const open = (emu = emuProgram(''), by = store): Suspended =>
-    createSuspended({
-      ...{ backend: simulator, store: by, directory: folder, log: nullLog },
-      ...{ emu: () => emu, limits: () => testLimits },
-    });
+  const open = (backend: Backend = simulator, by = store): Suspended =>
+    createSuspended({ backend, store: by, directory: folder, log: nullLog, limits: () => testLimits });
+  /** The back end with another program to save and restore. */
+  const savingBy = (program: EmuProgram): Backend => ({
+    ...simulator,
+    saveHelper: () => helperBy(program),
+  });
   const run = (operation: Operation, by = suspended) =>
     perform({ backend: simulator, suspended: by, log: nullLog }, operation);
   const spec = (vgpus: readonly string[] = []) => testDomain({ uuid, vgpus, memoryBytes: 16 << 20 });
@@ -124,7 +128,7 @@ describe('a suspended VM', function () {
   it('stays suspended when it cannot be resumed', async () => {
     await start();
     await run(suspend);
-    const broken = open(['/bin/false']);
+    const broken = open(savingBy(['/bin/false']));
     expect(await messageOfFailure(run(resume(), broken))).to.match(/emu-manager/);
     const { free } = await simulator.memory();
     await simulator.reserve('all', free - 4096);
@@ -138,7 +142,7 @@ describe('a suspended VM', function () {
 
   it('runs on when it cannot be suspended, and leaves no files', async () => {
     const { handle } = await start();
-    const broken = open(['/bin/false']);
+    const broken = open(savingBy(['/bin/false']));
     expect(await messageOfFailure(run(suspend, broken))).to.match(/emu-manager/);
     expect(await domain()).to.deep.include({ state: 'running', handle });
     expect([suspended.list(), files()]).to.deep.equal([[], []]);
@@ -150,7 +154,7 @@ describe('a suspended VM', function () {
   it('runs on and leaves no files where its image has left no room for the row that says that it is whole', async () => {
     const { handle } = await start();
     const full = fullWhile(store, () => files().length > 0);
-    expect(await messageOfFailure(run(suspend, open(emuProgram(''), full)))).to.equal('OUT_OF_SPACE /db');
+    expect(await messageOfFailure(run(suspend, open(simulator, full)))).to.equal('OUT_OF_SPACE /db');
     expect(await domain()).to.deep.include({ state: 'running', handle });
     expect([suspended.list(), files()]).to.deep.equal([[], []]);
     await run(suspend);
@@ -163,7 +167,7 @@ describe('a suspended VM', function () {
     await run(
       { kind: 'shutdown', uuid, clean: false },
       open(
-        emuProgram(''),
+        simulator,
         fullWhile(store, () => files().length > 0),
       ),
     );
@@ -173,7 +177,7 @@ describe('a suspended VM', function () {
   it('runs on when the daemon stops in the middle', async () => {
     await start();
     // A helper that says nothing.
-    const slow = open(['/bin/sh', '-c', 'exec sleep 60']);
+    const slow = open(savingBy(['/bin/sh', '-c', 'exec sleep 60']));
     const failure = messageOfFailure(run(suspend, slow));
     while (files().length === 0) await delay(2);
     await slow.close();

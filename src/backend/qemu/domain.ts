@@ -139,6 +139,7 @@ export function createQemuDomain(init: DomainInit): QemuDomain & { adopt(started
       ...(mark.inDoubt === undefined ? {} : { inDoubt: mark.inDoubt }),
     }),
     async start(incoming) {
+      if (running !== undefined) throw wrongState(handle, `it is ${state}`);
       const machine = init.machineOf(spec);
       const argv = commandLine(machine, paths, encodeMark(mark), incoming);
       await adopt(await startQemu(init.program, argv, paths, openedFiles(machine), init.user));

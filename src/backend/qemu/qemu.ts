@@ -13,10 +13,12 @@ import { XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import { socketPathLimit } from '../../base/protocol/hypervisor-protocol.js';
 import type { Backend } from '../backend.js';
+import { type EmuProgram, emuProgram } from '../emu-manager.js';
 import { domainPaths, type Machine } from './command-line.js';
 import { createQemuDomain, type DomainInit, openQemuDomain, type QemuDomain } from './domain.js';
 import { type Accelerator, assertSound, versionOf } from './probe.js';
 import type { DomainUser } from './process.js';
+import { createQemuSaveHelper } from './save-helper.js';
 
 export interface QemuInit {
   /** Of this host alone; the directory `qemu` in it is the back end's. */
@@ -35,21 +37,16 @@ export interface QemuInit {
   checkSpec(spec: DomainSpec): DomainSpec;
   /** @throws INVALID_VALUE [field, value] for what is not there to make the machine of */
   machineOf(spec: DomainSpec): Machine;
+  /** The emu-manager of now; the one that comes with xenferry where absent. */
+  readonly emuProgram?: () => EmuProgram;
   readonly log: Log;
-}
-
-export interface Qemu extends Backend {
-  /** Start a domain that was created so that its memory comes from a stream, by an emu-manager. */
-  receive(handle: DomainHandle): Promise<void>;
-  /** A stream has brought its memory. */
-  received(handle: DomainHandle): Promise<void>;
 }
 
 /**
  * @throws INVALID_VALUE where the state directory's path is too long for sockets, where the program is no QEMU, and where memory does
  *   not survive a migration by it
  */
-export async function createQemu(init: QemuInit): Promise<Qemu> {
+export async function createQemu(init: QemuInit): Promise<Backend> {
   const root = path.join(path.resolve(init.stateDir), 'qemu');
   assertShort(root);
   assertSound(init.program, await versionOf(init.program), init.accelerator);
@@ -77,8 +74,6 @@ export async function createQemu(init: QemuInit): Promise<Qemu> {
       return handle;
     },
     build: async (handle) => domainOf(handle).start(false),
-    receive: async (handle) => domainOf(handle).start(true),
-    received: async (handle) => domainOf(handle).refresh(),
     list: async () => registry.all().map((domain) => domain.info()),
     specOf: async (handle) => ({ ...domainOf(handle).spec, uuid: domainOf(handle).info().uuid }),
     pause: async (handle, timeoutMs) => domainOf(handle).pause(timeoutMs),
@@ -105,7 +100,7 @@ export async function createQemu(init: QemuInit): Promise<Qemu> {
       return armed;
     },
     processId: async () => undefined,
-    emuEnvironment: () => ({ XENFERRY_QEMU: root }),
+    saveHelper: () => createQemuSaveHelper(init.emuProgram?.() ?? emuProgram(''), root, domainOf),
     onDomainChange: registry.onChange,
     async close() {
       for (const domain of registry.all()) domain.close();

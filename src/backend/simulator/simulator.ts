@@ -16,7 +16,9 @@ import type {
   SimulatedDomain,
   SimulatedSpec,
 } from '../../base/protocol/hypervisor-protocol.js';
+import { libxcFormats } from '../../base/protocol/stream-formats.js';
 import type { Backend } from '../backend.js';
+import { createEmuManager, type EmuProgram, emuProgram } from '../emu-manager.js';
 import type { CallOptions, HypervisorClient } from './client.js';
 import { checkSpec } from './content.js';
 import { attachOrStart, type HypervisorInit, socketPathOf } from './program.js';
@@ -39,6 +41,8 @@ type Change = DomainInfo | { readonly gone: string };
 export interface SimulatorInit extends Omit<HypervisorInit, 'timeouts'> {
   /** How long the hypervisor has to answer a request whose work does not grow with memory, in milliseconds. */
   readonly timeoutMs?: () => number;
+  /** The emu-manager of now; the one that comes with xenferry where absent. */
+  readonly emuProgram?: () => EmuProgram;
 }
 
 const defaultTimeoutMs = 30_000;
@@ -54,6 +58,7 @@ const takenInSecond = 256 * 2 ** 20;
  */
 export async function createSimulator({
   timeoutMs = () => defaultTimeoutMs,
+  emuProgram: program = () => emuProgram(''),
   ...directories
 }: SimulatorInit): Promise<Simulator> {
   const timeouts = (op: HypervisorOp) => (slowOps.has(op) ? Math.max(slowTimeoutMs, timeoutMs()) : timeoutMs());
@@ -104,7 +109,12 @@ export async function createSimulator({
     verify: (handle) => call('verify', { handle }),
     endGuest: (handle, how) => call('end_guest', { handle, how }),
     processId: async () => (await link.client()).pid,
-    emuEnvironment: () => ({ XENFERRY_HYPERVISOR: socketPathOf(init.stateDir) }),
+    saveHelper: () =>
+      createEmuManager({
+        program: program(),
+        environment: { XENFERRY_HYPERVISOR: socketPathOf(init.stateDir) },
+        formats: libxcFormats,
+      }),
     onDomainChange: (listener) => void listeners.push(listener),
     close: link.close,
     discard: link.discard,

@@ -15,10 +15,8 @@ export const maxLineBytes = 128;
 export const doneTimeoutSeconds = 120;
 
 /** What the emu-manager that comes with xenferry answers true to when it is asked `-supports`. */
-export const emuFeatures: readonly string[] = [
-  ...['compress', 'compress_format', 'compress_level', 'compress_vgpu'],
-  'convergence',
-];
+export const emuFeatures = ['compress', 'compress_format', 'compress_level', 'compress_vgpu', 'convergence'] as const;
+export type EmuFeature = (typeof emuFeatures)[number];
 
 /** The beginning of the `error:` of a save that gave up because of the guest's writes. */
 export const noConvergence = 'no convergence';

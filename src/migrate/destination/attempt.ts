@@ -1,6 +1,5 @@
 /** What the phases of one attempt share at its destination: what they know of it, and how they journal, wait and fail. */
 import type { Backend } from '../../backend/backend.js';
-import type { EmuProgram } from '../../backend/emu-manager.js';
 import { untilAborted } from '../../base/deadline.js';
 import type { Log } from '../../base/log.js';
 import type { ChannelKind } from '../../wire/connection/channel.js';
@@ -21,7 +20,6 @@ export interface AttemptDeps {
   readonly journal: Journal;
   readonly rendezvous: Rendezvous;
   readonly faults: Faults;
-  readonly emu: () => EmuProgram;
   readonly zstd: () => ZstdCommand;
   readonly limits: () => ImageLimits;
   /** How long to wait for the channels, and for the source at a synchronisation point, in milliseconds. */

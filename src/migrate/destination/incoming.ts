@@ -22,8 +22,8 @@ export interface DestinationDeps extends AttemptDeps {
   readonly xenopsUrl: () => string;
   /** An attempt is over: the VM is here, or it will never be. */
   readonly onEnded: (migrationId: string, taken: boolean) => void;
-  /** What VM.receive's reply announces; nothing, as from a destination that knows only plain streams and the pipe. */
-  readonly announce: { readonly formats: readonly string[]; readonly restoredAck: boolean };
+  /** What VM.receive's reply announces; of formats what the back end reads, where absent. */
+  readonly announce: { readonly formats?: readonly string[]; readonly restoredAck: boolean };
 }
 
 /** The attempts of one run of the daemon; each map is by migration_id. */

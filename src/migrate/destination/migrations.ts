@@ -10,14 +10,7 @@ import { type DomainHandle, sameDomain } from '../../base/domain.js';
 import { XapiError } from '../../base/errors.js';
 import type { DestinationRow } from '../../xenops/journal.js';
 import { checkMigrationId, type ReceiveReply, type ReceiveRequest } from '../metadata.js';
-import {
-  acceptedFormats,
-  type DestinationState,
-  type Fate,
-  hasTaken,
-  type RunsWhere,
-  type Settlement,
-} from '../protocol.js';
+import { type DestinationState, type Fate, hasTaken, type RunsWhere, type Settlement } from '../protocol.js';
 import { createAdmission } from './admission.js';
 import {
   authenticated,
@@ -71,7 +64,7 @@ export interface MigrationDestination {
 const rememberedMs = 7 * 24 * 3600 * 1000;
 
 /** Everything that this version accepts and can do. */
-export const fullAnnouncement = { formats: acceptedFormats, restoredAck: true } as const;
+export const fullAnnouncement = { restoredAck: true } as const;
 
 /** Make the destination side of a host. */
 export function createDestination(deps: DestinationDeps): MigrationDestination {

@@ -180,8 +180,7 @@ async function receiveImage(
   const { deps, log } = attempt;
   const channels: ImageChannels = { memory: memory.socket, vgpu };
   await restoreImage({
-    backend: deps.backend,
-    emu: deps.emu(),
+    helper: deps.backend.saveHelper(),
     limits: deps.limits(),
     handle,
     channels,

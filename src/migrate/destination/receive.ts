@@ -40,7 +40,8 @@ async function begin(incoming: Incoming, request: ReceiveRequest): Promise<Recei
   const { deps, attempts } = incoming;
   const { migrationId, metadata } = request;
   await refuseEarlier(incoming, metadata.domain.uuid);
-  const row = reservedRow(request, deps.xenopsUrl(), deps.announce);
+  const { formats = await readable(incoming), restoredAck } = deps.announce;
+  const row = reservedRow(request, deps.xenopsUrl(), { formats, restoredAck });
   await assertFree(deps.backend, row);
   await deps.journal.put(row, 'powerLoss');
   try {
@@ -54,6 +55,11 @@ async function begin(incoming: Incoming, request: ReceiveRequest): Promise<Recei
   attempts.set(migrationId, attempt);
   void attempt.ended.then(() => noteEnd(incoming, migrationId));
   return row.reply as ReceiveReply;
+}
+
+/** The formats of streams that this host restores. */
+function readable({ deps, closing }: Incoming): Promise<readonly string[]> {
+  return deps.backend.saveHelper().readable({ ...deps.limits(), signal: closing.signal });
 }
 
 function noteEnd(incoming: Incoming, migrationId: string): void {

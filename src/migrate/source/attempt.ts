@@ -2,7 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Backend } from '../../backend/backend.js';
-import type { EmuProgram } from '../../backend/emu-manager.js';
+import type { SaveHelper } from '../../backend/save-helper.js';
 import { untilAborted, within } from '../../base/deadline.js';
 import { messageOf, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
@@ -26,7 +26,8 @@ export interface SourceDeps {
   readonly backend: Backend;
   readonly suspended: Pick<Suspended, 'imageOf' | 'sizes' | 'send' | 'discard'>;
   readonly journal: Journal;
-  readonly emu: EmuProgram;
+  /** Of the back end, as it was configured when the operation was queued. */
+  readonly helper: SaveHelper;
   readonly zstd: ZstdCommand;
   readonly peers: Peers;
   readonly faults: Faults;

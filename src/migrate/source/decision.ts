@@ -1,6 +1,6 @@
 /** What the source of a migration decides once it has heard the destination. */
-import { emuSupports } from '../../backend/emu-manager.js';
 import { untilAborted } from '../../base/deadline.js';
+import type { EmuFeature } from '../../base/protocol/emu-protocol.js';
 import { chooseCompressor, compressionPlan, effectiveCompressor } from '../compressor.js';
 import { isDefaultRule, notSupported } from '../convergence.js';
 import type { ReceiveReply } from '../metadata.js';
@@ -28,11 +28,11 @@ export async function decide(attempt: SourceAttempt, reply: ReceiveReply): Promi
     };
   }
   const hasVgpus = domain.vgpus.length > 0;
-  const supports = (feature: string) =>
-    emuSupports(deps.emu, feature, { ...settings.limits, signal: attempt.hooks.signal });
+  const supports = (feature: EmuFeature) =>
+    deps.helper.supports(feature, { ...settings.limits, signal: attempt.hooks.signal });
   const compressor = effectiveCompressor(
     { compressor: asked, level: settings.compressionLevel, hasVgpus },
-    { destinationAccepts: reply.accepts, emuSupports: supports },
+    { formats: deps.helper.formats, destinationAccepts: reply.accepts, emuSupports: supports },
   );
   const effect = await untilAborted(compressor, attempt.hooks.signal);
   const { used, fallback } = effect;

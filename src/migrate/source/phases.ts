@@ -14,7 +14,7 @@ import { type RawSocket, socketInode } from '../../wire/connection/raw-socket.js
 import { type SaveResult, saveImage } from '../../xenops/image.js';
 import type { SourceRow } from '../../xenops/journal.js';
 import { compressionPlan } from '../compressor.js';
-import { convergenceFlags, withAdvice } from '../convergence.js';
+import { withAdvice } from '../convergence.js';
 import type { ReceiveReply, VmMetadata } from '../metadata.js';
 import { createPoints, sendPoint } from '../points.js';
 import { oldCopyUuid } from '../protocol.js';
@@ -189,18 +189,15 @@ async function saveDomain(
   if (handle === undefined || memory === undefined)
     throw new XapiError('INTERNAL_ERROR', ['there is no domain to send']);
   const plan = compressionPlan(decision);
-  const link = socketInode(memory.fd);
-  const paceFlags = decision.converges ? convergenceFlags(settings.convergence, link) : [];
+  const pace = decision.converges ? { convergence: settings.convergence, link: socketInode(memory.fd) } : {};
   return saveImage({
-    backend: deps.backend,
-    emu: deps.emu,
+    helper: deps.helper,
     limits: settings.limits,
     handle,
     live: wasRunning,
     vmStr: JSON.stringify(request.metadata.domain),
     channels: { memory, vgpu },
-    ...defined({ zstd: plan.zstdPipe ? deps.zstd : undefined }),
-    emuFlags: [...plan.emuFlags, ...paceFlags],
+    ...defined({ zstd: plan.zstdPipe ? deps.zstd : undefined, compression: plan.compression, ...pace }),
     endTimeoutMs: settings.stepTimeoutMs,
     signal,
     log: attempt.log,

@@ -13,11 +13,6 @@ export const maxPagesCompressed = 1024;
 /** The longest body that a record may have: a head, and a payload that is no longer than its pages. */
 export const maxCompressedBody = 24 + maxPagesCompressed * (8 + pageSize);
 
-/** Format that a destination announces which restores such records in a stream with a checksum (checked-stream.ts). */
-export const compressedFormat = 'inline-zstd/3';
-/** Format that a destination announces which restores such records in a stream without a checksum. */
-export const uncheckedCompressedFormat = 'inline-zstd/2';
-
 export type Codec = 'stored' | 'zstd' | 'zero' | 'repeated';
 
 /** A decoded record; `payload` is still compressed, and a view of the record's body. */

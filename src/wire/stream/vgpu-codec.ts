@@ -14,9 +14,6 @@ export interface VgpuState {
   readonly state: Buffer;
 }
 
-/** Format that a destination announces which restores compressed states. */
-export const compressedVgpuFormat = 'inline-zstd-vgpu/1';
-
 /** Write pieces one after the other; they do not change until it resolves. */
 export type WritePieces = (...pieces: readonly Buffer[]) => Promise<void>;
 

@@ -5,10 +5,12 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { connectHypervisor } from '../../../src/backend/simulator/client.js';
+import { socketPathOf } from '../../../src/backend/simulator/program.js';
 import { createSimulator, type Simulator } from '../../../src/backend/simulator/simulator.js';
 import type { DomainHandle } from '../../../src/base/domain.js';
 import type { SimulatedDomain } from '../../../src/base/protocol/hypervisor-protocol.js';
-import { type BackendUnderTest, describeBackend } from '../../contract/backend.js';
+import { describeBackend } from '../../contract/backend.js';
+import type { BackendUnderTest } from '../../contract/subject.js';
 import { eventually, failureOf, makeDirectory, mebibyte, specOf } from '../../hypervisor/hypervisor-process.js';
 
 async function makeSimulator(memoryBytes: number): Promise<BackendUnderTest> {
@@ -72,11 +74,10 @@ describe('the simulator', () => {
     expect(await simulator.list()).to.have.length(1);
   });
 
-  it('tells an emu-manager where the hypervisor is', async () => {
+  it('listens for an emu-manager in its state directory', async () => {
     const simulator = await create();
     await boot(simulator, 'a');
-    const { XENFERRY_HYPERVISOR: socketPath = '' } = simulator.emuEnvironment();
-    const helper = await connectHypervisor(socketPath, 'helper');
+    const helper = await connectHypervisor(socketPathOf(stateDir), 'helper');
     expect((await helper.call('list', {})).result).to.have.length(1);
     await helper.close();
   });

@@ -17,6 +17,7 @@ import { type DestinationState, temporaryUuid } from '../../../src/migrate/proto
 import type { DestinationRow, Journal } from '../../../src/xenops/journal.js';
 import { createQueue } from '../../../src/xenops/queue.js';
 import { openTestHost, type TestHost, testDomain } from '../../support/hosts.js';
+import { testLimits } from '../../support/limits.js';
 import { memoryJournal } from '../../support/memory-journal.js';
 import { noFaults } from '../../support/no-faults.js';
 
@@ -58,7 +59,7 @@ describe('A destination that starts anew', function () {
       mayRun: async () => permission ?? Promise.reject(new Error('the source is gone')),
     } as unknown as Peer;
     const never = () => expect.fail('no attempt begins here');
-    const unused = { emu: never, zstd: never, timeouts: never, limits: never } as unknown as AttemptDeps;
+    const unused = { zstd: never, timeouts: never } as unknown as AttemptDeps;
     destination = createDestination({
       ...unused,
       backend,
@@ -67,6 +68,7 @@ describe('A destination that starts anew', function () {
       faults: noFaults,
       queue: createQueue(4),
       limit: () => 4,
+      limits: () => testLimits,
       peers: { at: () => peer },
       xenopsUrl: () => 'http://127.0.0.1:1',
       onEnded: (id, taken) => void ended.push([id, taken]),

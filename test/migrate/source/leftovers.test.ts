@@ -1,12 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { Backend } from '../../../src/backend/backend.js';
 import { nullLog } from '../../../src/base/log.js';
 import { openSocketPair } from '../../../src/wire/connection/socket-pair.js';
 import { findZstd } from '../../../src/wire/connection/zstd-pipe.js';
 import { type ImageInit, restoreImage, saveImage } from '../../../src/xenops/image.js';
 import { testLimits } from '../../support/limits.js';
+import { helperBy } from '../../support/save-helper.js';
 
 /** The processes that this one has started and that still live. */
 function children(): string[] {
@@ -31,8 +31,7 @@ describe('A suspend image one of whose channels is closed already', () => {
       vgpu.destroy();
       await vgpu.closed;
       const init: ImageInit = {
-        backend: {} as Backend,
-        emu: ['false'],
+        helper: helperBy(['false']),
         limits: testLimits,
         handle: { instance: 'x', domid: 1 },
         channels: { memory, vgpu: new Map([['0', vgpu]]) },
@@ -42,7 +41,7 @@ describe('A suspend image one of whose channels is closed already', () => {
         log: nullLog,
         onProgress: () => undefined,
       };
-      const save = { live: false, vmStr: '', emuFlags: [], onSuspend: async () => undefined };
+      const save = { live: false, vmStr: '', onSuspend: async () => undefined };
       const work = direction === 'saved' ? saveImage({ ...init, ...save }) : restoreImage(init);
       const failure = await work.catch((error: unknown) => error);
       expect(failure).to.have.property('message').that.includes('the connection is closed');

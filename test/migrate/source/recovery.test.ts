@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import { emuProgram } from '../../../src/backend/emu-manager.js';
 import type { DomainHandle } from '../../../src/base/domain.js';
 import { nullLog } from '../../../src/base/log.js';
 import { createHostEvents, type HostEvents } from '../../../src/host/service/events.js';
@@ -75,7 +74,7 @@ describe('A source that starts anew', function () {
       journal,
       peers: { receive: () => expect.fail(), at: () => peer },
       faults: noFaults,
-      emu: emuProgram(''),
+      helper: host.simulator.saveHelper(),
       zstd: { compress: ['zstd'], decompress: ['zstd'], standIn: false },
       xenopsUrl: () => '',
       log: nullLog,
