@@ -20,11 +20,12 @@ import { findZstd, type ZstdCommand } from '../wire/connection/zstd-pipe.js';
 import type { ImageLimits } from '../xenops/image.js';
 import { type Journal, openJournal } from '../xenops/journal.js';
 import { endLeftovers } from '../xenops/leftovers.js';
+import { destroyUnfinished } from '../xenops/perform.js';
 import { createQueue } from '../xenops/queue.js';
 import { createTurns } from '../xenops/semaphore.js';
 import { createSuspended, type Suspended } from '../xenops/suspended.js';
 import { createFaultRules, type FaultRules } from './faults/rules.js';
-import { createHost } from './host.js';
+import { createHost, isPassing } from './host.js';
 import { createPeers } from './rpc/peers.js';
 import { createHostEvents, type HostEvents, reserveEventNumbers } from './service/events.js';
 import { createJobs } from './service/jobs.js';
@@ -123,6 +124,9 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
       await destination.recover();
       await migrations.recover();
       await suspended.recover();
+      await destroyUnfinished(init, (uuid) => !isPassing(uuid)).catch((error: unknown) => {
+        log.error('what was begun and never whole stays until its VM is started', { error });
+      });
       await local.recover();
     },
     async reload() {

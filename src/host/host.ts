@@ -170,6 +170,6 @@ function visible({ migrations, destination }: HostDeps, domains: readonly Domain
 }
 
 /** Whether a uuid is one that a domain has only while it migrates. */
-function isPassing(uuid: string): boolean {
+export function isPassing(uuid: string): boolean {
   return uuid === temporaryUuid(uuid) || uuid === oldCopyUuid(uuid);
 }

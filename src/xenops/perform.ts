@@ -29,6 +29,8 @@ interface Work extends PerformDeps {
  */
 export async function perform(deps: PerformDeps, operation: Operation): Promise<void> {
   const uuid = vmOf(operation);
+  // The lane is the caller's, so nobody goes on with what is half made.
+  await destroyUnfinished(deps, (each) => each === uuid);
   const domain = await findDomain(deps.backend, uuid);
   assertFits(operation, domain);
   if (operation.kind === 'shutdown' && domain === undefined) return deps.suspended.discard(uuid);
@@ -100,6 +102,22 @@ async function effect(work: Work, atomic: Atomic, handle: DomainHandle | undefin
       break;
   }
   return handle;
+}
+
+/**
+ * Destroy domains that were begun and never whole, as by a daemon that was killed, or where the undo has failed. They are of no use,
+ * and keep memory, and their VM from being started.
+ * @param isOurs whether nobody is at work on the domain with this uuid
+ */
+export async function destroyUnfinished(
+  { backend, log }: Pick<PerformDeps, 'backend' | 'log'>,
+  isOurs: (uuid: string) => boolean,
+): Promise<void> {
+  for (const { uuid, handle, state } of await backend.list()) {
+    if (state !== 'building' || !isOurs(uuid)) continue;
+    log.warn('a domain was never whole, and nobody goes on with it: it is destroyed', { vm: uuid });
+    await backend.destroy(handle);
+  }
 }
 
 /** The domain that has this uuid now. */

@@ -4,6 +4,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
+import { busyCases, startBusyHosts } from './busy.js';
 import { allCases, type Case } from './cases.js';
 import { handoverCases, startHandovers } from './handover.js';
 import { inWords } from './pair.js';
@@ -89,8 +90,9 @@ async function main(argv: readonly string[]): Promise<number> {
   const all = allCases();
   const chosen = all.filter(({ id }) => only.test(id));
   const handovers = handoverCases().filter(({ id }) => only.test(id));
-  if (values.list) return say([...chosen, ...handovers].map(({ id }) => `${id}\n`).join(''));
-  if (chosen.length + handovers.length === 0) throw new Error(`no case matches ${values.only}`);
+  const busy = busyCases().filter(({ id }) => only.test(id));
+  if (values.list) return say([...chosen, ...handovers, ...busy].map(({ id }) => `${id}\n`).join(''));
+  if (chosen.length + handovers.length + busy.length === 0) throw new Error(`no case matches ${values.only}`);
   const verdicts = new Map<string, Verdict>();
   for (const one of chosen) if (!canRun(one)) verdicts.set(one.id, 'not run');
   const stop = new AbortController();
@@ -101,6 +103,7 @@ async function main(argv: readonly string[]): Promise<number> {
     Promise.all(Array.from({ length: Math.min(Number(values.pairs), count) }, run));
   await sideBySide(queue.length, () => work({ ...common, queue, start: () => startBench(isRoot) }));
   await sideBySide(handovers.length, () => work({ ...common, queue: handovers, start: startHandovers }));
+  await sideBySide(busy.length, () => work({ ...common, queue: busy, start: startBusyHosts }));
   say(`\n${table(all, verdicts)}\n\n`);
   const count = (verdict: Verdict) => [...verdicts.values()].filter((each) => each === verdict).length;
   if (count('not run') > 0) say(`n/r: ${count('not run')} not run here, as only root can give a host a small disk\n`);

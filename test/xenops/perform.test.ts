@@ -157,4 +157,19 @@ describe('performing an operation', () => {
     );
     expect(log.messages('error')).to.deep.equal(['the undo of create failed']);
   });
+
+  for (const [what, finish] of [
+    ['start', start(false)],
+    ['shut down', { kind: 'shutdown', uuid, clean: true }],
+  ] as const) {
+    it(`can ${what} a VM of which a domain was left half made, which goes`, async () => {
+      await messageOfFailure(run(start(false), failingAt('build', 'destroy')));
+      expect(await state()).to.equal('building');
+      const other = await simulator.create(specOf({ uuid: 'c0ffee00-0000-4000-8000-000000000002' }));
+      await run(finish);
+      expect(await state()).to.equal(what === 'start' ? 'running' : undefined);
+      expect((await simulator.list()).filter((domain) => domain.state === 'building')).to.have.length(1);
+      await simulator.destroy(other);
+    });
+  }
 });
