@@ -36,6 +36,11 @@ export interface Backend {
   specOf(handle: DomainHandle): Promise<DomainSpec>;
   /** Returns when the domain writes no more. @param timeoutMs how long that may take, where the guest is given more time than usual */
   pause(handle: DomainHandle, timeoutMs?: number): Promise<void>;
+  /**
+   * Ask a guest that runs to shut down. Returns when it has, or writes no more; fine where it has ended by itself.
+   * @throws VM_SHUTDOWN_TIMEOUT [uuid, seconds] where it does not in time; it goes on then
+   */
+  shutDownGuest(handle: DomainHandle, timeoutMs: number): Promise<void>;
   /** Idempotent by token. */
   unpause(handle: DomainHandle, token: string): Promise<void>;
   /** Fine when it is gone already. */

@@ -113,7 +113,10 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
   const local = openLocalStorage(join(config().stateDir, 'sr'), init.uuid, helper, log);
   const { storage } = local;
   return {
-    service: createHost({ ...init, queue, suspended, migrations, destination, events, storage, faults, jobs }),
+    service: createHost({
+      ...{ ...init, queue, suspended, migrations, destination, events, storage, faults, jobs },
+      shutdownTimeoutMs: () => config().vmShutdownTimeout * 1000,
+    }),
     destination,
     source: migrations,
     rendezvous,

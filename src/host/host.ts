@@ -37,6 +37,8 @@ export interface HostDeps {
   readonly storage: HostStorage;
   readonly faults: FaultRules;
   readonly jobs: Jobs;
+  /** How long a guest has to shut down when it is asked to. */
+  readonly shutdownTimeoutMs: () => number;
   readonly log: Log;
 }
 
@@ -148,6 +150,7 @@ async function stateOf(deps: HostDeps, describe: () => Description): Promise<Hos
   const [memory, domains] = await Promise.all([backend.memory(), backend.list()]);
   return {
     ...describe(),
+    backend: backend.name,
     memoryTotal: memory.total,
     memoryFree: memory.free,
     domains: visible(deps, domains),

@@ -11,6 +11,8 @@ import type { Suspended } from './suspended.js';
 export interface PerformDeps {
   readonly backend: Backend;
   readonly suspended: Pick<Suspended, 'save' | 'restore' | 'discard'>;
+  /** How long a guest has to shut down when it is asked to. */
+  readonly shutdownTimeoutMs: () => number;
   readonly log: Log;
 }
 
@@ -87,6 +89,9 @@ async function effect(work: Work, atomic: Atomic, handle: DomainHandle | undefin
       break;
     case 'pause':
       await backend.pause(handle);
+      break;
+    case 'end-guest':
+      await backend.shutDownGuest(handle, work.shutdownTimeoutMs());
       break;
     case 'unpause':
       await backend.unpause(handle, randomUUID());

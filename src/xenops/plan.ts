@@ -7,6 +7,8 @@ export type Atomic =
   | { readonly kind: 'create'; readonly spec: DomainSpec }
   | { readonly kind: 'build' }
   | { readonly kind: 'pause' }
+  /** Let the guest shut down. */
+  | { readonly kind: 'end-guest' }
   | { readonly kind: 'unpause' }
   | { readonly kind: 'destroy' }
   /** Pause it, and save it into a suspend image. */
@@ -21,6 +23,7 @@ export const undoOf: Readonly<Record<Atomic['kind'], Atomic | { readonly nothing
   create: { kind: 'destroy' },
   build: { nothing: 'the domain is destroyed with its content' },
   pause: { kind: 'unpause' },
+  'end-guest': { kind: 'unpause' },
   unpause: { nothing: 'what runs is let run' },
   destroy: { nothing: 'a domain that is gone stays so' },
   save: { nothing: 'the image is whole; the domain counts for as long as it is there' },
@@ -57,5 +60,5 @@ function run(paused: boolean): Atomic[] {
 }
 
 function end(clean: boolean): Atomic[] {
-  return clean ? [{ kind: 'pause' }, { kind: 'destroy' }] : [{ kind: 'destroy' }];
+  return clean ? [{ kind: 'end-guest' }, { kind: 'destroy' }] : [{ kind: 'destroy' }];
 }

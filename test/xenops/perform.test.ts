@@ -29,7 +29,7 @@ describe('performing an operation', () => {
   const never = () => Promise.reject(new Error('not of this test'));
   const suspended = { save: never, restore: never, discard: async (vm: string) => void discarded.push(vm) };
   const run = (operation: Operation, backend: Backend = simulator) =>
-    perform({ backend, suspended, log: log.log }, operation);
+    perform({ backend, suspended, log: log.log, shutdownTimeoutMs: () => 1000 }, operation);
   const state = async () => (await findDomain(simulator, uuid))?.state;
 
   it('starts, pauses, unpauses and shuts down', async () => {
@@ -131,12 +131,12 @@ describe('performing an operation', () => {
     ['create', [], start(false), undefined],
     ['build', [], start(false), undefined],
     ['unpause', [], start(false), undefined],
-    ['pause', [start(false)], { kind: 'shutdown', uuid, clean: true }, 'running'],
+    ['shutDownGuest', [start(false)], { kind: 'shutdown', uuid, clean: true }, 'running'],
     ['destroy', [start(false)], { kind: 'shutdown', uuid, clean: true }, 'running'],
     ['destroy', [start(false)], { kind: 'shutdown', uuid, clean: false }, 'running'],
     ['pause', [start(false)], { kind: 'pause', uuid }, 'running'],
     ['unpause', [start(true)], { kind: 'unpause', uuid }, 'paused'],
-    ['pause', [start(false)], { kind: 'reboot', spec: specOf({ uuid }), clean: true }, 'running'],
+    ['shutDownGuest', [start(false)], { kind: 'reboot', spec: specOf({ uuid }), clean: true }, 'running'],
     ['destroy', [start(false)], { kind: 'reboot', spec: specOf({ uuid }), clean: true }, 'running'],
   ];
   for (const [step, before, operation, after] of faults) {

@@ -55,7 +55,7 @@ describe('a suspended VM', function () {
     saveHelper: () => helperBy(program),
   });
   const run = (operation: Operation, by = suspended) =>
-    perform({ backend: simulator, suspended: by, log: nullLog }, operation);
+    perform({ backend: simulator, suspended: by, log: nullLog, shutdownTimeoutMs: () => 1000 }, operation);
   const spec = (vgpus: readonly string[] = []) => testDomain({ uuid, vgpus, memoryBytes: 16 << 20 });
   const start = async (vgpus: readonly string[] = []): Promise<SimulatedDomain> => {
     await run({ kind: 'start', spec: spec(vgpus), paused: false });

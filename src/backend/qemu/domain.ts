@@ -45,6 +45,7 @@ export interface QemuDomain {
   /** Take what the process is in now for its state, as after its memory has come. */
   refresh(): Promise<void>;
   pause(timeoutMs?: number): Promise<void>;
+  shutDownGuest(timeoutMs: number): Promise<void>;
   unpause(token: string): Promise<void>;
   rename(uuid: string): Promise<void>;
   markInDoubt(reason: string | undefined): Promise<void>;
@@ -74,6 +75,9 @@ const statusEvents: ReadonlySet<string> = new Set([
 /** A migration has ended when its last event comes, and the status may follow it by a moment. */
 const releaseMs = 2_000;
 const pollMs = 10;
+/** How often a guest that is to shut down is asked, and how often it is looked at. */
+const pressAgainMs = 5_000;
+const lookMs = 50;
 
 /** The domain of a directory; its process is found where one runs. @throws what the process says where it does not serve */
 export async function openQemuDomain(init: DomainInit): Promise<QemuDomain | undefined> {
@@ -148,6 +152,12 @@ export function createQemuDomain(init: DomainInit): QemuDomain & { adopt(started
       if (state === 'building') throw wrongState(handle, 'it is being built');
       if (state === 'running') await stop(timeoutMs);
     },
+    async shutDownGuest(timeoutMs) {
+      if (state === 'building') throw wrongState(handle, 'it is being built');
+      const runs = () => state === 'running';
+      if (await pressPowerButton(qmpOf(), runs, refresh, timeoutMs)) return;
+      throw new XapiError('VM_SHUTDOWN_TIMEOUT', [mark.uuid, String(timeoutMs / 1000)]);
+    },
     async unpause(token) {
       if (mark.inDoubt !== undefined) throw wrongState(handle, `it is in doubt: ${mark.inDoubt}`);
       if (mark.token === token) return;
@@ -177,6 +187,25 @@ export function createQemuDomain(init: DomainInit): QemuDomain & { adopt(started
       running?.qmp.close();
     },
   };
+}
+
+/** Press it now and again, as a guest that is busy, or not that far yet, misses the first. @returns whether the guest has ended in time */
+async function pressPowerButton(
+  qmp: Qmp,
+  runs: () => boolean,
+  refresh: () => Promise<void>,
+  timeoutMs: number,
+): Promise<boolean> {
+  const deadline = performance.now() + timeoutMs;
+  while (runs()) {
+    if (performance.now() > deadline) return false;
+    await qmp.execute('system_powerdown');
+    for (let waited = 0; waited < pressAgainMs && runs() && performance.now() < deadline; waited += lookMs) {
+      await delay(lookMs);
+      await refresh();
+    }
+  }
+  return true;
 }
 
 /**

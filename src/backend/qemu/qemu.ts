@@ -77,6 +77,7 @@ export async function createQemu(init: QemuInit): Promise<Backend> {
     list: async () => registry.all().map((domain) => domain.info()),
     specOf: async (handle) => ({ ...domainOf(handle).spec, uuid: domainOf(handle).info().uuid }),
     pause: async (handle, timeoutMs) => domainOf(handle).pause(timeoutMs),
+    shutDownGuest: async (handle, timeoutMs) => domainOf(handle).shutDownGuest(timeoutMs),
     unpause: async (handle, token) => domainOf(handle).unpause(token),
     destroy,
     async destroyUnlessRan(handle) {

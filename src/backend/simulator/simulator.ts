@@ -99,6 +99,8 @@ export async function createSimulator({
     list: () => call('list', {}),
     specOf: async (handle) => checkSpec((await call('memory_of', { handle })).spec),
     pause: (handle, within) => call('pause', { handle }, within === undefined ? {} : { timeoutMs: within }),
+    // A simulated guest does it at once.
+    shutDownGuest: (handle) => call('pause', { handle }, {}),
     unpause: (handle, token) => call('unpause', { handle, token }),
     destroy: (handle) => call('destroy', { handle }),
     destroyUnlessRan: async (handle) => (await call('destroy_unless_ran', { handle })).destroyed,

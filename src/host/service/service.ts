@@ -39,6 +39,8 @@ export interface HostState {
   readonly name: string;
   /** http URL of the host's port. */
   readonly url: string;
+  /** What runs its domains. Absent from a host of an earlier version, which has the simulator. */
+  readonly backend?: string | undefined;
   readonly memoryTotal: number;
   readonly memoryFree: number;
   readonly cpus: number;

@@ -11,6 +11,7 @@ const schema = z.object({
   uuid: z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'a uuid in lower case'),
   name: z.string().min(1).max(1024),
   url: httpUrl,
+  backend: z.string().max(64).optional(),
   memoryTotal: bytes,
   memoryFree: z.number().int(),
   cpus: z.number().int().positive(),

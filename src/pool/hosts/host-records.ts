@@ -121,5 +121,6 @@ function softwareVersion(state: HostState, version: string): Record<string, stri
     network_backend: 'bridge',
     xapi: `${apiVersion.major}.${apiVersion.minor}`,
     xenferry: version,
+    backend: state.backend ?? 'simulator',
   };
 }

@@ -127,6 +127,9 @@ async function assertFits({ db, thisHost }: JoiningDeps, call: JoinCall, ask: As
   const [ours, wanted] = [apiVersion(own), apiVersion(master)];
   if (ours !== wanted) throw new XapiError('POOL_JOINING_HOST_MUST_HAVE_SAME_API_VERSION', [ours, wanted]);
   if (call.force) return;
+  const backEnds = [own, master].map(({ software_version }) => software_version.backend);
+  if (backEnds[0] !== backEnds[1])
+    throw new XapiError('HOSTS_NOT_HOMOGENEOUS', [`the back end is ${backEnds[0]} here and ${backEnds[1]} there`]);
   for (const key of ['vendor', 'modelname']) {
     const [here, there] = [own.cpu_info[key] ?? '', master.cpu_info[key] ?? ''];
     if (here === there) continue;

@@ -37,7 +37,7 @@ interface EndedGuest {
 
 /**
  * Bring about what a VM's record says of its guest's end: the domain is gone then, or is another one. A VM that cannot begin anew is
- * halted, and so is one that has crashed.
+ * halted.
  * @throws where the host cannot end the domain
  */
 export async function endGuest(deps: GuestEndDeps, vm: Ref<'VM'>, how: GuestEnd, host: Ref<'host'>): Promise<void> {
@@ -73,14 +73,19 @@ async function withoutALook(): Promise<void> {}
  */
 async function restart(deps: GuestEndDeps, guest: EndedGuest, record: RecordView<'VM'>): Promise<boolean> {
   const { db, jobs, log, now } = deps;
-  const { vm, host, where, task } = guest;
+  const { vm, how, host, where, task } = guest;
   const by = { operation: 'hard_reboot', task } as const;
   try {
     beginHold(db, { cls: 'VM', ref: vm }, by.operation, task);
     const spec = vmDomain(deps, record);
     await jobs.onVm(vm, host, by, (service, job) => service.reboot(spec, false, job), withoutALook);
     setBooted(db, vm, now());
-    tellOfVm(deps, 'VM_REBOOTED', vm, `was rebooted by its guest ${where}`);
+    tellOfVm(
+      deps,
+      'VM_REBOOTED',
+      vm,
+      `${how === 'crash' ? 'has crashed, and was started anew' : 'was rebooted by its guest'} ${where}`,
+    );
     return true;
   } catch (error) {
     // Where there is no space it begins anew when there is, as its host tells of the end until then.
@@ -104,7 +109,10 @@ async function halt(deps: GuestEndDeps, guest: EndedGuest, { uuid }: RecordView<
   tellOfVm(deps, name, vm, `${what} ${where}`);
 }
 
+/** There is no dump of a guest's memory, nor another name for it; what would be preserved is ended. */
+const restartsAfterCrash: ReadonlySet<string> = new Set(['restart', 'coredump_and_restart', 'rename_restart']);
+
 function actionAfter(vm: RecordView<'VM'>, how: GuestEnd): 'destroy' | 'restart' {
-  if (how === 'crash') return 'destroy';
+  if (how === 'crash') return restartsAfterCrash.has(vm.actions_after_crash) ? 'restart' : 'destroy';
   return how === 'reboot' ? vm.actions_after_reboot : vm.actions_after_shutdown;
 }

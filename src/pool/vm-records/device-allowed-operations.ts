@@ -3,12 +3,16 @@ import type { Ref, TypeOf } from '../../../idl/index.js';
 import { reason, type XapiError } from '../../base/errors.js';
 import type { Database, RecordView } from '../database/database.js';
 import { hold } from '../database/hold.js';
+import { isSimulated } from './guest-kind.js';
 
 export type VifOperation = TypeOf<'enum:vif_operations'>;
 export type VbdOperation = Exclude<TypeOf<'enum:vbd_operations'>, 'pause' | 'unpause'>;
 
 const vifOperations = ['attach', 'plug', 'unplug'] as const satisfies VifOperation[];
 const vbdOperations = ['attach', 'eject', 'insert', 'plug', 'unplug', 'unplug_force'] as const satisfies VbdOperation[];
+
+/** Of a guest of QEMU. */
+const keepsDevices = 'a VM has the devices and the media with which it has started, until it starts anew';
 
 type Device = RecordView<'VIF'> | RecordView<'VBD'>;
 
@@ -77,6 +81,7 @@ function plugRefusal(db: Database, ref: Ref, device: Device, plug: boolean): Xap
   const state = vm?.power_state.toLowerCase() ?? 'halted';
   if (state !== 'running') return reason('VM_BAD_POWER_STATE', [device.VM, 'running', state]);
   if (vm?.is_control_domain) return reason('OPERATION_NOT_ALLOWED', ['a control domain takes no devices']);
+  if (!isSimulated(db, device.VM)) return reason('OPERATION_NOT_ALLOWED', [keepsDevices]);
   if (device.currently_attached === plug) {
     return reason(plug ? 'DEVICE_ALREADY_ATTACHED' : 'DEVICE_ALREADY_DETACHED', [ref]);
   }
@@ -95,6 +100,8 @@ function mediumRefusal(
   if (db.find('VM', vbd.VM)?.power_state === 'Suspended') {
     return reason('VM_BAD_POWER_STATE', [vbd.VM, 'halted, running', 'suspended']);
   }
+  if (db.find('VM', vbd.VM)?.power_state !== 'Halted' && !isSimulated(db, vbd.VM))
+    return reason('OPERATION_NOT_ALLOWED', [keepsDevices]);
   return busyVm(db, vbd);
 }
 

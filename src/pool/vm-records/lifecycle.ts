@@ -3,6 +3,7 @@ import type { RecordOf, Ref } from '../../../idl/index.js';
 import { nullRef } from '../../model/value.js';
 import type { Database } from '../database/database.js';
 import { linuxName } from './block-devices.js';
+import { isSimulated } from './guest-kind.js';
 import { withdrawDoubts } from './in-doubt.js';
 import { domainMemory } from './memory-limits.js';
 
@@ -61,7 +62,8 @@ export function setBooted(db: Database, ref: Ref<'VM'>, now: Date): void {
 function setGuest(db: Database, ref: Ref<'VM'>, now: Date): void {
   setMetrics(db, db.get('VM', ref).metrics, { start_time: now }, now);
   removeGuestMetrics(db, ref);
-  const told = { ...simulatedGuest, networks: guestNetworks(db, ref), last_updated: now };
+  const guest = isSimulated(db, ref) ? simulatedGuest : silentGuest;
+  const told = { ...guest, networks: guestNetworks(db, ref), last_updated: now };
   db.update('VM', ref, { guest_metrics: db.create('VM_guest_metrics', told) });
 }
 
@@ -74,6 +76,7 @@ export function updateGuestNetworks(db: Database, ref: Ref<'VM'>, now: Date): vo
 
 /** The addresses that the simulated guest tells of its VIFs: link-local ones for each, made of the MAC address, as a guest without DHCP has. */
 function guestNetworks(db: Database, ref: Ref<'VM'>): Record<string, string> {
+  if (!isSimulated(db, ref)) return {};
   const found = db.get('VM', ref).VIFs.flatMap((vif): [string, string][] => {
     const { device, MAC, currently_attached } = db.get('VIF', vif);
     if (!currently_attached) return [];
@@ -108,6 +111,13 @@ const simulatedGuest: Partial<RecordOf<'VM_guest_metrics'>> = {
   live: true,
   can_use_hotplug_vbd: 'yes',
   can_use_hotplug_vif: 'yes',
+};
+
+/** A guest of which only what is outside of it is known. */
+const silentGuest: Partial<RecordOf<'VM_guest_metrics'>> = {
+  live: true,
+  can_use_hotplug_vbd: 'no',
+  can_use_hotplug_vif: 'no',
 };
 
 function removeGuestMetrics(db: Database, ref: Ref<'VM'>): void {

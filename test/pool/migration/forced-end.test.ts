@@ -94,6 +94,7 @@ describe('A guest that ends by itself', () => {
     ['reboot', { actions_after_shutdown: 'destroy', actions_after_reboot: 'restart' }, 'Running'],
     ['reboot', { actions_after_shutdown: 'restart', actions_after_reboot: 'destroy' }, 'Halted'],
     ['crash', { actions_after_shutdown: 'restart', actions_after_reboot: 'restart' }, 'Halted'],
+    ['crash', { actions_after_crash: 'restart', actions_after_reboot: 'destroy' }, 'Running'],
   ];
   for (const [how, actions, expected] of rows) {
     it(`leaves its VM ${expected} after ${how}, with ${JSON.stringify(actions)}`, async () => {
