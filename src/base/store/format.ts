@@ -6,11 +6,10 @@
  * brings the rows of the one before to it. A database is copied beside itself before it is upgraded, and upgraded in one
  * transaction, so an upgrade that fails, or is cut short, leaves the old one.
  */
-import { execFile, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { accessSync, chmodSync, constants, copyFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { open, type RootDatabase } from 'lmdb';
 import { isOutOfSpace, messageOf, XapiError } from '../errors.js';
 import { flushPath, flushPathSync, makeDirectory, makeDirectorySync } from './durable-file.js';
@@ -239,12 +238,11 @@ function examine(path: string, use: Use): number | undefined {
 /** Examine a copy without holding up the process. */
 async function examineCopy(path: string): Promise<void> {
   assertNotEmpty(path, dataSize(path) ?? 0);
+  // A daemon that starts has no use for the library.
+  const { execa } = await import('execa');
   const [program, args] = examiner(path, 'quiet');
-  const { stdout, failure } = await promisify(execFile)(program, args).then(
-    ({ stdout }) => ({ stdout, failure: undefined }),
-    (error: Error & { stdout: string }) => ({ stdout: error.stdout, failure: error }),
-  );
-  formatIn(path, stdout, failure);
+  const examined = await execa(program, args, { reject: false });
+  formatIn(path, examined.stdout, examined instanceof Error ? examined : undefined);
 }
 
 /** Use of a database while it is examined: where another process may write to it, its pages cannot be looked at. */

@@ -1,11 +1,10 @@
 /** One host of a local pool: a daemon of its own, and the hypervisor that the daemon starts. */
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
 import { defined } from '../../base/defined.js';
 import { configOf, endHypervisor, endSeconds, pidfileOf } from './local-processes.js';
 
@@ -63,29 +62,40 @@ export async function startHost(init: HostInit, signal: AbortSignal): Promise<Lo
   await mkdir(join(init.directory, 'xenopsd.conf.d'), { recursive: true, mode: 0o700 });
   await writeFile(config, configText(init));
   signal.throwIfAborted();
-  // In a process group of its own, so that Ctrl-C reaches only us, and we end it in order.
-  const command = [...(init.place?.enter ?? []), process.execPath, daemonProgram, '--config', config];
-  const daemon = spawn(command[0] as string, command.slice(1), {
-    detached: true,
-    env: { ...process.env, ...init.environment },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const daemon = startDaemon(init, config);
   let stopping = false;
   const stop = async () => {
     stopping = true;
-    await end(daemon);
+    daemon.kill();
+    await daemon;
     await endHypervisor(init.directory);
   };
   try {
     const url = await listening(daemon, init.name, signal);
-    daemon.once('exit', (status, by) => {
-      if (!stopping) init.warn(`the daemon of ${init.name} ended with ${by ?? `status ${status}`}`);
+    void daemon.then((end) => {
+      if (!stopping) init.warn(`the daemon of ${init.name} ${endIn(end)}`);
     });
     return { name: init.name, directory: init.directory, config, url, pid: daemon.pid as number, stop };
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+type Daemon = ReturnType<typeof startDaemon>;
+
+function startDaemon({ place, environment = {} }: HostInit, config: string) {
+  const [program = '', ...args] = [...(place?.enter ?? []), process.execPath, daemonProgram, '--config', config];
+  return execa(program, args, {
+    // In a process group of its own, so that Ctrl-C reaches only us, and we end it in order.
+    detached: true,
+    forceKillAfterDelay: endSeconds * 1000,
+    env: environment,
+    stdin: 'ignore',
+    all: true,
+    buffer: false,
+    reject: false,
+  });
 }
 
 function configText({ name, directory, port, coordinator, place, secretFile, config }: HostInit): string {
@@ -106,32 +116,25 @@ function configText({ name, directory, port, coordinator, place, secretFile, con
 }
 
 /** The URL in the line that the daemon prints when it serves. */
-async function listening(daemon: ChildProcess, name: string, signal: AbortSignal): Promise<string> {
+async function listening(daemon: Daemon, name: string, signal: AbortSignal): Promise<string> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(startSeconds * 1000)]);
   const said: string[] = [];
   const failed = (why: string) =>
     new Error(`the daemon of ${name} ${why}${said.length > 0 ? `:\n${said.join('\n')}` : ''}`);
   return new Promise((resolve, reject) => {
-    daemon.once('error', (error) => reject(failed(`could not be started: ${error.message}`)));
-    daemon.once('exit', (status, by) => reject(failed(`ended with ${by ?? `status ${status}`}`)));
+    void daemon.then((end) => reject(failed(endIn(end))));
     limit.addEventListener('abort', () => reject(signal.aborted ? signal.reason : failed('did not listen in time')));
-    for (const stream of [daemon.stdout, daemon.stderr]) {
-      if (stream === null) continue;
-      createInterface({ input: stream }).on('line', (line) => {
-        said.push(line);
-        if (said.length > 20) said.shift();
-        const url = /^xenferryd listening on (http:\/\/\S+)$/.exec(line)?.[1];
-        if (url !== undefined) resolve(url);
-      });
-    }
+    createInterface({ input: daemon.all }).on('line', (line) => {
+      said.push(line);
+      if (said.length > 20) said.shift();
+      const url = /^xenferryd listening on (http:\/\/\S+)$/.exec(line)?.[1];
+      if (url !== undefined) resolve(url);
+    });
   });
 }
 
-async function end(daemon: ChildProcess): Promise<void> {
-  if (daemon.pid === undefined || daemon.exitCode !== null || daemon.signalCode !== null) return;
-  const gone = once(daemon, 'exit');
-  daemon.kill('SIGTERM');
-  const late = setTimeout(() => daemon.kill('SIGKILL'), endSeconds * 1000);
-  await gone;
-  clearTimeout(late);
+/** How a daemon has ended, in words. */
+function endIn({ exitCode, signal, originalMessage }: Awaited<Daemon>): string {
+  if (exitCode === undefined && signal === undefined) return `could not be started: ${originalMessage}`;
+  return `ended with ${signal ?? `status ${exitCode}`}`;
 }
