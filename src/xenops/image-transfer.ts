@@ -15,6 +15,7 @@ import {
   type ZstdCommand,
   type ZstdPipe,
 } from '../wire/connection/zstd-pipe.js';
+import { awaitedRate } from './progress-watch.js';
 
 /** One part: the memory, or a virtual GPU. */
 interface ImagePart {
@@ -30,6 +31,10 @@ export interface TransferInit {
   readonly settings: HelperSettings;
   /** For how long it may move no byte, in milliseconds. */
   readonly progressTimeoutMs: number;
+  /** Whether another copy has waited too long for the place of one that is received; absent: none does. */
+  readonly isAwaited?: () => boolean;
+  /** A clock, in milliseconds. */
+  readonly now?: () => number;
   readonly signal: AbortSignal;
   /** @param share 0 to 1 */
   onProgress?(share: number): void;
@@ -60,7 +65,14 @@ export async function sendParts(init: TransferInit): Promise<readonly (number | 
 
 /** Receive the parts whole, and close their files and channels. @throws where something else came than was sent */
 export async function receiveParts(init: TransferInit): Promise<void> {
-  const { progressTimeoutMs } = init;
+  const { progressTimeoutMs, isAwaited, now = () => performance.now() } = init;
+  const begun = now();
+  let received = 0;
+  const assertPace = (): void => {
+    const enoughMs = progressTimeoutMs + (received * 1000) / awaitedRate;
+    if (isAwaited?.() && now() - begun > enoughMs)
+      throw new XapiError('INTERNAL_ERROR', ['the copy is too slow, while another waits for its place']);
+  };
   await transfer(init, openDecompressor, async ({ file, bytes }, plain, moved) => {
     const hash = createHash('sha256');
     for (let left = bytes; left > 0; ) {
@@ -69,6 +81,8 @@ export async function receiveParts(init: TransferInit): Promise<void> {
       await file.write(chunk);
       left -= chunk.length;
       moved(chunk.length);
+      received += chunk.length;
+      assertPace();
     }
     const told = await plain.read(digestBytes, progressTimeoutMs);
     if (!hash.digest().equals(told)) throw new XapiError('INTERNAL_ERROR', ['the suspend image is not what was sent']);

@@ -35,7 +35,7 @@ import {
   signatureBytes,
   verifySignature,
 } from '../wire/stream/suspend-image.js';
-import { type Every, type Watched, watchProgress } from './progress-watch.js';
+import { type Every, type Watched, type WatchInit, watchProgress } from './progress-watch.js';
 import { openSendQueues, untilTaken } from './send-queues.js';
 
 export interface ImageChannels {
@@ -52,7 +52,7 @@ export interface ImageLimits extends HelperSettings {
   readonly suspendTimeoutMs: number;
 }
 
-export interface ImageInit {
+export interface ImageInit extends Pick<WatchInit, 'place'> {
   readonly helper: SaveHelper;
   readonly limits: ImageLimits;
   readonly handle: DomainHandle;
@@ -180,8 +180,9 @@ function total(parts: readonly (number | undefined)[]): number | undefined {
 /** Restore a building domain from the channels: the helper starts while the source's does. Resolves when the whole image was received. */
 export async function restoreImage(init: ImageInit): Promise<void> {
   const { memory, vgpu, streams } = await openStreams(init, openDecompressor);
-  const pausesMs = init.limits.suspendTimeoutMs;
-  const watched: Watched = { ofEmu: ['read'], ofCodec: ['written'], queues: new Map(), pausesMs };
+  const { place, limits } = init;
+  const waits = { pausesMs: limits.suspendTimeoutMs, place };
+  const watched: Watched = { ofEmu: ['read'], ofCodec: ['written'], queues: new Map(), ...waits };
   await withStreams(init, streams, watched, async (attempt) => {
     // A read here of a descriptor that blocks would hold up the daemon: each is made so only when it is its helper's turn.
     await init.helper.restore(init.handle, {

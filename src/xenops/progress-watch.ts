@@ -9,6 +9,10 @@
  *
  * An allowance of bytes is spent at an even pace and filled up by what moves, never beyond its size: a copy at the least rate
  * goes on for ever, and one that stands still ends when the allowance is spent, which takes the limit.
+ *
+ * Places for copies are few. While another copy has waited for one for too long, the least rate is eight times what it is else, a link of
+ * 1 Mbit/s, and a copy has in all no longer than its memory takes at the least rate, which are eight passes over it at that link. So
+ * who sends at the least rate for ever keeps its place as long as nobody wants it.
  */
 import { readFileSync } from 'node:fs';
 import { XapiError } from '../base/errors.js';
@@ -18,6 +22,14 @@ export interface ProgressWatch {
   /** Do what may rightly take its time: the clock stands still, and begins anew when it is done. */
   without<T>(work: () => Promise<T>): Promise<T>;
   end(): void;
+}
+
+/** One of a few places for copies. */
+export interface CopyPlace {
+  /** Whether another copy has waited for a place for too long. */
+  readonly isAwaited: () => boolean;
+  /** What is copied, in bytes. */
+  readonly memoryBytes: number;
 }
 
 export interface WatchInit {
@@ -31,6 +43,8 @@ export interface WatchInit {
   readonly limitMs: number;
   /** For how long in all, in milliseconds, the copy may stand still beyond the limit; absent: not at all. */
   readonly pausesMs?: number;
+  /** What the copy occupies while others may wait; absent: nothing. */
+  readonly place?: CopyPlace | undefined;
   /** In place of the system's timer. */
   readonly every?: Every;
   readonly onStall: (error: XapiError) => void;
@@ -40,7 +54,7 @@ export interface WatchInit {
  * What counts as progress: what moves in emu-manager, or where there are codecs, in them. Who saves counts what goes into a codec
  * as well, as it holds much back; who restores does not, as a codec reads frames that have nothing in them for ever.
  */
-export interface Watched extends Pick<WatchInit, 'queues' | 'pausesMs'> {
+export interface Watched extends Pick<WatchInit, 'queues' | 'pausesMs' | 'place'> {
   readonly ofEmu: readonly Direction[];
   readonly ofCodec: readonly Direction[];
 }
@@ -52,6 +66,10 @@ export type Every = (look: () => void, ms: number) => () => void;
 
 /** The slowest copy that goes on, in bytes a second: an eighth of a link of 1 Mbit/s. */
 const leastRate = 16 << 10;
+/** While its place is awaited so many times as much. */
+const awaitedFactor = 8;
+/** The slowest copy that goes on while its place is awaited, in bytes a second. */
+export const awaitedRate = awaitedFactor * leastRate;
 /** The least that moves within the limit, however short: less may be lines of a log. */
 const leastBytes = 32 << 10;
 /** So often one looks within the limit. Looks are counted, not time, as the daemon may itself have been stopped. */
@@ -91,7 +109,7 @@ export function watchProgress(init: WatchInit): ProgressWatch {
     before = now;
     if (allowance.isLeft()) return;
     stop();
-    onStall(stallError(now, init, allowance.slowMs()));
+    onStall(stallError(now, allowance.broken()));
   };
   const stop = movedBy(process.pid) === undefined ? () => undefined : every(look, limitMs / looks);
   return {
@@ -131,17 +149,35 @@ function progressBetween(before: Look, now: Look): number {
 }
 
 /** Counts in looks: each spends one, and the bytes that moved are as many as they would have been enough for. */
-function createAllowance({ limitMs, pausesMs = 0 }: WatchInit) {
+function createAllowance({ limitMs, pausesMs = 0, place }: WatchInit) {
+  const lookMs = limitMs / looks;
   const bytesOfLook = bytesWithin(limitMs) / looks;
+  const longest = looks + pausesMs / lookMs + ((place?.memoryBytes ?? 0) * 1000) / leastRate / lookMs;
   let left = looks;
-  let pauses = (pausesMs / limitMs) * looks;
+  let pauses = pausesMs / lookMs;
   let slow = 0;
+  let all = 0;
+  let isAwaited = false;
+  const spend = (share: number): void => {
+    left = Math.min(looks, left - 1 + share);
+    if (left === looks) slow = 0;
+  };
   return {
     spend(bytes: number): void {
+      const share = bytes / bytesOfLook;
+      const wasAwaited = isAwaited;
+      isAwaited = place?.isAwaited() ?? false;
+      all += 1;
       slow += 1;
-      left = Math.min(looks, left - 1 + bytes / bytesOfLook);
-      if (left === looks) slow = 0;
-      pauses += Math.min(0, left);
+      if (isAwaited) {
+        if (!wasAwaited) left = looks;
+        // What the guest takes to suspend it has whoever waits.
+        if (share < 1 && pauses > 0) pauses -= 1;
+        else spend(share / awaitedFactor);
+      } else {
+        spend(share);
+        pauses += Math.min(0, left);
+      }
       left = Math.max(0, left);
     },
     /** Fill the allowance up; of the pauses, what is gone stays so. */
@@ -149,18 +185,25 @@ function createAllowance({ limitMs, pausesMs = 0 }: WatchInit) {
       left = looks;
       slow = 0;
     },
-    isLeft: () => left > 0 || pauses > 0,
-    /** Since when it was not whole any more, in milliseconds. */
-    slowMs: () => (slow * limitMs) / looks,
+    isLeft: () => (isAwaited ? left > 0 && all <= longest : left > 0 || pauses > 0),
+    /** What the copy has not kept to. */
+    broken(): string {
+      if (isAwaited && left > 0) return `it has taken ${seconds(all * lookMs)}, while another waits for its place`;
+      const rate = (bytesWithin(limitMs) / limitMs / 1.024) * (isAwaited ? awaitedFactor : 1);
+      const said = `less than ${round(rate)} KiB/s for ${seconds(slow * lookMs)}`;
+      return isAwaited ? `${said}, while another waits for its place` : said;
+    },
   };
 }
 
-function stallError({ waiting }: Look, { limitMs }: WatchInit, slowMs: number): XapiError {
+function stallError({ waiting }: Look, broken: string): XapiError {
   const channels = waiting.filter(([, bytes]) => bytes > 0).map(([channel]) => channel);
   const where = channels.length === 0 ? 'memory channel' : channels.join(' and ');
-  const rate = bytesWithin(limitMs) / limitMs / 1.024;
-  const said = `less than ${round(rate)} KiB/s for ${round(slowMs / 1000)} s`;
-  return new XapiError('INTERNAL_ERROR', [`the copy stalled on the ${where}: ${said}`]);
+  return new XapiError('INTERNAL_ERROR', [`the copy stalled on the ${where}: ${broken}`]);
+}
+
+function seconds(ms: number): string {
+  return `${round(ms / 1000)} s`;
 }
 
 function round(value: number): number {

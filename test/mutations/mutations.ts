@@ -28,6 +28,14 @@ const refused = 'of a VM that is refused';
 const atRestart = 'what counts of a row';
 
 export const mutations: readonly Mutation[] = [
+  ...inFile('src/migrate/destination/phases.ts', 'migrate/slow-sender', [
+    [
+      'slow copies do not keep a migration from arriving',
+      '    place: attempt.place,\n',
+      '',
+      'gives its place to a migration that waits',
+    ],
+  ]),
   ...inFile('src/pool/hosts/jobs.ts', 'pool/vm-life/full-disk', [
     [
       'a host is asked for a domain only when that is written',

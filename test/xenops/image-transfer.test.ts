@@ -143,6 +143,30 @@ describe('A suspend image that goes from host to host', function () {
     });
   }
 
+  for (const [isAwaited, seconds, says] of [
+    [false, 1e6, ''],
+    [true, 10, ''],
+    [true, 20, 'the copy is too slow, while another waits for its place'],
+  ] as const) {
+    const when = isAwaited ? 'while another waits for its place' : 'where nobody waits';
+    it(`${says === '' ? 'is received' : 'is refused'} where its first 256 KiB take ${seconds} s, ${when}`, async () => {
+      write('memory');
+      const [to, from] = await pair();
+      const source = { file: await openImageFile(pathOf('memory')), channel: to, bytes: length };
+      const part = { file: await createImageFile(pathOf('memory.part')), channel: from, bytes: length };
+      let time = 0;
+      const now = (): number => {
+        const before = time;
+        time = seconds * 1000;
+        return before;
+      };
+      const sent = failureOf(sendParts(init([source])));
+      const received = await failureOf(receiveParts(init([part], { isAwaited: () => isAwaited, now })));
+      expect(received).to.match(says === '' ? /^$/ : new RegExp(says));
+      await sent;
+    });
+  }
+
   it('says what zstd said where that fails', async () => {
     const [to, from] = await pair();
     const file = await createImageFile(pathOf('memory.part'));

@@ -126,6 +126,24 @@ describe('the watch over the progress of a copy', function () {
 
   const enough = bytesWithin(60_000) / looks;
   const never = undefined;
+  const pauses = { pausesMs: 120_000 };
+  /**
+   * @param limits how many times the allowance the memory is
+   * @param from the look at which another copy begins to wait for its place
+   * @param to the look at which none does any more
+   */
+  const awaited = (limits = 1e9, from = 1, to = Number.POSITIVE_INFINITY): Partial<WatchInit> => {
+    let count = 0;
+    return {
+      place: {
+        memoryBytes: limits * bytesWithin(60_000),
+        isAwaited: () => {
+          count += 1;
+          return count >= from && count < to;
+        },
+      },
+    };
+  };
   const paces: [
     moves: string,
     bytes: (look: number) => number,
@@ -147,6 +165,27 @@ describe('the watch over the progress of a copy', function () {
     ['half of the least rate, with pauses of two limits', () => enough / 2, 6 * looks, { pausesMs: 120_000 }],
     ['nothing twice, with pauses of two limits', (look) => (look === 13 ? 9e9 : 0), 13 + 12, { pausesMs: 120_000 }],
     ['16 KiB/s, where the limit is a second', () => (16 << 10) / looks, 2 * looks, { limitMs: 1_000 }],
+    ['the least rate, while its place is awaited', () => enough, 7, awaited()],
+    ['half of the least rate, while its place is awaited', () => enough / 2, 7, awaited()],
+    ['half of 128 KiB/s, while its place is awaited', () => 4 * enough, 2 * looks, awaited()],
+    ['128 KiB/s, while its place is awaited', () => 8 * enough, never, awaited()],
+    ['128 KiB/s, and has taken long enough for its memory', () => 8 * enough, 10 * looks + looks + 1, awaited(10)],
+    ['the same with pauses of two limits', () => 8 * enough, 10 * looks + 3 * looks + 1, { ...awaited(10), ...pauses }],
+    ['the least rate, while its place is awaited from the 101st look on', () => enough, 107, awaited(1e9, 101)],
+    ['the least rate, while its place is awaited for five looks', () => enough, never, awaited(1e9, 101, 106)],
+    ['nothing, with pauses of two limits, while its place is awaited', () => 0, 3 * looks, { ...awaited(), ...pauses }],
+    [
+      'less than the least rate, with pauses of two limits, while its place is awaited',
+      () => 0.9 * enough,
+      12 + 7,
+      { ...awaited(), ...pauses },
+    ],
+    [
+      'nothing while the guest suspends, and much then, while its place is awaited',
+      (look) => (look <= 12 ? 0 : 100 * enough),
+      never,
+      { ...awaited(), ...pauses },
+    ],
     ['32 KiB/s, where the limit is a second', () => (32 << 10) / looks, never, { limitMs: 1_000 }],
   ];
   for (const [moves, bytesOf, stallsAfter, init] of paces) {
@@ -164,6 +203,12 @@ describe('the watch over the progress of a copy', function () {
       expect(said() === undefined ? undefined : count).to.equal(stallsAfter);
     });
   }
+
+  it('says that another waits where that is why a copy is over', async () => {
+    const child = await start('exec sleep 60');
+    const said = await stallOf(watch(child, ['read'], { place: { isAwaited: () => true, memoryBytes: 1 << 30 } }));
+    expect(said).to.match(/: less than 128 KiB\/s for 60 s, while another waits for its place$/);
+  });
 
   it('finds out when the process is gone', async () => {
     expect(await stallOf(watch(await start('exit 0'), ['read']))).to.match(stalled);

@@ -13,6 +13,8 @@ export interface Admission {
   admit(migrationId: string, uuid: string): boolean;
   /** The VM of a migration that counts. */
   vmOf(migrationId: string): string | undefined;
+  /** For how long somebody in the line has waited because there were as many as the limit says, in milliseconds. */
+  longestWait(): number;
   /** It does not count any more; fine where it did not. */
   end(migrationId: string): void;
 }
@@ -26,7 +28,7 @@ const patienceMs = 3_000;
  */
 export function createAdmission(limit: () => number, now: () => number = () => performance.now()): Admission {
   const admitted = new Map<string, string>();
-  const line = new Map<string, { readonly uuid: string; readonly askedAt: number }>();
+  const line = new Map<string, { readonly uuid: string; readonly since: number; readonly askedAt: number }>();
   const isTurn = (migrationId: string, uuid: string): boolean => {
     if (admitted.has(migrationId)) return true;
     for (const [id, other] of line) {
@@ -37,7 +39,7 @@ export function createAdmission(limit: () => number, now: () => number = () => p
     const ahead = line.has(migrationId) ? waiting.indexOf(migrationId) : waiting.length;
     const others = [...admitted.values()].filter((each) => each !== uuid).length;
     // One that is in the line already keeps its place there.
-    line.set(migrationId, { uuid, askedAt: now() });
+    line.set(migrationId, { uuid, since: line.get(migrationId)?.since ?? now(), askedAt: now() });
     return others + ahead < limit();
   };
   return {
@@ -49,6 +51,11 @@ export function createAdmission(limit: () => number, now: () => number = () => p
       return true;
     },
     vmOf: (migrationId) => admitted.get(migrationId),
+    longestWait() {
+      if (admitted.size < limit()) return 0;
+      const waiting = [...line.values()].filter(({ askedAt }) => now() - askedAt <= patienceMs);
+      return Math.max(0, ...waiting.map(({ since }) => now() - since));
+    },
     end(migrationId) {
       admitted.delete(migrationId);
     },

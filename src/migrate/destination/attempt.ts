@@ -7,6 +7,7 @@ import type { RawSocket } from '../../wire/connection/raw-socket.js';
 import type { ZstdCommand } from '../../wire/connection/zstd-pipe.js';
 import type { ImageLimits } from '../../xenops/image.js';
 import type { DestinationRow, Journal } from '../../xenops/journal.js';
+import type { CopyPlace } from '../../xenops/progress-watch.js';
 import type { Suspended } from '../../xenops/suspended.js';
 import type { FaultPlace, Faults, Helper } from '../faults.js';
 import type { VmMetadata } from '../metadata.js';
@@ -30,6 +31,8 @@ export interface AttemptDeps {
 export interface DestinationAttempt {
   readonly deps: AttemptDeps;
   readonly metadata: VmMetadata;
+  /** What it occupies among the migrations that arrive. */
+  readonly place: CopyPlace;
   readonly meeting: Meeting;
   /** Names the source's task from when the control channel is here. */
   log: Log;

@@ -26,15 +26,20 @@ export interface OpenAttempt {
   readonly ended: Promise<'taken' | 'refused'>;
 }
 
-/** Start an attempt that `row` describes, its memory reserved. */
+/**
+ * Start an attempt that `row` describes, its memory reserved.
+ * @param isAwaited whether another migration has waited too long for its turn to arrive
+ */
 export function openAttempt(
   deps: AttemptDeps,
   row: DestinationRow<DestinationState>,
   metadata: VmMetadata,
+  isAwaited: () => boolean,
 ): OpenAttempt {
   const running: DestinationAttempt = {
     deps,
     metadata,
+    place: { isAwaited, memoryBytes: metadata.domain.memoryBytes },
     meeting: deps.rendezvous.expect({ ...row, ...metadata.domain }),
     log: deps.log.child({ migration: row.migrationId, vm: row.uuid, side: 'destination' }),
     refusal: new AbortController(),
@@ -117,6 +122,7 @@ async function receiveFiles(
   await deps.suspended.receive(metadata.domain, row.migrationId, metadata.image ?? {}, {
     channels: { memory: memory.socket, vgpu },
     ...(memory.cookies.compress === 'zstd' ? { zstd: deps.zstd() } : {}),
+    isAwaited: attempt.place.isAwaited,
     signal: stopOf(attempt),
     onHelper: (helper) => attempt.helpers.push(helper),
   });
@@ -182,6 +188,7 @@ async function receiveImage(
   await restoreImage({
     helper: deps.backend.saveHelper(),
     limits: deps.limits(),
+    place: attempt.place,
     handle,
     channels,
     ...(memory.cookies.compress === 'zstd' ? { zstd: deps.zstd() } : {}),

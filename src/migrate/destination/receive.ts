@@ -37,7 +37,7 @@ export async function receive(incoming: Incoming, request: ReceiveRequest): Prom
 
 /** Check, reserve and journal; what follows goes on in the background. */
 async function begin(incoming: Incoming, request: ReceiveRequest): Promise<ReceiveReply> {
-  const { deps, attempts } = incoming;
+  const { deps, attempts, admission } = incoming;
   const { migrationId, metadata } = request;
   await refuseEarlier(incoming, metadata.domain.uuid);
   const { formats = await readable(incoming), restoredAck } = deps.announce;
@@ -51,7 +51,7 @@ async function begin(incoming: Incoming, request: ReceiveRequest): Promise<Recei
     await dropUnanswered(incoming, row);
     throw error;
   }
-  const attempt = openAttempt(deps, row, metadata);
+  const attempt = openAttempt(deps, row, metadata, () => admission.longestWait() > deps.limits().progressTimeoutMs);
   attempts.set(migrationId, attempt);
   void attempt.ended.then(() => noteEnd(incoming, migrationId));
   return row.reply as ReceiveReply;

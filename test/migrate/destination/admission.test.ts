@@ -75,6 +75,22 @@ describe('migrate/admission: which VMs may arrive', () => {
     expect(admit('newer b', 'vm b')).to.equal(true);
   });
 
+  it('and for how long one has waited that others keep from it', () => {
+    const { ask, end, state, longestWait } = opened(2);
+    const at = (time: number, ...ids: string[]): number => {
+      state.time = time;
+      ask(...ids);
+      return longestWait();
+    };
+    expect([at(0, 'a'), at(0, 'b'), at(0, 'c')], 'the first moment').to.deep.equal([0, 0, 0]);
+    expect([at(2_000, 'c'), at(4_000, 'c', 'd')], 'while it asks').to.deep.equal([2_000, 4_000]);
+    expect(at(6_000, 'd'), 'the one that waits longest').to.equal(6_000);
+    expect(at(8_000, 'd'), 'without one that has not asked for three seconds').to.equal(4_000);
+    end('a');
+    expect(longestWait(), 'of which there is a place').to.equal(0);
+    expect(at(9_000, 'd'), 'and which has it').to.equal(0);
+  });
+
   it('by the limit of now', () => {
     const { ask, state } = opened(1);
     ask('a', 'b', 'c');
