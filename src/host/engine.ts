@@ -2,6 +2,7 @@
  * A host put together: journal, queues, the migrations both ways, the service. It follows the configuration: what a migration
  * works with is read when it is queued or accepted, so a change of the configuration never touches one under way.
  */
+import type { LookupFunction } from 'node:net';
 import { join } from 'node:path';
 import type { Backend } from '../backend/backend.js';
 import type { Config } from '../base/config/config.js';
@@ -48,6 +49,8 @@ export interface HostEngineInit {
   readonly log: Log;
   /** What this destination announces in VM.receive's reply; everything that this version can do where absent. */
   readonly announce?: DestinationDeps['announce'];
+  /** What finds the addresses of the names that callers give; the system's where absent. */
+  readonly lookup?: LookupFunction;
 }
 
 export interface HostEngine {
@@ -99,7 +102,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
   const parts: Parts = {
     ...{ init, events, faults, suspended, limits },
     journal: openJournal(store),
-    peers: createPeers(init.secrets, log, () => config().peerTimeout * 1000),
+    peers: createPeers(init.secrets, log, () => config().peerTimeout * 1000, init.lookup),
     zstd: () => zstd,
     xenopsUrl: () => `${init.url()}${xenopsPath}`,
   };

@@ -18,6 +18,11 @@ import type { MigrateRequest } from './request.js';
 export interface Peers {
   /** VM.receive, where the request says. */
   receive(request: MigrateRequest, metadata: VmMetadata): Promise<ReceiveReply>;
+  /**
+   * The URL of a place that a caller has named, with the address at which it answers now: a name may stand for another place later.
+   * @throws CANNOT_CONTACT_HOST [host] where nothing takes a connection there
+   */
+  locate(url: string): Promise<string>;
   /** The other host of an attempt, by the URL below which its channels are. */
   at(xenopsUrl: string): Peer;
 }

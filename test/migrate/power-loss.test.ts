@@ -209,7 +209,7 @@ describe('Whoever loses the power while an earlier migration is brought to its e
         deps: {
           ...{ backend, journal: openJournal(store), faults: noFaults, helper: backend.saveHelper(), log: nullLog },
           suspended: { imageOf: never, sizes: never, send: never, discard: never },
-          peers: { receive: never, at: () => peer as unknown as Peer },
+          peers: { receive: never, locate: never, at: () => peer as unknown as Peer },
           zstd: { compress: ['zstd'], decompress: ['zstd'], standIn: false },
           xenopsUrl: () => '',
         },

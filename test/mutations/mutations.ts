@@ -28,6 +28,14 @@ const refused = 'of a VM that is refused';
 const atRestart = 'what counts of a row';
 
 export const mutations: readonly Mutation[] = [
+  ...inFile('src/migrate/source/phases.ts', 'migrate/source/route', [
+    [
+      'who was found to be the destination gets the channels, whatever becomes of its name',
+      'destination: { ...request.destination, xenops: way } };',
+      'destination: { ...request.destination, xenops } };',
+      'though the name leads elsewhere',
+    ],
+  ]),
   ...inFile('src/migrate/destination/phases.ts', 'migrate/slow-sender', [
     [
       'slow copies do not keep a migration from arriving',

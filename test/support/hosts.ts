@@ -48,6 +48,7 @@ export interface TestHostInit {
   /** Options as on the command line. */
   readonly options?: Record<string, string>;
   readonly announce?: HostEngineInit['announce'];
+  readonly lookup?: HostEngineInit['lookup'];
   /** Given the engine before others reach it. */
   readonly onEngine?: (engine: HostEngine) => void;
   /** Told each record of its log, at once. */
@@ -83,7 +84,7 @@ export async function openTestHost(init: TestHostInit = {}): Promise<TestHost> {
     backend: simulator,
     secrets: () => [secret],
     log,
-    ...defined({ announce: init.announce }),
+    ...defined({ announce: init.announce, lookup: init.lookup }),
   });
   init.onEngine?.(engine);
   await engine.recover();

@@ -1,4 +1,8 @@
 /** How this host reaches the destinations of its migrations: VM.receive, and the host-level calls that carry a token. */
+import { once } from 'node:events';
+import { connect, isIP, isIPv6, type LookupFunction } from 'node:net';
+import { within } from '../../base/deadline.js';
+import { defined } from '../../base/defined.js';
 import { messageOf, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import { decodeReply, encodeMetadata } from '../../migrate/metadata.js';
@@ -24,9 +28,12 @@ const digestTimeoutMs = 600_000;
  * the pool's, which hosts of one pool show each other
  * @param timeoutMs
  * how long another host has to answer, in milliseconds; a digest has longer
+ * @param lookup
+ * what finds the addresses of names; the system's where absent
  */
-export function createPeers(secrets: Secrets, log: Log, timeoutMs: () => number): Peers {
+export function createPeers(secrets: Secrets, log: Log, timeoutMs: () => number, lookup?: LookupFunction): Peers {
   return {
+    locate: (url) => locate(url, timeoutMs(), lookup).catch((error: unknown) => cannotContact(log, url, error)),
     async receive(request, metadata) {
       const { migrationId, destination } = request;
       const at = destination.kind === 'pool' ? (destination.xenops ?? destination.url) : destination.master;
@@ -85,17 +92,40 @@ async function askChosen<T, R>(
   read: (answer: T) => R,
   secret = '',
 ): Promise<R> {
-  const cannotContact = (error: unknown): XapiError => {
-    log.warn(`no answer of the XenAPI: ${hide(messageOf(error), secret)}`);
-    return new XapiError('CANNOT_CONTACT_HOST', [new URL(url).hostname.replace(/^\[|\]$/g, '')]);
-  };
   const answer = await ask(url, work).catch((error: unknown) => {
-    throw error instanceof XapiError && !(error instanceof NoAnswer) ? ofPeer(error, secret) : cannotContact(error);
+    if (error instanceof XapiError && !(error instanceof NoAnswer)) throw ofPeer(error, secret);
+    return cannotContact(log, url, error, secret);
   });
   try {
     return read(answer);
   } catch (error) {
-    throw cannotContact(error);
+    return cannotContact(log, url, error, secret);
+  }
+}
+
+/** @throws CANNOT_CONTACT_HOST [host]; the log alone says why */
+function cannotContact(log: Log, url: string, error: unknown, secret = ''): never {
+  log.warn(`no answer of the XenAPI: ${hide(messageOf(error), secret)}`);
+  throw new XapiError('CANNOT_CONTACT_HOST', [hostOf(url)]);
+}
+
+function hostOf(url: string): string {
+  return new URL(url).hostname.replace(/^\[|\]$/g, '');
+}
+
+/** A name may have several addresses, of which one may answer: it is that to which a connection comes about. */
+async function locate(url: string, timeoutMs: number, lookup?: LookupFunction): Promise<string> {
+  const host = hostOf(url);
+  if (isIP(host) !== 0) return url;
+  const to = new URL(url);
+  const socket = connect({ host, port: Number(to.port || 80), ...defined({ lookup }) });
+  try {
+    await within(once(socket, 'connect'), timeoutMs, 'no connection');
+    const address = socket.remoteAddress ?? host;
+    to.hostname = isIPv6(address) ? `[${address}]` : address;
+    return to.href;
+  } finally {
+    socket.destroy();
   }
 }
 

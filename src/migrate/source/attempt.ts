@@ -90,6 +90,8 @@ export interface SourceAttempt {
   phase: Phase;
   /** The side that a failure, should one come now, is on. */
   failedSide: Side;
+  /** The request as VM.receive is called by it: with the address of the way that its caller has named. */
+  located?: MigrateRequest;
   /** VM.receive, once it was called. */
   asked?: Promise<ReceiveReply>;
   /** What was journaled last; absent until `begin` has found the domain. */
@@ -167,8 +169,10 @@ export function rowOf(attempt: SourceAttempt): SourceRow<SourceState> {
 }
 
 /** What VM.receive's reply comes to, and the route to the destination. */
-export function agreedFrom({ request }: SourceAttempt, { control, token }: ReceiveReply): Agreed {
-  const { migrationId, destination } = request;
+export function agreedFrom(
+  { migrationId, destination }: Pick<MigrateRequest, 'migrationId' | 'destination'>,
+  { control, token }: ReceiveReply,
+): Agreed {
   const direct = control.replace(/\/migrate\/vm\/[^/]*$/, '');
   const { xenops = direct } = destination;
   return { migrationId, xenopsUrl: xenops, ...(xenops === direct ? {} : { direct }), token };

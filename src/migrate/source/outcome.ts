@@ -146,7 +146,7 @@ async function tellRefusal(attempt: SourceAttempt): Promise<void> {
       const reply = await asked?.catch(() => undefined);
       if (reply === undefined) return;
       // By now the row may have gone on without this attempt.
-      const agreed = agreedFrom(attempt, reply);
+      const agreed = agreedFrom(attempt.located ?? attempt.request, reply);
       const now = deps.journal.get('source', attempt.request.migrationId);
       attempt.row = { ...rowOf(attempt), agreed };
       if (now !== undefined) await deps.journal.put({ ...now, agreed, acknowledged: undefined });

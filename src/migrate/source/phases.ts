@@ -144,12 +144,23 @@ async function prepare(attempt: SourceAttempt): Promise<ReceiveReply> {
     sourceUrl: deps.xenopsUrl(),
   };
   await reach(attempt, 'prepare');
+  const located = await locate(attempt);
+  attempt.located = located;
   const reply = await askInTurn(attempt, () => {
-    attempt.asked = deps.peers.receive(request, metadata);
+    attempt.asked = deps.peers.receive(located, metadata);
     return attempt.asked;
   });
-  await write(attempt, { ...row, agreed: agreedFrom(attempt, reply) });
+  await write(attempt, { ...row, agreed: agreedFrom(located, reply) });
   return reply;
+}
+
+/** The request with the address of the way that a caller has named: who is asked there gets the channels too, whatever becomes of the name. */
+async function locate(attempt: SourceAttempt): Promise<MigrateRequest> {
+  const { deps, request } = attempt;
+  const { xenops } = request.destination;
+  if (xenops === undefined) return request;
+  const way = await ofDestination(attempt, () => deps.peers.locate(xenops));
+  return { ...request, destination: { ...request.destination, xenops: way } };
 }
 
 /** The copy, up to point 2: the image is out, its streams are closed, the old copy is renamed. */

@@ -22,7 +22,7 @@ const agreed = { migrationId: 'id', xenopsUrl: 'http://127.0.0.1:1/services/xeno
 describe('The outcome that a destination settles on', () => {
   const settle = (answers: unknown[]) => {
     const peer = { settle: async () => answers.shift() } as unknown as Peer;
-    const peers = { receive: () => expect.fail(), at: () => peer };
+    const peers = { receive: () => expect.fail(), locate: () => expect.fail(), at: () => peer };
     return settleWithin(answers.length === 1 ? 0 : 60_000, peers, agreed, nullLog);
   };
   for (const answer of ['taken', 'refused', 'unknown'] as const) {
@@ -72,7 +72,7 @@ describe('A source that starts anew', function () {
       },
       suspended: { imageOf: never, sizes: never, send: never, discard: never },
       journal,
-      peers: { receive: () => expect.fail(), at: () => peer },
+      peers: { receive: () => expect.fail(), locate: () => expect.fail(), at: () => peer },
       faults: noFaults,
       helper: host.simulator.saveHelper(),
       zstd: { compress: ['zstd'], decompress: ['zstd'], standIn: false },

@@ -1,3 +1,4 @@
+import type { LookupFunction } from 'node:net';
 import { expect } from 'chai';
 import type { SimulatedSpec } from '../../../src/base/protocol/hypervisor-protocol.js';
 import type { MigrateRequest } from '../../../src/migrate/request.js';
@@ -11,10 +12,20 @@ describe('A migration whose caller says by which way it goes', function () {
   let destination: TestHost;
   let relay: NetworkProxy;
   let domain: SimulatedSpec;
+  /** Names of which somebody has asked where they lead. */
+  const asked: string[] = [];
+  /** Every name leads to the first address of the loopback once, and then to another, where nobody listens. */
+  const lookup: LookupFunction = (name, { all }, answer) => {
+    const address = asked.length === 0 ? '127.0.0.1' : '127.0.0.9';
+    asked.push(name);
+    if (all === true) answer(null, [{ address, family: 4 }]);
+    else answer(null, address, 4);
+  };
 
   beforeEach(async () => {
     const options = { 'migration-step-timeout': '5' };
-    [source, destination] = await Promise.all([openTestHost({ options }), openTestHost({ options })]);
+    asked.length = 0;
+    [source, destination] = await Promise.all([openTestHost({ options, lookup }), openTestHost({ options })]);
     relay = await openProxy(destination.url);
     domain = testDomain({ memoryBytes: 8 << 20, vgpus: ['0'] });
     await source.engine.service.start(domain, false);
@@ -57,6 +68,21 @@ describe('A migration whose caller says by which way it goes', function () {
     for (const method of ['VM.receive', 'digest', 'acknowledge']) expect(relay.carried(method), method).to.equal(true);
     expect(relay.carried('the secret of the pool')).to.equal(false);
     expect(relay.passed.find(({ request: line }) => line.includes('/migrate/mem/'))?.to).to.be.above(1 << 20);
+  });
+
+  it('goes where a name led when it was first asked, though the name leads elsewhere from then on', async () => {
+    const way = `http://moving.example:${new URL(relay.url).port}`;
+    expect((await migrate(source, request(way))).status).to.equal('success');
+    await runsThere();
+    expect(asked).to.deep.equal(['moving.example']);
+    expect(relay.carried('VM.receive')).to.equal(true);
+  });
+
+  it('fails where a name leads nowhere, and the VM runs on', async () => {
+    asked.push('moving.example');
+    const outcome = await migrate(source, request(`http://moving.example:${new URL(relay.url).port}`));
+    expect(outcome).to.have.deep.property('error', { code: 'CANNOT_CONTACT_HOST', params: ['moving.example'] });
+    await goesOn(source, destination, domain);
   });
 
   it('fails where nobody listens there, and the VM runs on', async () => {
