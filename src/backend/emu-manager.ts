@@ -32,6 +32,7 @@ import {
   type SaveStatistics,
 } from '../base/protocol/emu-protocol.js';
 import type { StreamFormats } from '../base/protocol/stream-formats.js';
+import { StreamError, type StreamFailure } from '../base/stream-error.js';
 import type {
   AskInit,
   DomainSaved,
@@ -229,7 +230,7 @@ async function converse(
 ): Promise<void> {
   init.signal.throwIfAborted();
   const streams = [init.memory.fd, ...init.vgpus.map(({ fd }) => fd)];
-  if (streams.some((fd) => fd < 0)) throw new XapiError('INTERNAL_ERROR', ['the connection is closed']);
+  if (streams.some((fd) => fd < 0)) throw new StreamError('broken-stream', 'the connection is closed');
   const stdio = ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', ...streams] as const;
   const helper = startHelper([...program, ...argv], stdio, { ...init, environment });
   if (helper.pid !== undefined) init.onStarted?.(helper.pid);
@@ -242,7 +243,7 @@ async function converse(
     within(helper.ended, init.exitTimeoutMs, `emu-manager ${what}, and did not exit`).catch(fail);
   };
   const handle: OnMessage = async (message) => {
-    if (message.kind === 'error') throw new XapiError('INTERNAL_ERROR', [`emu-manager: ${message.text}`]);
+    if (message.kind === 'error') throw errorOf(`emu-manager: ${message.text}`, message.failure);
     if (message.kind === 'result' && awaited.delete(message.result.of) && awaited.size === 0) {
       mustExit('gave its result');
     }
@@ -299,6 +300,11 @@ async function follow(
   }
 }
 
-function exitError({ how, said }: HelperEnd): XapiError {
-  return new XapiError('INTERNAL_ERROR', [`emu-manager ${how}${said === '' ? '' : `: ${said.slice(-500)}`}`]);
+function exitError({ how, said, signal }: HelperEnd): XapiError {
+  const text = `emu-manager ${how}${said === '' ? '' : `: ${said.slice(-500)}`}`;
+  return errorOf(text, signal === 'SIGPIPE' ? 'broken-stream' : undefined);
+}
+
+function errorOf(text: string, failure: StreamFailure | undefined): XapiError {
+  return failure === undefined ? new XapiError('INTERNAL_ERROR', [text]) : new StreamError(failure, text);
 }

@@ -63,6 +63,11 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** What an error says: its text, and of an internal one no more than that. */
+export function sayingOf(error: unknown): string {
+  return error instanceof XapiError && error.code === 'INTERNAL_ERROR' ? error.params.join(' ') : messageOf(error);
+}
+
 /** Tell whether a code that came over the wire is one that the model knows. */
 export function isErrorCode(code: string): code is XapiErrorCode {
   return code === 'Fault' || Object.hasOwn(errors, code);

@@ -5,9 +5,10 @@
  * result line is success; the exit status is 0 after that and after `abort`, 1 after an error.
  */
 import path from 'node:path';
-import { messageOf } from '../base/errors.js';
+import { messageOf, sayingOf } from '../base/errors.js';
 import { compileInForeground } from '../base/process/exit-hang.js';
 import { emuFeatures } from '../base/protocol/emu-protocol.js';
+import { streamFailureOf } from '../base/stream-error.js';
 import { zstd } from '../base/zstd/zstd.js';
 import { parseArguments, type RunArguments, UsageError } from './process/argv.js';
 import { type Control, openControl, reportError } from './process/control.js';
@@ -19,8 +20,8 @@ import { save } from './save/save.js';
 async function run(args: RunArguments): Promise<void> {
   const fail = async (error: unknown) => {
     if (ending !== undefined) return;
-    process.stderr.write(`emu-manager: ${messageOf(error)}\n`);
-    await control.error(messageOf(error));
+    process.stderr.write(`emu-manager: ${sayingOf(error)}\n`);
+    await control.error(sayingOf(error), streamFailureOf(error));
     await end(1);
   };
   const control = openControl({

@@ -7,14 +7,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { untilAborted, within } from '../base/deadline.js';
 import { XapiError } from '../base/errors.js';
 import type { HelperSettings } from '../base/process/helper-process.js';
+import { streamFailureOf } from '../base/stream-error.js';
 import type { RawStream } from '../wire/connection/raw-socket.js';
-import {
-  CodecError,
-  openCompressor,
-  openDecompressor,
-  type ZstdCommand,
-  type ZstdPipe,
-} from '../wire/connection/zstd-pipe.js';
+import { openCompressor, openDecompressor, type ZstdCommand, type ZstdPipe } from '../wire/connection/zstd-pipe.js';
 import { awaitedRate } from './progress-watch.js';
 
 /** One part: the memory, or a virtual GPU. */
@@ -140,6 +135,6 @@ async function causeOf({ done }: ZstdPipe): Promise<unknown> {
     await Promise.race([done, delay(codecGraceMs)]);
     return undefined;
   } catch (error) {
-    return error instanceof CodecError && error.isConsequence ? undefined : error;
+    return streamFailureOf(error) === 'broken-stream' ? undefined : error;
   }
 }

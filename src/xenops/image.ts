@@ -15,14 +15,9 @@ import { XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { HelperSettings } from '../base/process/helper-process.js';
 import type { CopyFigures } from '../base/protocol/emu-protocol.js';
+import { streamFailureOf } from '../base/stream-error.js';
 import type { RawStream } from '../wire/connection/raw-socket.js';
-import {
-  CodecError,
-  openCompressor,
-  openDecompressor,
-  type ZstdCommand,
-  type ZstdPipe,
-} from '../wire/connection/zstd-pipe.js';
+import { openCompressor, openDecompressor, type ZstdCommand, type ZstdPipe } from '../wire/connection/zstd-pipe.js';
 import {
   decodeHeader,
   decodeXenops,
@@ -300,7 +295,7 @@ async function withStreams<T>(
   };
   for (const { pipe } of streams) {
     pipe?.done.catch((error: unknown) => {
-      if (!(error instanceof CodecError && error.isConsequence)) {
+      if (streamFailureOf(error) !== 'broken-stream') {
         codecFailure ??= error;
         return stop.abort(error);
       }

@@ -6,6 +6,7 @@ import { expect } from 'chai';
 import type { EmuProgram } from '../../src/backend/emu-manager.js';
 import type { DomainSaveInit } from '../../src/backend/save-helper.js';
 import { XapiError } from '../../src/base/errors.js';
+import { streamFailureOf } from '../../src/base/stream-error.js';
 import { captureLog } from '../support/log.js';
 import { helperBy } from '../support/save-helper.js';
 import { scriptsIn } from '../support/scripts.js';
@@ -228,6 +229,22 @@ describe('running an emu-manager', function () {
       stream.destroy();
       connections.close();
       await nothingOpenSince(before);
+    });
+  }
+
+  for (const [what, body, kind] of [
+    ['says so with a code', "echo 'error:no-convergence: too fast' >&4; read line <&3", 'no-convergence'],
+    ['says so with a code', "echo 'error:broken-stream: write EPIPE' >&4; read line <&3", 'broken-stream'],
+    ['is ended by SIGPIPE', 'kill -PIPE $$', 'broken-stream'],
+    ['only has a text like it', "echo 'error:write EPIPE: no convergence: closed' >&4; read line <&3", undefined],
+    ['is ended otherwise', 'echo EPIPE >&2; exit 1', undefined],
+  ] as const) {
+    it(`fails with ${kind ?? 'nothing in particular'} where it ${what}`, async () => {
+      const { program } = await script(body);
+      const { helper, init } = await common(program);
+      const error = await helper.save(handle, init).catch((thrown: unknown) => thrown);
+      expect(error).to.be.instanceOf(XapiError);
+      expect(streamFailureOf(error)).to.equal(kind);
     });
   }
 

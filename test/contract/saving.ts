@@ -4,6 +4,7 @@ import type { SaveHelper } from '../../src/backend/save-helper.js';
 import type { DomainHandle } from '../../src/base/domain.js';
 import { XapiError } from '../../src/base/errors.js';
 import { nullLog } from '../../src/base/log.js';
+import { streamFailureOf } from '../../src/base/stream-error.js';
 import type { RawSocket } from '../../src/wire/connection/raw-socket.js';
 import { messageOfFailure, openConnections, readAll } from '../wire/connection/connections.js';
 import type { BackendUnderTest } from './subject.js';
@@ -124,10 +125,10 @@ export function describeSaving({ subjectOf, domainBytes, uuidOf }: Suite): void 
   it('and lets one go on whose stream is broken', async () => {
     const from = await run();
     const [out, into] = await connections.socketPair();
-    const failure = messageOfFailure(save(from, out));
+    const failure = save(from, out).catch((error: unknown) => error);
     await into.read(1);
     into.destroy();
-    await failure;
+    expect(streamFailureOf(await failure)).to.equal('broken-stream');
     expect(await infoOf(from)).to.include({ state: 'running' });
     await subjectOf().untilWritten(from);
   });

@@ -4,7 +4,6 @@ import type { CopyFigures } from '../../src/base/protocol/emu-protocol.js';
 import type { SimulatedSpec } from '../../src/base/protocol/hypervisor-protocol.js';
 import { notSupported, withAdvice } from '../../src/migrate/convergence.js';
 import type { MigrationOutcome } from '../../src/migrate/request.js';
-import { kindOfFailure } from '../../src/migrate/source/save-failure.js';
 import { writeEmuWrapper } from '../support/emu-wrapper.js';
 import { openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
 
@@ -16,19 +15,6 @@ describe('The rule of convergence', () => {
       .with.nested.property('params[0]')
       .that.matches(/^emu-manager: no convergence: .*; raise migration-max-downtime, or set migration-convergence to /);
   });
-});
-
-describe('The failure of a save', () => {
-  for (const [text, kind] of [
-    ['emu-manager: no convergence: 5000 pages/s written, 4000 sent', 'no convergence'],
-    ['write EPIPE', 'broken stream'],
-    ['zstd: the stream is closed', 'broken stream'],
-    ['emu-manager: gone', 'other'],
-  ] as const) {
-    it(`is of the kind '${kind}' where it says: ${text}`, () => {
-      expect(kindOfFailure(new XapiError('INTERNAL_ERROR', [text]))).to.equal(kind);
-    });
-  }
 });
 
 describe('A VM that writes while it moves', function () {

@@ -5,8 +5,13 @@
  * From the helper: `info:\b\b\b\b<percent>` (backslash and b as text), `prepare:xenguest`, `prepare:vgpu`, `suspend:`,
  * `result:<words>`, `error:<text>`, `stdout:<text>`, `stderr:<text>`. To it: `done`, `restore:xenguest`, `restore:vgpu`,
  * `abort`.
+ *
+ * Beyond the real program's words an error has a code before its text where the daemon acts on it: `error:no-convergence: <text>`
+ * for a guest that wrote faster than its pages were sent, `error:broken-stream: <text>` where the other end of a stream is gone.
+ * An error without one is a failure like any other, whatever its text says.
  */
 import { XapiError } from '../errors.js';
+import { type StreamFailure, streamFailures } from '../stream-error.js';
 
 /** The longest line in bytes: as written with its newline, as accepted without it. */
 export const maxLineBytes = 128;
@@ -17,9 +22,6 @@ export const doneTimeoutSeconds = 120;
 /** What the emu-manager that comes with xenferry answers true to when it is asked `-supports`. */
 export const emuFeatures = ['compress', 'compress_format', 'compress_level', 'compress_vgpu', 'convergence'] as const;
 export type EmuFeature = (typeof emuFeatures)[number];
-
-/** The beginning of the `error:` of a save that gave up because of the guest's writes. */
-export const noConvergence = 'no convergence';
 
 /** What the helper streams: the domain's memory and CPU, or its virtual GPUs. */
 export type Emu = 'xenguest' | 'vgpu';
@@ -36,7 +38,8 @@ export type EmuMessage =
   | { readonly kind: 'prepare'; readonly emu: Emu }
   | { readonly kind: 'suspend' }
   | { readonly kind: 'result'; readonly result: EmuResult }
-  | { readonly kind: 'error' | 'info' | 'stdout' | 'stderr'; readonly text: string };
+  | { readonly kind: 'error'; readonly failure?: StreamFailure; readonly text: string }
+  | { readonly kind: 'info' | 'stdout' | 'stderr'; readonly text: string };
 
 /** A line to the helper. */
 export type EmuCommand =
@@ -115,6 +118,8 @@ export function encodeMessage(message: EmuMessage): Buffer {
       return encodeLine('suspend:');
     case 'result':
       return encodeLine(`result:${resultWords(message.result)}`);
+    case 'error':
+      return encodeLine(`error:${message.failure === undefined ? '' : `${message.failure}: `}${message.text}`);
     default:
       return encodeLine(`${message.kind}:${message.text}`);
   }
@@ -136,6 +141,7 @@ export function decodeMessage(line: string): EmuMessage {
     case 'result':
       return { kind, result: decodeResult(text, line) };
     case 'error':
+      return decodeError(text);
     case 'stdout':
     case 'stderr':
       return { kind, text };
@@ -235,6 +241,12 @@ function decodeResult(text: string, line: string): EmuResult {
   const mfns = /^xenguest (\d{1,15}) (\d{1,15})$/.exec(text);
   if (mfns !== null) return { of: 'xenguest', storeMfn: Number(mfns[1]), consoleMfn: Number(mfns[2]) };
   throw unexpected('emu-manager', line, 'result:0 0, result:xenguest <mfn> <mfn> or result:vgpu');
+}
+
+function decodeError(text: string): EmuMessage {
+  const failure = streamFailures.find((each) => text.startsWith(`${each}: `));
+  if (failure === undefined) return { kind: 'error', text };
+  return { kind: 'error', failure, text: text.slice(failure.length + 2) };
 }
 
 function decodeInfo(text: string): EmuMessage {

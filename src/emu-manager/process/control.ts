@@ -1,6 +1,7 @@
 /** The control channel as the helper sees it: what it asks and tells the daemon, and what the daemon commands. */
 import net from 'node:net';
 import { within } from '../../base/deadline.js';
+import { defined } from '../../base/defined.js';
 import {
   createLineDecoder,
   decodeCommand,
@@ -10,6 +11,7 @@ import {
   type EmuResult,
   encodeMessage,
 } from '../../base/protocol/emu-protocol.js';
+import type { StreamFailure } from '../../base/stream-error.js';
 
 export interface Control {
   /** Ask the daemon to get ready for a stream. @throws when `done` does not come within 120 s */
@@ -22,7 +24,7 @@ export interface Control {
   progress(share: number): void;
   /** Resolve when the daemon's side has the line. */
   result(result: EmuResult): Promise<void>;
-  error(text: string): Promise<void>;
+  error(text: string, failure?: StreamFailure): Promise<void>;
   log(text: string): void;
 }
 
@@ -77,7 +79,7 @@ export function openControl(init: Init): Control {
     nextRestore: () => restores.take(),
     progress: createProgress((percent) => void send({ kind: 'progress', percent })),
     result: (result) => send({ kind: 'result', result }),
-    error: (text) => send({ kind: 'error', text }),
+    error: (text, failure) => send({ kind: 'error', text, ...defined({ failure }) }),
     log: (text) => void send({ kind: 'stdout', text }),
   };
 }

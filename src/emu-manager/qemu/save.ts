@@ -14,12 +14,7 @@ import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { connectQmp, type Qmp } from '../../backend/qemu/qmp.js';
 import { pageSize } from '../../base/domain.js';
-import {
-  type ConvergenceRule,
-  formatFigures,
-  formatStatistics,
-  noConvergence,
-} from '../../base/protocol/emu-protocol.js';
+import { type ConvergenceRule, formatFigures, formatStatistics } from '../../base/protocol/emu-protocol.js';
 import { zstd } from '../../base/zstd/zstd.js';
 import { openSendQueue } from '../../wire/connection/send-queue.js';
 import { createQemuStreamWriter, type QemuStreamWriter } from '../../wire/stream/qemu-stream.js';
@@ -27,6 +22,7 @@ import { defaultRule, type RunArguments } from '../process/argv.js';
 import type { Control } from '../process/control.js';
 import type { Sink } from '../process/descriptor.js';
 import { createLevelChooser, type LevelChooser } from '../save/compression-level.js';
+import { noConvergence } from '../save/convergence.js';
 import { cancelMigration, type MigrationInfo, nextStatus, prepareMigration } from './migration.js';
 import { listenForQemu, type OutgoingSocket } from './relay.js';
 
@@ -144,7 +140,7 @@ function watchPasses(qmp: Qmp, rule: ConvergenceRule): Promise<void> {
   return new Promise((_, reject) => {
     qmp.onEvent(({ event, data }) => {
       if (event !== 'MIGRATION_PASS' || Number(data.pass) <= rule.maxRounds) return;
-      if (rule.strategy === 'fail') reject(new Error(`${noConvergence}: more than ${rule.maxRounds} rounds`));
+      if (rule.strategy === 'fail') reject(noConvergence(`more than ${rule.maxRounds} rounds`));
       // By throttling QEMU makes the guest slower with each round, and the rest fits in the end.
       else if (rule.strategy === 'proceed')
         qmp.execute('migrate-set-parameters', { 'downtime-limit': anyDowntimeMs }).catch(reject);

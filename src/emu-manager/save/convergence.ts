@@ -15,6 +15,7 @@
 
 import { pageSize } from '../../base/domain.js';
 import type { ConvergenceRule } from '../../base/protocol/emu-protocol.js';
+import { StreamError } from '../../base/stream-error.js';
 
 /** A round that was sent while the guest ran. */
 export interface LiveRound {
@@ -57,6 +58,11 @@ const fixedMs = 50;
 /** A rate is that of the last rounds with so many bytes: what buffers on the way take at once says nothing of the link. */
 const telling = 8 << 20;
 const firstPageBytes = 2 * (pageSize + 8);
+
+/** The failure of a save that gives up because of the guest's writes. */
+export function noConvergence(why: string): StreamError {
+  return new StreamError('no-convergence', `no convergence: ${why}`);
+}
 
 /** @param course with at least one round */
 export function decide(rule: ConvergenceRule, { rounds, throttlePercent, memoryPages }: Course): Decision {

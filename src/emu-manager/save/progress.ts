@@ -1,6 +1,14 @@
 /** The course of a save: what is measured of its rounds, and told of them. */
-import { type ConvergenceRule, type CopyFigures, noConvergence } from '../../base/protocol/emu-protocol.js';
-import { type Decision, decide, expectedDowntimeMs, type LiveRound, mostHeldBack } from './convergence.js';
+import type { ConvergenceRule, CopyFigures } from '../../base/protocol/emu-protocol.js';
+import type { StreamError } from '../../base/stream-error.js';
+import {
+  type Decision,
+  decide,
+  expectedDowntimeMs,
+  type LiveRound,
+  mostHeldBack,
+  noConvergence,
+} from './convergence.js';
 
 export interface CourseInit {
   /** The pages of the guest's memory. */
@@ -43,7 +51,7 @@ export interface Course {
   /** How many pages that change often may wait for the last round. */
   mostHeldBack(): number;
   /** Why no more is sent, where the rule says to fail. */
-  failure(): string;
+  failure(): StreamError;
   /** Tell the last figures. */
   end(): Sent;
 }
@@ -126,7 +134,7 @@ export function createCourse({ memoryPages, written, level, rule, now, progress,
     failure() {
       const [dirty, sent, downtime] = [figures.dirtyPagesPerSecond, figures.pagesPerSecond, figures.expectedDowntimeMs];
       const rates = `${Math.round(dirty)} pages/s written, ${Math.round(sent)} sent`;
-      return `${noConvergence}: ${rates}; downtime ${Math.round(downtime)} ms, allowed ${rule.maxDowntimeMs}`;
+      return noConvergence(`${rates}; downtime ${Math.round(downtime)} ms, allowed ${rule.maxDowntimeMs}`);
     },
     end() {
       show({});

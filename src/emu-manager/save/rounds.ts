@@ -44,7 +44,7 @@ export async function sendLive(init: RoundsInit): Promise<Sent> {
     todo = Uint8Array.from(written);
     addPages(todo, held);
     const decision = course.next(countPages(written), countPages(todo));
-    if (decision.next === 'fail') throw new Error(course.failure());
+    if (decision.next === 'fail') throw course.failure();
     if (decision.next === 'suspend') break;
     if (decision.next === 'throttle') await log.throttle((100 - decision.percent) / 100);
     held = pagesInBoth(written, before, course.mostHeldBack());

@@ -4,7 +4,7 @@
  */
 import type { Backend } from '../../backend/backend.js';
 import { type DomainHandle, sameDomain } from '../../base/domain.js';
-import { messageOf, XapiError } from '../../base/errors.js';
+import { messageOf, sayingOf, XapiError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import { PeerError, sendError } from '../../wire/connection/handshake.js';
 import type { RawSocket } from '../../wire/connection/raw-socket.js';
@@ -295,7 +295,5 @@ async function refuse(attempt: DestinationAttempt, error: unknown): Promise<void
 }
 
 function describe(error: unknown): string {
-  return shorten(
-    error instanceof XapiError && error.code === 'INTERNAL_ERROR' ? error.params.join(' ') : messageOf(error),
-  );
+  return shorten(sayingOf(error));
 }

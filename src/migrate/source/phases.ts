@@ -9,6 +9,7 @@ import { untilAborted, within } from '../../base/deadline.js';
 import { defined } from '../../base/defined.js';
 import type { DomainHandle } from '../../base/domain.js';
 import { messageOf, XapiError } from '../../base/errors.js';
+import { streamFailureOf } from '../../base/stream-error.js';
 import { PeerError } from '../../wire/connection/handshake.js';
 import { type RawSocket, socketInode } from '../../wire/connection/raw-socket.js';
 import { type SaveResult, saveImage } from '../../xenops/image.js';
@@ -40,7 +41,6 @@ import { type Channels, connect } from './connect.js';
 import { decide } from './decision.js';
 import { abandon, conclude } from './outcome.js';
 import { letGo } from './recovery.js';
-import { kindOfFailure } from './save-failure.js';
 
 /** Migrate a VM away, and say how it ended. Never throws: a failure is an outcome. */
 export async function migrateAsSource(
@@ -231,9 +231,9 @@ async function saveDomain(
  */
 async function explain(attempt: SourceAttempt, error: unknown): Promise<never> {
   if (error instanceof PeerError) attempt.failedSide = 'destination';
-  const kind = attempt.hooks.signal.aborted ? 'other' : kindOfFailure(error);
-  if (kind === 'no convergence') throw withAdvice(error as XapiError);
-  if (kind === 'other') throw error;
+  const failure = attempt.hooks.signal.aborted ? undefined : streamFailureOf(error);
+  if (failure === 'no-convergence') throw withAdvice(error as XapiError);
+  if (failure === undefined) throw error;
   await Promise.race([attempt.points.heard(), delay(explanationMs)]).catch((said: unknown) => {
     if (!(said instanceof PeerError)) throw error;
     attempt.failedSide = 'destination';

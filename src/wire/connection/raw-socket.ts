@@ -10,6 +10,7 @@ import { readlinkSync } from 'node:fs';
 import net from 'node:net';
 import { within } from '../../base/deadline.js';
 import { XapiError } from '../../base/errors.js';
+import { StreamError } from '../../base/stream-error.js';
 
 /** Stream that an image is read from or written to: a connection, or a file in its place. */
 export interface RawStream {
@@ -99,7 +100,7 @@ interface Handle {
 const nothing = Buffer.alloc(0);
 
 const behindError = () => new XapiError('INTERNAL_ERROR', ['bytes behind the end of the stream']);
-const endError = () => new XapiError('INTERNAL_ERROR', ['the peer closed the connection']);
+const endError = () => new StreamError('broken-stream', 'the peer closed the connection');
 
 interface OnRead {
   readonly buffer: () => Uint8Array;
@@ -271,7 +272,7 @@ function watch(socket: net.Socket, intake: Intake): Promise<void> {
     fail(intake, endError());
   });
   const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
-  closed.then(() => fail(intake, new XapiError('INTERNAL_ERROR', ['the connection is closed'])));
+  closed.then(() => fail(intake, new StreamError('broken-stream', 'the connection is closed')));
   return closed;
 }
 

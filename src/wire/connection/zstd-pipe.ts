@@ -10,6 +10,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { XapiError } from '../../base/errors.js';
 import { type Command, type HelperEnd, type HelperSettings, startHelper } from '../../base/process/helper-process.js';
+import { StreamError } from '../../base/stream-error.js';
 import type { RawStream } from './raw-socket.js';
 import { openSocketPair } from './socket-pair.js';
 
@@ -28,22 +29,11 @@ export interface ZstdPipe {
   readonly pid: number;
   /**
    * Resolves when the process has exited with 0; for a compressor with the bytes that went in and out, where it told.
-   * @throws CodecError with what it said
+   * @throws INTERNAL_ERROR with what it said; a StreamError where it failed only because somebody beside it went away first
    */
   readonly done: Promise<{ readonly bytesIn?: number; readonly bytesOut?: number }>;
   /** End it: SIGTERM, then SIGKILL. Resolves when it is gone. */
   stop(): Promise<void>;
-}
-
-/** The process did not exit with 0. */
-export class CodecError extends XapiError {
-  /** Whether that is only because somebody beside it went away first. */
-  readonly isConsequence: boolean;
-
-  constructor(message: string, signal: string | undefined) {
-    super('INTERNAL_ERROR', [message]);
-    this.isConsequence = signal === 'SIGPIPE' || lostReader.test(message);
-  }
 }
 
 /** Text of zstd on a reader that is gone with bytes unread, for which there is no SIGPIPE. */
@@ -124,7 +114,7 @@ function spawn(
 ): ZstdPipe {
   if (input.fd < 0 || output.fd < 0) {
     for (const socket of [input, output, plain]) socket.destroy();
-    throw new XapiError('INTERNAL_ERROR', ['the connection is closed']);
+    throw new StreamError('broken-stream', 'the connection is closed');
   }
   const helper = startHelper(command, [input.fd, output.fd, 'pipe'], settings);
   input.destroy();
@@ -141,7 +131,9 @@ function resultOf({ exitCode, signal, how, said }: HelperEnd, commandLine: strin
     .replace(preamble, '')
     .trim()
     .replaceAll(/\s*\n\s*/g, '; ');
-  throw new CodecError([commandLine, why, ...(cause === '' ? [] : [cause.slice(-500)])].join(': '), signal);
+  const message = [commandLine, why, ...(cause === '' ? [] : [cause.slice(-500)])].join(': ');
+  if (signal === 'SIGPIPE' || lostReader.test(message)) throw new StreamError('broken-stream', message);
+  throw new XapiError('INTERNAL_ERROR', [message]);
 }
 
 /** Lines of `zstd -vv` before it begins, which are no cause of anything. */

@@ -1,6 +1,7 @@
 /** The rounds by a guest and a clock that the test moves on: what was sent last of each page must be what is in it at the end. */
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { sayingOf } from '../../../src/base/errors.js';
 import {
   type ConvergenceStrategy,
   type CopyFigures,
@@ -159,10 +160,7 @@ describe('The rounds of a save', () => {
     it(`end as the strategy ${strategy} says where the guest writes faster than is sent`, async () => {
       const script: Script = { ...idle, strategy, maxDowntimeMs: 60, msOfPage: 0.5, writes: [busy(pages).flat()] };
       if (strategy === 'fail') {
-        const failure = await run(script).then(
-          () => 'it ended',
-          (error: Error) => error.message,
-        );
+        const failure = await run(script).then(() => 'it ended', sayingOf);
         expect(failure).to.match(/^no convergence: \d+ pages\/s written, 2000 sent; downtime 150 ms, allowed 60$/);
         return;
       }
