@@ -23,7 +23,7 @@ import { type Journal, openJournal } from '../xenops/journal.js';
 import { endLeftovers } from '../xenops/leftovers.js';
 import { destroyUnfinished } from '../xenops/perform.js';
 import { createQueue } from '../xenops/queue.js';
-import { createTurns } from '../xenops/semaphore.js';
+import { createSemaphore } from '../xenops/semaphore.js';
 import { createSuspended, type Suspended } from '../xenops/suspended.js';
 import { createFaultRules, type FaultRules } from './faults/rules.js';
 import { createHost, isPassing } from './host.js';
@@ -37,17 +37,17 @@ import { openLocalStorage } from './storage/storage.js';
 export interface HostEngineInit {
   readonly uuid: string;
   readonly name: string;
-  /** http URL of the host's port; asked when it is needed, as the port may not be known yet. */
+  /** Gives the http URL of the host's port, which may not be known before the host listens. */
   readonly url: () => string;
   /** The configuration of now. */
   readonly config: () => Config;
-  /** What there is to say of `migration-compressor`, where its value acts as another. */
+  /** Gives the warning about `migration-compressor` where its value acts as another. */
   readonly compressorWarning: () => string | undefined;
   readonly store: Store;
   readonly backend: Backend;
   readonly secrets: Secrets;
   readonly log: Log;
-  /** What this destination announces in VM.receive's reply; everything that this version can do where absent. */
+  /** What this destination announces in VM.receive's reply; absent: everything that this version can do. */
   readonly announce?: DestinationDeps['announce'];
   /** What finds the addresses of the names that callers give; the system's where absent. */
   readonly lookup?: LookupFunction;
@@ -56,15 +56,15 @@ export interface HostEngineInit {
 export interface HostEngine {
   readonly service: HostService;
   readonly destination: MigrationDestination;
-  /** What destinations of migrations from here ask. */
+  /** Answers the destinations of migrations from here. */
   readonly source: Pick<Migrations, 'mayRun'>;
-  /** Where the port's listener delivers migration channels. */
+  /** Takes the migration channels that the port's listener delivers. */
   readonly rendezvous: Rendezvous;
   /** The id of a migration from or to this host that has not ended; undefined where there is none. */
   migrating(): string | undefined;
-  /** Once, before the port opens: end, resume or settle what an earlier run of the daemon left behind. */
+  /** End, resume or settle what an earlier run of the daemon left behind; once, before the port opens. */
   recover(): Promise<void>;
-  /** The configuration has changed: look for its programs anew. */
+  /** Look anew for the programs that the configuration names, after it has changed. */
   reload(): Promise<void>;
   /** Stop what can be stopped and wait for the rest. Domains stay. */
   close(): Promise<void>;
@@ -109,8 +109,8 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
   const rendezvous = createRendezvous(log);
   const destination = openDestination(parts, rendezvous);
   const queue = createQueue(config().workerPoolSize);
-  const turns = createTurns(() => config().migrationOutgoingLimit);
-  const migrations = createMigrations({ queue, turns, tell: events.emit, source: () => sourceOf(parts) });
+  const semaphore = createSemaphore(() => config().migrationOutgoingLimit);
+  const migrations = createMigrations({ queue, semaphore, tell: events.emit, source: () => sourceOf(parts) });
   const jobs = createJobs((id) => events.emit({ kind: 'job-ended', id }));
   const helper = { environment: mark, stopTimeoutMs: config().helperStopTimeout * 1000 };
   const local = openLocalStorage(join(config().stateDir, 'sr'), init.uuid, helper, log);
@@ -137,7 +137,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
     },
     async reload() {
       faults.reload();
-      turns.recheck();
+      semaphore.recheck();
       zstd = await findZstd(config().zstd);
     },
     async close() {
@@ -148,7 +148,7 @@ export async function openHostEngine(init: HostEngineInit): Promise<HostEngine> 
   };
 }
 
-/** @param environment what marks the helpers as this host's */
+/** Read the limits of saves and restores. @param environment marks the helpers as this host's */
 function imageLimits(config: Config, environment: ImageLimits['environment']): ImageLimits {
   return {
     environment,
@@ -158,7 +158,10 @@ function imageLimits(config: Config, environment: ImageLimits['environment']): I
   };
 }
 
-/** The destination side; it has a queue of its own, so that two hosts that send to each other never wait for one another. */
+/**
+ * Open the destination side. Its queue is apart from the other one, so that two hosts that send to each other never wait for
+ * one another.
+ */
 function openDestination(parts: Parts, rendezvous: Rendezvous): MigrationDestination {
   const { init, events } = parts;
   const { config, backend, log } = init;

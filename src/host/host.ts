@@ -1,4 +1,4 @@
-/** One host: its domains, the migrations that leave it and those that arrive, for its coordinator (host/service). */
+/** What one host does for its coordinator (host/service): its domains, the migrations that leave and those that arrive. */
 import { availableParallelism } from 'node:os';
 import type { Backend } from '../backend/backend.js';
 import { defined } from '../base/defined.js';
@@ -42,7 +42,7 @@ export interface HostDeps {
   readonly log: Log;
 }
 
-/** What the XenAPI calls an operation of a coordinator that does not say it. */
+/** The XenAPI's name of an operation, for a coordinator of an earlier version, which sends none. */
 function nameOf({ kind }: Operation): string {
   return kind === 'reboot' ? 'hard_reboot' : kind;
 }
@@ -119,7 +119,7 @@ function runOperation(deps: HostDeps, operation: Operation, job: Job | undefined
   );
 }
 
-/** What a host says of itself that takes no asking of the back end. */
+/** The part of a host's state for which the back end is not asked. */
 type Description = Pick<HostState, 'uuid' | 'name' | 'url' | 'cpus' | 'clock' | 'utcOffset' | 'startedAt' | 'machine'>;
 
 /** Look at the machine once. @returns what describes the host, as it is when that is asked for */
@@ -144,7 +144,7 @@ function createDescription({ uuid, name, url }: HostDeps): () => Description {
 
 async function stateOf(deps: HostDeps, describe: () => Description): Promise<HostState> {
   const { backend, migrations, destination } = deps;
-  // Before the domains are listed: what is not on its way any more is among them, or will never be.
+  // Read before the domains are listed: a VM that has stopped arriving by then is among the domains, or never will be.
   const arriving = destination.arriving();
   const busy = deps.jobs.list();
   const [memory, domains] = await Promise.all([backend.memory(), backend.list()]);
@@ -161,7 +161,7 @@ async function stateOf(deps: HostDeps, describe: () => Description): Promise<Hos
   };
 }
 
-/** Each VM's domain. A copy that has another name until its migration is over counts where no domain has the VM's own. */
+/** The domain of each VM. A copy under a temporary uuid counts where no domain has the VM's own uuid. */
 function visible({ migrations, destination }: HostDeps, domains: readonly DomainInfo[]): HostState['domains'] {
   const built = domains.filter(({ state }) => state !== 'building');
   const own = new Set(built.map(({ uuid }) => uuid));

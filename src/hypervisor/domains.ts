@@ -9,27 +9,33 @@ import type { MemoryFile, MemoryStore } from './memory.js';
 
 export interface Domains {
   memory(): { total: number; used: number; reserved: number };
-  /** @throws HOST_NOT_ENOUGH_FREE_MEMORY also while what was destroyed is given back: try again as long as `isGivingBack` says so */
+  /**
+   * Promise memory under a key, in place of what is promised under it.
+   * @throws HOST_NOT_ENOUGH_FREE_MEMORY, also while memory of destroyed domains is given back: try again while `isGivingBack`
+   */
   reserve(key: string, bytes: number): void;
   release(key: string): void;
-  /** Promise the memory of a domain that is to be created, or take what is promised to it under a reservation. @throws as reserve */
+  /**
+   * Promise the memory of a domain that is to be created, or take what is promised to it under a reservation.
+   * @throws as reserve
+   */
   take(spec: SimulatedSpec, reservation: string | undefined): MemoryFile;
   /**
    * Make a domain once all of its memory is there.
-   * @param file which was taken for it; it is given back where there is no domain in the end
-   * @param assertWanted called when the memory is there, before anything changes; what it throws is thrown
+   * @param file the memory that `take` gave; given back where there is no domain in the end
+   * @param assertWanted called when the memory is there, before anything changes; its error is thrown
    * @throws HOST_NOT_ENOUGH_FREE_MEMORY where the memory is not there after all
    */
   create(spec: SimulatedSpec, file: MemoryFile, assertWanted: () => void): Promise<DomainHandle>;
   /** Whether memory of destroyed domains is on its way back to the system, those of hypervisors beside this one included. */
   isGivingBack(): boolean;
   list(): SimulatedDomain[];
-  /** @throws HANDLE_INVALID when it names no domain, or one of an earlier hypervisor */
+  /** Find a domain. @throws HANDLE_INVALID for a handle of no domain, or of an earlier hypervisor's */
   find(handle: DomainHandle): Domain;
   rename(handle: DomainHandle, uuid: string): void;
-  /** Fine when it is gone. Its memory is given back to the system beside that, which takes a while. */
+  /** Destroy a domain; fine when it is gone. The memory is given back to the system in the background, which takes a while. */
   destroy(handle: DomainHandle): void;
-  /** @returns whether it is gone now */
+  /** Destroy a domain that never ran. @returns whether the domain is gone now */
   destroyUnlessRan(handle: DomainHandle): boolean;
   /** Remove all memory, at the end of this process. */
   close(): void;
@@ -43,10 +49,10 @@ export interface DomainsInit {
   log(line: string): void;
 }
 
-/** No domains at first. */
+/** Begin without domains. */
 export function createDomains({ instance, store, material, notify, log }: DomainsInit): Domains {
   const domains = new Map<number, Domain>();
-  const reservations = new Map<string, MemoryFile>();
+  const reservations = createReservations(store);
   let lastDomid = 0;
 
   const lookUp = (handle: DomainHandle): Domain | undefined =>
@@ -60,28 +66,6 @@ export function createDomains({ instance, store, material, notify, log }: Domain
   const assertUuidFree = (uuid: string): void => {
     const other = [...domains.values()].find((domain) => domain.spec().uuid === uuid);
     if (other !== undefined) throw new XapiError('DOMAIN_EXISTS', [uuid, String(other.handle.domid)]);
-  };
-  /** Give back a promise and make another in its place; when that is refused, the first one stands. */
-  const exchange = (key: string, bytes: number): MemoryFile => {
-    const old = reservations.get(key);
-    if (old?.bytes === bytes) return old;
-    if (old !== undefined) store.free(old);
-    reservations.delete(key);
-    try {
-      return store.promise(bytes);
-    } catch (error) {
-      if (old !== undefined) reservations.set(key, store.promise(old.bytes));
-      throw error;
-    }
-  };
-  const take = (bytes: number, reservation: string | undefined): MemoryFile => {
-    if (reservation === undefined) return store.promise(bytes);
-    if (!reservations.has(reservation)) {
-      throw new XapiError('INVALID_VALUE', ['reservation', `${reservation}: no memory is promised under it`]);
-    }
-    const file = exchange(reservation, bytes);
-    reservations.delete(reservation);
-    return file;
   };
   const giveBack = async (file: MemoryFile, whose: string): Promise<void> =>
     store.giveBack(file).catch((error: unknown) => log(`${whose}: its memory is not given back: ${messageOf(error)}`));
@@ -112,16 +96,13 @@ export function createDomains({ instance, store, material, notify, log }: Domain
       const used = [...domains.values()].reduce((bytes, { file }) => bytes + file.bytes, 0);
       return { total: store.total, used, reserved: store.promised() - used };
     },
-    reserve: (key, bytes) => void reservations.set(key, exchange(key, bytes)),
-    release: (key) => {
-      const file = reservations.get(key);
-      if (file === undefined) return;
-      store.free(file);
-      reservations.delete(key);
-    },
+    reserve: reservations.reserve,
+    release: reservations.release,
     take: (spec, reservation) => {
       assertUuidFree(spec.uuid);
-      return take(spec.memoryBytes, reservation);
+      return reservation === undefined
+        ? store.promise(spec.memoryBytes)
+        : reservations.take(reservation, spec.memoryBytes);
     },
     create: async (spec, file, assertWanted) => {
       try {
@@ -154,5 +135,41 @@ export function createDomains({ instance, store, material, notify, log }: Domain
       return true;
     },
     close: store.close,
+  };
+}
+
+/** Memory that is promised under keys, to domains that are to come. */
+function createReservations(store: MemoryStore) {
+  const files = new Map<string, MemoryFile>();
+  /** Give back a promise and make another in its place; when that is refused, the first one stands. */
+  const exchange = (key: string, bytes: number): MemoryFile => {
+    const old = files.get(key);
+    if (old?.bytes === bytes) return old;
+    if (old !== undefined) store.free(old);
+    files.delete(key);
+    try {
+      return store.promise(bytes);
+    } catch (error) {
+      if (old !== undefined) files.set(key, store.promise(old.bytes));
+      throw error;
+    }
+  };
+  return {
+    reserve: (key: string, bytes: number): void => void files.set(key, exchange(key, bytes)),
+    release: (key: string): void => {
+      const file = files.get(key);
+      if (file === undefined) return;
+      store.free(file);
+      files.delete(key);
+    },
+    /** Take a reservation's memory, which is of so many bytes then. @throws INVALID_VALUE for a key that is not reserved */
+    take: (key: string, bytes: number): MemoryFile => {
+      if (!files.has(key)) {
+        throw new XapiError('INVALID_VALUE', ['reservation', `${key}: no memory is promised under it`]);
+      }
+      const file = exchange(key, bytes);
+      files.delete(key);
+      return file;
+    },
   };
 }

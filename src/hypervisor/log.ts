@@ -1,4 +1,4 @@
-/** The hypervisor's log: lines appended to a file, for it outlives whoever holds the other end of its standard streams. */
+/** The hypervisor's log: lines in a file, as the hypervisor outlives the daemon at the other end of its standard streams. */
 import fs from 'node:fs';
 import { openLogFile } from '../base/named-file.js';
 
@@ -9,7 +9,7 @@ export interface Log {
   reopen(): void;
 }
 
-/** @throws when the file cannot be opened */
+/** Open the log. @throws an Error when the file cannot be opened */
 export function openLog(path: string): Log {
   let fd = openLogFile(path, 0o666);
   return {
@@ -17,7 +17,7 @@ export function openLog(path: string): Log {
       try {
         fs.writeSync(fd, `${new Date().toISOString()} ${line}\n`);
       } catch {
-        // A full disk must not take the guests along.
+        // A full disk must not end the hypervisor, and its guests with it.
       }
     },
     reopen: () => {

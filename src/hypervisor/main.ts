@@ -107,7 +107,7 @@ async function run(settings: Settings): Promise<void> {
       log.write(`the log goes on in its old file: ${messageOf(error)}`);
     }
   });
-  // Nothing that it knows can be trusted after that. For the daemon it is a loss of power.
+  // The hypervisor's state cannot be trusted after that. For the daemon its end is a loss of power.
   process.on('uncaughtException', (error) => end(`an error that nobody has caught: ${error.stack}`, 1));
   server = await startServer({
     ...{ socketPath: settings.socket, instance, log: log.write, operations: createOperations(domains) },

@@ -3,9 +3,9 @@
  *
  *   DIRECTORY/xenferry-UID/PID-STARTED-NAMESPACE-INSTANCE/NUMBER.memory
  *
- * The first of these is the user's, so that the hypervisors of a user find one another whatever else is in the directory; the second
- * is one hypervisor's, and its name says whose, so that a directory is never without an owner. Where another user has taken the
- * first name it is a random one. What was made is listed in the state directory, by which the next hypervisor there finds it.
+ * `xenferry-UID` is the user's, so that the hypervisors of a user find one another whatever else is in DIRECTORY. The folder in it is
+ * one hypervisor's, whose name says which, so that no folder is without an owner. Where another user has taken the name
+ * `xenferry-UID`, something random is added to it. The list in the state directory lets the next hypervisor there find these folders.
  */
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
@@ -17,7 +17,10 @@ import { isAlive, ownIdentity, type ProcessIdentity } from '../base/process/proc
 export interface MemoryDirectory {
   /** The directory that is shared with others. */
   readonly path: string;
-  /** The directory of this hypervisor's own in it, which is made where it is not there. @throws an Error that says why it cannot be */
+  /**
+   * The directory of this hypervisor's own in it, which is made where it is not there.
+   * @throws an Error that says why it cannot be
+   */
   own(): string;
   /** The directories of all hypervisors of this user that are known in it, this one's included. */
   all(): string[];
@@ -26,7 +29,7 @@ export interface MemoryDirectory {
 }
 
 export interface MemoryDirectoryInit {
-  /** Names this hypervisor. */
+  /** The name of this hypervisor. */
   readonly instance: string;
   /** Called before a directory of its own is made, so that it can be found again. */
   willMake(own: string): void;
@@ -37,7 +40,7 @@ const listFile = 'memory-directories.json';
 const homePattern = /^xenferry-\d+(-[0-9a-f]{16})?$/;
 const ownPattern = /^(\d+)-(\d+)-(\d+)-.+$/;
 
-/** A directory that can be shared, or undefined with a line in the log. */
+/** Open a directory that can be shared; undefined, with a line in the log, for any other. */
 export function openMemoryDirectory(directory: string, init: MemoryDirectoryInit): MemoryDirectory | undefined {
   try {
     const real = fs.realpathSync(directory);
@@ -75,7 +78,7 @@ function inDirectory(directory: string, { instance, willMake, log }: MemoryDirec
       try {
         fs.mkdirSync(path.join(home, ownName), { mode: 0o700 });
       } catch (error) {
-        // Another hypervisor has removed the empty directory when it ended.
+        // Another hypervisor has removed the empty directory at its end.
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || left === 0) throw error;
       }
     }
@@ -103,15 +106,15 @@ export function list(directory: string): string[] {
 }
 
 export interface MemoryDirectoryList {
-  /** Keep one in mind. */
+  /** Add a directory to the list. */
   add(own: string): void;
-  /** Nothing is left of any. */
+  /** Remove the list, once nothing is left in any of the directories. */
   close(): void;
 }
 
 /**
- * The list of a state directory. What is on it of an earlier hypervisor is removed: the caller holds the lock of the state directory,
- * so that one is dead.
+ * Open the list of a state directory, and remove what an earlier hypervisor has left: the caller holds the lock of the state
+ * directory, so that hypervisor is dead.
  */
 export function openMemoryDirectoryList(stateDirectory: string, log: (line: string) => void): MemoryDirectoryList {
   const file = path.join(stateDirectory, listFile);
@@ -172,7 +175,7 @@ function removeWithHome(own: string): void {
   try {
     fs.rmdirSync(path.dirname(own));
   } catch {
-    // It has what is another hypervisor's.
+    // The directory still has another hypervisor's files.
   }
 }
 

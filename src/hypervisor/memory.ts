@@ -35,7 +35,10 @@ export interface MemoryStore {
   promised(): number;
   /** Promise memory: a sparse file of its own. @throws HOST_NOT_ENOUGH_FREE_MEMORY, with nothing left behind */
   promise(bytes: number): MemoryFile;
-  /** Have all of a promised memory, as zeros. The promise stands however this ends. @throws HOST_NOT_ENOUGH_FREE_MEMORY */
+  /**
+   * Take all of a promised memory from the system, as zeros. The promise stands however this ends.
+   * @throws HOST_NOT_ENOUGH_FREE_MEMORY
+   */
   allocate(file: MemoryFile): Promise<void>;
   /** End a promise of which nothing was written. */
   free(file: MemoryFile): void;
@@ -53,7 +56,7 @@ export interface MemoryStoreInit {
   /** Bytes that may be promised in all. */
   readonly total: number;
   readonly instance: string;
-  /** Whose earlier hypervisor is known to be dead. */
+  /** The state directory, whose lock says that its earlier hypervisor is dead. */
   readonly stateDirectory: string;
   /** Bytes that are free on the file system of a directory. */
   freeBytes(directory: string): number;
@@ -62,7 +65,7 @@ export interface MemoryStoreInit {
 
 const givingBack = '.freeing';
 
-/** Removes the memory of dead hypervisors, and has none at first. @throws an Error where no directory can be used */
+/** Open a store without promises, and remove the memory of dead hypervisors. @throws an Error where no directory can be used */
 export function openMemoryStore({ log, ...init }: MemoryStoreInit): MemoryStore {
   const known = openMemoryDirectoryList(init.stateDirectory, log);
   const opened = init.directories.flatMap(
@@ -80,7 +83,7 @@ export function openMemoryStore({ log, ...init }: MemoryStoreInit): MemoryStore 
       return undefined;
     }
   };
-  // Whoever looks for the memory of this hypervisor finds where it goes; what is in the way is in the log.
+  // Make the directories now, so that they are found, and the log says what is in the way.
   for (const directory of directories) place(directory);
   return {
     total: init.total,
@@ -134,7 +137,7 @@ function promiseIn(file: string, bytes: number, count: () => number): number {
     fs.truncateSync(file, bytes);
     left = count();
   } catch {
-    // A file system that cannot hold a file of this size has no room for it.
+    // A file system that cannot hold a file of this size counts as one without room.
   }
   if (left < 0) fs.rmSync(file, { force: true });
   return left;
@@ -143,7 +146,7 @@ function promiseIn(file: string, bytes: number, count: () => number): number {
 const write = promisify(fs.write);
 const zeros = Buffer.alloc(1 << 20);
 
-/** In pieces, beside this thread, as a GiB takes half a second. */
+/** Write zeros in pieces, in other threads, as a GiB takes half a second. */
 async function writeZeros({ path, bytes }: MemoryFile): Promise<void> {
   const fd = openOwnFile(path, fs.constants.O_WRONLY);
   let at = 0;
@@ -184,7 +187,7 @@ function unwritten(own: string): number {
   return bytes;
 }
 
-/** Whether the hypervisor of a directory is giving memory back: a dead one never ends to. */
+/** Whether the hypervisor of a directory is giving memory back, and lives: a dead one's files stay. */
 function isGivenBackIn(own: string): boolean {
   return mayLive(own) && list(own).some((name) => name.endsWith(givingBack));
 }

@@ -12,13 +12,16 @@ export interface Answer<Result> {
 
 /** The connection that a request came by. */
 export interface Connection {
-  /** Called once when it has ended. */
+  /** Call a listener once, when the connection has ended. */
   onEnd(listener: () => void): void;
-  /** To be asked after each wait, before anything changes. @throws OPERATION_NOT_ALLOWED where it has ended or was fenced meanwhile */
+  /**
+   * Assert, after each wait and before anything changes, that the connection is neither ended nor fenced.
+   * @throws OPERATION_NOT_ALLOWED
+   */
   assertAttached(): void;
 }
 
-/** Those that concern the domains; the others concern a connection or the process. */
+/** The requests that concern the domains; the others concern a connection or the process. */
 export type DomainOp = Exclude<HypervisorOp, 'attach' | 'quit'>;
 
 export type Operations = {
@@ -29,7 +32,7 @@ export type Operations = {
   ) => Answer<HypervisorOps[O]['result']> | Promise<Answer<HypervisorOps[O]['result']>>;
 };
 
-/** The requests that concern domains. */
+/** Make what answers the requests that concern domains. */
 export function createOperations(domains: Domains): Operations {
   const { find } = domains;
   return {
@@ -82,11 +85,11 @@ export function createOperations(domains: Domains): Operations {
   };
 }
 
-/** How long memory that is on its way back is waited for, and how often it is looked at. The system takes 0.2 s for a GiB. */
+/** How long to wait for memory that is being given back, and how often to look. The system takes 0.2 s to take back a GiB. */
 const givingBackMs = 10_000;
 const lookMs = 20;
 
-/** What needs memory is tried again while some is being given back, by this hypervisor or by one beside it. */
+/** Take memory, and try again while some is being given back by this hypervisor or by one beside it. */
 async function withMemory<T>(domains: Domains, connection: Connection, take: () => T): Promise<T> {
   for (const until = performance.now() + givingBackMs; ; ) {
     const mayCome = domains.isGivingBack() && performance.now() < until;

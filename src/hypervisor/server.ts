@@ -23,14 +23,14 @@ export interface ServerInit {
   readonly instance: string;
   readonly operations: Operations;
   log(line: string): void;
-  /** A client asked for the end; called when it has its answer. */
+  /** Called when a client has asked for the end and has its answer. */
   quit(): void;
 }
 
 interface Client {
   readonly socket: net.Socket;
   role: 'none' | 'daemon' | 'helper' | 'fenced' | 'gone';
-  /** Called when its connection has ended. */
+  /** Called when the client's connection has ended. */
   readonly endings: (() => void)[];
 }
 
@@ -43,7 +43,7 @@ interface Request {
 /** A client that reads nothing while this much waits for it is cut off. */
 const backlogLimit = 256 * 1024 * 1024;
 
-/** Listens on a Unix socket that only this user can reach, in place of a file that a dead hypervisor left there. */
+/** Listen on a Unix socket that only this user can reach, in place of a file that a dead hypervisor left there. */
 export async function startServer({ socketPath, instance, operations, log, quit }: ServerInit): Promise<Server> {
   const clients = new Set<Client>();
 
@@ -102,7 +102,7 @@ export async function startServer({ socketPath, instance, operations, log, quit 
   };
 
   const server = net.createServer(accept);
-  // One for which there is no descriptor, for example.
+  // A client for which there is no descriptor left, for example.
   server.on('error', (error) => log(`a client is not accepted: ${error.message}`));
   await listen(server, socketPath);
   return {
@@ -146,7 +146,10 @@ function send({ socket }: Client, message: unknown, binary?: Uint8Array): void {
   if (socket.writableLength > backlogLimit) socket.destroy();
 }
 
-/** The caller holds the lock of the state directory; a socket file at which somebody listens is another one's all the same. */
+/**
+ * Listen, unless somebody does already. The caller holds the lock of the state directory, and yet the socket may be another
+ * program's.
+ */
 async function listen(server: net.Server, socketPath: string): Promise<void> {
   const probe = net.connect(socketPath);
   const taken = await once(probe, 'connect').then(

@@ -39,7 +39,7 @@ export interface Abilities {
 /** What compression comes to. */
 export interface Effect extends StreamCompression {
   readonly used: Compressor;
-  /** Why it is not what was chosen, or not all of it. */
+  /** The reason why not all that was chosen is done. */
   readonly fallback?: string;
 }
 
@@ -65,7 +65,7 @@ export async function effectiveCompressor(
     return { used: 'stream', fallback: 'the emu-manager of the source does not support -compress' };
   }
   const hasLevel = level !== 'auto' && (await emuSupports('compress_level'));
-  // One that does not know -compress_format makes no checksum, and one that does not know -compress_vgpu leaves them plain.
+  // An emu-manager that does not know -compress_format makes no checksum; one that does not know -compress_vgpu leaves vGPUs plain.
   const unchecked = !isChecked && (await emuSupports('compress_format'));
   const plainVgpus = hasVgpus && !accepts(formats.vgpu) && (await emuSupports('compress_vgpu'));
   const fallbacks = [

@@ -6,7 +6,7 @@ import { configKeys } from '../base/config/keys.js';
 import { XapiError } from '../base/errors.js';
 import type { ConvergenceRule } from '../base/protocol/emu-protocol.js';
 
-/** Said where the source's emu-manager does not answer `-supports convergence` with true, and a rule is configured. */
+/** The warning where a rule is configured and the source's emu-manager does not answer `-supports convergence` with true. */
 export const notSupported =
   'the emu-manager of the source does not support -convergence: migration-max-downtime, migration-max-rounds and migration-convergence do not count';
 

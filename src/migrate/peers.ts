@@ -16,30 +16,34 @@ import type { MigrateRequest } from './request.js';
 
 /** How a host reaches the other one of a migration over RPC. */
 export interface Peers {
-  /** VM.receive, where the request says. */
+  /** Call VM.receive at the destination that the request names. */
   receive(request: MigrateRequest, metadata: VmMetadata): Promise<ReceiveReply>;
   /**
-   * The URL of a place that a caller has named, with the address at which it answers now: a name may stand for another place later.
+   * Look up the URL that a caller has named.
+   * @returns the URL with the address of now, as a name may stand for another place later
    * @throws CANNOT_CONTACT_HOST [host] where nothing takes a connection there
    */
   locate(url: string): Promise<string>;
-  /** The other host of an attempt, by the URL below which its channels are. */
+  /** Make what reaches the other host of an attempt, by the URL below which its channels are. */
   at(xenopsUrl: string): Peer;
 }
 
 /** The other host of one attempt; every call carries the migration's token. */
 export interface Peer {
   settle(migrationId: string, token: string): Promise<Settlement>;
-  /** The source knows the outcome: the destination may forget it. @throws while the VM it took does not run yet */
+  /**
+   * Tell the destination that the source knows the outcome, so that the destination may forget it.
+   * @throws while the VM that was taken does not run yet
+   */
   acknowledge(migrationId: string, token: string): Promise<void>;
   /**
-   * Whether the destination waits for the channels of the migration; of use where a caller has said where it is.
+   * Ask whether the destination waits for the channels of the migration; of use where a caller has named the destination's URL.
    * @throws CANNOT_CONTACT_HOST [host] where nothing answers that speaks the XenAPI
    */
   expects(migrationId: string, token: string): Promise<boolean>;
-  /** The digest of what the destination got, once it is complete. */
+  /** Ask for the digest of the memory that the destination received, once all of it was hashed. */
   digest(migrationId: string, token: string): Promise<string>;
-  /** Asked of the source: whether the destination, which took the VM, may run it. */
+  /** Ask the source whether the destination, which took the VM, may run the VM. */
   mayRun(migrationId: string, token: string): Promise<Permission>;
 }
 
@@ -48,13 +52,13 @@ export interface Agreed {
   readonly migrationId: string;
   /** The URL below which the migration goes: the caller's, or the destination's own. */
   readonly xenopsUrl: string;
-  /** The destination's own, where the caller's is another. */
+  /** The destination's own URL, where the caller's is another. */
   readonly direct?: string | undefined;
   readonly token: string;
 }
 
 /**
- * Ask the destination by the route of the migration, and where nothing answers there, at its own address.
+ * Ask the destination by the route of the migration, and where nothing answers there, at the destination's own address.
  * @throws what the destination answers, or that it does not
  */
 export async function askDestination<T>(
@@ -97,12 +101,12 @@ export async function settleWithin(
   return 'unknown';
 }
 
-/** Settle a migration with one call; `unknown` where that has no clear answer. Never throws. */
+/** Settle a migration with one call; `unknown` where the call has no clear answer. Never throws. */
 export async function settleOnce(peers: Peers, agreed: Agreed, log: Log): Promise<Settlement> {
   try {
     return await askDestination(peers, agreed, async (destination) => {
       const settlement: unknown = await destination.settle(agreed.migrationId, agreed.token);
-      // The VM is resumed or destroyed by this word: nothing else is taken for an outcome.
+      // The answer decides whether the VM is resumed or destroyed here, so any other text counts as no answer.
       if (settlement === 'taken' || settlement === 'refused') return settlement;
       throw new Error(`the destination answers ${shorten(JSON.stringify(settlement))}`);
     });

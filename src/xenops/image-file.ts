@@ -27,7 +27,7 @@ function channelOf(file: FileHandle, path: string): RawStream {
     get fd() {
       return fd;
     },
-    // A file is always as if it were in blocking mode.
+    // A file is never in non-blocking mode.
     setBlocking: () => undefined,
     async read(bytes) {
       const buffer = Buffer.alloc(bytes);

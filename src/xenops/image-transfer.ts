@@ -1,6 +1,6 @@
 /**
- * A suspend image that goes from the files of one host to those of another, as it is: over a channel for each part come its bytes,
- * so many as were announced, then their SHA-256, and the end.
+ * A suspend image that goes, as it is, from the files of one host to those of another. Each part has a channel of its own; over it
+ * come as many bytes as were announced, their SHA-256, and the end.
  */
 import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -21,10 +21,10 @@ interface ImagePart {
 
 export interface TransferInit {
   readonly parts: readonly ImagePart[];
-  /** Present: the channels carry one zstd stream each. */
+  /** How zstd is run; present where each channel carries one zstd stream. */
   readonly zstd?: ZstdCommand;
   readonly settings: HelperSettings;
-  /** For how long it may move no byte, in milliseconds. */
+  /** For how long the transfer may move no byte, in milliseconds. */
   readonly progressTimeoutMs: number;
   /** Whether another copy has waited too long for the place of one that is received; absent: none does. */
   readonly isAwaited?: () => boolean;
@@ -33,14 +33,17 @@ export interface TransferInit {
   readonly signal: AbortSignal;
   /** @param share 0 to 1 */
   onProgress?(share: number): void;
-  /** A process was started for it. */
+  /** Called when a process was started for the transfer. */
   onHelper?(helper: { readonly name: 'zstd'; readonly pid: number }): void;
 }
 
 const chunkBytes = 256 * 1024;
 const digestBytes = 32;
 
-/** Send the parts, and close their files and channels. @returns bytes on the channels, part by part; undefined where zstd did not tell */
+/**
+ * Send the parts, and close their files and channels.
+ * @returns bytes on the channels, part by part; undefined where zstd did not tell
+ */
 export async function sendParts(init: TransferInit): Promise<readonly (number | undefined)[]> {
   const limit = <T>(work: Promise<T>) => within(work, init.progressTimeoutMs, 'the copy makes no progress');
   return transfer(init, openCompressor, async ({ file, bytes }, plain, moved) => {
@@ -90,7 +93,10 @@ export async function receiveParts(init: TransferInit): Promise<void> {
 type Open = (command: ZstdCommand, channel: RawStream, settings: HelperSettings) => Promise<ZstdPipe>;
 type Move = (part: ImagePart, plain: RawStream, moved: (bytes: number) => void) => Promise<number>;
 
-/** All parts side by side; what fails first ends the rest. When this settles no process is left, and everything is closed. */
+/**
+ * Move all parts side by side; what fails first ends the rest. When the promise is resolved or rejected no process is left, and
+ * everything is closed.
+ */
 async function transfer(init: TransferInit, open: Open, move: Move): Promise<readonly (number | undefined)[]> {
   const total = init.parts.reduce((sum, { bytes }) => sum + bytes, 0);
   let done = 0;
@@ -127,7 +133,7 @@ async function transfer(init: TransferInit, open: Open, move: Move): Promise<rea
   }
 }
 
-/** A codec that dies takes its neighbours along; so long we wait to hear from it, as it knows the cause. */
+/** How long to wait for a codec's error after another failure, in milliseconds: a codec that dies breaks its channel first. */
 const codecGraceMs = 500;
 
 async function causeOf({ done }: ZstdPipe): Promise<unknown> {

@@ -1,5 +1,5 @@
 /**
- * Save or restore one suspend image over a channel: what a migration does, and a suspend and a resume.
+ * The save or restore of one suspend image over channels, for a migration, a suspend or a resume.
  *
  * The daemon writes and reads the image's signature and headers; between them emu-manager has the descriptor. Under the zstd
  * pipe the descriptor is the plain end of the compressor. The image counts as received only when all of it came: END of the
@@ -35,7 +35,7 @@ import { openSendQueues, untilTaken } from './send-queues.js';
 
 export interface ImageChannels {
   readonly memory: RawStream;
-  /** By device. */
+  /** The channels of the virtual GPUs, by device. */
   readonly vgpu: ReadonlyMap<string, RawStream>;
 }
 
@@ -43,7 +43,7 @@ export interface ImageChannels {
 export interface ImageLimits extends HelperSettings {
   /** For how long the copy may move nothing, or too little; the time in which the guest suspends does not count. */
   readonly progressTimeoutMs: number;
-  /** For how long more, in all, who restores may hear nothing, as the guest may be suspending where the image comes from. */
+  /** For how long more, in all, a restore may receive nothing, as the guest may be suspending at the source. */
   readonly suspendTimeoutMs: number;
 }
 
@@ -52,30 +52,30 @@ export interface ImageInit extends Pick<WatchInit, 'place'> {
   readonly limits: ImageLimits;
   readonly handle: DomainHandle;
   readonly channels: ImageChannels;
-  /** Present: the channels carry one zstd stream each. */
+  /** How zstd is run; present where each channel carries one zstd stream. */
   readonly zstd?: ZstdCommand;
   /** How long the codec, the end of the stream and a helper's exit may take once the rest is done, in milliseconds. */
   readonly endTimeoutMs: number;
   readonly signal: AbortSignal;
   readonly log: Log;
-  /** How often the progress is looked at, in place of the system's timer. */
+  /** Stands in for the system's timer of the progress watch, in tests. */
   readonly every?: Every;
   /** @param percent 0 to 100 */
   onProgress(percent: number): void;
-  /** A process was started for it. */
+  /** Called when a process was started for the image. */
   onHelper?(helper: { readonly name: 'emu-manager' | 'zstd'; readonly pid: number }): void;
-  /** emu-manager runs, and is about to write or read the first page. */
+  /** Called when emu-manager runs, and is about to write or read the first page. */
   onBegin?(): Promise<void>;
 }
 
 type Saving = Pick<DomainSaveInit, 'live' | 'compression' | 'convergence' | 'link' | 'onSuspend' | 'onFigures'>;
 
 export interface SaveInit extends ImageInit, Saving {
-  /** What the image says of the VM. */
+  /** The description of the VM in the image's header. */
   readonly vmStr: string;
-  /** All but the last header is out: from now on the other side can have the whole image. */
+  /** Called when all but the last header is out: from now on the other side can have the whole image. */
   onEnd?(): void;
-  /** The image is out and its streams are closed, though the peer may not have everything. */
+  /** Called when the image is out and its streams are closed, though the peer may not have everything. */
   onOut?(): Promise<void>;
   /** Resolves when the peer says that it has the whole image; absent where it will not. */
   readonly received?: Promise<void> | undefined;
@@ -90,20 +90,20 @@ export interface SaveResult {
   readonly wireBytes?: number;
   /** Bytes on the channels of virtual GPUs. */
   readonly vgpuWireBytes?: number;
-  /** The last figures of the copy, where it gave some. */
+  /** The last figures of the copy, where emu-manager gave some. */
   readonly copy?: CopyFigures;
 }
 
-/** A codec that dies takes its neighbours along; so long we wait to hear from it, as it knows the cause. */
+/** How long to wait for a codec's error after another failure, in milliseconds: a codec that dies breaks its channel first. */
 const codecGraceMs = 500;
 
-/** One channel with what stands between it and the plain bytes. */
+/** One channel with the codec, if any, that stands between the channel and the plain bytes. */
 interface Stream {
   readonly plain: RawStream;
   readonly pipe?: ZstdPipe;
 }
 
-/** Save a domain into the channels until the peer has everything, and close them: our copies here, theirs by the exit of who holds them. */
+/** Save a domain into the channels until the peer has everything, and close the channels. */
 export async function saveImage(init: SaveInit): Promise<SaveResult> {
   const queues = openSendQueues(init.channels.memory, init.channels.vgpu);
   const { memory, vgpu, streams } = await openStreams(init, openCompressor);
@@ -172,14 +172,14 @@ function total(parts: readonly (number | undefined)[]): number | undefined {
   return parts.reduce((sum, part) => (sum === undefined || part === undefined ? undefined : sum + part), 0);
 }
 
-/** Restore a building domain from the channels: the helper starts while the source's does. Resolves when the whole image was received. */
+/** Restore a domain in the state `building` from the channels. Resolves when the whole image was received. */
 export async function restoreImage(init: ImageInit): Promise<void> {
   const { memory, vgpu, streams } = await openStreams(init, openDecompressor);
   const { place, limits } = init;
   const waits = { pausesMs: limits.suspendTimeoutMs, place };
   const watched: Watched = { ofEmu: ['read'], ofCodec: ['written'], queues: new Map(), ...waits };
   await withStreams(init, streams, watched, async (attempt) => {
-    // A read here of a descriptor that blocks would hold up the daemon: each is made so only when it is its helper's turn.
+    // Reading a descriptor in blocking mode would hold up the daemon, so a descriptor gets that mode only when its helper takes it.
     await init.helper.restore(init.handle, {
       ...streamInit(init, attempt, memory, vgpu),
       async beforeMemory() {
@@ -273,11 +273,11 @@ interface Running {
   readonly signal: AbortSignal;
   /** The emu-manager processes that were started. */
   readonly emus: number[];
-  /** A step of our own; where it fails, that is the cause, whatever the other side says of the stream that ends because of it. */
+  /** Do a step of the daemon's own, whose error is the cause, whatever the other side says of the stream that ends then. */
   own(step: () => Promise<void>): Promise<void>;
 }
 
-/** Run the work; whatever fails first, a codec included, ends the rest. When this settles no process is left. */
+/** Run the work; the first failure, of a codec too, ends the rest. No process is left at the end. */
 async function withStreams<T>(
   init: ImageInit,
   streams: readonly Stream[],
@@ -287,7 +287,7 @@ async function withStreams<T>(
   const stop = new AbortController();
   const signal = AbortSignal.any([init.signal, stop.signal]);
   let codecFailure: unknown;
-  // What ends because of it, here and at the other side, is no cause.
+  // Errors that follow the first, here and at the other side, are no cause.
   let first: unknown;
   const fail = (error: unknown): void => {
     if (!signal.aborted) first = error;
@@ -299,7 +299,7 @@ async function withStreams<T>(
         codecFailure ??= error;
         return stop.abort(error);
       }
-      // Whoever went away first is about to say why.
+      // A codec or a helper that has ended first is about to say why.
       return delay(codecGraceMs, undefined, { ref: false }).then(() => stop.abort(error));
     });
   }

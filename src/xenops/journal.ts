@@ -1,6 +1,6 @@
 /**
- * What each side of a migration has durably decided, a row for each side and migration. A row is written before the effect that
- * it speaks of; after a crash the rows say what to complete, undo or settle (see migrate/protocol for the states).
+ * The journal of migrations: what each side has durably decided, a row for each side and migration. A row is written before the effect
+ * that the row announces; after a crash the rows say what to complete, undo or settle (see migrate/protocol for the states).
  */
 import { defined } from '../base/defined.js';
 import type { DomainHandle } from '../base/domain.js';
@@ -13,28 +13,28 @@ export interface SourceRow<State extends string = string> {
   readonly task: string;
   readonly uuid: string;
   readonly state: State;
-  /** Its domain; absent where the VM does not run. */
+  /** The VM's domain; absent where the VM does not run. */
   readonly handle?: DomainHandle;
-  /** What names its suspend image, where it is suspended. */
+  /** The name of the VM's suspend image, where the VM is suspended. */
   readonly image?: string;
-  /** Whether it ran, and so is to run again when the attempt fails. */
+  /** Whether the VM ran, and so is to run again when the attempt fails. */
   readonly wasRunning: boolean;
-  /** What was asked: where the destination is reached. */
+  /** The request, which says where the destination is reached. */
   readonly request: unknown;
-  /** What VM.receive agreed on: where the attempt is settled, and what authenticates that. */
+  /** VM.receive's agreement: where the attempt is settled, and the token that authenticates `settle`. */
   readonly agreed?: {
     readonly migrationId: string;
     readonly xenopsUrl: string;
     readonly direct?: string | undefined;
     readonly token: string;
   };
-  /** What it did, as far as it is known at the commit point. */
+  /** The report of the migration, as far as it is known at the commit point. */
   readonly report?: unknown;
-  /** How it ended, for a coordinator that asks later. */
+  /** How the attempt ended, for a coordinator that asks later. */
   readonly outcome?: unknown;
-  /** `failed` after `going`, and the VM does not go on here yet: that is still to be done. Stored as `owed`. */
+  /** Set where the state is `failed` after `going`, and the VM is still to be resumed here. Stored as `owed`. */
   readonly resumePending?: true | undefined;
-  /** The old copy is gone and the destination has been told: nothing is left to do. Stored as `tied`. */
+  /** Set once the old copy is gone and the destination has been told: nothing is left to do. Stored as `tied`. */
   readonly acknowledged?: true | undefined;
 }
 
@@ -50,7 +50,10 @@ export interface DestinationRow<State extends string = string> {
   /** VM.receive's parameters and reply, so that the same id gives the same reply. */
   readonly request: unknown;
   readonly reply: unknown;
-  /** Of a VM that does not run, of which nothing else says what became of it: its source knows, and its coordinator. */
+  /**
+   * Set once source and coordinator know the outcome, for a VM that does not run: nothing but the row says what became of such
+   * a VM.
+   */
   readonly acknowledged?: true;
   readonly noted?: true;
 }
@@ -63,14 +66,14 @@ export interface Journal {
   put(row: JournalRow, against?: 'powerLoss'): Promise<void>;
   remove(side: JournalRow['side'], migrationId: string): Promise<void>;
   rows(): JournalRow[];
-  /** Remove those of the named rows that were written so many milliseconds ago or longer. */
+  /** Remove the rows among these that were written `age` milliseconds ago or earlier. */
   removeOld(rows: readonly JournalRow[], age: number): Promise<void>;
 }
 
 /** A row with the time, in milliseconds since 1970, at which it was written; rows of earlier versions have none. */
 type Dated = JournalRow & { readonly at?: number };
 
-/** A row as the store has it: the names of two fields of a source's row are those of earlier versions, which read them too. */
+/** A row as the store has it: two fields of a source's row keep the names that earlier versions write and read. */
 type Stored = Omit<Dated, 'resumePending' | 'acknowledged'> & {
   readonly owed?: true | undefined;
   readonly tied?: true | undefined;
@@ -92,9 +95,9 @@ interface Kept {
   readonly since: number | undefined;
 }
 
-/** The clocks that ages are counted by, in milliseconds. */
+/** The clocks by which ages are counted, in milliseconds. */
 interface JournalClocks {
-  /** Since 1970. All that is there across a restart; a step of it in one run counts for nothing. */
+  /** The time since 1970, by which a row's age is known across a restart. Setting this clock during a run has no effect. */
   readonly wall: () => number;
   readonly elapsed: () => number;
 }
@@ -139,7 +142,7 @@ export function openJournal(store: Store, { wall, elapsed } = systemClocks): Jou
         const id = key(side, migrationId);
         const { row, since } = rows.get(id) ?? {};
         if (row === undefined) return [];
-        // One without a time is as old as this start.
+        // A row without a time counts as written at this start.
         if (since === undefined) return [{ id, row: { ...row, at: wall() } }];
         return elapsed() - since >= age ? [{ id, row: undefined }] : [];
       });

@@ -1,8 +1,8 @@
 /**
- * Helpers that an earlier run of the daemon left. They end by themselves when their channels do, unless they are stopped or
+ * Helpers that an earlier run of the daemon left. Helpers end by themselves when their channels do, unless they are stopped or
  * their peer stalls. A daemon that starts ends them before it looks at anything else, as they may still move memory.
  *
- * They are known by their environment, where they carry the state directory that they work for. A journal of process ids would
+ * A leftover is known by its environment, which names the state directory that it works for. A journal of process ids would
  * miss a process that was started and not yet written down, and would have to tell it from a later one of the same id.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
@@ -39,7 +39,7 @@ export function killMarked(mark: Readonly<Record<string, string>>): number[] {
   return pids;
 }
 
-/** One of another user, or one that has just gone, is none of ours. */
+/** Whether a process has the mark; false for a process of another user, or one that has just gone. */
 function isMarked(pid: number, wanted: readonly string[]): boolean {
   try {
     if (statSync(`/proc/${pid}`).uid !== process.geteuid?.()) return false;
@@ -50,13 +50,13 @@ function isMarked(pid: number, wanted: readonly string[]): boolean {
   }
 }
 
-/** With its group, where it leads one. */
+/** Kill a process, with its group where it leads one. */
 function kill(pid: number): void {
   for (const target of [-pid, pid]) {
     try {
       process.kill(target, 'SIGKILL');
     } catch {
-      // It leads no group, or is gone.
+      // The process leads no group, or is gone.
     }
   }
 }

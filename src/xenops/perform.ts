@@ -19,7 +19,7 @@ export interface PerformDeps {
 /** What the steps of one operation work with. */
 interface Work extends PerformDeps {
   readonly uuid: string;
-  /** As it was before the first step. */
+  /** The domain as it was before the first step. */
   readonly domain: DomainInfo | undefined;
 }
 
@@ -65,7 +65,7 @@ function assertFits(operation: Operation, domain: DomainInfo | undefined): void 
   }
 }
 
-/** Back to the last step that there is no way back from. */
+/** Undo the steps that were done, the last first, up to one that nothing undoes. */
 async function undo(work: Work, done: readonly Atomic[], handle: DomainHandle | undefined): Promise<void> {
   const last = done.findLastIndex(({ kind }) => kind === 'unpause' || kind === 'destroy');
   for (const atomic of done.slice(last + 1).toReversed()) {
@@ -77,7 +77,7 @@ async function undo(work: Work, done: readonly Atomic[], handle: DomainHandle | 
   }
 }
 
-/** @returns the operation's domain after the step */
+/** Do one step. @returns the operation's domain after it */
 async function effect(work: Work, atomic: Atomic, handle: DomainHandle | undefined): Promise<DomainHandle> {
   const { backend, suspended, uuid } = work;
   if (atomic.kind === 'create') return backend.create(atomic.spec);

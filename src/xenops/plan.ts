@@ -11,14 +11,17 @@ export type Atomic =
   | { readonly kind: 'end-guest' }
   | { readonly kind: 'unpause' }
   | { readonly kind: 'destroy' }
-  /** Pause it, and save it into a suspend image. */
+  /** Pause the domain, and save it into a suspend image. */
   | { readonly kind: 'save' }
   /** Make a paused domain of the suspend image, which stays. */
   | { readonly kind: 'restore' }
   /** Remove the suspend image: from here on the domain is the VM, or nothing is. */
   | { readonly kind: 'discard' };
 
-/** What undoes a step when a later one fails, or why nothing does. What comes before `unpause` and `destroy` is not undone after them. */
+/**
+ * The step that undoes a step when a later one fails, or why nothing does. Steps before `unpause` and `destroy` are not undone
+ * after these.
+ */
 export const undoOf: Readonly<Record<Atomic['kind'], Atomic | { readonly nothing: string }>> = {
   create: { kind: 'destroy' },
   build: { nothing: 'the domain is destroyed with its content' },

@@ -19,12 +19,12 @@ import { XapiError } from '../base/errors.js';
 import type { SendQueues } from './send-queues.js';
 
 export interface ProgressWatch {
-  /** Do what may rightly take its time: the clock stands still, and begins anew when it is done. */
+  /** Do work that may rightly take its time: nothing has to move meanwhile, and the limit begins anew afterwards. */
   without<T>(work: () => Promise<T>): Promise<T>;
   end(): void;
 }
 
-/** One of a few places for copies. */
+/** A place for a copy, of which there are few. */
 export interface CopyPlace {
   /** Whether another copy has waited for a place for too long. */
   readonly isAwaited: () => boolean;
@@ -33,26 +33,26 @@ export interface CopyPlace {
 }
 
 export interface WatchInit {
-  /** The processes that count, those of now. */
+  /** The processes whose bytes count, as they are now. */
   readonly pids: () => readonly number[];
-  /** What of theirs counts. */
+  /** Which of the processes' bytes count. */
   readonly directions: readonly Direction[];
-  /** Of the channels that are written to. */
+  /** The queues of the channels that are written to. */
   readonly queues: SendQueues;
-  /** How long nothing may move, in milliseconds. */
+  /** How long the copy may stand still, in milliseconds. */
   readonly limitMs: number;
   /** For how long in all, in milliseconds, the copy may stand still beyond the limit; absent: not at all. */
   readonly pausesMs?: number;
   /** What the copy occupies while others may wait; absent: nothing. */
   readonly place?: CopyPlace | undefined;
-  /** In place of the system's timer. */
+  /** Stands in for the system's timer, in tests. */
   readonly every?: Every;
   readonly onStall: (error: XapiError) => void;
 }
 
 /**
- * What counts as progress: what moves in emu-manager, or where there are codecs, in them. Who saves counts what goes into a codec
- * as well, as it holds much back; who restores does not, as a codec reads frames that have nothing in them for ever.
+ * What counts as progress: the bytes that move in emu-manager, or in the codecs where there are any. A save counts what goes into a
+ * codec as well, as a codec holds much back; a restore does not, as a codec goes on reading frames that have nothing in them.
  */
 export interface Watched extends Pick<WatchInit, 'queues' | 'pausesMs' | 'place'> {
   readonly ofEmu: readonly Direction[];
@@ -66,19 +66,19 @@ export type Every = (look: () => void, ms: number) => () => void;
 
 /** The slowest copy that goes on, in bytes a second: an eighth of a link of 1 Mbit/s. */
 const leastRate = 16 << 10;
-/** While its place is awaited so many times as much. */
+/** How much more has to move while the copy's place is awaited. */
 const awaitedFactor = 8;
 /** The slowest copy that goes on while its place is awaited, in bytes a second. */
 export const awaitedRate = awaitedFactor * leastRate;
-/** The least that moves within the limit, however short: less may be lines of a log. */
+/** The least that has to move within the limit, however short the limit is: fewer bytes may be lines of a log. */
 const leastBytes = 32 << 10;
-/** So often one looks within the limit. Looks are counted, not time, as the daemon may itself have been stopped. */
+/** How many looks fall within the limit. Looks are counted, not time, as the daemon may itself have been stopped. */
 export const looks = 6;
-/** The peer is slow where more than this waits; less is on its way over a long link. */
+/** The peer is slow where more bytes than these wait in a queue; fewer are on their way over a long link. */
 const underWayBytes = 64 << 10;
 const wakeUpBytes = 8;
 
-/** What has to move within so many milliseconds, in bytes. */
+/** How many bytes have to move within a limit in milliseconds. */
 export function bytesWithin(limitMs: number): number {
   return Math.max(leastBytes, (leastRate * limitMs) / 1000);
 }
@@ -95,7 +95,7 @@ interface Look {
   readonly taken: number;
 }
 
-/** Watch until `end`. Where the system does not count bytes there is nothing to watch. */
+/** Watch a copy until `end`. Where the system does not count a process's bytes nothing is watched. */
 export function watchProgress(init: WatchInit): ProgressWatch {
   const { every = systemTimer, limitMs, onStall } = init;
   const measure = createMeasure(init);
@@ -148,7 +148,7 @@ function progressBetween(before: Look, now: Look): number {
   return Math.max(0, isPeerSlow ? taken : Math.max(taken, now.moved - before.moved));
 }
 
-/** Counts in looks: each spends one, and the bytes that moved are as many as they would have been enough for. */
+/** An allowance that is counted in looks: each look spends one, and bytes that moved give back as many as they suffice for. */
 function createAllowance({ limitMs, pausesMs = 0, place }: WatchInit) {
   const lookMs = limitMs / looks;
   const bytesOfLook = bytesWithin(limitMs) / looks;
@@ -171,7 +171,7 @@ function createAllowance({ limitMs, pausesMs = 0, place }: WatchInit) {
       slow += 1;
       if (isAwaited) {
         if (!wasAwaited) left = looks;
-        // What the guest takes to suspend it has whoever waits.
+        // The guest has its time to suspend, whoever waits.
         if (share < 1 && pauses > 0) pauses -= 1;
         else spend(share / awaitedFactor);
       } else {
@@ -180,13 +180,13 @@ function createAllowance({ limitMs, pausesMs = 0, place }: WatchInit) {
       }
       left = Math.max(0, left);
     },
-    /** Fill the allowance up; of the pauses, what is gone stays so. */
+    /** Fill the allowance up; what was spent of the pauses stays spent. */
     renew(): void {
       left = looks;
       slow = 0;
     },
     isLeft: () => (isAwaited ? left > 0 && all <= longest : left > 0 || pauses > 0),
-    /** What the copy has not kept to. */
+    /** The limit that the copy has not kept to, in words. */
     broken(): string {
       if (isAwaited && left > 0) return `it has taken ${seconds(all * lookMs)}, while another waits for its place`;
       const rate = (bytesWithin(limitMs) / limitMs / 1.024) * (isAwaited ? awaitedFactor : 1);
@@ -217,7 +217,7 @@ function add(a: Moved, b: Moved): Moved {
   return { read: a.read + b.read, written: a.written + b.written };
 }
 
-/** The bytes of a process and those that it started, beyond what as many wake-ups are; undefined for one that is gone. */
+/** The bytes that a process and its children have moved, less those of wake-ups; undefined for a process that is gone. */
 function movedBy(pid: number): Moved | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/io`, 'latin1');
@@ -232,7 +232,7 @@ function movedBy(pid: number): Moved | undefined {
   }
 }
 
-/** Not every kernel tells. */
+/** The children of a process; none where the kernel does not tell them. */
 function childrenOf(pid: number): number[] {
   try {
     const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1');

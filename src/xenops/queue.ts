@@ -3,10 +3,11 @@
  * as there are workers. Receives have a queue of their own, so that two hosts that send to each other, or a host that sends to
  * itself, never wait for one another.
  *
- * What waits holds no worker: an operation takes its lane first, then a turn of what else limits it, then a worker. One that has
- * begun and has to wait for its turn elsewhere stands aside meanwhile: it keeps its lane alone, and is the next that goes on.
+ * An operation that waits holds no worker: an operation takes its lane first, then a turn of the semaphore of its kind, then a worker.
+ * An operation that has begun and has to wait for a turn at another host stands aside meanwhile: it keeps its lane alone, and is the
+ * next that goes on.
  */
-import { createTurns, type Turns } from './semaphore.js';
+import { createSemaphore, type Semaphore } from './semaphore.js';
 
 /** Wait for something without a turn and a worker, and take both again. Where the wait fails they are not taken again. */
 export type StandAside = (wait: () => Promise<void>) => Promise<void>;
@@ -14,9 +15,9 @@ export type StandAside = (wait: () => Promise<void>) => Promise<void>;
 interface QueueOptions {
   /** Gives up while the operation waits, and leaves the lane; not heard once it has begun. */
   readonly signal?: AbortSignal;
-  /** What limits operations of its kind. */
-  readonly turns?: Turns;
-  /** The operation cannot begin at once. */
+  /** Limits how many operations of this kind run at once. */
+  readonly semaphore?: Semaphore;
+  /** Called where the operation cannot begin at once. */
   onWait?(): void;
 }
 
@@ -25,15 +26,15 @@ export interface Queue {
   run<T>(lane: string, operation: (standAside: StandAside) => Promise<T>, options?: QueueOptions): Promise<T>;
 }
 
-/** @param workers how many lanes may be at work at once */
+/** Make a queue without lanes. @param workers how many lanes may be at work at once */
 export function createQueue(workers: number): Queue {
-  const atWork = createTurns(() => workers);
-  const lanes = new Map<string, Turns>();
+  const atWork = createSemaphore(() => workers);
+  const lanes = new Map<string, Semaphore>();
   return {
-    async run(lane, operation, { signal, turns, onWait } = {}) {
-      const turn = lanes.get(lane) ?? createTurns(() => 1);
+    async run(lane, operation, { signal, semaphore, onWait } = {}) {
+      const turn = lanes.get(lane) ?? createSemaphore(() => 1);
       lanes.set(lane, turn);
-      const needed = [turn, ...(turns === undefined ? [] : [turns]), atWork];
+      const needed = [turn, ...(semaphore === undefined ? [] : [semaphore]), atWork];
       const ends: (() => void)[] = [];
       const standAside: StandAside = async (wait) => {
         for (const end of ends.splice(1).toReversed()) end();

@@ -1,24 +1,24 @@
-/** A limit on how much happens at once: turns, given in the order in which they were asked for. */
+/** A semaphore whose limit can change: it gives turns, in the order in which they were asked for. */
 
-export interface Turns {
+export interface Semaphore {
   /**
-   * Resolves when it is the caller's turn.
+   * Wait for a turn.
    * @param signal gives up the place in the line
-   * @param again for one that had a turn and has given it back: it goes before those that had none
-   * @returns what ends the turn
+   * @param again whether the caller had a turn and gave it back: such callers go before those that had none
+   * @returns a function that ends the turn
    * @throws the signal's reason
    */
   take(signal?: AbortSignal, again?: boolean): Promise<() => void>;
-  /** Whether who asks now has to wait. */
+  /** Whether a caller of `take` would have to wait. */
   isFull(): boolean;
   /** Whether nobody has a turn, or waits for one. */
   isIdle(): boolean;
-  /** The limit may have been raised. */
+  /** Give turns anew, after the limit may have been raised. */
   recheck(): void;
 }
 
-/** @param limit how many may have a turn at once; asked whenever one is asked for or ends */
-export function createTurns(limit: () => number): Turns {
+/** @param limit how many may have a turn at once; called whenever a turn is asked for or ends */
+export function createSemaphore(limit: () => number): Semaphore {
   const first = new Set<() => void>();
   const waiting = new Set<() => void>();
   let taken = 0;

@@ -1,14 +1,17 @@
-/** What was written of an image and is not at the peer yet: it is sent on after the helpers have ended and the channels were closed. */
+/**
+ * Bytes of an image that were written into a channel's socket and are not at the peer yet. The system sends them on after the helpers
+ * have ended and the channels were closed.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import { within } from '../base/deadline.js';
 import { XapiError } from '../base/errors.js';
 import { type RawStream, socketInode } from '../wire/connection/raw-socket.js';
 import { openSendQueue } from '../wire/connection/send-queue.js';
 
-/** Of each channel, by name, a function that gives the bytes; of a file none ever wait. */
+/** For each channel, by name, a function that counts the bytes that wait in its socket; for a file there is none. */
 export type SendQueues = ReadonlyMap<string, () => number>;
 
-/** Before a helper gets the channels. */
+/** Open the queues of an image's channels. Call this before a helper gets the channels. */
 export function openSendQueues(memory: RawStream, vgpu: ReadonlyMap<string, RawStream>): SendQueues {
   const queueOf = ({ fd }: RawStream) => openSendQueue(socketInode(fd));
   return new Map([
@@ -19,21 +22,22 @@ export function openSendQueues(memory: RawStream, vgpu: ReadonlyMap<string, RawS
 
 export interface TakenInit<T> {
   readonly queues: SendQueues;
-  /** The end of what writes to the channels. */
+  /** Resolves when whatever writes to the channels has ended. */
   readonly codecs: Promise<T>;
-  /** The peer says that it has everything. Where it will, nobody has to look soon. */
+  /** Resolves when the peer says that it has everything; absent where it will not say so. */
   readonly received?: Promise<void> | undefined;
-  /** So long the codecs may take while nothing waits, in milliseconds. */
+  /** How long the codecs may take while nothing waits in the queues, in milliseconds. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
 
-/** Before the first look where the peer will say so: the guest stands still meanwhile. */
+/** How long to wait for the peer's word before the first look at the queues; the guest stands still meanwhile. */
 const firstLookMs = 50;
 const looksMs = 2;
 
 /**
- * Resolves, as `codecs` does, when the peer has everything too. However long it takes what waits: who watches the progress ends it.
+ * Wait until the peer has everything, however long the queues take: a copy that stalls is ended by the progress watch.
+ * @returns what `codecs` resolves with
  * @throws what the codecs or `received` reject with, the signal's reason, and where the codecs take too long
  */
 export async function untilTaken<T>(init: TakenInit<T>): Promise<T> {
@@ -64,7 +68,7 @@ async function untilDrained<T>({ queues, codecs, received, timeoutMs, signal }: 
     if ([...queues.values()].some((bytes) => bytes() > 0)) since = now;
     else if (over) return;
     else if (now - since > timeoutMs) throw new XapiError('INTERNAL_ERROR', [`${noEnd} within ${timeoutMs / 1000} s`]);
-    // A machine with many sockets takes a while to tell.
+    // Counting takes long on a machine with many sockets, so the pause grows with it.
     const pause = delay(Math.max(looksMs, 10 * (performance.now() - now)));
     await (over ? pause : Promise.race([end, pause]));
   }

@@ -11,19 +11,22 @@
  * removed; a row `arriving` is the migration's to keep or drop. So there is always one of the two, domain or image, and never both to choose from.
  */
 import { randomUUID } from 'node:crypto';
-import { readdir, rm, stat, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Backend } from '../backend/backend.js';
 import { within } from '../base/deadline.js';
 import { type DomainHandle, type DomainInfo, type DomainSpec, sameDomain } from '../base/domain.js';
 import { isOutOfSpace, messageOf, XapiError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import { makeDirectory, nameFile } from '../base/store/durable-file.js';
-import type { Store } from '../base/store/store.js';
-import type { RawStream } from '../wire/connection/raw-socket.js';
+import type { Store, Table } from '../base/store/store.js';
 import { type ImageChannels, type ImageLimits, restoreImage, saveImage } from './image.js';
-import { createImageFile, openImageFile } from './image-file.js';
 import { receiveParts, sendParts, type TransferInit } from './image-transfer.js';
+import {
+  channelsOf,
+  closeFiles,
+  createImageFiles,
+  type ImageFiles,
+  type PartFiles,
+  transferParts,
+} from './suspended-files.js';
 
 export interface SuspendedDeps {
   readonly backend: Backend;
@@ -44,7 +47,7 @@ export interface Suspended {
   restore(uuid: string): Promise<DomainHandle>;
   /** Remove an image; fine where there is none, or not the one that is named. */
   discard(uuid: string, image?: string): Promise<void>;
-  /** What names the whole image of a VM for good. @throws VM_HAS_NO_SUSPEND_VDI [uuid] */
+  /** The name, for good, of the whole image of a VM. @throws VM_HAS_NO_SUSPEND_VDI [uuid] */
   imageOf(uuid: string): string;
   /** The bytes of each part of an image. @throws VM_HAS_NO_SUSPEND_VDI [uuid] */
   sizes(uuid: string): Promise<Record<string, number>>;
@@ -57,15 +60,15 @@ export interface Suspended {
     sizes: Readonly<Record<string, number>>,
     transfer: ImageTransfer,
   ): Promise<void>;
-  /** What arrived is the VM's image from here on; again, fine. @throws VM_HAS_NO_SUSPEND_VDI [uuid] where it is not there */
+  /** Take what arrived for the VM's image from here on; fine again. @throws VM_HAS_NO_SUSPEND_VDI [uuid] where it is not there */
   keep(uuid: string, image: string): Promise<void>;
-  /** What arrived is of no use; fine where there is nothing of it, or it was kept. */
+  /** Remove what arrived; fine where there is nothing of it, or it was kept. */
   drop(uuid: string, image: string): Promise<void>;
-  /** A domain of a VM runs here: an image of another domain is of no use any more. */
+  /** Remove the image of a VM of which a domain runs here, unless the image is that domain's. */
   outdate(uuid: string, running: DomainHandle): Promise<void>;
   /** The uuids of the VMs whose image is whole. */
   list(): string[];
-  /** What the VM of an image was made from; undefined where there is no such image. */
+  /** The specification of an image's VM; undefined where there is no such image. */
   specOf(uuid: string): DomainSpec | undefined;
   /** Once, before anything else: end what an earlier run left half done. */
   recover(): Promise<void>;
@@ -78,231 +81,216 @@ interface ImageTransfer extends Omit<TransferInit, 'parts' | 'settings' | 'progr
   readonly channels: ImageChannels;
 }
 
+/** A VM's row in the store. */
 interface Row {
   readonly uuid: string;
   readonly state: 'saving' | 'arriving' | 'whole';
   /** The domain that is or was saved here. */
   readonly handle?: DomainHandle;
-  /** What names the image; the domain does, where it is absent. */
+  /** The name of the image; absent where the domain's handle names it. */
   readonly image?: string;
   readonly wasRunning: boolean;
   readonly spec: DomainSpec;
 }
 
+/** A row of a VM whose domain is or was saved here. */
+type Saved = Row & { readonly handle: DomainHandle };
+
+/** The suspended VMs of one run of the daemon. */
+interface Images {
+  readonly deps: SuspendedDeps;
+  readonly rows: Table<Row>;
+  readonly files: ImageFiles;
+  /** Aborted when the daemon stops. */
+  readonly closing: AbortController;
+}
+
 /** How long the end of an image may take to be read. */
 const endTimeoutMs = 60_000;
-/** An image has a little more than the memory. */
-const headroom = 1.02;
 
+/** Find the suspended VMs that the store and the directory have. */
 export function createSuspended(deps: SuspendedDeps): Suspended {
-  const { backend, directory, log, store } = deps;
-  const rows = store.table<Row>('suspended');
-  const closing = new AbortController();
+  const rows = deps.store.table<Row>('suspended');
+  const images: Images = { deps, rows, files: createImageFiles(deps.directory), closing: new AbortController() };
   const underWay = new Set<Promise<unknown>>();
-
-  const pathOf = (uuid: string, part: string): string => join(directory, `${uuid}.${part}`);
-  const partsOf = ({ spec }: Row): string[] => ['memory', ...spec.vgpus.map((device) => `vgpu-${device}`)];
-  const common = (handle: DomainHandle, channels: ImageChannels) => ({
-    ...{ helper: backend.saveHelper(), limits: deps.limits(), handle, channels, endTimeoutMs },
-    ...{ signal: closing.signal, log },
-    onProgress: () => undefined,
-  });
-  const follow = async <T>(work: Promise<T>): Promise<T> => {
+  const follow = async <T>(begin: () => Promise<T>): Promise<T> => {
+    images.closing.signal.throwIfAborted();
+    const work = begin();
     underWay.add(work);
     return work.finally(() => underWay.delete(work));
   };
-  const removeFiles = async (keep: (name: string) => boolean): Promise<void> => {
-    for (const name of await readdir(directory).catch(() => [])) {
-      if (!keep(name)) await rm(join(directory, name), { force: true });
-    }
-  };
-  const removeFilesOf = (uuid: string): Promise<void> => removeFiles((name) => !name.startsWith(`${uuid}.`));
-
-  const discard = async (uuid: string, image?: string): Promise<void> => {
-    const row = rows.get(uuid);
-    if (row === undefined || (image !== undefined && idOf(row) !== image)) return;
-    try {
-      await rows.remove(uuid);
-    } catch (error) {
-      if (!isOutOfSpace(error)) throw error;
-      // What makes space needs none first. Where it makes too little the row stays, and is removed the next time.
-      await removeFilesOf(uuid);
-      await rows.remove(uuid);
-    }
-    await removeFilesOf(uuid);
-  };
-  const wholeOf = (uuid: string): Row => {
-    const row = rows.get(uuid);
-    if (row?.state !== 'whole') throw new XapiError('VM_HAS_NO_SUSPEND_VDI', [uuid]);
-    return row;
-  };
-  /** The VM goes on as it was. */
-  const giveUp = async (row: Saved): Promise<void> => {
-    const domain = (await backend.list()).find(({ handle }) => sameDomain(handle, row.handle));
-    if (row.wasRunning && domain?.state === 'paused') await backend.unpause(row.handle, randomUUID());
-    // First where they count for nothing: they may be what leaves no room for a change of the row.
-    if (rows.get(row.uuid)?.state === 'saving') await removeFilesOf(row.uuid);
-    await discard(row.uuid);
-  };
-  /** New files, which have their names and outlive a loss of power once they are written. */
-  const writeParts = async (
-    row: Row,
-    write: (files: ReadonlyMap<string, RawStream>) => Promise<unknown>,
-  ): Promise<void> => {
-    const files = await openParts(partsOf(row), (part) => createImageFile(pathOf(row.uuid, `${part}.part`)));
-    try {
-      await write(files);
-    } finally {
-      for (const file of files.values()) file.destroy();
-    }
-    for (const part of files.keys()) {
-      await nameFile(pathOf(row.uuid, `${part}.part`), pathOf(row.uuid, part));
-    }
-  };
-  const transferOf = (
-    { channels, ...transfer }: ImageTransfer,
-    files: ReadonlyMap<string, RawStream>,
-    sizes: Readonly<Record<string, number>>,
-  ): TransferInit => ({
-    ...transfer,
-    signal: AbortSignal.any([transfer.signal, closing.signal]),
-    settings: deps.limits(),
-    progressTimeoutMs: deps.limits().progressTimeoutMs,
-    parts: [...files].map(([part, file]) => {
-      const channel = part === 'memory' ? channels.memory : channels.vgpu.get(part.replace(/^vgpu-/, ''));
-      const bytes = sizes[part];
-      if (channel === undefined || bytes === undefined) {
-        throw new XapiError('INTERNAL_ERROR', [`the suspend image has no part ${part}`]);
-      }
-      return { file, channel, bytes };
-    }),
-  });
-  const sizes = async (uuid: string): Promise<Record<string, number>> => {
-    const entries = partsOf(wholeOf(uuid)).map(async (part) => [part, (await stat(pathOf(uuid, part))).size] as const);
-    return Object.fromEntries(await Promise.all(entries));
-  };
-  const send: Suspended['send'] = async (uuid, transfer) => {
-    closing.signal.throwIfAborted();
-    const bytes = await sizes(uuid);
-    const files = await openParts(partsOf(wholeOf(uuid)), (part) => openImageFile(pathOf(uuid, part)));
-    return sendParts(transferOf(transfer, files, bytes));
-  };
-  const receive: Suspended['receive'] = async (spec, image, bytes, transfer) => {
-    closing.signal.throwIfAborted();
-    const { uuid } = spec;
-    if (rows.get(uuid) !== undefined) {
-      throw new XapiError('OPERATION_NOT_ALLOWED', [`the host has a suspend image of VM ${uuid} already`]);
-    }
-    await makeDirectory(directory);
-    await removeFilesOf(uuid);
-    await assertSpace(
-      directory,
-      Object.values(bytes).reduce((sum, each) => sum + each, 0),
-    );
-    const row: Row = { uuid, state: 'arriving', image, wasRunning: true, spec };
-    await rows.put(uuid, row);
-    await writeParts(row, (files) => receiveParts(transferOf(transfer, files, bytes)));
-  };
-  const writeFiles = async (row: Saved): Promise<void> => {
-    const pauseMs = deps.limits().suspendTimeoutMs;
-    await writeParts(row, (files) =>
-      saveImage({
-        ...common(row.handle, channelsOf(files)),
-        live: false,
-        vmStr: JSON.stringify(row.spec),
-        onSuspend: () => within(backend.pause(row.handle, pauseMs), pauseMs, 'the guest did not stop'),
-      }),
-    );
-  };
-  const save = async ({ uuid, handle, state, inDoubt, memoryBytes }: DomainInfo): Promise<void> => {
-    closing.signal.throwIfAborted();
-    if (inDoubt !== undefined) throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${inDoubt}`]);
-    await makeDirectory(directory);
-    const row: Saved = {
-      ...{ uuid, handle, state: 'saving', wasRunning: state === 'running', image: randomUUID() },
-      spec: await backend.specOf(handle),
-    };
-    // An older image of the VM is of no use any more.
-    await removeFilesOf(uuid);
-    await assertSpace(directory, memoryBytes);
-    await rows.put(uuid, row);
-    try {
-      await writeFiles(row);
-      await rows.put(uuid, { ...row, state: 'whole' });
-      await store.flushed();
-    } catch (error) {
-      await giveUp(row).catch((failure: unknown) => log.error(`VM ${uuid} does not go on`, { error: failure }));
-      throw error;
-    }
-  };
-  const restore = async (uuid: string): Promise<DomainHandle> => {
-    closing.signal.throwIfAborted();
-    const row = wholeOf(uuid);
-    const handle = await backend.create(row.spec);
-    try {
-      const files = await openParts(partsOf(row), (part) => openImageFile(pathOf(uuid, part)));
-      await restoreImage(common(handle, channelsOf(files))).finally(() => {
-        for (const file of files.values()) file.destroy();
-      });
-      return handle;
-    } catch (error) {
-      await backend.destroy(handle).catch((failure: unknown) => log.error('a domain is left', { error: failure }));
-      throw error;
-    }
-  };
-  const recoverRow = async (row: Row): Promise<void> => {
-    if (row.state === 'arriving') return;
-    if (row.state === 'saving') {
-      log.warn('a suspend was interrupted: the VM goes on', { vm: row.uuid });
-      return giveUp(row as Saved);
-    }
-    const domain = (await backend.list()).find(({ uuid }) => uuid === row.uuid);
-    if (domain === undefined) return;
-    if (isOf(row, domain.handle) && domain.state === 'paused') return backend.destroy(domain.handle);
-    if (!(await backend.destroyUnlessRan(domain.handle))) await discard(row.uuid);
-  };
-
   return {
-    save: (domain) => follow(save(domain)),
-    restore: (uuid) => follow(restore(uuid)),
-    discard,
-    imageOf: (uuid) => idOf(wholeOf(uuid)),
-    sizes,
-    send: (uuid, transfer) => follow(send(uuid, transfer)),
-    receive: (...args) => follow(receive(...args)),
+    save: (domain) => follow(() => save(images, domain)),
+    restore: (uuid) => follow(() => restore(images, uuid)),
+    discard: (uuid, image) => discard(images, uuid, image),
+    imageOf: (uuid) => idOf(wholeOf(images, uuid)),
+    sizes: async (uuid) => images.files.sizes(wholeOf(images, uuid)),
+    send: (uuid, transfer) => follow(() => send(images, uuid, transfer)),
+    receive: (...args) => follow(() => receive(images, ...args)),
     async keep(uuid, image) {
       const row = rows.get(uuid);
       if (row === undefined || idOf(row) !== image) throw new XapiError('VM_HAS_NO_SUSPEND_VDI', [uuid]);
       await rows.put(uuid, { ...row, state: 'whole' });
-      await store.flushed();
+      await deps.store.flushed();
     },
     async drop(uuid, image) {
-      if (rows.get(uuid)?.state === 'arriving') await discard(uuid, image);
+      if (rows.get(uuid)?.state === 'arriving') await discard(images, uuid, image);
     },
     async outdate(uuid, running) {
       const row = rows.get(uuid);
-      if (row?.state === 'whole' && !isOf(row, running)) await discard(uuid);
+      if (row?.state === 'whole' && !isOf(row, running)) await discard(images, uuid);
     },
     list: () => [...rows.entries()].filter(([, { state }]) => state === 'whole').map(([uuid]) => uuid),
     specOf: (uuid) => rows.get(uuid)?.spec,
     async recover() {
       for (const [, row] of [...rows.entries()]) {
-        await recoverRow(row).catch((error: unknown) => {
-          log.error(`the suspended VM ${row.uuid}: ${messageOf(error)}`, { error });
+        await recoverRow(images, row).catch((error: unknown) => {
+          deps.log.error(`the suspended VM ${row.uuid}: ${messageOf(error)}`, { error });
         });
       }
-      const known = new Set([...rows.entries()].map(([uuid]) => uuid));
-      await removeFiles((name) => known.has(name.slice(0, name.indexOf('.'))));
+      await images.files.removeAllBut(new Set([...rows.entries()].map(([uuid]) => uuid)));
     },
     async close() {
-      closing.abort(new XapiError('HOST_OFFLINE', ['the daemon of the host stops']));
+      images.closing.abort(new XapiError('HOST_OFFLINE', ['the daemon of the host stops']));
       await Promise.allSettled(underWay);
     },
   };
 }
 
-/** One that was made here. */
-type Saved = Row & { readonly handle: DomainHandle };
+async function save(images: Images, { uuid, handle, state, inDoubt, memoryBytes }: DomainInfo): Promise<void> {
+  const { deps, rows, files } = images;
+  if (inDoubt !== undefined) throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${inDoubt}`]);
+  const row: Saved = {
+    ...{ uuid, handle, state: 'saving', wasRunning: state === 'running', image: randomUUID() },
+    spec: await deps.backend.specOf(handle),
+  };
+  await files.makeRoom(uuid, memoryBytes);
+  await rows.put(uuid, row);
+  try {
+    await files.write(row, (parts) => saveParts(images, row, parts));
+    await rows.put(uuid, { ...row, state: 'whole' });
+    await deps.store.flushed();
+  } catch (error) {
+    await giveUp(images, row).catch((failure: unknown) => {
+      deps.log.error(`VM ${uuid} does not go on`, { error: failure });
+    });
+    throw error;
+  }
+}
+
+async function saveParts(images: Images, row: Saved, parts: PartFiles): Promise<void> {
+  const { backend, limits } = images.deps;
+  const pauseMs = limits().suspendTimeoutMs;
+  await saveImage({
+    ...imageInit(images, row.handle, parts),
+    live: false,
+    vmStr: JSON.stringify(row.spec),
+    onSuspend: () => within(backend.pause(row.handle, pauseMs), pauseMs, 'the guest did not stop'),
+  });
+}
+
+async function restore(images: Images, uuid: string): Promise<DomainHandle> {
+  const { backend, log } = images.deps;
+  const row = wholeOf(images, uuid);
+  const handle = await backend.create(row.spec);
+  try {
+    const parts = await images.files.open(row);
+    await restoreImage(imageInit(images, handle, parts)).finally(() => closeFiles(parts));
+    return handle;
+  } catch (error) {
+    await backend.destroy(handle).catch((failure: unknown) => log.error('a domain is left', { error: failure }));
+    throw error;
+  }
+}
+
+/** What a save and a restore have in common. */
+function imageInit({ deps, closing }: Images, handle: DomainHandle, parts: PartFiles) {
+  const { backend, log } = deps;
+  return {
+    ...{ helper: backend.saveHelper(), limits: deps.limits(), handle, channels: channelsOf(parts), endTimeoutMs },
+    ...{ signal: closing.signal, log },
+    onProgress: () => undefined,
+  };
+}
+
+async function send(images: Images, uuid: string, transfer: ImageTransfer): ReturnType<Suspended['send']> {
+  const row = wholeOf(images, uuid);
+  const sizes = await images.files.sizes(row);
+  return sendParts(transferInit(images, transfer, await images.files.open(row), sizes));
+}
+
+async function receive(images: Images, ...[spec, image, sizes, transfer]: Parameters<Suspended['receive']>) {
+  const { rows, files } = images;
+  const { uuid } = spec;
+  if (rows.get(uuid) !== undefined) {
+    throw new XapiError('OPERATION_NOT_ALLOWED', [`the host has a suspend image of VM ${uuid} already`]);
+  }
+  const bytes = Object.values(sizes).reduce((sum, each) => sum + each, 0);
+  await files.makeRoom(uuid, bytes);
+  const row: Row = { uuid, state: 'arriving', image, wasRunning: true, spec };
+  await rows.put(uuid, row);
+  await files.write(row, (parts) => receiveParts(transferInit(images, transfer, parts, sizes)));
+}
+
+function transferInit(
+  { deps, closing }: Images,
+  { channels, ...transfer }: ImageTransfer,
+  parts: PartFiles,
+  sizes: Readonly<Record<string, number>>,
+): TransferInit {
+  const settings = deps.limits();
+  return {
+    ...transfer,
+    signal: AbortSignal.any([transfer.signal, closing.signal]),
+    settings,
+    progressTimeoutMs: settings.progressTimeoutMs,
+    parts: transferParts(parts, channels, sizes),
+  };
+}
+
+async function discard({ rows, files }: Images, uuid: string, image?: string): Promise<void> {
+  const row = rows.get(uuid);
+  if (row === undefined || (image !== undefined && idOf(row) !== image)) return;
+  try {
+    await rows.remove(uuid);
+  } catch (error) {
+    if (!isOutOfSpace(error)) throw error;
+    // The files are what makes space. Where they make too little the row stays, and is removed the next time.
+    await files.removeOf(uuid);
+    await rows.remove(uuid);
+  }
+  await files.removeOf(uuid);
+}
+
+/** Have a VM go on as it was before its save. */
+async function giveUp(images: Images, row: Saved): Promise<void> {
+  const { deps, rows, files } = images;
+  const domain = (await deps.backend.list()).find(({ handle }) => sameDomain(handle, row.handle));
+  if (row.wasRunning && domain?.state === 'paused') await deps.backend.unpause(row.handle, randomUUID());
+  // Files of a row `saving` count for nothing, and may be what leaves no room for a change of the row: they go first.
+  if (rows.get(row.uuid)?.state === 'saving') await files.removeOf(row.uuid);
+  await discard(images, row.uuid);
+}
+
+async function recoverRow(images: Images, row: Row): Promise<void> {
+  const { backend, log } = images.deps;
+  if (row.state === 'arriving') return;
+  if (row.state === 'saving') {
+    log.warn('a suspend was interrupted: the VM goes on', { vm: row.uuid });
+    return giveUp(images, row as Saved);
+  }
+  const domain = (await backend.list()).find(({ uuid }) => uuid === row.uuid);
+  if (domain === undefined) return;
+  if (isOf(row, domain.handle) && domain.state === 'paused') return backend.destroy(domain.handle);
+  if (!(await backend.destroyUnlessRan(domain.handle))) await discard(images, row.uuid);
+}
+
+/** @throws VM_HAS_NO_SUSPEND_VDI [uuid] */
+function wholeOf({ rows }: Images, uuid: string): Row {
+  const row = rows.get(uuid);
+  if (row?.state !== 'whole') throw new XapiError('VM_HAS_NO_SUSPEND_VDI', [uuid]);
+  return row;
+}
 
 function idOf({ image, handle }: Row): string {
   return image ?? `${handle?.instance}/${handle?.domid}`;
@@ -310,27 +298,4 @@ function idOf({ image, handle }: Row): string {
 
 function isOf({ handle }: Row, domain: DomainHandle): boolean {
   return handle !== undefined && sameDomain(handle, domain);
-}
-
-/** Open a file for each part, or none. */
-async function openParts(parts: readonly string[], openPart: (part: string) => Promise<RawStream>) {
-  const files = new Map<string, RawStream>();
-  try {
-    for (const part of parts) files.set(part, await openPart(part));
-    return files;
-  } catch (error) {
-    for (const file of files.values()) file.destroy();
-    throw error;
-  }
-}
-
-/** The first file has the memory, each other a vGPU. */
-function channelsOf(files: ReadonlyMap<string, RawStream>): ImageChannels {
-  const [[, memory], ...rest] = [...files] as [[string, RawStream], ...[string, RawStream][]];
-  return { memory, vgpu: new Map(rest.map(([part, file]) => [part.replace(/^vgpu-/, ''), file])) };
-}
-
-async function assertSpace(directory: string, memoryBytes: number): Promise<void> {
-  const { bavail, bsize } = await statfs(directory);
-  if (bavail * bsize < memoryBytes * headroom) throw new XapiError('SR_SUSPEND_SPACE_INSUFFICIENT', [directory]);
 }

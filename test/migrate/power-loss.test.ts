@@ -19,7 +19,7 @@ import type { MigrationReport } from '../../src/migrate/request.js';
 import { createMigrations, type Migrations } from '../../src/migrate/source/migrations.js';
 import { type DestinationRow, openJournal, type SourceRow } from '../../src/xenops/journal.js';
 import { createQueue } from '../../src/xenops/queue.js';
-import { createTurns } from '../../src/xenops/semaphore.js';
+import { createSemaphore } from '../../src/xenops/semaphore.js';
 import { migrate, openTestHost, requestTo, type TestHost, testDomain } from '../support/hosts.js';
 import { testLimits } from '../support/limits.js';
 import { noFaults } from '../support/no-faults.js';
@@ -204,7 +204,7 @@ describe('Whoever loses the power while an earlier migration is brought to its e
     const peer = { settle: async () => answer, acknowledge: async () => note('the outcome may be forgotten') };
     const never = () => expect.fail('nothing of that here');
     const migrations = createMigrations({
-      ...{ queue: createQueue(4), turns: createTurns(() => 4), tell: () => note('the end is told') },
+      ...{ queue: createQueue(4), semaphore: createSemaphore(() => 4), tell: () => note('the end is told') },
       source: () => ({
         deps: {
           ...{ backend, journal: openJournal(store), faults: noFaults, helper: backend.saveHelper(), log: nullLog },

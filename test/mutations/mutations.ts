@@ -31,7 +31,7 @@ export const mutations: readonly Mutation[] = [
   ...inFile('src/migrate/source/phases.ts', 'migrate/source/route', [
     [
       'who was found to be the destination gets the channels, whatever becomes of its name',
-      'destination: { ...request.destination, xenops: way } };',
+      'destination: { ...request.destination, xenops: route } };',
       'destination: { ...request.destination, xenops } };',
       'though the name leads elsewhere',
     ],
@@ -207,21 +207,23 @@ export const mutations: readonly Mutation[] = [
   ...inFile('src/xenops/suspended.ts', 'xenops/power-loss', [
     [
       'an image that was saved is flushed before its domain goes',
-      "      await rows.put(uuid, { ...row, state: 'whole' });\n      await store.flushed();\n    } catch",
-      "      await rows.put(uuid, { ...row, state: 'whole' });\n    } catch",
-      'is whole once it was saved',
-    ],
-    [
-      'the files of an image are flushed, and named, before its row says that it is whole',
-      'await nameFile(pathOf(row.uuid, ',
-      "await (await import('node:fs/promises')).rename(pathOf(row.uuid, ",
+      "    await rows.put(uuid, { ...row, state: 'whole' });\n    await deps.store.flushed();\n  } catch",
+      "    await rows.put(uuid, { ...row, state: 'whole' });\n  } catch",
       'is whole once it was saved',
     ],
     [
       'an image that has arrived is kept against a loss of power',
-      "      await rows.put(uuid, { ...row, state: 'whole' });\n      await store.flushed();\n    },",
+      "      await rows.put(uuid, { ...row, state: 'whole' });\n      await deps.store.flushed();\n    },",
       "      await rows.put(uuid, { ...row, state: 'whole' });\n    },",
       'that has arrived',
+    ],
+  ]),
+  ...inFile('src/xenops/suspended-files.ts', 'xenops/power-loss', [
+    [
+      'the files of an image are flushed, and named, before its row says that it is whole',
+      'await nameFile(pathOf(owner.uuid, ',
+      "await (await import('node:fs/promises')).rename(pathOf(owner.uuid, ",
+      'is whole once it was saved',
     ],
   ]),
   ...inFile('src/host/service/identity.ts', 'host/power-loss', [
@@ -253,8 +255,8 @@ export const mutations: readonly Mutation[] = [
   ...inFile('src/host/storage/storage.ts', 'host/power-loss', [
     [
       'a volume that has grown stays so',
-      '          await file.truncate(bytes);\n          await file.sync();\n',
-      '          await file.truncate(bytes);\n',
+      '    await file.truncate(bytes);\n    await file.sync();\n    return',
+      '    await file.truncate(bytes);\n    return',
       'has each volume',
     ],
   ]),

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RecordOf, Ref } from '../../idl/index.js';
 import { checkSpec } from '../../src/backend/simulator/content.js';
-import { toXapiError } from '../../src/base/errors.js';
 import { nullLog } from '../../src/base/log.js';
 import { openStore, type Store } from '../../src/base/store/store.js';
 import type { OpenTask } from '../../src/model/dispatch-deps.js';
@@ -12,6 +11,7 @@ import type { CallContext } from '../../src/model/handlers.js';
 import { recordWithDefaults } from '../../src/model/value.js';
 import { createPool, type Pool, type PoolDeps } from '../../src/pool/pool.js';
 import { fullWhile } from '../support/full-store.js';
+import { failureOf } from '../support/refusal.js';
 import { type FakeHost, fakeHost, gib } from './fake-host.js';
 import { type FakeMembership, fakeMembership } from './fake-membership.js';
 
@@ -108,15 +108,7 @@ async function build(
       await dispatch.handlers.VM.start_on(context(), vm, hostA, false, false);
       return vm;
     },
-    async failure(call: () => unknown) {
-      try {
-        await call();
-      } catch (error) {
-        const { code, params } = toXapiError(error);
-        return [code, ...params];
-      }
-      return [];
-    },
+    failure: failureOf,
     until: (condition: () => boolean) =>
       new Promise<void>((resolve) => {
         const look = (): void => {

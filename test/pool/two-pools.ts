@@ -5,6 +5,7 @@ import { decodeReply, encodeMetadata } from '../../src/migrate/metadata.js';
 import { recordWithDefaults } from '../../src/model/value.js';
 import { fakeHost } from './fake-host.js';
 import { openFixture, uuidOf } from './fixture.js';
+import { requestTo } from './migration/migration-lab.js';
 
 export type TwoPools = Awaited<ReturnType<typeof openTwoPools>>;
 
@@ -25,10 +26,7 @@ export async function openTwoPools() {
     const { migrate_send } = here.pool.dispatch.handlers.VM;
     return migrate_send(here.context(), vm, dest ?? (await destination()), true, {}, vifMap, {}, {}, {});
   };
-  const asked = async (): Promise<MigrateRequest> => {
-    while (here.a.migrations.length === 0) await new Promise((resolve) => setImmediate(resolve));
-    return here.a.migrations[0]!;
-  };
+  const asked = () => requestTo(here.a);
   const receive = async (request: MigrateRequest) => {
     const { receive: call } = there.pool.dispatch.handlers.VM;
     return decodeReply(

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { createQueue, type StandAside } from '../../src/xenops/queue.js';
-import { createTurns } from '../../src/xenops/semaphore.js';
+import { createSemaphore } from '../../src/xenops/semaphore.js';
 import { messageOfFailure } from '../wire/connection/connections.js';
 
 /** Work that ends when it is told to. */
@@ -77,9 +77,11 @@ describe('the queue', () => {
   it('lets no worker wait for another turn that an operation needs', async () => {
     const log: string[] = [];
     const queue = createQueue(2);
-    const turns = createTurns(() => 1);
+    const semaphore = createSemaphore(() => 1);
     const works = ['a', 'b', 'c', 'd'].map((name) => openWork(log, name));
-    const runs = works.map(({ operation }, index) => queue.run(String(index), operation, index < 3 ? { turns } : {}));
+    const runs = works.map(({ operation }, index) =>
+      queue.run(String(index), operation, index < 3 ? { semaphore } : {}),
+    );
     await turnsOfTheLoop();
     expect(log).to.have.members(['a starts', 'd starts']);
     for (const { end } of works) end();
@@ -113,7 +115,7 @@ describe('the queue', () => {
   it('has no turn for one that stands aside either, which goes before those that have not begun', async () => {
     const log: string[] = [];
     const queue = createQueue(4);
-    const turns = createTurns(() => 1);
+    const semaphore = createSemaphore(() => 1);
     let goOn: () => void = () => undefined;
     const elsewhere = new Promise<void>((resolve) => {
       goOn = resolve;
@@ -124,10 +126,10 @@ describe('the queue', () => {
         await standAside(() => elsewhere);
         log.push('goes on');
       },
-      { turns },
+      { semaphore },
     );
     const works = ['second', 'third'].map((name) => openWork(log, name));
-    const runs = works.map(({ operation }, index) => queue.run(String(index), operation, { turns }));
+    const runs = works.map(({ operation }, index) => queue.run(String(index), operation, { semaphore }));
     await turnsOfTheLoop();
     goOn();
     await turnsOfTheLoop();
@@ -161,15 +163,15 @@ describe('the queue', () => {
   it('forgets one that is given up while it waits, and leaves its lane to the next', async () => {
     const log: string[] = [];
     const queue = createQueue(2);
-    const turns = createTurns(() => 1);
+    const semaphore = createSemaphore(() => 1);
     const ahead = openWork(log, 'ahead');
-    const aheadRun = queue.run('ahead', ahead.operation, { turns });
+    const aheadRun = queue.run('ahead', ahead.operation, { semaphore });
     const stop = new AbortController();
     let waits = 0;
     const onWait = () => {
       waits += 1;
     };
-    const given = messageOfFailure(queue.run('lane', async () => 'never', { turns, signal: stop.signal, onWait }));
+    const given = messageOfFailure(queue.run('lane', async () => 'never', { semaphore, signal: stop.signal, onWait }));
     const next = queue.run('lane', async () => 'next', { onWait });
     await turnsOfTheLoop();
     expect(waits).to.equal(2);

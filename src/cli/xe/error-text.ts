@@ -123,6 +123,7 @@ export const descriptions: Readonly<Partial<Record<XapiErrorCode, string>>> = {
   VM_REBOOTED: 'The VM was rebooted.',
   VM_REQUIRES_NETWORK: 'The host is not connected to a network of the VM.',
   VM_REQUIRES_SR: 'The host is not connected to an SR that has a disk of the VM.',
+  VM_SHUTDOWN_TIMEOUT: 'The guest did not shut down in time, and goes on.',
   XENAPI_MISSING_PLUGIN: 'The host has no such plugin.',
   XENAPI_PLUGIN_FAILURE: 'The plugin failed.',
 };

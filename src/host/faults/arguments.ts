@@ -10,11 +10,11 @@ interface When {
   readonly step: Step;
   /** The VM's uuid; any where absent. */
   readonly vm?: string;
-  /** 0 to 1. */
+  /** How probable it is that the rule fires when it could, 0 to 1. */
   readonly probability: number;
-  /** How often it fires at most; 0 is for ever. */
+  /** How often the rule fires at most; 0: without an end. */
   readonly count: number;
-  /** Seconds. */
+  /** How long to wait before the rule acts, in seconds. */
   readonly delay?: number;
 }
 
@@ -51,7 +51,7 @@ const ofAction: Readonly<Record<Action['action'], readonly string[]>> = {
 };
 const actions = Object.keys(ofAction) as Action['action'][];
 
-/** @throws INVALID_VALUE [argument, what was given]; what is allowed is for the log */
+/** Check a rule. @throws INVALID_VALUE [argument, value]; the error's cause says for the log what is allowed */
 export function readRule(args: Arguments): FaultRule {
   const action = choice(args, 'action', actions);
   const allowed = [...ofEveryAction, ...ofAction[action]];
@@ -99,7 +99,7 @@ function readDamage(args: Arguments, allowed: readonly DamageKind[]): Damage {
   return { how, after: whole(args, 'after', 0) };
 }
 
-/** A step has one name on both sides, or is of one side alone. */
+/** Read which step of which side is meant: a step that both sides have needs `side`. */
 function readStep(args: Arguments): { step: Step; side: Side } {
   const step = args.step ?? '';
   const having = sides.filter((side) => namesOf(side).includes(step));
@@ -164,7 +164,7 @@ function whole(args: Arguments, name: string, absent: number): number {
   return Number(text);
 }
 
-/** What is not given is shown as nothing. */
+/** Show an argument in an error; one that was not given is shown as nothing. */
 function shown(value: string | undefined): string {
   return value ?? '';
 }

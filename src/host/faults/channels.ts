@@ -7,7 +7,7 @@ import type { RawSocket } from '../../wire/connection/raw-socket.js';
 import { type Damage, openRelay, type Relay } from '../../wire/connection/relay.js';
 import { openSocketPair } from '../../wire/connection/socket-pair.js';
 
-/** What a channel is called in a rule, and on the wire. */
+/** The kinds of channels by their names in a rule. */
 export const channels = { control: 'vm', memory: 'mem', vgpu: 'vgpu' } as const satisfies Record<string, ChannelKind>;
 export type Channel = keyof typeof channels;
 
@@ -22,9 +22,9 @@ const stepsBefore: Readonly<Record<Side, Readonly<Record<ChannelKind, readonly S
 };
 
 export interface FaultChannels {
-  /** Put a relay on a channel. @returns what takes its place */
+  /** Put a relay on a channel. @returns the relay's end, which takes the channel's place */
   open(kind: ChannelKind, place: FaultPlace, socket: RawSocket): Promise<RawSocket>;
-  /** Whether something is to happen to a channel of the migration as soon as it is open. */
+  /** Whether a rule waits for a channel of the migration, to damage it as soon as it is open. */
   awaits(kind: ChannelKind, place: FaultPlace): boolean;
   /**
    * Damage the migration's channels of one kind, or those that are still to open; what the side has sent so far passes first.
@@ -40,9 +40,9 @@ interface Key {
   readonly migrationId: string;
 }
 
-/** In so many turns of the event loop a relay has read a handshake and written it. */
+/** How many turns of the event loop a relay takes to read a handshake and write it. */
 const turnsToPass = 2;
-/** A migration may end before its channel opens: of what waits for one, so much is kept. */
+/** How many damages wait at most for their channels: a migration may end before its channel opens. */
 const mostWaiting = 100;
 
 /** Begin without channels. */

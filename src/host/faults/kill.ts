@@ -26,7 +26,7 @@ export async function killTarget(
     return false;
   }
   log.warn(`fault rule: ${signal} to ${target}`, { pids: pids.join(',') });
-  // What was logged is written before the daemon itself may end.
+  // Let the log be written before a signal may end the daemon itself.
   await setImmediate();
   for (const pid of pids) {
     try {
@@ -48,7 +48,7 @@ async function processesOf(
   return helpers.filter(({ name, pid }) => name === target && isOurs(pid)).map(({ pid }) => pid);
 }
 
-/** Whether a process is a living child of this one: the number of one that has ended may be another's by now. */
+/** Whether a process is a living child of this one: the id of a child that has ended may be another's by now. */
 function isOurs(pid: number): boolean {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');

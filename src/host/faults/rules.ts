@@ -16,7 +16,7 @@ export interface FaultRulesDeps extends KillDeps {
   /** Whether the configuration of now allows it. */
   readonly allowed: () => boolean;
   readonly log: Log;
-  /** 0 up to 1. */
+  /** Gives numbers from 0 up to 1; Math.random where absent. */
   readonly random?: () => number;
 }
 
@@ -27,7 +27,7 @@ export interface FaultRules extends Faults {
    * @throws OPERATION_NOT_ALLOWED where the configuration has it off, INVALID_VALUE, XENAPI_PLUGIN_FAILURE
    */
   call(fn: string, args: Readonly<Record<string, string>>): string;
-  /** The configuration has changed: where it has the rules off now, what they hold up goes on. */
+  /** Let go on what the rules hold up, where a changed configuration has switched the rules off. */
   reload(): void;
   /** Forget all rules; what they hold up goes on. */
   close(): void;
@@ -36,9 +36,9 @@ export interface FaultRules extends Faults {
 interface Entry {
   readonly id: number;
   readonly rule: FaultRule;
-  /** Aborted when what it does is to end. */
+  /** Aborted when the rule is to stop what it does. */
   stop: AbortController;
-  /** How often a migration came to its step. */
+  /** How often a migration came to the rule's step. */
   reached: number;
   fired: number;
 }
@@ -203,7 +203,10 @@ async function over(signal: AbortSignal, seconds: number | undefined): Promise<b
   }
 }
 
-/** Act now, or after a delay while the step goes on. @returns whether there was something to act on; later is taken as such */
+/**
+ * Act now, or after a delay while the step goes on.
+ * @returns whether there was something to act on; true where there is a delay
+ */
 async function background(
   log: Log,
   signal: AbortSignal,

@@ -8,16 +8,19 @@ import type { HostService, HostState } from '../service/service.js';
 import { checkHostState } from '../service/state.js';
 import type { HostStorage, Volume } from '../storage/storage.js';
 
-/** Calls that do work on domains may take so long; events wait for as long as they are asked to, and a little more. */
+/**
+ * How long a call that works on domains may take, in milliseconds. Events take as long as they are asked to wait, and a little
+ * more.
+ */
 const callTimeoutMs = 600_000;
-/** A coordinator that does not answer is asked again, and must not hold up a daemon that stops. */
+/** How long a report to the coordinator may take, in milliseconds: it is made again, and must not hold up a daemon that stops. */
 const joinTimeoutMs = 15_000;
-/** A suspend image is as large as the memory. */
+/** How long a save or a restore may take, in milliseconds: a suspend image is as large as the memory. */
 const imageTimeoutMs = 24 * 3600 * 1000;
-/** A copy of a volume takes as long as its disk does. */
+/** How long the copy of a volume may take, in milliseconds. */
 const copyTimeoutMs = 24 * 3600 * 1000;
 
-/** @param url the http URL of the host's port */
+/** Reach a host of the pool. @param url the http URL of the host's port */
 export function connectHost(url: string, secrets: Secrets): HostService {
   const client = createRpcClient(`${url}${xenopsPath}`);
   const call = <T>(method: keyof HostService, params: readonly unknown[], timeoutMs = callTimeoutMs) =>
@@ -44,7 +47,7 @@ export function connectHost(url: string, secrets: Secrets): HostService {
     received: (id) => call('received', [id]),
     refuseUnknown: (id, uuid) =>
       call<Fate>('refuseUnknown', [id, uuid]).catch((error: unknown) => {
-        // A host of an earlier version only says what it knows.
+        // A host of an earlier version has no such call, and only says what became of the migration.
         if (toXapiError(error).code !== 'MESSAGE_METHOD_UNKNOWN') throw error;
         return call<Fate>('received', [id]);
       }),
@@ -74,7 +77,10 @@ function remoteStorage(json: RpcClient['json'], secrets: Secrets): HostStorage {
   };
 }
 
-/** Tell the coordinator that this host is there. @param again one that knows the host where it is has nothing to do */
+/**
+ * Tell the coordinator that this host is there.
+ * @param again whether it was told before: a coordinator that knows this address does nothing
+ */
 export async function joinCoordinator(
   coordinator: string,
   secrets: Secrets,
@@ -93,7 +99,7 @@ export interface MemberControl {
   leave(): Promise<void>;
 }
 
-/** @param url the http URL of the member's port */
+/** Reach a member as a host of the pool. @param url the http URL of the member's port */
 export function controlMember(url: string, secrets: Secrets): MemberControl {
   return {
     takeSecrets: (taken) => ask(url, secrets, 'takeSecrets', [taken]),

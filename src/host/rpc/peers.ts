@@ -14,11 +14,11 @@ import { xenopsPath } from '../../wire/connection/channel.js';
 import { createRpcClient, NoAnswer, type RpcClient } from '../../wire/connection/rpc-client.js';
 import { receiveProof, type Secrets, withSecret } from '../service/secrets.js';
 
-/** What a peer says of a migration is short. */
+/** The longest answer of a peer, in bytes: answers about a migration are short. */
 const answerLimit = 1 << 20;
-/** Of an error that a peer answers so many parameters are kept. */
+/** How many parameters of a peer's error are kept. */
 const mostParams = 16;
-/** A digest waits until the whole memory was hashed. */
+/** How long a digest may take, in milliseconds: it waits until the whole memory was hashed. */
 const digestTimeoutMs = 600_000;
 
 /**
@@ -66,7 +66,7 @@ export function createPeers(secrets: Secrets, log: Log, timeoutMs: () => number,
   };
 }
 
-/** Ask over a connection of the call's own. */
+/** Ask over a connection that is opened for this call. */
 async function ask<T>(url: string, work: (client: RpcClient) => Promise<T>): Promise<T> {
   const client = createRpcClient(url, { answerLimit });
   try {
@@ -77,11 +77,11 @@ async function ask<T>(url: string, work: (client: RpcClient) => Promise<T>): Pro
 }
 
 /**
- * Ask where a caller has said, which may be anywhere. Whoever cannot reach a place must not learn from here what is there: the
- * caller hears the XenAPI's own errors and nothing else.
+ * Ask at a URL that a caller has chosen, which may be anywhere. A caller who cannot reach that place must not learn from this host
+ * what is there, and so hears the XenAPI's own errors and nothing else.
  *
  * @param read
- * what is made of the answer
+ * converts the answer
  * @throws
  * what the peer answers, without the secret that it was shown; CANNOT_CONTACT_HOST [host] for all else
  */
@@ -129,7 +129,7 @@ async function locate(url: string, timeoutMs: number, lookup?: LookupFunction): 
   }
 }
 
-/** @throws TypeError */
+/** Read an answer of yes or no. @throws TypeError for any other */
 function readBoolean(answer: unknown): boolean {
   if (typeof answer !== 'boolean') throw new TypeError('the answer is neither true nor false');
   return answer;

@@ -1,5 +1,5 @@
 /**
- * What answers the host-level calls, which hosts make on each other and the coordinator on its members: JSON-RPC on a path of their
+ * The server of the host-level calls, which hosts make on each other and the coordinator on its members: JSON-RPC on a path of its
  * own. The first parameter is the pool's secret, for VM.receive what proves that the caller has the secret, or the migration_id
  * with its token behind it. A result is JSON in a string, as these calls have no types in the XenAPI's data model.
  */

@@ -42,7 +42,10 @@ export interface HostDomainsDeps {
 }
 
 export interface HostDomains {
-  /** @throws XENAPI_PLUGIN_FAILURE for another function, INVALID_VALUE [uuid, value], what `destroy` refuses: OPERATION_NOT_ALLOWED */
+  /**
+   * @throws XENAPI_PLUGIN_FAILURE for another function, INVALID_VALUE [uuid, value], what `destroy` refuses:
+   *   OPERATION_NOT_ALLOWED
+   */
   call(fn: string, args: Readonly<Record<string, string>>): Promise<string>;
 }
 

@@ -6,17 +6,17 @@ import type { HostEvent } from './service.js';
 export interface HostEvents {
   emit(event: HostEvent): void;
   /**
-   * Events after number `since`, oldest first; all of this run where the number is of another.
-   * Waits up to `timeoutSeconds` for one, and a moment longer where it is mere progress.
+   * Events after number `since`, oldest first; all events of this run where the number is of another run.
+   * Waits up to `timeoutSeconds` for an event, and a moment longer where the event is mere progress.
    */
   after(since: number, timeoutSeconds: number): Promise<{ events: HostEvent[]; next: number }>;
-  /** Whoever waits is told now that the host stops, and everyone who asks later. */
+  /** Tell everyone who waits, or asks later, that the host stops. */
   close(): void;
 }
 
 /** How many events are kept; a follower that falls behind reads the host's state anew. */
 const kept = 10_000;
-/** So long progress waits for more to be told with it, unless something else happens: each answer costs both sides a call. */
+/** How long an event of progress waits for others, in milliseconds: each answer costs both sides a call. */
 const gatherMs = 250;
 
 /** Whether an event tells nothing but how a migration goes. */
@@ -24,9 +24,9 @@ export function isProgress({ kind }: HostEvent): boolean {
   return kind === 'migration-progress' || kind === 'migration-figures';
 }
 
-/** So many numbers a run of the daemon has. */
+/** How many numbers a run of the daemon has. */
 const numbersOfRun = 2 ** 32;
-/** Runs that numbers by the clock may take; as many are left to count on, below the greatest exact number. */
+/** How many runs the clock may number; as many again are left for counting on, below the greatest exact number. */
 const runsByClock = 2 ** 20;
 
 /**
@@ -37,7 +37,7 @@ const runsByClock = 2 ** 20;
  */
 export async function reserveEventNumbers(store: Store, wall: () => number = Date.now): Promise<number> {
   const table = store.table<number>('event-runs');
-  // By the clock, too, where the database is an older one again; earlier versions had microseconds alone.
+  // The clock keeps the numbers growing where an older database was put back; earlier versions counted microseconds alone.
   const byClock = Math.min(Math.ceil((wall() * 1000) / numbersOfRun), runsByClock);
   const run = Math.max(byClock, (table.get('last') ?? 0) + 1);
   await table.put('last', run);
@@ -63,7 +63,7 @@ export function createHostEvents(host: string, first: number): HostEvents {
       for (const [end, isAwaited] of waiting) if (isAwaited(event)) end();
     },
     async after(asked, timeoutSeconds) {
-      // To whoever has a number of another run, all of this one is news.
+      // To a follower with a number of another run every event of this run is news.
       const isOfThisRun = asked >= first && asked <= next();
       const since = isOfThisRun ? asked : first;
       const timeoutMs = isOfThisRun ? timeoutSeconds * 1000 : 0;

@@ -20,27 +20,27 @@ export interface Identity {
   coordinator(): string | undefined;
   /** Whether the store still has the rows of a pool that this host has left. */
   hasLeft(): boolean;
-  /** Those rows are gone. */
+  /** Note that the rows of the pool that was left are gone. */
   forgotten(): Promise<void>;
-  /** Share these secrets from now on. Resolves when that is durable, as the others do. */
+  /** Share these secrets from now on. Resolves when that is durable, as do `join` and `leave`. */
   takeSecrets(secrets: readonly string[]): Promise<void>;
-  /** Be a member of the pool of a coordinator. @returns takes it back */
+  /** Become a member of the pool of a coordinator. @returns a function that takes that back */
   join(coordinator: string, secrets: readonly string[]): Promise<() => Promise<void>>;
-  /** Be the coordinator of a pool of one's own, with a secret that nobody else has. */
+  /** Become the coordinator of a pool of this host alone, with a secret that nobody else has. */
   leave(): Promise<void>;
 }
 
 export interface IdentityInit {
   readonly store: Store;
-  /** What the configuration says: the coordinator's URL, empty on a coordinator. */
+  /** The configured URL of the coordinator; empty on a coordinator. */
   readonly coordinator: string;
   readonly secretFile: string;
   readonly log: Log;
 }
 
-/** What the host has become since it was configured. */
+/** What the host has become by joining or leaving a pool. */
 interface Membership {
-  /** What the configuration said then. */
+  /** The configured URL of the coordinator when the host joined or left. */
   readonly configured: string;
   /** The coordinator's URL; empty on a coordinator. */
   readonly coordinator: string;
@@ -48,7 +48,7 @@ interface Membership {
   readonly hasLeft: boolean;
 }
 
-/** @throws an Error that names the file of the secret, where that is needed and cannot be used */
+/** Read who the host is. @throws an Error that names the file of the secret, where that file is needed and cannot be used */
 export async function openIdentity({ store, coordinator, secretFile, log }: IdentityInit): Promise<Identity> {
   const uuid = await hostUuid(store);
   const table = store.table<Membership>('membership');
@@ -91,7 +91,7 @@ export async function openIdentity({ store, coordinator, secretFile, log }: Iden
   };
 }
 
-/** The host's uuid, made at the first start; it outlives a loss of power, as the pool's coordinator knows the host by it. */
+/** The host's uuid, made at the first start. The uuid outlives a loss of power, as the coordinator knows the host by it. */
 export async function hostUuid(store: Store): Promise<string> {
   const table = store.table<string>('host');
   const known = table.get('uuid');
@@ -130,7 +130,10 @@ async function writeSecret(path: string, secret: string): Promise<void> {
   });
 }
 
-/** Hosts that are configured later read the file, so it follows, where it has this pool's secret and can be written. */
+/**
+ * Write a new secret into the file, where the file has this pool's secret and can be written: hosts that are configured later
+ * read it.
+ */
 async function renewFile(path: string, old: string, secret: string, log: Log): Promise<void> {
   try {
     if (readTextFile(path).trim() !== old) return;

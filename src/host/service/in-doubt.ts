@@ -8,10 +8,13 @@ import type { RunsWhere } from '../../migrate/protocol.js';
 import type { Queue } from '../../xenops/queue.js';
 
 export interface Doubts {
-  /** Pause a VM's domain here and let it run no more until an operator releases it. Fine where there is none, or it is in doubt already. */
+  /**
+   * Pause a VM's domain here, which refuses to run until an operator releases it. Fine where there is none, or it is in doubt
+   * already.
+   */
   mark(uuid: string, reason: string): Promise<void>;
   /**
-   * Release a copy that is in doubt: it goes on here, or it is destroyed. Fine for `elsewhere` where there is no copy.
+   * Release a copy that is in doubt: the copy goes on here, or is destroyed. Fine for `elsewhere` where there is no copy.
    * @throws OPERATION_NOT_ALLOWED where the copy here is not in doubt, or `here` finds none
    */
   release(uuid: string, runs: RunsWhere): Promise<void>;
@@ -23,14 +26,14 @@ export interface DoubtDeps {
   readonly log: Log;
 }
 
-/** The doubts of a host beyond those that its migrations have. */
+/** Make what marks and releases copies, beside the marks of migrations. */
 export function createDoubts({ backend, queue, log }: DoubtDeps): Doubts {
   const find = async (uuid: string): Promise<DomainInfo | undefined> =>
     (await backend.list()).find((domain) => domain.uuid === uuid);
   return {
     async mark(uuid, reason) {
       const domain = await find(uuid);
-      // The mark of a migration goes with its end; this one stays until an operator lifts it.
+      // The mark of a migration is lifted when the migration ends; the coordinator's mark stays until an operator lifts it.
       if (domain === undefined || domain.inDoubt === reason) return;
       log.error(`in doubt: ${reason}`, { vm: uuid });
       await backend.markInDoubt(domain.handle, reason);

@@ -1,8 +1,7 @@
 /**
- * What a host is doing for its coordinator: a job for each call that changes a domain, under the id that the coordinator
- * gave it. It is listed from before it waits for its VM's lane until it is done, and its end is remembered for a while. A coordinator
- * that does not know what became of a call asks by the id, and from then on the job does not begin any more: what it asked for may
- * still be on its way.
+ * The jobs of a host: one for each call of the coordinator that changes a domain, under an id that the coordinator gives. A job is
+ * listed from before it waits for its VM's lane until it is done, and its end is remembered for a while. A coordinator that does not
+ * know what became of a call asks by the id; from then on the job does not begin any more, though its call may still be on its way.
  */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
@@ -10,23 +9,23 @@ import { toXapiError, XapiError } from '../../base/errors.js';
 import { parse } from '../../base/schema.js';
 import { toWireError, type WireError } from '../../migrate/request.js';
 
-/** What a call is to its coordinator. */
+/** A call of the coordinator. */
 export interface Job {
   /** Random, one for each call. */
   readonly id: string;
   /** The task's reference. */
   readonly task: string;
-  /** What the XenAPI calls it. */
+  /** The operation's name in the XenAPI. */
   readonly operation: string;
 }
 
-/** One that is under way. */
+/** A job that is under way. */
 export interface BusyJob extends Job {
   /** The VM's uuid. */
   readonly vm: string;
 }
 
-/** `open`: it is under way, and its end comes as an event. `refused`: it is not known, and will never begin. */
+/** `open`: the job is under way, and its end comes as an event. `refused`: the job is not known, and will never begin. */
 export type JobFate =
   | { readonly state: 'open' | 'done' | 'refused' }
   | { readonly state: 'failed'; readonly error: WireError };
@@ -40,14 +39,17 @@ export interface Jobs {
   run<T>(job: Job | undefined, about: Pick<BusyJob, 'vm' | 'operation'>, work: () => Promise<T>): Promise<T>;
   /** What became of a job; one that is not known is refused from then on. */
   refuse(id: string): JobFate;
-  /** Those under way, the oldest first. */
+  /** The jobs under way, the oldest first. */
   list(): BusyJob[];
 }
 
-/** So many ends are remembered, and so many refusals: what may still come is in connections of this daemon, which are fewer. */
+/**
+ * How many ends are remembered, and how many refusals: calls that may still come are in connections of this daemon, which are
+ * fewer.
+ */
 const kept = 10_000;
 
-/** @param onEnded a job has ended of which somebody has asked what became of it */
+/** Begin without jobs. @param onEnded called when a job has ended after somebody asked what became of it */
 export function createJobs(onEnded: (id: string) => void): Jobs {
   const underWay = new Map<string, { readonly job: BusyJob; readonly work: Promise<unknown> }>();
   const fates = new Map<string, JobFate>();
@@ -91,7 +93,7 @@ export function createJobs(onEnded: (id: string) => void): Jobs {
 
 const text = z.string().min(1).max(200);
 
-/** A job as it comes over the wire. @throws INVALID_VALUE that names the part that is wrong and what is allowed */
+/** Check a job that came over the wire. @throws INVALID_VALUE that names the part that is wrong and what is allowed */
 export function checkJob(value: unknown): Job | undefined {
   if (value === undefined || value === null) return undefined;
   return parse(z.object({ id: text, task: text, operation: text }), 'job', value);

@@ -1,13 +1,13 @@
-/** What a host says of the machine that it is on: its CPUs, and the interface that has its address. */
+/** The machine of a host: its CPUs, BIOS strings, start, and the interface that has the host's address. */
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { type biosKeys, fixedBiosStrings, longestBiosString } from '../../model/bios-strings.js';
 
-/** As the processor names itself; empty and 0 for what the system does not tell. */
+/** The CPUs as the processor describes itself; a field that the system does not tell is empty or 0. */
 export interface CpuDescription {
   readonly vendor: string;
   readonly modelname: string;
-  /** MHz */
+  /** The clock rate in MHz. */
   readonly speed: number;
   readonly family: number;
   readonly model: number;
@@ -23,15 +23,17 @@ export interface InterfaceDescription {
 
 export interface MachineDescription {
   readonly cpu: CpuDescription;
-  /** Null where no interface but the loopback has the host's address. */
+  /** The interface that has the host's address; null where only the loopback has it. */
   readonly interface: InterfaceDescription | null;
-  /** As in BIOS strings; of what the system does not tell, nothing. Absent from a host of an earlier version. */
+  /** The machine's BIOS strings that the system tells. Absent from a host of an earlier version. */
   readonly bios?: Readonly<Record<string, string>> | undefined;
   /** When the machine has started, in seconds since 1970. Absent where the system does not tell. */
   readonly bootTime?: number | undefined;
 }
 
-/** The first CPU, from /proc/cpuinfo. With many of them the system takes milliseconds to tell: ask once. */
+/**
+ * Describe the first CPU, from /proc/cpuinfo. Reading that file takes milliseconds on a machine with many CPUs: call this once.
+ */
 export function describeCpu(text = readOptional('/proc/cpuinfo')): CpuDescription {
   const [first = ''] = text.split('\n\n');
   const said = new Map(

@@ -56,65 +56,71 @@ export interface HostState {
     readonly uuid: string;
     readonly state: DomainState;
     readonly domid: number;
-    /** Where the state is `shutdown`: how the guest has ended. Absent from an earlier version. */
+    /** How the guest has ended, where the state is `shutdown`. Absent from an earlier version. */
     readonly ended?: GuestEnd | undefined;
-    /** Why it is in doubt: it is paused then, and refuses to run. */
+    /** Why the domain is in doubt; such a domain is paused, and refuses to run. */
     readonly inDoubt?: string | undefined;
-    /** Why it was paused though nobody has asked for that. Absent from an earlier version. */
+    /** Why the domain was paused though nobody has asked for a pause. Absent from an earlier version. */
     readonly stalled?: string | undefined;
   }[];
-  /** The uuids of VMs that may run elsewhere: sent, past the commit point, and no outcome known. Absent from an earlier version. */
+  /**
+   * The uuids of VMs that may run elsewhere: sent, past the commit point, and no outcome known. Absent from an earlier version.
+   */
   readonly leaving?: readonly string[] | undefined;
   /** The uuids of VMs that may yet run here: announced, and neither refused nor done. Absent from an earlier version. */
   readonly arriving?: readonly string[] | undefined;
   /** The uuids of VMs whose memory is here in a suspend image. Absent from a host of an earlier version. */
   readonly suspended?: readonly string[] | undefined;
   /**
-   * What is under way or waits for its VM's lane, of what the coordinator asked for: what is not in it any more shows in the rest. Absent
-   * from a host of an earlier version, of which it is not known.
+   * The coordinator's jobs that are under way or wait for their VM's lane; the effect of a job that has left the list shows in the rest
+   * of the state. Absent from a host of an earlier version.
    */
   readonly busy?: readonly BusyJob[] | undefined;
 }
 
-/** A call with a job is refused where the job is over. */
+/** What the coordinator may ask of a host. A call is refused whose job is over. */
 export interface HostService {
   state(): Promise<HostState>;
   /** Create, build and unless `paused` run a domain. */
   start(spec: DomainSpec, paused: boolean, job?: Job): Promise<void>;
   pause(uuid: string, job?: Job): Promise<void>;
   unpause(uuid: string, job?: Job): Promise<void>;
-  /** Clean asks the guest first. A suspend image goes as well. Fine where there is neither. */
+  /** Shut a VM down; `clean` asks the guest first. A suspend image is removed as well. Fine where there is neither. */
   shutdown(uuid: string, clean: boolean, job?: Job): Promise<void>;
   /** End a domain and start it anew, as another domain. */
   reboot(spec: DomainSpec, clean: boolean, job?: Job): Promise<void>;
-  /** Save a domain into a suspend image on this host; the domain goes. A failure leaves it as it was. */
+  /** Save a domain into a suspend image on this host, and destroy the domain. A failure leaves the domain as it was. */
   suspend(uuid: string, job?: Job): Promise<void>;
-  /** Make a domain of a suspend image, which goes. A failure leaves the image. @throws VM_HAS_NO_SUSPEND_VDI */
+  /** Make a domain of a suspend image, and remove the image. A failure leaves the image. @throws VM_HAS_NO_SUSPEND_VDI */
   resume(uuid: string, paused: boolean, job?: Job): Promise<void>;
-  /** What became of a job. One that is not known never begins after this, though its call may still be on its way. */
+  /** What became of a job. A job that is not known never begins after this, though its call may still be on its way. */
   refuseJob(id: string): Promise<JobFate>;
-  /** Queue a migration; returns then. One that has not begun when the daemon ends has failed. Idempotent by migrationId. Its end comes as an event. */
+  /**
+   * Queue a migration, and return. The outcome comes as an event. A migration that has not begun when the daemon ends has failed.
+   * Idempotent by migrationId.
+   */
   migrate(request: MigrateRequest): Promise<void>;
   /** Stop a migration that has not passed its commit point. @throws OPERATION_NOT_ALLOWED after it */
   cancel(migrationId: string): Promise<void>;
   /** How a migration of this source ended; undefined while it runs. */
   outcome(migrationId: string): Promise<MigrationOutcome | undefined>;
-  /** Pause a copy that may run beside another, and let it run no more until it is settled. Fine where there is none. */
+  /** Mark a copy that may run beside another as in doubt: it is paused, and refuses to run. Fine where there is no copy. */
   doubt(uuid: string, reason: string): Promise<void>;
   /**
-   * An operator's word, durable here, on a copy that is in doubt: it goes on `here`, or is destroyed as the VM runs `elsewhere`, or
-   * nowhere; then no attempt to migrate the VM to this host takes any more. Fine for `elsewhere` where there is nothing of the VM.
+   * Settle a copy that is in doubt by an operator's word, which is durable when this resolves: the copy goes on `here`, or is destroyed as
+   * the VM runs `elsewhere` or nowhere. After `elsewhere` no earlier attempt brings the VM to this host any more; that is fine where there
+   * is no copy.
    * @throws OPERATION_NOT_ALLOWED where the VM runs here and is not in doubt, or `here` finds no copy
    */
   forceSettlement(uuid: string, runs: RunsWhere): Promise<void>;
-  /** Whether `receive` would find the host too busy. @throws TOO_BUSY until it is the migration's turn, which is kept for some seconds */
+  /** Assert that VM.receive would begin. @throws TOO_BUSY until it is the migration's turn, which is kept for some seconds */
   assertTurn(migrationId: string, uuid: string): Promise<void>;
   receive(request: ReceiveRequest): Promise<ReceiveReply>;
   /** What became of a migration to this host. */
   received(migrationId: string): Promise<Fate>;
-  /** The same, of a migration of the VM with this uuid; one that the host does not know is refused from then on. */
+  /** What became of a migration of a VM, as `received` says; a migration that the host does not know is refused from then on. */
   refuseUnknown(migrationId: string, uuid: string): Promise<Fate>;
-  /** What became of it is in the records: the host may forget it. */
+  /** Let the host forget a migration, whose outcome is in the coordinator's records. */
   noted(migrationId: string): Promise<void>;
   /** The local SRs and their volumes. */
   readonly storage: HostStorage;
@@ -123,6 +129,6 @@ export interface HostService {
    * @throws XENAPI_MISSING_PLUGIN, and what the function throws
    */
   callPlugin(plugin: string, fn: string, args: Readonly<Record<string, string>>): Promise<string>;
-  /** Events after the given number, oldest first; waits up to `timeoutSeconds` for one. `next` is for the next call. */
+  /** Events after the number `since`, oldest first; waits up to `timeoutSeconds` for one. `next` is `since` of the next call. */
   events(since: number, timeoutSeconds: number): Promise<{ events: HostEvent[]; next: number }>;
 }

@@ -2,8 +2,8 @@
  * Local storage of one host: an SR is a directory, a volume a sparse file in it. Names are uuids and nothing else, links are
  * not followed, so nothing outside the directory of the named SR is ever touched. Sizes are bytes.
  *
- * A volume is made as `<uuid>.raw.partial`, flushed, and then has its name: where that fails, or is given up, nothing is left, and
- * what a daemon left that was killed goes when the next one starts. What was answered outlives a loss of power.
+ * A volume is made as `<uuid>.raw.partial`, flushed, and then named. Where that fails, or is given up, nothing is left; partial files
+ * of a daemon that was killed are removed by the next one. A call that was answered outlives a loss of power.
  */
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, readdir, rmdir, statfs, unlink } from 'node:fs/promises';
@@ -33,7 +33,7 @@ import {
 export interface SrUsage {
   /** The size of the file system that holds the SR. */
   readonly physicalSize: number;
-  /** What of it cannot be used any more, whoever has it. */
+  /** How much of the file system is used, whoever uses it. */
   readonly physicalUtilisation: number;
 }
 
@@ -52,21 +52,29 @@ export interface HostStorage {
   /** The uuids of the SRs that are there. */
   listSrs(): Promise<string[]>;
   listVolumes(sr: string): Promise<Volume[]>;
-  /** Undefined, over RPC null, where there is no such volume. */
+  /** The figures of a volume; undefined, over RPC null, where there is no such volume. */
   statVolume(sr: string, volume: string): Promise<Volume | undefined>;
   /** Make a volume that reads as zeros. @throws VDI_TOO_LARGE [volume, most] */
   createVolume(sr: string, volume: string, bytes: number): Promise<Volume>;
-  /** Fine where it is gone. One that is being made is given up: its call fails with ECANCELED. */
+  /**
+   * Remove a volume; fine where it is gone. A volume that is being made is given up: the call that makes it fails with
+   * ECANCELED.
+   */
   destroyVolume(sr: string, volume: string): Promise<void>;
-  /** The same, unless somebody has written to it since it was made. @throws SR_BACKEND_FAILURE EBUSY then */
+  /** Remove a volume as `destroyVolume` does. @throws SR_BACKEND_FAILURE EBUSY where it was written to since it was made */
   discardVolume(sr: string, volume: string): Promise<void>;
-  /** Make a volume larger; it has its size still where that fails. @throws VDI_TOO_SMALL [volume, least], VDI_TOO_LARGE [volume, most] */
+  /**
+   * Make a volume larger; where that fails the volume keeps its size.
+   * @throws VDI_TOO_SMALL [volume, least], VDI_TOO_LARGE [volume, most]
+   */
   resizeVolume(sr: string, volume: string, bytes: number): Promise<Volume>;
   /** Take back a resize that nobody has been told of: cut the volume to the size that it had. */
   undoResize(sr: string, volume: string, bytes: number): Promise<void>;
   /** Copy a volume into an SR of this host, under another name. @throws SR_FULL [needed, free] */
   copyVolume(sr: string, volume: string, toSr: string, copy: string): Promise<Volume>;
-  /** How much of the data of a copy that is being made is there, 0 to 1. Undefined, over RPC null, where none of that name is. */
+  /**
+   * How much of a copy that is being made is there, 0 to 1; undefined, over RPC null, where no copy of that name is being made.
+   */
   copyProgress(toSr: string, copy: string): Promise<number | undefined>;
 }
 
@@ -75,17 +83,18 @@ export interface LocalStorage {
   readonly storage: HostStorage;
   /** Once, before anything else: remove what an earlier run of the daemon has not finished. */
   recover(): Promise<void>;
-  /** Give up what is being made, and wait for that. */
+  /** Give up the volumes that are being made, and wait for that. */
   close(): Promise<void>;
 }
 
-/** The largest volume, in bytes: what every file system that is in use can hold as one file. */
+/** The largest volume, in bytes: every common file system can hold a file of that size. */
 export const largestVolume = 2 ** 44;
 
 /**
+ * Open the storage below a directory.
  * @param root the directory that holds the SRs' directories; made when it is needed
  * @param host the uuid of the host
- * @param helper how the programs are started that copy
+ * @param helper how programs that copy are started
  */
 export function openLocalStorage(root: string, host: string, helper: HelperSettings, log: Log): LocalStorage {
   const making = new Map<string, Making>();
@@ -116,53 +125,9 @@ function createStorage(
   closing: AbortSignal,
   helper: HelperSettings,
 ): HostStorage {
+  const volumes = createVolumes(root, making, closing);
+  const { pathOfSr, pathOf } = volumes;
   const copyContent = createCopyContent(helper);
-  const pathOfSr = (sr: string): string => join(root, nameOf('SR', sr));
-  const pathOf = (sr: string, volume: string): string => join(pathOfSr(sr), nameOf('VDI', volume) + suffix);
-  const stat = async (sr: string, volume: string): Promise<Volume | undefined> => {
-    const file = await openVolume(pathOf(sr, volume), constants.O_RDONLY);
-    return file && using(file, async () => ({ uuid: volume, ...(await figuresOf(file)) }));
-  };
-  const known = async (sr: string, volume: string, flags: number): Promise<FileHandle> => {
-    const file = await openVolume(pathOf(sr, volume), flags);
-    if (file === undefined) throw failure('ENOENT', `SR ${sr} has no volume ${volume}`);
-    return file;
-  };
-  const make = async (sr: string, volume: string, fill: Fill): Promise<Volume> => {
-    const path = pathOf(sr, volume);
-    await assertDirectory(pathOfSr(sr));
-    const isThere = (await lstat(path).catch(absent)) !== undefined;
-    if (isThere || making.has(path)) throw failure('EEXIST', `SR ${sr} has a volume ${volume}`);
-    const job: Making = { stop: new AbortController(), ended: Promise.resolve(), bytes: 0 };
-    making.set(path, job);
-    const made = makeFile(path, job, AbortSignal.any([job.stop.signal, closing]), fill);
-    job.ended = made.then(
-      () => void making.delete(path),
-      () => void making.delete(path),
-    );
-    const figures = await made;
-    await job.ended;
-    return { uuid: volume, ...figures };
-  };
-  const remove = async (sr: string, volume: string): Promise<void> => {
-    const path = pathOf(sr, volume);
-    await assertDirectory(pathOfSr(sr));
-    const job = making.get(path);
-    job?.stop.abort(failure('ECANCELED', `volume ${volume} is not made any more`));
-    await job?.ended;
-    await unlink(path).catch(absent);
-    await flushPath(pathOfSr(sr));
-  };
-  /** What other copies will still take from a file system. */
-  const promised = async (device: number, except: Making): Promise<number> => {
-    let sum = 0;
-    for (const job of making.values()) {
-      const found = job === except ? undefined : await job.file?.stat().catch(() => undefined);
-      if (found?.dev === device) sum += Math.max(job.bytes - found.blocks * 512, 0);
-    }
-    return sum;
-  };
-
   return guarded({
     async createSr(sr) {
       await makeDirectory(pathOfSr(sr));
@@ -185,47 +150,26 @@ function createStorage(
       const entries = (await readdir(root, { withFileTypes: true }).catch(absent)) ?? [];
       return entries.filter((each) => each.isDirectory() && uuidPattern.test(each.name)).map(({ name }) => name);
     },
-    async listVolumes(sr) {
-      await assertDirectory(pathOfSr(sr));
-      await removePartials(pathOfSr(sr), making);
-      const names = (await readdir(pathOfSr(sr)))
-        .filter((name) => name.endsWith(suffix))
-        .map((name) => name.slice(0, -suffix.length))
-        .filter((name) => uuidPattern.test(name));
-      const volumes: Volume[] = [];
-      for (const name of names) volumes.push(...[await stat(sr, name)].filter((each) => each !== undefined));
-      return volumes;
-    },
-    statVolume: stat,
+    listVolumes: volumes.list,
+    statVolume: volumes.stat,
     async createVolume(sr, volume, bytes) {
       assertSize(volume, bytes, 0);
-      return make(sr, volume, (file) => file.truncate(bytes));
+      return volumes.make(sr, volume, (file) => file.truncate(bytes));
     },
-    destroyVolume: remove,
+    destroyVolume: volumes.remove,
     async discardVolume(sr, volume) {
       const path = pathOf(sr, volume);
       const isInUse = !making.has(path) && (await isWritten(path).catch(absent));
       if (isInUse) throw failure('EBUSY', `volume ${volume} was written to since it was made`);
-      await remove(sr, volume);
+      await volumes.remove(sr, volume);
     },
     async resizeVolume(sr, volume, bytes) {
-      const file = await known(sr, volume, constants.O_RDWR);
-      return using(file, async () => {
-        const { size } = await file.stat();
-        assertSize(volume, bytes, size);
-        try {
-          await file.truncate(bytes);
-          await file.sync();
-          return { uuid: volume, ...(await figuresOf(file)) };
-        } catch (error) {
-          await file.truncate(size).catch(() => undefined);
-          throw error;
-        }
-      });
+      const file = await volumes.open(sr, volume, constants.O_RDWR);
+      return using(file, () => resize(file, volume, bytes));
     },
     async undoResize(sr, volume, bytes) {
       assertSize(volume, bytes, 0);
-      const file = await known(sr, volume, constants.O_RDWR);
+      const file = await volumes.open(sr, volume, constants.O_RDWR);
       await using(file, async () => {
         await file.truncate(bytes);
         await file.sync();
@@ -234,13 +178,13 @@ function createStorage(
     async copyVolume(sr, volume, toSr, copy) {
       pathOf(toSr, copy);
       await assertDirectory(pathOfSr(toSr));
-      const source = await known(sr, volume, constants.O_RDONLY);
+      const source = await volumes.open(sr, volume, constants.O_RDONLY);
       return using(source, () =>
-        make(toSr, copy, async (file, job, signal) => {
+        volumes.make(toSr, copy, async (file, job, signal) => {
           if (await shareContent(source, file)) return;
           const needed = (await source.stat()).blocks * 512;
           const { physicalSize, physicalUtilisation } = await usageOf(pathOfSr(toSr));
-          const free = physicalSize - physicalUtilisation - (await promised((await file.stat()).dev, job));
+          const free = physicalSize - physicalUtilisation - (await promised(making, (await file.stat()).dev, job));
           if (needed > free) throw new XapiError('SR_FULL', [String(needed), String(Math.max(free, 0))]);
           job.bytes = needed;
           await copyContent(source, file, signal);
@@ -254,6 +198,87 @@ function createStorage(
       return found === undefined || job.bytes === 0 ? 0 : Math.min((found.blocks * 512) / job.bytes, 1);
     },
   });
+}
+
+/** Volumes by the uuids of their SRs and their own: where they are, and how they come and go. */
+function createVolumes(root: string, making: Map<string, Making>, closing: AbortSignal) {
+  const pathOfSr = (sr: string): string => join(root, nameOf('SR', sr));
+  const pathOf = (sr: string, volume: string): string => join(pathOfSr(sr), nameOf('VDI', volume) + suffix);
+  const stat = async (sr: string, volume: string): Promise<Volume | undefined> => {
+    const file = await openVolume(pathOf(sr, volume), constants.O_RDONLY);
+    return file && using(file, async () => ({ uuid: volume, ...(await figuresOf(file)) }));
+  };
+  return {
+    pathOfSr,
+    pathOf,
+    stat,
+    async list(sr: string): Promise<Volume[]> {
+      await assertDirectory(pathOfSr(sr));
+      await removePartials(pathOfSr(sr), making);
+      const names = (await readdir(pathOfSr(sr)))
+        .filter((name) => name.endsWith(suffix))
+        .map((name) => name.slice(0, -suffix.length))
+        .filter((name) => uuidPattern.test(name));
+      const found: Volume[] = [];
+      for (const name of names) found.push(...[await stat(sr, name)].filter((each) => each !== undefined));
+      return found;
+    },
+    /** @throws SR_BACKEND_FAILURE ENOENT where there is no such volume */
+    async open(sr: string, volume: string, flags: number): Promise<FileHandle> {
+      const file = await openVolume(pathOf(sr, volume), flags);
+      if (file === undefined) throw failure('ENOENT', `SR ${sr} has no volume ${volume}`);
+      return file;
+    },
+    async make(sr: string, volume: string, fill: Fill): Promise<Volume> {
+      const path = pathOf(sr, volume);
+      await assertDirectory(pathOfSr(sr));
+      const isThere = (await lstat(path).catch(absent)) !== undefined;
+      if (isThere || making.has(path)) throw failure('EEXIST', `SR ${sr} has a volume ${volume}`);
+      const job: Making = { stop: new AbortController(), ended: Promise.resolve(), bytes: 0 };
+      making.set(path, job);
+      const made = makeFile(path, job, AbortSignal.any([job.stop.signal, closing]), fill);
+      job.ended = made.then(
+        () => void making.delete(path),
+        () => void making.delete(path),
+      );
+      const figures = await made;
+      await job.ended;
+      return { uuid: volume, ...figures };
+    },
+    async remove(sr: string, volume: string): Promise<void> {
+      const path = pathOf(sr, volume);
+      await assertDirectory(pathOfSr(sr));
+      const job = making.get(path);
+      job?.stop.abort(failure('ECANCELED', `volume ${volume} is not made any more`));
+      await job?.ended;
+      await unlink(path).catch(absent);
+      await flushPath(pathOfSr(sr));
+    },
+  };
+}
+
+/** Give an open volume another size, and its old one again where that fails. */
+async function resize(file: FileHandle, volume: string, bytes: number): Promise<Volume> {
+  const { size } = await file.stat();
+  assertSize(volume, bytes, size);
+  try {
+    await file.truncate(bytes);
+    await file.sync();
+    return { uuid: volume, ...(await figuresOf(file)) };
+  } catch (error) {
+    await file.truncate(size).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Count the bytes that copies other than one will still take from a file system. */
+async function promised(making: ReadonlyMap<string, Making>, device: number, except: Making): Promise<number> {
+  let sum = 0;
+  for (const job of making.values()) {
+    const found = job === except ? undefined : await job.file?.stat().catch(() => undefined);
+    if (found?.dev === device) sum += Math.max(job.bytes - found.blocks * 512, 0);
+  }
+  return sum;
 }
 
 function nameOf(cls: 'SR' | 'VDI', uuid: unknown): string {
@@ -273,7 +298,7 @@ async function usageOf(path: string): Promise<SrUsage> {
   return { physicalSize: blocks * bsize, physicalUtilisation: (blocks - bavail) * bsize };
 }
 
-/** The same methods, with errors of the file system as SR_BACKEND_FAILURE. */
+/** Convert errors of the file system into SR_BACKEND_FAILURE, in every method. */
 function guarded(storage: HostStorage): HostStorage {
   const guard =
     <A extends unknown[], T>(method: (...args: A) => Promise<T>) =>

@@ -1,5 +1,5 @@
 /**
- * The content of one volume into another, holes kept. Blocks are shared where the file system can; else GNU cp copies the extents
+ * How the content of one volume is copied into another, with its holes. Blocks are shared where the file system can; else GNU cp copies the extents
  * that have data, beside the daemon, so that neither its threads nor its event loop wait for a slow disk. Node itself cannot ask
  * where a file has its holes (SEEK_DATA): where there is no GNU cp, the daemon reads them.
  */
@@ -7,14 +7,15 @@ import { constants, copyFile, type FileHandle } from 'node:fs/promises';
 import { type Command, type HelperEnd, type HelperSettings, startHelper } from '../../base/process/helper-process.js';
 
 /**
- * @param target an empty file; what it has when this fails is of no use
+ * Copy a volume's content.
+ * @param target an empty file; its content is of no use where the copy fails
  * @param signal stops the copy
- * @throws its reason where it was aborted, an error with the `code` of the system where the disk refuses
+ * @throws the signal's reason, or an error with the `code` of the system where the disk refuses
  */
 export type CopyContent = (source: FileHandle, target: FileHandle, signal: AbortSignal) => Promise<void>;
 
 const chunkBytes = 4 * 2 ** 20;
-/** Holes are made in steps of this size, which is at least a block of most file systems. */
+/** The unit in which zeros become holes, in bytes: at least a block of most file systems. */
 const holeBytes = 64 * 2 ** 10;
 
 /** Make the target share the blocks of the source. @returns whether the file system could */
@@ -26,7 +27,7 @@ export function shareContent(source: FileHandle, target: FileHandle): Promise<bo
   );
 }
 
-/** @param helper how programs are started @returns copies, and has the disk take what was written, where that may be long */
+/** Choose how content is copied: by GNU cp, or by the daemon where there is no GNU cp. @param helper how programs are started */
 export function createCopyContent(helper: HelperSettings): CopyContent {
   const settings = { ...helper, environment: { ...helper.environment, LC_ALL: 'C' } };
   let isGnu: Promise<boolean> | undefined;
@@ -34,7 +35,7 @@ export function createCopyContent(helper: HelperSettings): CopyContent {
     signal.throwIfAborted();
     isGnu ??= hasGnuCp(settings);
     if (await isGnu) {
-      // Descriptors and no names: what lies at a path may be another file by then. Runs of zeros become holes as well.
+      // cp gets descriptors, not paths, at which other files may lie by then. Runs of zeros become holes as well.
       await run(['cp', '--sparse=always', '--', ownEnd(0), ownEnd(1)], [source, target], settings, signal);
       await run(['sync', ownEnd(0)], [target], settings, signal);
     } else await copyChunks(source, target, signal);
@@ -47,7 +48,7 @@ function ownEnd(descriptor: number): string {
   return `/proc/self/fd/${descriptor}`;
 }
 
-/** Other implementations of cp read holes, or fill them. */
+/** Whether `cp` is GNU's: other implementations read holes, or fill them. */
 async function hasGnuCp(settings: HelperSettings): Promise<boolean> {
   const asked = startHelper(['cp', '--version'], ['ignore', 'pipe', 'pipe'], settings);
   let said = '';
@@ -77,7 +78,7 @@ async function run(
   throw Object.assign(new Error(`${command[0]}: ${why}`), { code: codeOf(end) });
 }
 
-/** What programs say of the errors of the system that a disk gives. */
+/** The codes of the system's errors, by the texts with which programs report them. */
 const codes: Readonly<Record<string, string>> = {
   'No space left on device': 'ENOSPC',
   'Disk quota exceeded': 'EDQUOT',

@@ -1,6 +1,6 @@
 /**
- * The files of volumes: made under another name, flushed, and named when they are whole. Where that fails, or is given up, nothing is
- * left; what a daemon left that was killed is known by its name.
+ * The files of volumes: made under another name, flushed, and named when they are whole. Where that fails, or is given up, nothing
+ * is left; the files that a killed daemon leaves are known by their names.
  */
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, readdir, rename, unlink } from 'node:fs/promises';
@@ -17,15 +17,15 @@ export interface Making {
   bytes: number;
 }
 
-/** Makes an empty file a volume. @param signal stops it */
+/** Fill an empty file with a volume's content. @param signal stops that */
 export type Fill = (file: FileHandle, job: Making, signal: AbortSignal) => Promise<void>;
 
-/** Of the name of a volume's file, behind its uuid. */
+/** The end of the name of a volume's file, behind the volume's uuid. */
 export const suffix = '.raw';
-/** Behind that, while the volume is made. */
+/** A further end of the name, while the volume is being made. */
 const partial = '.partial';
 
-/** When a volume was last written to that nobody has written to since it was made, in seconds since 1970. */
+/** The modification time, in seconds since 1970, of a volume that nobody has written to since it was made. */
 const neverWritten = 0;
 
 /** The names of SRs and volumes. */
@@ -38,13 +38,13 @@ export function volumePath(root: string, sr: string, volume: string): string {
 
 const newFile = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
-/** @throws SR_BACKEND_FAILURE for what is no directory, a link to one included; ENOENT */
+/** Assert that a path is a directory, and no link. @throws SR_BACKEND_FAILURE, ENOENT */
 export async function assertDirectory(path: string): Promise<void> {
   const found = await lstat(path);
   if (!found.isDirectory()) throw failure('ENOTDIR', `${path} is no directory`);
 }
 
-/** Undefined where there is none; what is no plain file is refused. */
+/** Open a volume's file; undefined where there is none. @throws SR_BACKEND_FAILURE for anything but a plain file */
 export async function openVolume(path: string, flags: number): Promise<FileHandle | undefined> {
   const file = await open(path, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(absent);
   if (file === undefined || (await file.stat()).isFile()) return file;
@@ -61,10 +61,10 @@ export async function using<T>(file: FileHandle, work: () => Promise<T>): Promis
   }
 }
 
-/** In bytes. */
+/** The sizes of a volume's file, in bytes. */
 export interface FileFigures {
   readonly virtualSize: number;
-  /** What the file has on the disk; holes have nothing. */
+  /** What the file takes up on the disk; holes take up nothing. */
   readonly physicalUtilisation: number;
 }
 
@@ -74,7 +74,7 @@ export async function figuresOf(file: FileHandle): Promise<FileFigures> {
   return { virtualSize: size, physicalUtilisation: blocks * 512 };
 }
 
-/** Make a file under another name, and give it its own when it is whole. Nothing is left where that fails. */
+/** Make a file under another name, and rename the file when it is whole. Nothing is left where that fails. */
 export async function makeFile(path: string, job: Making, signal: AbortSignal, fill: Fill): Promise<FileFigures> {
   const left = new Set<string>();
   try {
@@ -85,7 +85,7 @@ export async function makeFile(path: string, job: Making, signal: AbortSignal, f
     const made = await using(file, async () => {
       await fill(file, job, signal);
       await file.utimes(neverWritten, neverWritten);
-      // A disk that has refused what was written before says so here.
+      // A disk that has refused an earlier write says so here.
       await file.sync();
       return figuresOf(file);
     }).finally(() => delete job.file);
@@ -100,7 +100,7 @@ export async function makeFile(path: string, job: Making, signal: AbortSignal, f
   }
 }
 
-/** Remove what was begun here and not finished, and nothing else that lies there. @returns how many there were */
+/** Remove the partial files of a directory that nobody is making, and nothing else. @returns how many there were */
 export async function removePartials(path: string, making: ReadonlyMap<string, unknown>): Promise<number> {
   const unfinished = (await readdir(path, { withFileTypes: true }))
     .filter((each) => each.isFile() && each.name.endsWith(suffix + partial))
@@ -115,13 +115,13 @@ export async function isWritten(path: string): Promise<boolean> {
   return (await lstat(path)).mtimeMs !== neverWritten * 1000;
 }
 
-/** For what is looked for and may not be there. */
+/** Take ENOENT for `undefined`, in a `catch` of what may not be there. @throws any other error */
 export function absent(error: NodeJS.ErrnoException): undefined {
   if (error.code === 'ENOENT') return undefined;
   throw error;
 }
 
-/** @param status the code of the system */
+/** Make a SR_BACKEND_FAILURE. @param status the system's code of the error */
 export function failure(status: string, text: string, cause?: unknown): XapiError {
   return new XapiError('SR_BACKEND_FAILURE', [status, '', text], cause);
 }

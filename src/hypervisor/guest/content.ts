@@ -15,7 +15,7 @@ export const extentPages = 16;
 export interface Content {
   /** What an extent holds after boot. */
   kindOf(extent: number): Kind;
-  /** Put the boot content of an extent that is not zero into `target`, which holds as many of its pages as there are. */
+  /** Put the boot content of an extent that is not zero into `target`, which may be shorter for the last extent. */
   fillExtent(target: Buffer, extent: number): void;
   /** Put a page as the guest writes it in a generation above 0 into `target`. */
   fillPage(target: Buffer, pfn: number, generation: number): void;
@@ -27,11 +27,11 @@ const stampBytes = 16;
 const kinds = ['zero', 'program', 'text', 'random'] as const;
 const zeroPage = Buffer.alloc(pageSize);
 
-/** The content of a domain of this specification. */
+/** Make the content of a domain of this specification. */
 export function createContent({ seed, profile }: Pick<SimulatedSpec, 'seed' | 'profile'>, material: Material): Content {
   const folded = foldSeed(seed);
   const written = { ...profile, zero: 0 };
-  // Steps of the golden ratio spread the kinds evenly, so that the shares hold for small memories too.
+  // Steps of the golden ratio spread the kinds evenly, so that a small memory has the profile's shares too.
   const kindOf = (extent: number): Kind =>
     pick(profile, (extent * 0.6180339887498949 + folded / 2 ** 32) % 1) ?? 'zero';
   const stamp = (page: Buffer, pfn: number, generation: number): void => {

@@ -9,9 +9,9 @@ import { pageSize } from '../../base/domain.js';
 import { isZeroPage } from './content.js';
 
 export interface Digest {
-  /** To be called before each write. */
+  /** Hash a page, where that is still to be done, before the guest writes it. */
   beforeWrite(pfn: number): void;
-  /** The digest, hexadecimal. */
+  /** Hash the rest. @returns the digest, hexadecimal */
   complete(): Promise<string>;
 }
 
@@ -27,7 +27,7 @@ const pageDigestBytes = 16;
 const batchPages = 256;
 const zeroDigest = hash('sha256', Buffer.alloc(pageSize), 'buffer');
 
-/** Begin the digest of now. */
+/** Begin the digest of this instant. */
 export function createDigest({ pages, read, parts }: DigestInit): Digest {
   const digests = Buffer.alloc(pages * pageDigestBytes);
   const hashed = new Uint8Array(pages);

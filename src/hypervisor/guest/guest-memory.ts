@@ -10,13 +10,13 @@ export interface GuestMemory {
   read(target: Buffer, pfn: number): void;
   /** Write whole pages from page `pfn` on. @throws HOST_NOT_ENOUGH_FREE_MEMORY when the file system is full */
   write(source: Buffer, pfn: number): void;
-  /** Reads and writes are refused from now on. Resolves when the file is let go of; off this thread, for it takes a while. */
+  /** Refuse reads and writes from now on. Resolves when the file is closed, in another thread, as that takes a while. */
   close(): Promise<void>;
 }
 
 const close = promisify(fs.close);
 
-/** Opens a memory file. */
+/** Open a memory file. */
 export function openGuestMemory(path: string): GuestMemory {
   const fd = openOwnFile(path, fs.constants.O_RDWR);
   let open = true;

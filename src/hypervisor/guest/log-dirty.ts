@@ -8,22 +8,22 @@ interface Written {
 }
 
 export interface LogDirty {
-  /** A new session, in which all pages are clean. */
+  /** Open a session, in which all pages are clean. @returns its number */
   open(): number;
-  /** What was written since the last call of readClear. */
+  /** Read which pages were written since the last call of `readClear`, and forget them. */
   readClear(session: number): Written;
-  /** The same, and it is not forgotten. The bitmap changes as the guest writes. */
+  /** Read which pages were written without forgetting them. The bitmap changes as the guest writes. */
   peek(session: number): Written;
-  /** Fine for a session that has ended already. */
+  /** End a session; fine for one that has ended already. */
   close(session: number): void;
   /** @throws OPERATION_NOT_ALLOWED for a session that is not open */
   assertOpen(session: number): void;
-  /** To be called after each write. */
+  /** Note a write; to be called after each one. */
   mark(pfn: number): void;
 }
 
 /**
- * Log-dirty of a domain of so many pages; no session is open at first.
+ * Make the log of a domain with this number of pages; no session is open at first.
  * @param ended called whenever a session has ended
  */
 export function createLogDirty(pages: number, ended: () => void = () => undefined): LogDirty {

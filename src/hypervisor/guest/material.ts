@@ -13,20 +13,20 @@ export type Kind = 'zero' | 'program' | 'text' | 'random';
 export interface Material {
   /** Fill a target with a piece of a kind; pieces of the same kind, number and length are equal. */
   fill(target: Buffer, kind: Kind, number: number): void;
-  /** Resolves when text can be had. */
+  /** Resolves when the text is made that `fill` needs. */
   ready(): Promise<void>;
 }
 
 export interface MaterialStore {
-  /** The material for a domain, of which text is begun to be made. */
+  /** The material for a domain; the text for it is made from now on. */
   forDomain(spec: Pick<SimulatedSpec, 'memoryBytes' | 'profile'>): Material;
 }
 
-/** Large enough that a compressor's window rarely holds the same piece twice; a small domain does with less. */
+/** The most text that is made, in bytes: enough that a compressor's window rarely holds the same piece twice. */
 const mostText = 16 * 1024 * 1024;
 const leastText = 256 * 1024;
 
-/** Opens the program whose bytes are used. */
+/** Open the program whose bytes are used. */
 export function openMaterial(): MaterialStore {
   const program = openProgram();
   const text = createText(mostText);
@@ -51,7 +51,7 @@ export function openMaterial(): MaterialStore {
   };
 }
 
-/** Where the piece of a number begins: on a boundary of its own length, so that pieces do not overlap in part. */
+/** Where the piece of a number begins: at a multiple of the piece's length, so that pieces do not overlap in part. */
 function place(bytes: number, target: Buffer, number: number): number {
   return (number % Math.floor(bytes / target.length)) * target.length;
 }

@@ -1,11 +1,11 @@
-/** Text that reads like prose and logs, as far as a compressor can tell. It is the same in every process. */
+/** Text that compresses like prose and logs. The text is the same in every process. */
 import { setImmediate } from 'node:timers/promises';
 import { nextRandom, type RandomState, seedRandom } from './random.js';
 
 export interface Text {
-  /** The text made so far is at the front. */
+  /** A buffer with the text made so far at its front. */
   readonly bytes: Buffer;
-  /** Resolves when the first so many bytes are made. */
+  /** Make the text up to this number of bytes. */
   extendTo(bytes: number): Promise<void>;
 }
 
@@ -13,7 +13,7 @@ const syllables =
   'the of and to in con ter re pre er ing tion al en an is it at es or us ed ly be for with ment per'.split(' ');
 const programs = ['kernel', 'sshd', 'systemd', 'cron', 'nginx', 'postgres'];
 
-/** A text of at most `limit` bytes, of which nothing is made yet. */
+/** Begin a text of at most `limit` bytes. */
 export function createText(limit: number): Text {
   const bytes = Buffer.alloc(limit);
   const random = seedRandom(0x7e87);

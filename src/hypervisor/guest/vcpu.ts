@@ -6,39 +6,39 @@ import { nextRandom } from './random.js';
 
 export interface Vcpu {
   start(): void;
-  /** Returns when it writes no more. */
+  /** Stop: no page is written once this returns. */
   stop(): void;
-  /** Run for this share of the time from now on, more than 0; 1 is full speed. */
+  /** Run for this share of the time from now on: more than 0, and 1 at full speed. */
   setShare(share: number): void;
 }
 
 export interface VcpuInit {
   readonly workload: Workload;
   readonly pages: number;
-  /** Its counters and random state, which it moves on. */
+  /** The counters and the random state, which the virtual CPU moves on. */
   readonly context: Context;
-  /** Write one page; throws when that cannot be done. */
+  /** Write one page. @throws when that cannot be done */
   write(pfn: number): void;
   /** Called after each batch with the ticks that went by. */
   ticked(ticks: number): void;
-  /** A write failed; it has stopped then. */
+  /** Called when a write failed; the virtual CPU has stopped then. */
   failed(error: unknown): void;
 }
 
 const tickMs = 10;
-/** What was missed while the process was stopped or busy is caught up to this much, not more. */
+/** How much time that the process was stopped or busy is made up for at most, in milliseconds. */
 const catchUpMs = 100;
-/** Longest that one batch of writes may hold the event loop. */
+/** How long one batch of writes may hold the event loop, in milliseconds. */
 const batchMs = 8;
 
-/** A virtual CPU that stands still until it is started. */
+/** Make a virtual CPU that stands still until it is started. */
 export function createVcpu({ workload, pages, context, write, ticked, failed }: VcpuInit): Vcpu {
   const target = Math.min(pages, Math.ceil(pages * workload.workingSet));
   const pagesPerMs = target === 0 ? 0 : workload.dirtyPagesPerSecond / 1000;
   let timer: NodeJS.Timeout | undefined;
   let share = 1;
   let last = 0;
-  /** Time that it may run for and did not make a tick yet, in milliseconds. */
+  /** Time that may still be run for and has not made a tick yet, in milliseconds. */
   let unused = 0;
   let due = 0;
 

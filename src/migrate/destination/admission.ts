@@ -1,10 +1,13 @@
 /**
  * How many migrations a destination takes at once, and whose turn it is. A source whose VM.receive is refused as too busy asks
- * again, and keeps its place in the line as long as it does. Nothing is reserved for it and no deadline runs meanwhile.
+ * again, and keeps its place in the line for as long as it asks. Nothing is reserved for that source and no deadline runs meanwhile.
  */
 
 export interface Admission {
-  /** Take a place in the line, or keep it. @returns whether it is the migration's turn: `admit` will say yes while the place is kept */
+  /**
+   * Take a place in the line, or keep it.
+   * @returns whether it is the migration's turn: `admit` will say yes while the place is kept
+   */
   isTurn(migrationId: string, uuid: string): boolean;
   /**
    * @param uuid of the VM; another attempt for the same VM does not count, as this one ends it
@@ -13,13 +16,13 @@ export interface Admission {
   admit(migrationId: string, uuid: string): boolean;
   /** The VM of a migration that counts. */
   vmOf(migrationId: string): string | undefined;
-  /** For how long somebody in the line has waited because there were as many as the limit says, in milliseconds. */
+  /** The longest wait of a migration in the line for a place, in milliseconds. */
   longestWait(): number;
-  /** It does not count any more; fine where it did not. */
+  /** Count a migration no more; fine where it did not count. */
   end(migrationId: string): void;
 }
 
-/** A source that does not ask for so long has lost its place: it asks every half second at least. */
+/** How long a source keeps its place without asking, in milliseconds: sources ask every half second at least. */
 const patienceMs = 3_000;
 
 /**
@@ -38,7 +41,7 @@ export function createAdmission(limit: () => number, now: () => number = () => p
     const waiting = [...line.keys()];
     const ahead = line.has(migrationId) ? waiting.indexOf(migrationId) : waiting.length;
     const others = [...admitted.values()].filter((each) => each !== uuid).length;
-    // One that is in the line already keeps its place there.
+    // A migration that is in the line already keeps its place there.
     line.set(migrationId, { uuid, since: line.get(migrationId)?.since ?? now(), askedAt: now() });
     return others + ahead < limit();
   };

@@ -1,4 +1,6 @@
-/** What the phases of one attempt share at its destination: what they know of it, and how they journal, wait and fail. */
+/**
+ * What the phases of one attempt share at its destination: the state of the attempt, and how a phase journals, waits and fails.
+ */
 import type { Backend } from '../../backend/backend.js';
 import { untilAborted } from '../../base/deadline.js';
 import type { Log } from '../../base/log.js';
@@ -34,11 +36,11 @@ export interface DestinationAttempt {
   /** What it occupies among the migrations that arrive. */
   readonly place: CopyPlace;
   readonly meeting: Meeting;
-  /** Names the source's task from when the control channel is here. */
+  /** A log whose lines name the source's task once the control channel is here. */
   log: Log;
   /** Aborted, with the reason, when the attempt is refused from outside. */
   readonly refusal: AbortController;
-  /** The processes that were started for it. */
+  /** The processes that were started for the attempt. */
   readonly helpers: Helper[];
   /** Aborted, with the reason, when the source reports an Error, is early, or is gone. */
   readonly failure: AbortController;
@@ -48,14 +50,14 @@ export interface DestinationAttempt {
   readonly points: Points;
 }
 
-/** A channel, once it is there: itself, or what can be broken in its place. */
+/** Wait for a channel. @returns the channel, or one in its place that a rule can break */
 export async function accept(attempt: DestinationAttempt, kind: ChannelKind, device?: string): Promise<ArrivedChannel> {
   const { deps, meeting } = attempt;
   const arrived = await step(attempt, meeting.channel(kind, device, deps.timeouts().acceptMs));
   return { ...arrived, socket: await deps.faults.channel(kind, placeOf(attempt), arrived.socket) };
 }
 
-/** The destination has reached a step: where a rule says so, something breaks here. @throws what the rule says */
+/** Tell that the destination has reached a step; a rule may break something here. @throws the error of the rule */
 export function reach(attempt: DestinationAttempt, to: Step): Promise<void> {
   return attempt.deps.faults.at(to, placeOf(attempt));
 }
@@ -75,11 +77,12 @@ export function listen(attempt: DestinationAttempt, point: SynchronisationPoint)
   attempt.points.listen(point, attempt.control as RawSocket).catch((error: unknown) => attempt.failure.abort(error));
 }
 
-/** Anything that an attempt waits for ends when it is refused, or the source fails. */
+/** Wait for work, until the attempt is refused or the source fails. @throws the reason then */
 export function step<T>(attempt: DestinationAttempt, work: Promise<T>): Promise<T> {
   return untilAborted(work, stopOf(attempt));
 }
 
+/** The signal that ends the attempt's work: aborted when the attempt is refused, or the source fails. */
 export function stopOf({ refusal, failure }: DestinationAttempt): AbortSignal {
   return AbortSignal.any([refusal.signal, failure.signal]);
 }

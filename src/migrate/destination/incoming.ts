@@ -1,4 +1,4 @@
-/** What the migrations that come to this host share: the attempts that are open, whose turn it is, what is still to be done. */
+/** The state that migrations to this host share: which attempts are open, whose turn it is, what is still to be done. */
 import { XapiError } from '../../base/errors.js';
 import { persist } from '../../base/retry.js';
 import { sameSecret } from '../../base/secret.js';
@@ -20,9 +20,9 @@ export interface DestinationDeps extends AttemptDeps {
   readonly peers: Pick<Peers, 'at'>;
   /** The URL below which the channels are. */
   readonly xenopsUrl: () => string;
-  /** An attempt is over: the VM is here, or it will never be. */
+  /** Called when an attempt is over. @param taken whether the VM is here; if not, it never comes */
   readonly onEnded: (migrationId: string, taken: boolean) => void;
-  /** What VM.receive's reply announces; of formats what the back end reads, where absent. */
+  /** What VM.receive's reply announces; where `formats` is absent, those that the back end reads. */
   readonly announce: { readonly formats?: readonly string[]; readonly restoredAck: boolean };
 }
 
@@ -31,7 +31,7 @@ export interface Incoming {
   readonly deps: DestinationDeps;
   readonly attempts: Map<string, OpenAttempt>;
   readonly admission: Admission;
-  /** What is done in the background for those that are over. */
+  /** Work in the background for attempts that are over. */
   readonly recovering: Map<string, Promise<void>>;
   readonly recovery: DestinationRecovery;
   /** Aborted when the daemon stops. */
@@ -45,7 +45,7 @@ export function rowOf({ deps }: Incoming, migrationId: string): Row | undefined 
   return deps.journal.get('destination', migrationId) as Row | undefined;
 }
 
-/** The row of an attempt, for who has its token. @throws SESSION_INVALID [migration_id] for another token */
+/** The row of an attempt, for a caller with its token. @throws SESSION_INVALID [migration_id] for another token */
 export function authenticated(incoming: Incoming, migrationId: string, token: string): Row | undefined {
   const row = rowOf(incoming, migrationId);
   if (row !== undefined && !sameSecret(row.token, token)) {
@@ -88,7 +88,7 @@ export function fateOf(incoming: Incoming, migrationId: string): Fate {
   return state === 'done' || state === 'refused' ? state : 'open';
 }
 
-/** The error of what waits for the end of another migration of the VM. */
+/** The error of a call that needs the end of another migration of the VM first. */
 export function stillMigrating(uuid: string, migrationId: string): XapiError {
   return new XapiError('OTHER_OPERATION_IN_PROGRESS', ['VM', uuid, 'migrate_send', migrationId]);
 }

@@ -1,6 +1,6 @@
 /**
- * The destination of migrations: what its sources, its coordinator and an operator ask of it. How an attempt begins is in
- * receive.ts, what it does, phase by phase, in phases.ts.
+ * The migrations that come to this host, as their sources, the coordinator and an operator ask for them. How an attempt begins is in
+ * receive.ts, what an attempt does, phase by phase, in phases.ts.
  *
  * VM.receive and settle run in a lane for the VM, in a queue apart from the host's other operations, so that two hosts that send
  * to each other never wait for one another. An attempt decides once, and durably: it has taken point 3, or it has refused.
@@ -30,23 +30,36 @@ import { destinationRows, isOver, restOf, unheardOf } from './rows.js';
 type Row = DestinationRow<DestinationState>;
 
 export interface MigrationDestination {
-  /** For who prepares something before VM.receive. @throws TOO_BUSY until it is the migration's turn, which is kept for some seconds */
+  /**
+   * Assert that VM.receive would begin, for a caller that prepares something first.
+   * @throws TOO_BUSY until it is the migration's turn, which is kept for some seconds
+   */
   assertTurn(migrationId: string, uuid: string): Promise<void>;
-  /** VM.receive. Idempotent by migration_id. @throws INVALID_VALUE [migration_id, id] where that is of another VM, TOO_BUSY until it is the migration's turn, HOST_NOT_ENOUGH_FREE_MEMORY, OTHER_OPERATION_IN_PROGRESS, ... */
+  /**
+   * VM.receive. Idempotent by migration_id.
+   * @throws INVALID_VALUE [migration_id, id] where that is of another VM, TOO_BUSY until it is the migration's turn,
+   *   HOST_NOT_ENOUGH_FREE_MEMORY, OTHER_OPERATION_IN_PROGRESS, ...
+   */
   receive(request: ReceiveRequest): Promise<ReceiveReply>;
-  /** Record which of {point 3, settle} came first, and say it. @throws SESSION_INVALID for a wrong token */
+  /** Record which of {point 3, settle} came first, and answer with it. @throws SESSION_INVALID for a wrong token */
   settle(migrationId: string, token: string): Promise<Settlement>;
-  /** The source knows the outcome: it may be forgotten. @throws OTHER_OPERATION_IN_PROGRESS while what was taken does not run */
+  /**
+   * Forget the outcome, which the source knows now.
+   * @throws OTHER_OPERATION_IN_PROGRESS while the VM that was taken does not run
+   */
   acknowledge(migrationId: string, token: string): Promise<void>;
   /** Whether an attempt waits for its channels. @throws SESSION_INVALID for a wrong token */
   expects(migrationId: string, token: string): Promise<boolean>;
-  /** The digest of what arrived, once it is complete. */
+  /** The digest of the memory that arrived, once all of it was hashed. */
   digest(migrationId: string, token: string): Promise<string>;
   /** What became of an attempt; one that is forgotten, or was never heard of, is `unknown`. */
   received(migrationId: string): Fate;
-  /** The same; one that is forgotten, or was never heard of, is refused from then on. @param uuid of its VM */
+  /**
+   * What became of an attempt, as `received` says; an attempt that is not known is refused from then on.
+   * @param uuid of its VM
+   */
   refuseUnknown(migrationId: string, uuid: string): Promise<Fate>;
-  /** The coordinator knows what became of it. */
+  /** Forget an attempt as far as the coordinator goes, which knows what became of it now. */
   noted(migrationId: string): Promise<void>;
   /** The uuids of the VMs that may yet run here: of attempts that are neither refused nor done. */
   arriving(): string[];
@@ -54,13 +67,16 @@ export interface MigrationDestination {
   vmOf(handle: DomainHandle): string | undefined;
   /** End the doubt about a VM by an operator's word. @returns whether a copy of it that was taken was in doubt here */
   forceSettlement(uuid: string, runs: RunsWhere): Promise<boolean>;
-  /** Once, at the start: end what an earlier run of the daemon left behind. What needs others goes on in the background. */
+  /**
+   * End what an earlier run of the daemon left behind; once, at the start. Work that needs other hosts goes on in the
+   * background.
+   */
   recover(): Promise<void>;
   /** Refuse what has not been taken, and close. */
   close(): Promise<void>;
 }
 
-/** How long a refusal is remembered for which no source can ask. */
+/** How long a refusal is remembered that no source can ask for. */
 const rememberedMs = 7 * 24 * 3600 * 1000;
 
 /** Everything that this version accepts and can do. */
@@ -125,7 +141,7 @@ async function settle(incoming: Incoming, migrationId: string, token: string): P
 async function acknowledge(incoming: Incoming, migrationId: string, token: string): Promise<void> {
   const { deps, attempts } = incoming;
   if (authenticated(incoming, migrationId, token) === undefined) return;
-  // Point 4 is out a moment before the end is journaled.
+  // Point 4 is sent a moment before `done` is journaled.
   if (hasTaken(rowOf(incoming, migrationId)?.state ?? 'refused')) await attempts.get(migrationId)?.ended;
   const row = rowOf(incoming, migrationId);
   if (row?.state === 'refused') await cleanUp(deps, row);
@@ -138,7 +154,7 @@ async function acknowledge(incoming: Incoming, migrationId: string, token: strin
   }
 }
 
-/** What became of a VM that does not run is told from the row alone, until both who ask know it. */
+/** Forget the row of a VM that does not run once source and coordinator know the outcome, which nothing else tells. */
 async function forgetKnown({ deps: { journal } }: Incoming, row: Row): Promise<void> {
   if (row.acknowledged && row.noted) await journal.remove('destination', row.migrationId);
   else await journal.put(row);
@@ -177,7 +193,7 @@ async function forceSettlement(incoming: Incoming, uuid: string, runs: RunsWhere
   return true;
 }
 
-/** @throws OTHER_OPERATION_IN_PROGRESS where the VM is just being taken */
+/** Refuse the attempts for a VM that have not taken it. @throws OTHER_OPERATION_IN_PROGRESS where the VM is just being taken */
 async function refuseUntaken(incoming: Incoming, uuid: string): Promise<void> {
   const { deps, recovery } = incoming;
   for (const { migrationId, state } of destinationRows(deps.journal).filter((row) => row.uuid === uuid)) {
@@ -205,7 +221,7 @@ async function recover(incoming: Incoming): Promise<void> {
   await forgetOld(incoming);
 }
 
-/** What was refused before point 1 no source can ask for any more. */
+/** Forget old refusals from before point 1, which no source can ask for any more. */
 async function forgetOld({ deps }: Incoming): Promise<void> {
   const old = destinationRows(deps.journal).filter(({ state, handle }) => state === 'refused' && handle === undefined);
   await deps.journal.removeOld(old, rememberedMs).catch((error: unknown) => {

@@ -27,7 +27,7 @@ export interface OpenAttempt {
 }
 
 /**
- * Start an attempt that `row` describes, its memory reserved.
+ * Start the attempt that `row` describes; its memory is reserved.
  * @param isAwaited whether another migration has waited too long for its turn to arrive
  */
 export function openAttempt(
@@ -69,7 +69,7 @@ export function openAttempt(
   };
 }
 
-/** Everything up to the decision, which is durable when this resolves. */
+/** Do every phase up to the decision, which is durable when this resolves. */
 async function decide(attempt: DestinationAttempt): Promise<'taken' | 'refused'> {
   try {
     const control = await acceptControl(attempt);
@@ -89,7 +89,7 @@ async function decide(attempt: DestinationAttempt): Promise<'taken' | 'refused'>
   }
 }
 
-/** Of a halted VM there is its record alone, which VM.receive had. */
+/** Take a halted VM, of which there is nothing but the record that VM.receive had. */
 async function takeRecord(attempt: DestinationAttempt, restoredAck: boolean): Promise<void> {
   listenForGo(attempt, restoredAck);
   await write(attempt, { ...attempt.row, state: 'created' });
@@ -111,7 +111,7 @@ async function takeCopy(attempt: DestinationAttempt, restoredAck: boolean): Prom
   attempt.log.info('synchronisation point 2: received');
 }
 
-/** The image of a suspended VM, which stays one. */
+/** Receive the image of a suspended VM, which stays suspended. */
 async function receiveFiles(
   attempt: DestinationAttempt,
   memory: ArrivedChannel,
@@ -128,7 +128,7 @@ async function receiveFiles(
   });
 }
 
-/** A source that waits for 2-restored has no reason to be early; any other sends 3 as soon as the image is out. */
+/** Listen for point 3. A source that waits for 2-restored cannot send 3 before; any other sends 3 as soon as the image is out. */
 function listenForGo(attempt: DestinationAttempt, restoredAck: boolean): void {
   listen(attempt, '3');
   if (!restoredAck) attempt.points.allow();
@@ -156,7 +156,10 @@ async function acceptVgpus(attempt: DestinationAttempt): Promise<ReadonlyMap<str
   return channels;
 }
 
-/** The domain under the temporary uuid, where there is to be one. Its handle is journaled before the source hears of it. */
+/**
+ * Create the domain under the temporary uuid, for a VM that runs. The handle is journaled before the source hears of the
+ * domain.
+ */
 async function createDomain(attempt: DestinationAttempt, control: RawSocket): Promise<DomainHandle | undefined> {
   const { deps, metadata, row } = attempt;
   const spec = { ...metadata.domain, uuid: row.temporaryUuid };
@@ -176,7 +179,7 @@ async function acceptMemory(attempt: DestinationAttempt): Promise<ArrivedChannel
   return channel;
 }
 
-/** The image, whole. Compression is what the cookie and the stream say, whatever this host is configured to. */
+/** Receive the whole image. The cookie and the stream decide on compression, whatever this host is configured to. */
 async function receiveImage(
   attempt: DestinationAttempt,
   handle: DomainHandle,
@@ -201,7 +204,7 @@ async function receiveImage(
   });
 }
 
-/** Point 3. Whether it or a refusal came first is decided here, in one turn of the event loop. */
+/** Wait for point 3. Whether that point or a refusal came first is decided here, in one turn of the event loop. */
 async function awaitGo(attempt: DestinationAttempt): Promise<void> {
   await attempt.points.wait('3');
   await reach(attempt, '3');
@@ -211,7 +214,7 @@ async function awaitGo(attempt: DestinationAttempt): Promise<void> {
   attempt.log.info('taken');
 }
 
-/** That the VM could run here now: once it is taken nobody else may, so this is the last moment to refuse it. */
+/** Assert that the VM could run here now: once the VM is taken no other host may run it, so this is the last moment to refuse. */
 async function assertCanRun({ deps, row, metadata }: DestinationAttempt): Promise<void> {
   const domains = await deps.backend.list();
   const own = domains.find((domain) => row.handle !== undefined && sameDomain(domain.handle, row.handle));
@@ -222,7 +225,7 @@ async function assertCanRun({ deps, row, metadata }: DestinationAttempt): Promis
   if (other !== undefined) throw new XapiError('DOMAIN_EXISTS', [row.uuid, String(other.handle.domid)]);
 }
 
-/** The VM runs here. From here on nothing is undone. Never rejects. */
+/** Run the VM here. From here on nothing is undone. Never rejects. */
 async function runDomain(attempt: DestinationAttempt): Promise<void> {
   const { deps, metadata, row, log } = attempt;
   const handle = row.handle as DomainHandle;
@@ -242,7 +245,7 @@ async function runDomain(attempt: DestinationAttempt): Promise<void> {
   await tellRunning(attempt);
 }
 
-/** What was taken and does not run is the pool's from here on. Never rejects: what fails is done later. */
+/** Keep a VM that was taken and does not run. Never rejects: a step that fails is done later. */
 async function keep(attempt: DestinationAttempt): Promise<void> {
   const { deps, metadata, row, log } = attempt;
   try {
@@ -256,7 +259,7 @@ async function keep(attempt: DestinationAttempt): Promise<void> {
   await tellRunning(attempt);
 }
 
-/** Point 4. Never rejects. */
+/** Send point 4. Never rejects. */
 async function tellRunning(attempt: DestinationAttempt): Promise<void> {
   const { log } = attempt;
   await reach(attempt, '4')

@@ -10,7 +10,10 @@ import { assertFree, destinationRows, repeated, reservedRow, restOf } from './ro
 
 type Row = DestinationRow<DestinationState>;
 
-/** An id that has begun for a VM is of no other. @throws INVALID_VALUE, OPERATION_NOT_ALLOWED where it has ended */
+/**
+ * Assert that a migration's id is not another VM's.
+ * @throws INVALID_VALUE, OPERATION_NOT_ALLOWED where the migration has ended
+ */
 export function assertOwn(incoming: Incoming, migrationId: string, uuid: string): void {
   const row = rowOf(incoming, migrationId);
   const vm = row?.uuid ?? incoming.admission.vmOf(migrationId) ?? uuid;
@@ -67,12 +70,12 @@ function noteEnd(incoming: Incoming, migrationId: string): void {
   attempts.delete(migrationId);
   admission.end(migrationId);
   const state = rowOf(incoming, migrationId)?.state;
-  // What was taken and does not run has not ended, and neither has a refusal that is not durable.
+  // An attempt has not ended while the VM that was taken does not run, or a refusal is not durable.
   if (state === 'done' || state === 'refused') deps.onEnded(migrationId, state === 'done');
   recoverLater(incoming, migrationId);
 }
 
-/** A rule may break it here, before the source has heard of it. */
+/** Reach the step `prepare`, where a rule may break the attempt before the source has heard of it. */
 async function reachPrepare({ deps, closing }: Incoming, { uuid, migrationId }: Row): Promise<void> {
   await deps.faults.at('prepare', { side: 'destination', uuid, migrationId, helpers: [], signal: closing.signal });
 }
@@ -89,7 +92,7 @@ async function dropUnanswered(incoming: Incoming, row: Row): Promise<void> {
   }
 }
 
-/** A new attempt for a VM first refuses an older one that has not taken point 3. */
+/** Refuse older attempts for the VM that have not taken point 3. */
 async function refuseEarlier(incoming: Incoming, uuid: string): Promise<void> {
   const { deps } = incoming;
   for (const row of destinationRows(deps.journal)) {

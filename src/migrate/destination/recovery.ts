@@ -28,7 +28,7 @@ export interface DestinationRecovery {
   readonly peers: Pick<Peers, 'at'>;
   /** Run in the VM's lane of receives. */
   inLane<T>(uuid: string, work: () => Promise<T>): Promise<T>;
-  /** An attempt has ended that had not ended before. */
+  /** Called when an attempt has ended that had not ended before. */
   onEnded(migrationId: string, taken: boolean): void;
 }
 
@@ -57,7 +57,7 @@ export async function recoverDestination(recovery: DestinationRecovery, migratio
   }
 }
 
-/** Refuse what was not taken, and leave nothing of it behind. The caller holds the lane. */
+/** Refuse an attempt that was not taken, and leave nothing of it behind. The caller holds the lane. */
 export async function endUntaken(recovery: DestinationRecovery, migrationId: string): Promise<void> {
   const row = rowIn(recovery, migrationId);
   if (row === undefined || hasTaken(row.state)) return;
@@ -65,7 +65,7 @@ export async function endUntaken(recovery: DestinationRecovery, migrationId: str
   await refuseRow(recovery.deps, row, () => recovery.onEnded(migrationId, false));
 }
 
-/** A copy that was taken and never ran is not to run by itself: the source may have been settled by force meanwhile. */
+/** Ask the source whether a copy that was taken and never ran may run: the source may have been settled by force meanwhile. */
 async function askSource(recovery: DestinationRecovery, row: Row, domain: DomainInfo | undefined): Promise<Permission> {
   if (domain !== undefined && domain.inDoubt === undefined)
     await recovery.deps.backend.markInDoubt(domain.handle, doubtOf(row));

@@ -20,7 +20,7 @@ export interface ArrivedChannel {
 /** What an attempt expects. */
 interface Expected {
   readonly migrationId: string;
-  /** The VM's. */
+  /** The VM's uuid. */
   readonly uuid: string;
   readonly temporaryUuid: string;
   readonly token: string;
@@ -31,13 +31,13 @@ interface Expected {
 export interface Meeting {
   /** The channel, once it is there. @throws when it does not come within `timeoutMs` */
   channel(kind: ChannelKind, device: string | undefined, timeoutMs: number): Promise<ArrivedChannel>;
-  /** No more channels; those that came are closed. */
+  /** Take no more channels, and close those that came. */
   end(): void;
 }
 
 export interface Rendezvous {
   expect(expected: Expected): Meeting;
-  /** Takes over the connection. */
+  /** Take over the connection of a channel. */
   deliver(head: ChannelHead, socket: RawSocket): void;
 }
 
@@ -49,12 +49,12 @@ interface Place {
 
 interface Expectation {
   readonly expected: Expected;
-  /** What the first channel said of compression, which goes for all. */
+  /** The cookie `compress` of the first channel, which goes for all channels. */
   compress?: string;
   readonly places: ReadonlyMap<string, Place>;
 }
 
-/** @param log for the channels that are refused */
+/** Make a rendezvous that expects nothing. @param log for the channels that are refused */
 export function createRendezvous(log: Log): Rendezvous {
   const attempts = new Map<string, Expectation>();
   return {
@@ -107,7 +107,7 @@ function openPlace(sockets: RawSocket[]): Place {
   return { arrived, resolve, taken: false };
 }
 
-/** Why a channel is refused, for the log, and for its source, with what its head says: the log does not quote that. */
+/** Why a channel is refused: a text for the log, and one for the source, which quotes the head; the log does not quote it. */
 interface Refusal {
   readonly why: string;
   readonly answer: string;
@@ -133,7 +133,7 @@ function refusal(head: ChannelHead, attempt: Expectation | undefined, place: Pla
   return wrongCookie(head, expected);
 }
 
-/** A cookie that is there has to say what VM.receive was told. */
+/** Find a cookie that says something else than VM.receive was told. */
 function wrongCookie({ cookies, device }: ChannelHead, expected: Expected): Refusal | undefined {
   const allowed: Cookies = {
     mem_migration: memoryMigrationVersion,

@@ -17,11 +17,15 @@ export function isOver({ state }: DestinationRow<DestinationState>): boolean {
   return state === 'done' || state === 'refused';
 }
 
+/** The journal's rows of attempts to take a VM. */
 export function destinationRows(journal: Journal): DestinationRow<DestinationState>[] {
   return journal.rows().filter((row) => row.side === 'destination') as DestinationRow<DestinationState>[];
 }
 
-/** The reply of an attempt that is asked for again. @throws OPERATION_NOT_ALLOWED where it has ended: nothing comes of it any more */
+/**
+ * The reply of an attempt that is asked for again.
+ * @throws OPERATION_NOT_ALLOWED where it has ended: nothing comes of it any more
+ */
 export function repeated(row: DestinationRow<DestinationState>): ReceiveReply {
   if (isOver(row))
     throw new XapiError('OPERATION_NOT_ALLOWED', [

@@ -4,7 +4,7 @@ import { compressionPlan } from '../compressor.js';
 import { type Decision, reach, type SourceAttempt } from './attempt.js';
 import type { Channels } from './connect.js';
 
-/** The suspend image of a suspended VM, as it is. Of a halted one there is its record alone, which VM.receive had. */
+/** Send the suspend image of a suspended VM, as it is. A halted VM has nothing but its record, which VM.receive had. */
 export async function sendAtRest(
   attempt: SourceAttempt,
   { memory, vgpu, restoredAck }: Channels,

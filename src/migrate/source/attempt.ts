@@ -1,4 +1,4 @@
-/** What the phases of one migration share at its source: what they know of it, and how they journal, wait and fail. */
+/** What the phases of one migration share at its source: the state of the attempt, and how a phase journals, waits and fails. */
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Backend } from '../../backend/backend.js';
@@ -39,9 +39,9 @@ export interface SourceDeps {
 export interface SourceSettings {
   /** `migration-compressor` as it was when the operation was queued. */
   readonly compressor: ConfiguredCompressor;
-  /** Where that stands in for a value that is not known. */
+  /** The warning where `compressor` stands in for a configured value that is not known. */
   readonly compressorWarning?: string | undefined;
-  /** `migration-compression-level` of then. */
+  /** `migration-compression-level` as it was when the operation was queued. */
   readonly compressionLevel: CompressionLevel;
   /** When a live copy stops, as it was configured when the operation was queued. */
   readonly convergence: ConvergenceRule;
@@ -61,15 +61,15 @@ export interface SourceHooks {
   readonly signal: AbortSignal;
   /** @param progress 0 to 1 */
   onProgress(phase: Phase, progress: number): void;
-  /** What compression comes to, once. */
+  /** Called once with what compression comes to. */
   onDecided(compression: CompressionReport): void;
-  /** How the copy goes, about twice a second. */
+  /** Called about twice a second with how the copy goes. */
   onFigures(figures: CopyFigures): void;
   /** Aborted when the daemon stops: past the commit point nothing is waited for any more, the next start goes on. */
   readonly closing: AbortSignal;
   /** Wait for a turn at the destination, without a turn and a worker here. */
   standAside(wait: () => Promise<void>): Promise<void>;
-  /** The commit begins, and is about to be journaled: from now on the signal is not to be aborted. */
+  /** Called when the commit is about to be journaled: from now on the signal is not to be aborted. */
   onCommit(): void;
 }
 
@@ -80,21 +80,21 @@ export interface SourceAttempt {
   readonly hooks: SourceHooks;
   readonly request: MigrateRequest;
   readonly log: Log;
-  /** What it waited for its turn at the destination is left out. */
+  /** The start, on the clock of `performance.now`; the wait for a turn at the destination is left out. */
   startedAt: number;
   readonly sockets: RawSocket[];
-  /** The processes that were started for it. */
+  /** The processes that were started for the migration. */
   readonly helpers: Helper[];
-  /** The channels are closed: one that opens now is closed at once. */
+  /** Whether the channels are closed; a channel that opens later is closed at once. */
   closed: boolean;
   phase: Phase;
-  /** The side that a failure, should one come now, is on. */
+  /** The side to which a failure at this moment is put down. */
   failedSide: Side;
-  /** The request as VM.receive is called by it: with the address of the way that its caller has named. */
+  /** The request with the address of the route that its caller has named; VM.receive is called by it. */
   located?: MigrateRequest;
-  /** VM.receive, once it was called. */
+  /** The call of VM.receive, once it was made. */
   asked?: Promise<ReceiveReply>;
-  /** What was journaled last; absent until `begin` has found the domain. */
+  /** The row that was journaled last; absent until `begin` has found the domain. */
   row?: SourceRow<SourceState>;
   control?: RawSocket;
   /** The points; the next one on the control channel is listened for from the copy on. */
@@ -122,7 +122,9 @@ export function elapsed({ startedAt, pausedAt, row }: SourceAttempt): {
   };
 }
 
-/** The XenAPI error of a failure: itself where it says something of its own, else VM_MIGRATE_FAILED with phase, side and cause. */
+/**
+ * The XenAPI error of a failure: itself where it says something of its own, else VM_MIGRATE_FAILED with phase, side and cause.
+ */
 export function migrationError(attempt: SourceAttempt, error: unknown): XapiError {
   const { request, phase, failedSide } = attempt;
   if (error instanceof XapiError && saysEnough(error)) return error;
@@ -130,12 +132,12 @@ export function migrationError(attempt: SourceAttempt, error: unknown): XapiErro
   return migrateFailed(request, `${phase}, ${failedSide}: ${cause}`, error);
 }
 
-/** A domain's handle says nothing to who asked for the migration. */
+/** Whether an error can go to the caller as it is; one about a domain's handle says nothing to the caller. */
 function saysEnough({ code, params }: XapiError): boolean {
   return code !== 'INTERNAL_ERROR' && !(code === 'HANDLE_INVALID' && params[0] === 'domain');
 }
 
-/** Begin a phase: what fails from now on is on our side until it is known better. */
+/** Begin a phase: a failure from now on is put down to the source until more is known. */
 export function enter(attempt: SourceAttempt, phase: Phase): void {
   attempt.phase = phase;
   attempt.failedSide = 'source';
@@ -144,14 +146,14 @@ export function enter(attempt: SourceAttempt, phase: Phase): void {
 }
 
 /**
- * The source has reached a step: where a rule says so, something breaks here. @throws what the rule says
+ * Tell that the source has reached a step; a rule may break something here. @throws the error of the rule
  * @param signal ends what the rule waits for; the migration's own, where absent
  */
 export function reach(attempt: SourceAttempt, step: Step, signal = attempt.hooks.signal): Promise<void> {
   return attempt.deps.faults.at(step, { ...placeOf(attempt), signal });
 }
 
-/** Which migration it is, for the rules that break it. */
+/** The migration as the rules that break migrations see it. */
 export function placeOf({ request: { uuid, migrationId }, helpers, hooks }: SourceAttempt): FaultPlace {
   return { side: 'source', uuid, migrationId, helpers, signal: hooks.signal };
 }
@@ -162,13 +164,13 @@ export async function write(attempt: SourceAttempt, row: SourceRow<SourceState>)
   await attempt.deps.journal.put(row, ['going', 'done', 'failed'].includes(row.state) ? 'powerLoss' : undefined);
 }
 
-/** What was journaled last. @throws INTERNAL_ERROR before `begin` */
+/** The row that was journaled last. @throws INTERNAL_ERROR before `begin` */
 export function rowOf(attempt: SourceAttempt): SourceRow<SourceState> {
   if (attempt.row === undefined) throw new XapiError('INTERNAL_ERROR', ['the migration was not begun']);
   return attempt.row;
 }
 
-/** What VM.receive's reply comes to, and the route to the destination. */
+/** What a source needs to settle the attempt, from VM.receive's reply and the route to the destination. */
 export function agreedFrom(
   { migrationId, destination }: Pick<MigrateRequest, 'migrationId' | 'destination'>,
   { control, token }: ReceiveReply,
@@ -184,15 +186,18 @@ export function agreedOf(row: SourceRow): Agreed {
   return row.agreed;
 }
 
-/** A destination that fails closes what it has, and says why a moment later: so long we wait to hear it, in milliseconds. */
+/**
+ * How long to wait for a destination's reason after a channel broke, in milliseconds: a destination that fails closes its
+ * channels first.
+ */
 export const explanationMs = 500;
 
-/** Wait for the destination at a point; what goes wrong then is on its side. */
+/** Wait for the destination at a point; a failure meanwhile is put down to the destination. */
 export async function recv(attempt: SourceAttempt, point: SynchronisationPoint, from: RawSocket): Promise<void> {
   await attempt.points.wait(point, () => hear(from).catch((error: unknown) => explain(attempt, from, error)));
 }
 
-/** A destination that fails closes every channel, and says why on the control channel alone. */
+/** Throw the destination's reason for a failure: it comes on the control channel alone, whichever channel has failed. */
 async function explain({ control }: SourceAttempt, from: RawSocket, error: unknown): Promise<never> {
   if (control !== undefined && control !== from && !(error instanceof PeerError)) {
     await within(hear(control), explanationMs, 'no reason').catch((said: unknown) => {
@@ -202,7 +207,10 @@ async function explain({ control }: SourceAttempt, from: RawSocket, error: unkno
   throw error;
 }
 
-/** Do what needs the destination, unless the migration is to stop: nothing is begun then. A failure is on its side, and a cancel is heard. */
+/**
+ * Do work that needs the destination, unless the migration is to stop. A failure is put down to the destination, and a cancel
+ * is heard.
+ */
 export async function ofDestination<T>(attempt: SourceAttempt, work: () => Promise<T>): Promise<T> {
   attempt.hooks.signal.throwIfAborted();
   attempt.failedSide = 'destination';
@@ -211,11 +219,11 @@ export async function ofDestination<T>(attempt: SourceAttempt, work: () => Promi
   return result;
 }
 
-/** Between two calls of VM.receive at a destination that is busy. */
+/** The first pause between two calls of VM.receive at a destination that is busy, in milliseconds. */
 const firstBusyPauseMs = 125;
 const longestBusyPauseMs = 500;
 
-/** Ask a destination that is busy again and again, as long as it is: nothing has begun there. */
+/** Call VM.receive again and again for as long as the destination is busy: nothing has begun there meanwhile. */
 export async function askInTurn(attempt: SourceAttempt, ask: () => Promise<ReceiveReply>): Promise<ReceiveReply> {
   const { hooks, log } = attempt;
   for (let pauseMs = firstBusyPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestBusyPauseMs)) {
@@ -233,7 +241,7 @@ export async function askInTurn(attempt: SourceAttempt, ask: () => Promise<Recei
   }
 }
 
-/** A channel that is being opened; it may open when nobody waits for it any more. */
+/** Keep a channel that is being opened, and close it where it opens when nobody waits for it any more. */
 export async function keepChannel(attempt: SourceAttempt, opening: Promise<RawSocket>): Promise<RawSocket> {
   const socket = await opening;
   attempt.sockets.push(socket);
@@ -241,7 +249,7 @@ export async function keepChannel(attempt: SourceAttempt, opening: Promise<RawSo
   return socket;
 }
 
-/** Close what is ours of the channels, those that are still to open as well. */
+/** Close the daemon's descriptors of all channels, of those that are still to open as well. */
 export function closeChannels(attempt: SourceAttempt): void {
   attempt.closed = true;
   for (const socket of attempt.sockets) socket.destroy();

@@ -20,14 +20,14 @@ import {
 
 export interface Channels {
   readonly control: RawSocket;
-  /** Absent for a halted VM, which has none. */
+  /** The memory channel; absent for a halted VM. */
   readonly memory?: RawSocket;
   readonly vgpu: ReadonlyMap<string, RawSocket>;
   /** Whether the destination sends 2-restored before it waits for point 3. */
   readonly restoredAck: boolean;
 }
 
-/** Open the channels, up to point 1-mem ACK; for a halted VM, which needs the first alone, up to point 1. */
+/** Open the channels, up to point 1-mem; for a halted VM, which needs the control channel alone, up to point 1. */
 export async function connect(attempt: SourceAttempt, reply: ReceiveReply, decision: Decision): Promise<Channels> {
   const { settings, request } = attempt;
   enter(attempt, 'connect');
@@ -74,7 +74,7 @@ function isElsewhere(destination: Destination, xenopsUrl: string): boolean {
 }
 
 /**
- * Nothing but a host is sent the head of a channel, and what it answers taken for a word of the destination.
+ * Assert that a host answers at the caller's URL, before the head of a channel is sent there.
  * @throws CANNOT_CONTACT_HOST
  */
 async function answers(attempt: SourceAttempt): Promise<void> {

@@ -8,7 +8,7 @@ import { memoryMigrationVersion } from '../protocol.js';
 import type { MigrateRequest } from '../request.js';
 import type { Decision, SourceAttempt } from './attempt.js';
 
-/** The effective compressor, and whether the rule of convergence counts: once, before the control channel opens. */
+/** Decide the effective compressor, and whether the rule of convergence counts; once, before the control channel opens. */
 export async function decide(attempt: SourceAttempt, reply: ReceiveReply): Promise<Decision> {
   const { deps, request, settings, log } = attempt;
   const { rest, domain } = request.metadata;
@@ -43,7 +43,7 @@ export async function decide(attempt: SourceAttempt, reply: ReceiveReply): Promi
   return { ...effect, asked, cookies: cookiesOf(request, compressionPlan(effect).cookies), converges };
 }
 
-/** What each channel begins with. */
+/** The cookies of each channel's head. */
 function cookiesOf({ uuid, task, migrationId }: MigrateRequest, more: Readonly<Record<string, string>>) {
   return {
     instance_id: uuid,

@@ -27,11 +27,11 @@ import { applySettlement, copyOf, doubtOf, goOnHere, inDoubtOutcome, markInDoubt
 export interface Migrations {
   migrate(request: MigrateRequest): Promise<void>;
   cancel(migrationId: string): Promise<void>;
-  /** The guest of a VM has ended by itself: a migration of it that has not passed its commit point ends with it. */
+  /** End the migration of a VM whose guest has ended by itself, unless the commit point is passed. */
   guestEnded(uuid: string, how: GuestEnd): void;
-  /** How it ended; undefined while it runs. One that this host does not know of never began, so it is a failure. */
+  /** How a migration ended; undefined while it is under way. A migration that this host does not know never began: a failure. */
   outcome(migrationId: string): Promise<MigrationOutcome | undefined>;
-  /** What the destination of a migration asks that took the VM and was interrupted. @throws SESSION_INVALID for a wrong token */
+  /** Whether a destination that took the VM and was interrupted may run the VM. @throws SESSION_INVALID for a wrong token */
   mayRun(migrationId: string, token: string): Promise<Permission>;
   /** End the doubt about a VM by an operator's word. @returns whether one of its migrations from here was in doubt */
   forceSettlement(uuid: string, runs: RunsWhere): Promise<boolean>;
@@ -46,16 +46,19 @@ export interface Migrations {
   concern(uuid: string): boolean;
   /** The uuid of the VM whose copy a domain is, while a migration from here has not ended. */
   vmOf(handle: DomainHandle): string | undefined;
-  /** Once, at the start: resume, settle or clean up what an earlier run of the daemon left behind. What needs others goes on in the background. */
+  /**
+   * Resume, settle or clean up what an earlier run of the daemon left behind; once, at the start. Work that needs other hosts goes on
+   * in the background.
+   */
   recover(): Promise<void>;
-  /** Stop those that can be stopped, and wait for all. */
+  /** Stop the migrations that can be stopped, and wait for all. */
   close(): Promise<void>;
 }
 
-/** How long the journal says how a migration ended, for a coordinator that asks. */
+/** How long the outcome of a migration stays in the journal, for a coordinator that asks. */
 const rememberedMs = 7 * 24 * 3600 * 1000;
 
-/** Of the whole: preparing, the copy, the end. */
+/** The shares of preparing, of the copy and of the end in the progress of a migration. */
 const shares = {
   queued: 0,
   prepare: 0,
@@ -95,7 +98,7 @@ export function createMigrations(deps: MigrationsDeps): Migrations {
   };
 }
 
-/** Asked again, the same migration is not begun again; where it has ended its end is told again. */
+/** Queue a migration. Asked again with the same id, nothing begins; the outcome is told again where there is one. */
 async function migrate(outgoing: Outgoing, request: MigrateRequest): Promise<void> {
   const { deps, underWay, closing } = outgoing;
   const { migrationId } = request;
@@ -138,7 +141,7 @@ function run(outgoing: Outgoing, request: MigrateRequest, stop: AbortSignal): Pr
     source.deps.log.info('queued', { migration: migrationId, task: request.task, vm: uuid, side: 'source' });
     tellProgress(deps, migrationId, 'queued', 0);
   };
-  return deps.queue.run(uuid, work, { signal: stop, turns: deps.turns, onWait });
+  return deps.queue.run(uuid, work, { signal: stop, semaphore: deps.semaphore, onWait });
 }
 
 /** @param progress of the phase, 0 to 1 */
@@ -188,7 +191,7 @@ function mayRun(outgoing: Outgoing, migrationId: string, token: string): Permiss
   return row.state === 'failed' ? 'no' : 'unknown';
 }
 
-/** What an earlier migration of the VM has left to undo is undone first. The caller holds the VM's lane. */
+/** Undo what earlier migrations of the VM have left to undo. The caller holds the VM's lane. */
 async function endEarlier(outgoing: Outgoing, uuid: string): Promise<void> {
   for (const row of rowsOf(outgoing).filter((each) => each.uuid === uuid)) {
     if (row.state === 'going') throw new XapiError('OPERATION_NOT_ALLOWED', [`in doubt: ${doubtOf(row)}`]);
@@ -240,7 +243,7 @@ async function recover(outgoing: Outgoing): Promise<void> {
   }
 }
 
-/** The VM of a migration that was cut short cannot go on here yet: tell it, and go on trying. */
+/** Tell that the VM of a migration that was cut short cannot go on here yet, and go on trying. */
 async function noteStuck(outgoing: Outgoing, row: SourceRow<SourceState>, error: unknown): Promise<void> {
   const { log, journal } = outgoing.deps.source().deps;
   const { migrationId, uuid } = row;
@@ -255,7 +258,7 @@ function notWritten({ deps }: Outgoing): (error: unknown) => void {
   return (error) => deps.source().deps.log.error('the journal cannot be written yet', { error });
 }
 
-/** What an earlier run has left in doubt is told as such when its destination does not answer soon. */
+/** Tell that a migration of an earlier run is in doubt, unless its destination answers soon. */
 async function tellDoubt(outgoing: Outgoing, row: SourceRow<SourceState>, afterMs: number): Promise<void> {
   const { signal } = outgoing.closing;
   await delay(afterMs, undefined, { signal }).catch(() => undefined);
@@ -270,7 +273,7 @@ async function close({ underWay, recovering, closing }: Outgoing): Promise<void>
   await Promise.all([...open.map((entry) => entry.ended), ...recovering.values()]);
 }
 
-/** One that was stopped while it waited for its turn, or could not begin. */
+/** The outcome of a migration that was stopped while it waited for a turn, or could not begin. */
 function notBegun({ task }: MigrateRequest, error: XapiError): MigrationOutcome {
   if (error.code !== 'TASK_CANCELLED') return { status: 'failure', error: toWireError(error) };
   return { status: 'cancelled', error: toWireError(new XapiError('TASK_CANCELLED', [task])) };

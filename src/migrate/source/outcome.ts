@@ -1,4 +1,7 @@
-/** How a migration ends at its source: it has moved, it goes on here, or it is in doubt. What is left to do then is in recovery.ts. */
+/**
+ * How a migration ends at its source: the VM has moved, goes on here, or is in doubt. What is left to do then is in
+ * recovery.ts.
+ */
 import { untilAborted, within } from '../../base/deadline.js';
 import { messageOf, XapiError } from '../../base/errors.js';
 import { sendError } from '../../wire/connection/handshake.js';
@@ -19,11 +22,16 @@ import {
 } from './attempt.js';
 import { doubtOf, letGo, markInDoubt, resume } from './recovery.js';
 
-/** How long a destination may take to hear why, and to clean up; what takes longer goes on by itself. */
+/**
+ * How long to wait until a destination has heard of a failure and has cleaned up, in milliseconds; a slower one does so by
+ * itself.
+ */
 const sayWhyMs = 500;
 const refuseMs = 3_000;
 
-/** Past the commit point nothing that fails here resumes the VM; only the destination's word that it has refused does. */
+/**
+ * End a migration past its commit point. No failure here resumes the VM; only the destination's word that it has refused does.
+ */
 export async function conclude(attempt: SourceAttempt, report: MigrationReport): Promise<MigrationOutcome> {
   const settlement = await awaitRunning(attempt);
   if (settlement === 'taken') return finish(attempt, report);
@@ -35,7 +43,7 @@ export async function conclude(attempt: SourceAttempt, report: MigrationReport):
   );
 }
 
-/** Point 4, or what the destination has settled on where that does not come. */
+/** Wait for point 4, and settle where that point does not come. */
 async function awaitRunning(attempt: SourceAttempt): Promise<Settlement> {
   const { deps, settings, log, hooks } = attempt;
   enter(attempt, 'run');
@@ -50,7 +58,7 @@ async function awaitRunning(attempt: SourceAttempt): Promise<Settlement> {
   }
 }
 
-/** The VM runs at the destination: report, and clean up the old copy. */
+/** End a migration whose VM runs at the destination: report, and clean up the old copy. */
 async function finish(attempt: SourceAttempt, known: MigrationReport): Promise<MigrationOutcome> {
   const { deps, log } = attempt;
   const times = elapsed(attempt);
@@ -91,7 +99,7 @@ async function digests(attempt: SourceAttempt): Promise<Pick<MigrationReport, 'd
   }
 }
 
-/** No outcome in time: the VM stays here, paused, marked, and refusing what could double it, until it is settled. */
+/** Leave a migration without an outcome in doubt: the VM stays here, paused and marked, and runs only once it is settled. */
 async function leaveInDoubt(attempt: SourceAttempt): Promise<MigrationOutcome> {
   const row = rowOf(attempt);
   closeChannels(attempt);
@@ -101,7 +109,7 @@ async function leaveInDoubt(attempt: SourceAttempt): Promise<MigrationOutcome> {
   return { status: 'in-doubt', error: toWireError(migrationError(attempt, new Error(reason))) };
 }
 
-/** The destination will not run it, so the VM goes on here: at once, as without point 3 the destination runs nothing. */
+/** Give a migration up: the VM goes on here, at once, as the destination runs nothing without point 3. */
 export async function abandon(attempt: SourceAttempt, error: unknown): Promise<MigrationOutcome> {
   const { deps, log, row, hooks, request } = attempt;
   const stopped: unknown = hooks.signal.aborted && row?.state !== 'going' ? hooks.signal.reason : undefined;
@@ -117,7 +125,7 @@ export async function abandon(attempt: SourceAttempt, error: unknown): Promise<M
   const outcome: MigrationOutcome = { status: cancelled ? 'cancelled' : 'failure', error: toWireError(failure) };
   if (row === undefined) return outcome;
   if (row.state === 'going') {
-    // Before the VM runs here: a destination that asks must not hear `yes` any more, and may forget only now.
+    // The row comes before the VM runs here: from then on a destination that asks hears `no`, and may forget the attempt.
     try {
       await write(attempt, { ...row, state: 'failed', resumePending: true, outcome });
     } catch (reason) {
@@ -137,12 +145,15 @@ export async function abandon(attempt: SourceAttempt, error: unknown): Promise<M
   return outcome;
 }
 
-/** Tell the destination that nothing more comes, and that it may forget the attempt. @throws where it has not heard */
+/**
+ * Tell the destination that nothing more comes, and that the attempt may be forgotten.
+ * @throws where the destination has not heard
+ */
 async function tellRefusal(attempt: SourceAttempt): Promise<void> {
   const { asked, deps } = attempt;
   const telling = async () => {
     if (rowOf(attempt).agreed === undefined) {
-      // A cancel does not wait for the reply of VM.receive, which may still come. Where there is none, nothing was agreed.
+      // A cancel does not wait for the reply of VM.receive, which may still come. Without a reply nothing was agreed.
       const reply = await asked?.catch(() => undefined);
       if (reply === undefined) return;
       // By now the row may have gone on without this attempt.

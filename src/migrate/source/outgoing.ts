@@ -1,20 +1,20 @@
-/** What the migrations that leave this host share: those under way, the ends that are told again, what is still to be done. */
+/** The state that migrations from this host share: which are under way, how others ended, what is still to be done for them. */
 import type { GuestEnd } from '../../base/domain.js';
 import { persist } from '../../base/retry.js';
 import type { SourceRow } from '../../xenops/journal.js';
 import type { Queue } from '../../xenops/queue.js';
-import type { Turns } from '../../xenops/semaphore.js';
+import type { Semaphore } from '../../xenops/semaphore.js';
 import type { SourceState } from '../protocol.js';
 import type { MigrationEvent, MigrationOutcome } from '../request.js';
 import type { SourceDeps, SourceSettings } from './attempt.js';
 import { recoverSource, type SourceRecovery } from './recovery.js';
 
 export interface MigrationsDeps {
-  /** What a migration works with, as it is when it is queued. */
+  /** Read what a migration works with; called when the migration is queued. */
   readonly source: () => { readonly deps: SourceDeps; readonly settings: SourceSettings };
   readonly queue: Queue;
-  /** What limits how many leave at once. */
-  readonly turns: Turns;
+  /** Limits how many VMs leave at once. */
+  readonly semaphore: Semaphore;
   /** Tell how a migration goes, and its end. */
   tell(event: MigrationEvent): void;
 }
@@ -32,25 +32,27 @@ export interface UnderWay {
 export interface Outgoing {
   readonly deps: MigrationsDeps;
   readonly underWay: Map<string, UnderWay>;
-  /** How those ended that the journal does not tell, or not yet. */
+  /** Outcomes that the journal does not have, or not yet. */
   readonly ended: Map<string, MigrationOutcome>;
-  /** What is done in the background for those that are over. */
+  /** Work in the background for migrations that are over. */
   readonly recovering: Map<string, Promise<void>>;
   /** Aborted when the daemon stops. */
   readonly closing: AbortController;
 }
 
-/** Ends that are told again without the journal: of migrations that failed before their first row, or are in doubt. */
+/**
+ * How many outcomes are kept that the journal does not have: of migrations that failed before their first row, or are in doubt.
+ */
 const kept = 1_000;
 
-/** What a migration fails with whose guest has ended. */
+/** The error code of a migration whose guest has ended. */
 export const endErrors = {
   poweroff: 'VM_HALTED',
   reboot: 'VM_REBOOTED',
   crash: 'VM_CRASHED',
 } as const satisfies Record<GuestEnd, string>;
 
-/** Whether the VM is not where the migration's end puts it yet. */
+/** Whether the migration has no outcome yet, or the VM is still to be resumed. */
 export function isOpen({ state, resumePending }: SourceRow<SourceState>): boolean {
   return state !== 'done' && (state !== 'failed' || resumePending === true);
 }
@@ -77,7 +79,7 @@ export function end({ deps, underWay, ended }: Outgoing, migrationId: string, ou
 /** How a migration ended, where it has ended. */
 export function outcomeOf(outgoing: Outgoing, migrationId: string): MigrationOutcome | undefined {
   const row = rowOf(outgoing, migrationId);
-  // Nobody is to hear of a failure while the VM does not go on yet.
+  // A failure is told only once the VM goes on.
   const journaled = row?.resumePending === true ? undefined : (row?.outcome as MigrationOutcome | undefined);
   return outgoing.ended.get(migrationId) ?? journaled;
 }
@@ -106,7 +108,7 @@ export function recoverLater(outgoing: Outgoing, migrationId: string): void {
   );
 }
 
-/** An end that was written and could not be flushed is told when it was. */
+/** Tell, once it is flushed, an outcome that was written and could not be flushed. */
 function tellLate(outgoing: Outgoing, migrationId: string): void {
   const row = rowOf(outgoing, migrationId);
   if (outgoing.closing.signal.aborted || row === undefined || row.state === 'going' || row.outcome === undefined)

@@ -42,7 +42,7 @@ import { decide } from './decision.js';
 import { abandon, conclude } from './outcome.js';
 import { letGo } from './recovery.js';
 
-/** Migrate a VM away, and say how it ended. Never throws: a failure is an outcome. */
+/** Migrate a VM away. @returns how the migration ended. Never throws: a failure is an outcome. */
 export async function migrateAsSource(
   deps: SourceDeps,
   settings: SourceSettings,
@@ -85,7 +85,7 @@ export async function migrateAsSource(
   return conclude(attempt, report);
 }
 
-/** Look at what is sent and journal the attempt. */
+/** Find the VM and journal the attempt. */
 async function begin(attempt: SourceAttempt): Promise<void> {
   const { request } = attempt;
   const sent = await find(attempt);
@@ -101,7 +101,7 @@ async function begin(attempt: SourceAttempt): Promise<void> {
   });
 }
 
-/** What the host has of the VM, which has to be as the request says. */
+/** Find what the host has of the VM: a domain, a suspend image, or neither. @throws where that is not as the request says */
 async function find({ deps, request }: SourceAttempt): Promise<Pick<SourceRow, 'handle' | 'image' | 'wasRunning'>> {
   const domain = (await deps.backend.list()).find(({ uuid }) => uuid === request.uuid);
   const { rest } = request.metadata;
@@ -117,8 +117,8 @@ async function find({ deps, request }: SourceAttempt): Promise<Pick<SourceRow, '
 }
 
 /**
- * Earlier migrations of the VM from here have ended, and whoever asked for this one knows how. Their old copies go first; of
- * those of which the destination still has to be told the rows stay.
+ * Forget earlier migrations of the VM from here: they have ended, and the coordinator knows how, or it would not ask for this one.
+ * Old copies of the VM go first. A row stays whose destination still has to be told.
  */
 async function forgetEarlier({ deps, request }: SourceAttempt): Promise<void> {
   for (const row of deps.journal.rows()) {
@@ -131,7 +131,7 @@ async function forgetEarlier({ deps, request }: SourceAttempt): Promise<void> {
   }
 }
 
-/** VM.receive at the destination. */
+/** Call VM.receive at the destination. */
 async function prepare(attempt: SourceAttempt): Promise<ReceiveReply> {
   const { deps, request, settings } = attempt;
   const row = rowOf(attempt);
@@ -154,22 +154,25 @@ async function prepare(attempt: SourceAttempt): Promise<ReceiveReply> {
   return reply;
 }
 
-/** The request with the address of the way that a caller has named: who is asked there gets the channels too, whatever becomes of the name. */
+/**
+ * Look up the route that a caller has named, once: the host that is asked there gets the channels too, whatever becomes of the name.
+ * @returns the request with the address
+ */
 async function locate(attempt: SourceAttempt): Promise<MigrateRequest> {
   const { deps, request } = attempt;
   const { xenops } = request.destination;
   if (xenops === undefined) return request;
-  const way = await ofDestination(attempt, () => deps.peers.locate(xenops));
-  return { ...request, destination: { ...request.destination, xenops: way } };
+  const route = await ofDestination(attempt, () => deps.peers.locate(xenops));
+  return { ...request, destination: { ...request.destination, xenops: route } };
 }
 
-/** The copy, up to point 2: the image is out, its streams are closed, the old copy is renamed. */
+/** Copy, up to point 2: the image is out, its streams are closed, the old copy is renamed. */
 async function copy(attempt: SourceAttempt, channels: Channels, decision: Decision): Promise<SaveResult> {
   const { request, hooks } = attempt;
   await write(attempt, { ...rowOf(attempt), state: 'copying' });
   enter(attempt, 'copy');
   const stop = new AbortController();
-  // A point 4 from before point 3 would end the old copy of a VM that runs nowhere.
+  // A point 4 that came before point 3 would have the old copy destroyed of a VM that runs nowhere.
   attempt.points
     .listen(channels.restoredAck ? '2-restored' : '4', channels.control)
     .catch((error: unknown) => stop.abort(error));
@@ -180,7 +183,7 @@ async function copy(attempt: SourceAttempt, channels: Channels, decision: Decisi
   return saved;
 }
 
-/** Point 2: everything is out, if not at the destination. */
+/** Send point 2: everything is out, though the destination may not have all of it. */
 async function reachTwo(attempt: SourceAttempt): Promise<void> {
   const { handle } = rowOf(attempt);
   await reach(attempt, '2');
@@ -188,7 +191,7 @@ async function reachTwo(attempt: SourceAttempt): Promise<void> {
   attempt.log.info('synchronisation point 2: sent');
 }
 
-/** The image of a domain that runs, or is paused. */
+/** Save the image of a domain that runs, or is paused. */
 async function saveDomain(
   attempt: SourceAttempt,
   { memory, vgpu, restoredAck }: Channels,
@@ -226,8 +229,8 @@ async function saveDomain(
 }
 
 /**
- * A destination that fails breaks the stream first and says why a moment later: its word is the cause. Where it is the source
- * that failed, what the destination says of the stream that ended is not.
+ * Find the cause of a failed copy. A destination that fails breaks the stream first and says why a moment later: then the
+ * destination's word is the cause. Where the source has failed, what the destination says of the ended stream is no cause.
  */
 async function explain(attempt: SourceAttempt, error: unknown): Promise<never> {
   if (error instanceof PeerError) attempt.failedSide = 'destination';
@@ -260,12 +263,14 @@ async function suspend(attempt: SourceAttempt, handle: DomainHandle, signal: Abo
   await reach(attempt, 'last round', signal);
 }
 
-/** What has been given up is not paused: it goes on already. */
+/** Assert that the attempt was not given up: the guest goes on then, and is not paused. */
 function assertOpen({ closed }: SourceAttempt): void {
   if (closed) throw new XapiError('INTERNAL_ERROR', ['the migration has ended']);
 }
 
-/** Point 2-restored, where both sides have it: the destination has the whole image and is ready to run it. */
+/**
+ * Wait for point 2-restored, where both sides have that point: the destination has the whole image and is ready to run the VM.
+ */
 async function awaitRestored(attempt: SourceAttempt, channels: Channels): Promise<void> {
   if (!channels.restoredAck) return;
   enter(attempt, 'restore');
@@ -273,7 +278,7 @@ async function awaitRestored(attempt: SourceAttempt, channels: Channels): Promis
   attempt.points.listen('4', channels.control);
 }
 
-/** What is known before the commit point, so that it can be told after a restart as well. */
+/** Make the report of what is known before the commit point, which the journal keeps for after a restart. */
 function reportOf(attempt: SourceAttempt, reply: ReceiveReply, decision: Decision, saved: SaveResult): MigrationReport {
   return {
     ...compressionOf(decision),
@@ -288,10 +293,10 @@ function compressionOf({ asked, used, fallback }: Decision): CompressionReport {
   return { compressorAsked: asked, compressorUsed: used, ...defined({ fallback }) };
 }
 
-/** The commit point: durable before it is sent, and not to be cancelled from before it is durable. */
+/** Pass the commit point, which is durable before point 3 is sent. A cancel is no longer heard from before it is durable. */
 async function commit(attempt: SourceAttempt, control: RawSocket, report: MigrationReport): Promise<void> {
   await reach(attempt, 'going');
-  // A destination that has failed, or was early, is not sent a VM: what it has sent by now is read within two turns.
+  // No point 3 goes to a destination that has failed, or was early: what has come by now is read within two turns of the event loop.
   await ofDestination(attempt, () => Promise.race([attempt.points.heard(), setImmediate().then(() => setImmediate())]));
   attempt.hooks.signal.throwIfAborted();
   attempt.hooks.onCommit();

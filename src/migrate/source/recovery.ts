@@ -30,7 +30,7 @@ export interface SourceRecovery {
   readonly deps: SourceDeps;
   /** Run in the VM's lane. */
   inLane<T>(uuid: string, work: () => Promise<T>): Promise<T>;
-  /** How a migration ended; told again where the VM goes on here only now. */
+  /** Called with the outcome of a migration; again where the VM goes on here only now. */
   onEnded(migrationId: string, outcome: MigrationOutcome): void;
 }
 
@@ -57,7 +57,7 @@ export async function recoverSource(recovery: SourceRecovery, migrationId: strin
   }
 }
 
-/** A migration that was cut short before its commit point: the VM goes on here. The caller holds the VM's lane. */
+/** Have the VM go on here after a migration that was cut short before its commit point. The caller holds the VM's lane. */
 export async function goOnHere(recovery: SourceRecovery, migrationId: string): Promise<void> {
   const { deps } = recovery;
   const row = rowIn(deps, migrationId);
@@ -70,7 +70,7 @@ export async function goOnHere(recovery: SourceRecovery, migrationId: string): P
   recovery.onEnded(row.migrationId, outcome);
 }
 
-/** @returns whether the destination has named an outcome */
+/** Send `settle` once more. @returns whether the destination has named an outcome */
 async function settleAgain(recovery: SourceRecovery, row: Row): Promise<boolean> {
   const { deps } = recovery;
   await markInDoubt(deps, row);
@@ -82,7 +82,7 @@ async function settleAgain(recovery: SourceRecovery, row: Row): Promise<boolean>
 
 /**
  * Bring a migration without point 4 to its end. The caller holds the VM's lane.
- * @param why what is told of a refusal, where that is not the destination's own
+ * @param why the reason of a refusal, where it is not the destination's own
  */
 export async function applySettlement(
   recovery: SourceRecovery,
@@ -97,7 +97,7 @@ export async function applySettlement(
     settlement === 'taken'
       ? { status: 'success', report: row.report as MigrationReport }
       : failed(row, 'destination', why);
-  // Before the VM runs here: a destination that asks must not hear `yes` any more.
+  // The row comes before the VM runs here: from then on a destination that asks hears `no`.
   const end =
     settlement === 'taken' ? { state: 'done' as const } : { state: 'failed' as const, resumePending: true as const };
   await deps.journal.put({ ...row, ...end, outcome }, 'powerLoss');
@@ -109,9 +109,9 @@ export async function applySettlement(
   });
 }
 
-/** The old copy goes, where there is one, and the destination may forget the outcome. @throws while either cannot be done */
+/** Destroy the old copy, where there is one, and let the destination forget the outcome. @throws while either cannot be done */
 async function cleanUp(deps: SourceDeps, row: Row): Promise<void> {
-  // The end may have been written and not flushed.
+  // The row may have been written and not flushed.
   await deps.journal.put(row, 'powerLoss');
   if (row.state === 'done') await letGo(deps, row);
   if (row.agreed !== undefined) await tell(deps, row, row.agreed);
@@ -119,7 +119,7 @@ async function cleanUp(deps: SourceDeps, row: Row): Promise<void> {
   if (now !== undefined) await deps.journal.put({ ...now, acknowledged: true });
 }
 
-/** What was sent is of no use here any more. Fine where there is nothing of it. */
+/** Destroy the domain, or remove the suspend image, of a VM that was sent. Fine where there is neither. */
 export async function letGo({ backend, suspended }: SourceDeps, { uuid, handle, image }: SourceRow): Promise<void> {
   if (handle !== undefined) await backend.destroy(handle);
   if (image !== undefined) await suspended.discard(uuid, image);
@@ -127,7 +127,7 @@ export async function letGo({ backend, suspended }: SourceDeps, { uuid, handle, 
 
 async function tell(deps: SourceDeps, row: Row, agreed: Agreed): Promise<void> {
   const { migrationId, token } = agreed;
-  // An attempt that was asked for twice has another token there, and nothing that this one could settle.
+  // Where VM.receive was called twice the destination knows another token, and nothing that this attempt could settle.
   const forgotten = (error: unknown) => {
     if (error instanceof XapiError && error.code === 'SESSION_INVALID') return;
     throw error;
@@ -136,20 +136,20 @@ async function tell(deps: SourceDeps, row: Row, agreed: Agreed): Promise<void> {
     const settlement: unknown = await askDestination(deps.peers, agreed, (peer) =>
       peer.settle(migrationId, token),
     ).catch(forgotten);
-    // Only where an operator has settled it against what the destination turns out to have done.
+    // This happens only where an operator has forced the settlement, and the destination had decided otherwise.
     if (settlement === 'taken') deps.log.error('the destination has taken a VM that goes on here', { vm: row.uuid });
   }
   await askDestination(deps.peers, agreed, (peer) => peer.acknowledge(migrationId, token)).catch(forgotten);
 }
 
-/** Undo points 2 and the suspend, whichever came about: its name back, and running if it ran. Idempotent. */
+/** Resume the VM here: give its domain its name back, and run it if it ran before. Idempotent. */
 export async function resume(backend: Backend, row: SourceRow): Promise<void> {
   const domain = copyOf(row, await backend.list());
   if (domain === undefined) return;
   const { handle } = domain;
   if (domain.uuid !== row.uuid) await backend.rename(handle, row.uuid);
   if (domain.inDoubt !== undefined) {
-    // Another than this migration has marked it: it was given up, and does not run by itself any more.
+    // A mark of another's means that the copy was given up, and must not run by itself.
     if (!isDoubtOf(row.migrationId, domain.inDoubt)) return;
     await backend.markInDoubt(handle, undefined);
   }
@@ -158,8 +158,8 @@ export async function resume(backend: Backend, row: SourceRow): Promise<void> {
 }
 
 /**
- * The VM stays here under its own name, paused, marked, and refusing what could double it. Never throws: where the hypervisor
- * does not answer now, the next attempt to settle marks it.
+ * Mark the copy here as in doubt: it keeps its name, paused, and refuses to run. Never throws: where the hypervisor does not answer
+ * now, the next attempt to settle marks the copy.
  */
 export async function markInDoubt(deps: SourceDeps, row: SourceRow): Promise<void> {
   const log = deps.log.child({ migration: row.migrationId, task: row.task, vm: row.uuid });
@@ -168,7 +168,7 @@ export async function markInDoubt(deps: SourceDeps, row: SourceRow): Promise<voi
     const copy = copyOf(row, domains);
     if (copy === undefined) return;
     if (copy.inDoubt === undefined) await deps.backend.markInDoubt(copy.handle, doubtOf(row));
-    // Where it was sent to its own host, the name may be the other copy's already.
+    // Where source and destination are one host, the other copy may have the name already.
     if (copy.uuid !== row.uuid && !domains.some(({ uuid }) => uuid === row.uuid)) {
       await deps.backend.rename(copy.handle, row.uuid);
     }
@@ -177,7 +177,7 @@ export async function markInDoubt(deps: SourceDeps, row: SourceRow): Promise<voi
   }
 }
 
-/** The domain that was sent; a VM that does not run has none. */
+/** Find the domain that was sent; a VM that does not run has none. */
 export function copyOf({ handle }: Pick<SourceRow, 'handle'>, domains: readonly DomainInfo[]): DomainInfo | undefined {
   return handle === undefined ? undefined : domains.find((domain) => sameDomain(domain.handle, handle));
 }
@@ -187,12 +187,12 @@ export function doubtOf({ migrationId }: SourceRow): string {
   return encodeDoubt(migrationId, 'the destination has not said whether it runs the VM');
 }
 
-/** What is told of a migration in doubt while it is so. */
+/** The outcome of a migration while it is in doubt. */
 export function inDoubtOutcome(row: SourceRow): MigrationOutcome {
   return { status: 'in-doubt', error: failed(row, 'destination', doubtOf(row)).error };
 }
 
-/** What is told of a migration whose VM is to go on here and cannot yet. */
+/** The outcome of a migration whose VM is to go on here and cannot yet. */
 export function notResumed(row: SourceRow, error: unknown): MigrationOutcome {
   return failed(row, 'source', `the VM is to go on at the source, and cannot yet: ${messageOf(error)}`);
 }

@@ -2,10 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
-import { toXapiError } from '../../../src/base/errors.js';
 import { createFaultRules, type FaultRules } from '../../../src/host/faults/rules.js';
 import type { FaultPlace, Helper } from '../../../src/migrate/faults.js';
 import { captureLog } from '../../support/log.js';
+import { failureOf } from '../../support/refusal.js';
 
 const vm = '11111111-2222-4333-8444-555555555555';
 
@@ -44,16 +44,7 @@ describe('fault rules', () => {
     ...{ side: 'source', uuid: vm, migrationId: 'migration', helpers: [], signal: new AbortController().signal },
     ...more,
   });
-  const failure = async (call: () => unknown): Promise<string[]> => {
-    try {
-      await call();
-    } catch (error) {
-      const { code, params } = toXapiError(error);
-      return [code, ...params];
-    }
-    return [];
-  };
-  const at = (step: 'going' | 'copy', more?: Partial<FaultPlace>) => failure(() => rules.at(step, place(more)));
+  const at = (step: 'going' | 'copy', more?: Partial<FaultPlace>) => failureOf(() => rules.at(step, place(more)));
   const helper = async (name: Helper['name']): Promise<Helper> => {
     const child = spawn('sleep', ['60']);
     children.push(child);
@@ -98,14 +89,14 @@ describe('fault rules', () => {
   ];
   for (const [fn, args, error] of refusals) {
     it(`refuse ${fn} ${JSON.stringify(args)}`, async () => {
-      expect(await failure(() => rules.call(fn, args))).to.deep.equal(error);
+      expect(await failureOf(() => rules.call(fn, args))).to.deep.equal(error);
     });
   }
 
   it('are refused where the configuration has them off, with the name of its key', async () => {
     allowed = false;
     for (const fn of ['add', 'list', 'clear']) {
-      const [code, text] = await failure(() => rules.call(fn, {}));
+      const [code, text] = await failureOf(() => rules.call(fn, {}));
       expect(code).to.equal('OPERATION_NOT_ALLOWED');
       expect(text).to.contain('fault-injection = true');
     }

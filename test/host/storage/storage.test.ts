@@ -2,16 +2,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { toXapiError } from '../../../src/base/errors.js';
 import { nullLog } from '../../../src/base/log.js';
 import { type HostStorage, openLocalStorage } from '../../../src/host/storage/storage.js';
 import { testLimits } from '../../support/limits.js';
-
-const sr = '11111111-1111-4111-8111-111111111111';
-const otherSr = '22222222-2222-4222-8222-222222222222';
-const a = 'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa';
-const b = 'bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb';
-const mib = 2 ** 20;
+import { failureOf } from '../../support/refusal.js';
+import { a, b, fileOf, mib, otherSr, sr } from './volumes.js';
 
 describe('host storage', () => {
   let dir: string;
@@ -24,23 +19,14 @@ describe('host storage', () => {
     await storage.createSr(sr);
   });
   afterEach(() => rmSync(dir, { recursive: true, force: true }));
-  const file = (volume: string, of = sr): string => join(root, of, `${volume}.raw`);
-  const failure = async (call: () => Promise<unknown>): Promise<string[]> => {
-    try {
-      await call();
-    } catch (error) {
-      const { code, params } = toXapiError(error);
-      return [code, ...params];
-    }
-    return [];
-  };
+  const file = (volume: string, of = sr): string => fileOf(root, volume, of);
 
   it('makes SRs, lists them, and removes them when they are empty', async () => {
     await storage.createSr(sr);
     await storage.createSr(otherSr);
     expect(await storage.listSrs()).to.have.members([sr, otherSr]);
     await storage.createVolume(sr, a, mib);
-    expect(await failure(() => storage.destroySr(sr))).to.deep.equal(['SR_NOT_EMPTY']);
+    expect(await failureOf(() => storage.destroySr(sr))).to.deep.equal(['SR_NOT_EMPTY']);
     await storage.destroyVolume(sr, a);
     await storage.destroySr(sr);
     await storage.destroySr(sr);
@@ -52,7 +38,7 @@ describe('host storage', () => {
     const { physicalSize, physicalUtilisation } = await storage.statSr(sr);
     expect(physicalSize).to.be.greaterThan(0);
     expect(physicalUtilisation).to.be.within(0, physicalSize);
-    expect((await failure(() => storage.statSr(otherSr)))[1]).to.equal('ENOENT');
+    expect((await failureOf(() => storage.statSr(otherSr)))[1]).to.equal('ENOENT');
   });
 
   it('makes volumes sparse, grows them and removes them', async () => {
@@ -81,8 +67,8 @@ describe('host storage', () => {
     }
     await storage.createVolume(sr, sr, 256 * mib);
     expect((await storage.copyVolume(sr, sr, sr, otherSr)).physicalUtilisation).to.equal(0);
-    expect(await failure(() => storage.copyVolume(sr, a, sr, b))).to.have.property('1', 'EEXIST');
-    expect(await failure(() => storage.copyVolume(sr, otherSr.replace('2', '3'), sr, a))).to.have.property('1');
+    expect(await failureOf(() => storage.copyVolume(sr, a, sr, b))).to.have.property('1', 'EEXIST');
+    expect(await failureOf(() => storage.copyVolume(sr, otherSr.replace('2', '3'), sr, a))).to.have.property('1');
     expect(readdirSync(join(root, sr)).filter((name) => name.endsWith('.partial'))).to.deep.equal([]);
   });
 
@@ -108,11 +94,11 @@ describe('host storage', () => {
   for (const name of badNames) {
     it(`refuses the name ${JSON.stringify(name)} of an SR or a volume`, async () => {
       for (const call of ['createSr', 'statSr', 'destroySr', 'listVolumes'] as const) {
-        expect(await failure(() => storage[call](name))).to.deep.equal(['UUID_INVALID', 'SR', name]);
+        expect(await failureOf(() => storage[call](name))).to.deep.equal(['UUID_INVALID', 'SR', name]);
       }
-      expect(await failure(() => storage.createVolume(sr, name, mib))).to.deep.equal(['UUID_INVALID', 'VDI', name]);
-      expect(await failure(() => storage.destroyVolume(sr, name))).to.deep.equal(['UUID_INVALID', 'VDI', name]);
-      expect(await failure(() => storage.copyVolume(sr, a, name, b))).to.deep.equal(['UUID_INVALID', 'SR', name]);
+      expect(await failureOf(() => storage.createVolume(sr, name, mib))).to.deep.equal(['UUID_INVALID', 'VDI', name]);
+      expect(await failureOf(() => storage.destroyVolume(sr, name))).to.deep.equal(['UUID_INVALID', 'VDI', name]);
+      expect(await failureOf(() => storage.copyVolume(sr, a, name, b))).to.deep.equal(['UUID_INVALID', 'SR', name]);
     });
   }
 
@@ -124,16 +110,20 @@ describe('host storage', () => {
   ];
   for (const [size, code, limit] of badSizes) {
     it(`refuses a size of ${size}`, async () => {
-      expect(await failure(() => storage.createVolume(sr, a, size))).to.deep.equal([code, a, limit]);
+      expect(await failureOf(() => storage.createVolume(sr, a, size))).to.deep.equal([code, a, limit]);
       expect(readdirSync(join(root, sr))).to.deep.equal([]);
     });
   }
 
   it('makes no volume smaller, and none over another', async () => {
     await storage.createVolume(sr, a, mib);
-    expect(await failure(() => storage.resizeVolume(sr, a, mib - 1))).to.deep.equal(['VDI_TOO_SMALL', a, String(mib)]);
-    expect((await failure(() => storage.createVolume(sr, a, mib)))[1]).to.equal('EEXIST');
-    expect((await failure(() => storage.resizeVolume(sr, b, mib)))[1]).to.equal('ENOENT');
+    expect(await failureOf(() => storage.resizeVolume(sr, a, mib - 1))).to.deep.equal([
+      'VDI_TOO_SMALL',
+      a,
+      String(mib),
+    ]);
+    expect((await failureOf(() => storage.createVolume(sr, a, mib)))[1]).to.equal('EEXIST');
+    expect((await failureOf(() => storage.resizeVolume(sr, b, mib)))[1]).to.equal('ENOENT');
   });
 
   it('follows no link, neither for an SR nor for a volume', async () => {
@@ -141,10 +131,10 @@ describe('host storage', () => {
     writeFileSync(outside, 'precious');
     symlinkSync(outside, file(a));
     symlinkSync(dir, join(root, otherSr));
-    expect((await failure(() => storage.resizeVolume(sr, a, mib)))[0]).to.equal('SR_BACKEND_FAILURE');
-    expect((await failure(() => storage.copyVolume(sr, a, sr, b)))[0]).to.equal('SR_BACKEND_FAILURE');
-    expect((await failure(() => storage.createVolume(otherSr, a, mib)))[1]).to.equal('ENOTDIR');
-    expect((await failure(() => storage.destroySr(otherSr)))[1]).to.equal('ENOTDIR');
+    expect((await failureOf(() => storage.resizeVolume(sr, a, mib)))[0]).to.equal('SR_BACKEND_FAILURE');
+    expect((await failureOf(() => storage.copyVolume(sr, a, sr, b)))[0]).to.equal('SR_BACKEND_FAILURE');
+    expect((await failureOf(() => storage.createVolume(otherSr, a, mib)))[1]).to.equal('ENOTDIR');
+    expect((await failureOf(() => storage.destroySr(otherSr)))[1]).to.equal('ENOTDIR');
     await storage.destroyVolume(sr, a);
     expect(readFileSync(outside, 'utf8')).to.equal('precious');
   });

@@ -4,19 +4,14 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
-import { toXapiError } from '../../../src/base/errors.js';
 import { nullLog } from '../../../src/base/log.js';
 import { type LocalStorage, openLocalStorage } from '../../../src/host/storage/storage.js';
 import { fillUp } from '../../support/full-disk.js';
 import { type HeldCopies, holdCopies, otherCp } from '../../support/held-cp.js';
 import { testLimits } from '../../support/limits.js';
 import { isAlive } from '../../support/processes.js';
-
-const sr = '11111111-1111-4111-8111-111111111111';
-const a = 'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa';
-const b = 'bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb';
-const c = 'cccccccc-cccc-4ccc-8ccc-cccccccccccc';
-const mib = 2 ** 20;
+import { failureOf } from '../../support/refusal.js';
+import { a, b, c, fileOf, mib, sr } from './volumes.js';
 
 describe('volumes of a host', () => {
   let dir: string;
@@ -38,17 +33,8 @@ describe('volumes of a host', () => {
     local = openLocalStorage(root, 'host', testLimits, nullLog);
     await local.storage.createSr(sr);
   };
-  const file = (volume: string): string => path.join(root, sr, `${volume}.raw`);
+  const file = (volume: string): string => fileOf(root, volume);
   const files = (): string[] => fs.readdirSync(path.join(root, sr)).sort();
-  const failure = async (call: () => Promise<unknown>): Promise<string[]> => {
-    try {
-      await call();
-    } catch (error) {
-      const { code, params } = toXapiError(error);
-      return [code, ...params];
-    }
-    return [];
-  };
   /** Volume a, with so much data that is not zero. */
   const makeA = async (bytes = 4 * mib): Promise<Buffer> => {
     await local.storage.createVolume(sr, a, bytes);
@@ -86,7 +72,7 @@ describe('volumes of a host', () => {
         () => copyVolume(sr, a, sr, b),
         () => resizeVolume(sr, a, 8 * mib),
       ]) {
-        expect((await failure(call)).slice(0, 3)).to.deep.equal(['SR_BACKEND_FAILURE', 'EFBIG', '']);
+        expect((await failureOf(call)).slice(0, 3)).to.deep.equal(['SR_BACKEND_FAILURE', 'EFBIG', '']);
         expect(files()).to.deep.equal([`${a}.raw`]);
       }
     });
@@ -112,7 +98,7 @@ describe('volumes of a host', () => {
       () => resizeVolume(sr, a, mib),
       () => destroyVolume(sr, a),
     ]) {
-      expect((await failure(call)).slice(0, 2)).to.deep.equal(['SR_BACKEND_FAILURE', 'ENOENT']);
+      expect((await failureOf(call)).slice(0, 2)).to.deep.equal(['SR_BACKEND_FAILURE', 'ENOENT']);
     }
     expect(fs.readdirSync(root)).to.deep.equal([]);
   });
@@ -121,11 +107,11 @@ describe('volumes of a host', () => {
     await open();
     const held = hold();
     await makeA();
-    const copying = failure(() => local.storage.copyVolume(sr, a, sr, b));
+    const copying = failureOf(() => local.storage.copyVolume(sr, a, sr, b));
     await held.held();
     expect(files()).to.deep.equal([`${a}.raw`, `${b}.raw.partial`]);
     expect(await local.storage.copyProgress(sr, b)).to.be.within(0.2, 0.5);
-    expect(await failure(() => local.storage.copyVolume(sr, a, sr, b))).to.have.property('1', 'EEXIST');
+    expect(await failureOf(() => local.storage.copyVolume(sr, a, sr, b))).to.have.property('1', 'EEXIST');
     expect((await local.storage.listVolumes(sr)).map(({ uuid }) => uuid)).to.deep.equal([a]);
     await local.storage.destroyVolume(sr, b);
     expect(files()).to.deep.equal([`${a}.raw`]);
@@ -138,12 +124,12 @@ describe('volumes of a host', () => {
     await open();
     const held = hold();
     await makeA();
-    const copying = failure(() => local.storage.copyVolume(sr, a, sr, b));
+    const copying = failureOf(() => local.storage.copyVolume(sr, a, sr, b));
     await held.held();
     await local.close();
     expect((await copying)[0]).to.equal('HOST_OFFLINE');
     expect(files()).to.deep.equal([`${a}.raw`]);
-    expect((await failure(() => local.storage.createVolume(sr, b, mib)))[0]).to.equal('HOST_OFFLINE');
+    expect((await failureOf(() => local.storage.createVolume(sr, b, mib)))[0]).to.equal('HOST_OFFLINE');
     expect(files()).to.deep.equal([`${a}.raw`]);
   });
 
@@ -221,7 +207,7 @@ describe('volumes of a host', () => {
       await open();
       const held = hold();
       const content = await makeA();
-      const copying = failure(() => local.storage.copyVolume(sr, a, sr, b));
+      const copying = failureOf(() => local.storage.copyVolume(sr, a, sr, b));
       await held.held();
       fillUp(path.join(root, 'filler'));
       held.release();
@@ -237,7 +223,7 @@ describe('volumes of a host', () => {
       await makeA(5 * mib);
       const first = local.storage.copyVolume(sr, a, sr, b);
       await held.held();
-      const refused = await failure(() => local.storage.copyVolume(sr, a, sr, c));
+      const refused = await failureOf(() => local.storage.copyVolume(sr, a, sr, c));
       expect(refused.slice(0, 2)).to.deep.equal(['SR_FULL', String(5 * mib)]);
       // 14 MiB, less the original and what the first copy has and will have.
       expect(Number(refused[2])).to.be.within(3.5 * mib, 4 * mib);
@@ -259,7 +245,7 @@ describe('volumes of a host', () => {
         () => resizeVolume(sr, a, 8 * mib),
         () => destroyVolume(sr, a),
       ]) {
-        expect((await failure(call)).slice(0, 2)).to.deep.equal(['SR_BACKEND_FAILURE', 'EROFS']);
+        expect((await failureOf(call)).slice(0, 2)).to.deep.equal(['SR_BACKEND_FAILURE', 'EROFS']);
       }
       await local.recover();
       expect(files()).to.deep.equal([`${a}.raw`, `${c}.raw.partial`]);

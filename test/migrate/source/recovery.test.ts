@@ -11,7 +11,7 @@ import { createMigrations, type Migrations } from '../../../src/migrate/source/m
 import { resume } from '../../../src/migrate/source/recovery.js';
 import type { Journal, SourceRow } from '../../../src/xenops/journal.js';
 import { createQueue } from '../../../src/xenops/queue.js';
-import { createTurns } from '../../../src/xenops/semaphore.js';
+import { createSemaphore } from '../../../src/xenops/semaphore.js';
 import { openTestHost, requestTo, type TestHost, testDomain } from '../../support/hosts.js';
 import { testLimits } from '../../support/limits.js';
 import { memoryJournal } from '../../support/memory-journal.js';
@@ -96,7 +96,7 @@ describe('A source that starts anew', function () {
     };
     migrations = createMigrations({
       queue: createQueue(4),
-      turns: createTurns(() => 4),
+      semaphore: createSemaphore(() => 4),
       tell: events.emit,
       source: () => ({ deps, settings }),
     });

@@ -3,8 +3,9 @@ import type { Ref } from '../../../idl/index.js';
 import { toXapiError, XapiError } from '../../../src/base/errors.js';
 import type { CopyFigures, MigrateRequest } from '../../../src/host/service/service.js';
 import type { OpenTask } from '../../../src/model/dispatch-deps.js';
-import { type FakeHost, gib, report } from '../fake-host.js';
-import { type Fixture, openFixture } from '../fixture.js';
+import { gib, report } from '../fake-host.js';
+import type { Fixture } from '../fixture.js';
+import { openMigrationLab, requestTo } from './migration-lab.js';
 
 const figures: CopyFigures = {
   ...{ round: 2, pagesLeft: 70, pagesPerSecond: 90_000, dirtyPagesPerSecond: 400, expectedDowntimeMs: 51 },
@@ -26,18 +27,11 @@ describe('VM.pool_migrate', () => {
   let hostB: Ref<'host'>;
   let vm: Ref<'VM'>;
   beforeEach(async () => {
-    f = await openFixture();
-    hostB = await f.joinB();
-    vm = await f.runningVm();
+    ({ f, hostB, vm } = await openMigrationLab());
   });
   afterEach(() => f.close());
 
   const row = () => f.pool.db.get('VM', vm);
-  /** The next request that a host gets. */
-  const asked = async (host: FakeHost, number = 1): Promise<MigrateRequest> => {
-    while (host.migrations.length < number) await new Promise((resolve) => setImmediate(resolve));
-    return host.migrations[number - 1]!;
-  };
   const begin = (options: Record<string, string> = {}, host = hostB, task = f.task()) => {
     const call = f.pool.dispatch.handlers.VM.pool_migrate(f.context(task), vm, host, options);
     return { task, call: Promise.resolve(call) };
@@ -52,7 +46,7 @@ describe('VM.pool_migrate', () => {
 
   it('asks the source, shows the progress, moves the record, and tells what was done', async () => {
     const { task, call } = begin({ compress: 'On' });
-    const request = await asked(f.a);
+    const request = await requestTo(f.a);
     const { uuid: source } = f.pool.db.get('host', f.hostA);
     expect(request).to.deep.include({ uuid: row().uuid, source, compress: true, task: task.ref });
     expect(request.destination).to.deep.include({ kind: 'pool', url: f.b.url });
@@ -97,7 +91,7 @@ describe('VM.pool_migrate', () => {
     const states = new Set<string>();
     const stop = f.pool.db.onChange(() => states.add(row().power_state));
     const { call } = begin();
-    const request = await asked(f.a);
+    const request = await requestTo(f.a);
     f.a.domain(request.uuid, 'paused');
     f.a.domain(request.uuid, undefined);
     f.b.domain(request.uuid, 'running');
@@ -119,7 +113,7 @@ describe('VM.pool_migrate', () => {
     it(`asks for compression: ${compress}, for ${JSON.stringify(options)} in a pool with ${poolDefault}`, async () => {
       f.pool.db.update('pool', f.pool.db.all('pool')[0]![0], { migration_compression: poolDefault });
       const { call } = begin(options);
-      const request = await asked(f.a);
+      const request = await requestTo(f.a);
       take(request);
       await call;
       expect(request.compress).to.equal(compress);
@@ -129,7 +123,7 @@ describe('VM.pool_migrate', () => {
   it('moves a VM to its own host, without compression unless asked', async () => {
     f.pool.db.update('pool', f.pool.db.all('pool')[0]![0], { migration_compression: true });
     const { call } = begin({}, f.hostA);
-    const request = await asked(f.a);
+    const request = await requestTo(f.a);
     expect(request.compress).to.equal(false);
     f.a.domain(request.uuid, undefined);
     f.a.domain(request.uuid, 'running');
@@ -146,7 +140,7 @@ describe('VM.pool_migrate', () => {
     expect(refused[4]).to.match(/^no; the logs of both hosts tell more: look for task=OpaqueRef:/);
     f.a.refuse = undefined;
     const { task, call } = begin();
-    const { migrationId } = await asked(f.a);
+    const { migrationId } = await requestTo(f.a);
     const compression = { compressorAsked: 'xenguest', compressorUsed: 'stream', fallback: 'why' } as const;
     f.a.emit({ kind: 'migration-progress', migrationId, progress: 0.02, phase: 'connect', compression });
     const error = { code: 'HOST_NOT_ENOUGH_FREE_MEMORY', params: ['1', '0'] };
@@ -168,7 +162,7 @@ describe('VM.pool_migrate', () => {
 
   it('is cancelled with its task, while it is queued', async () => {
     const { task, call } = begin();
-    const { migrationId } = await asked(f.a);
+    const { migrationId } = await requestTo(f.a);
     f.a.emit({ kind: 'migration-progress', migrationId, progress: 0, phase: 'queued' });
     await f.until(() => taskRow(task).other_config.phase === 'queued');
     await f.until(() => taskRow(task).allowed_operations.includes('cancel'));
@@ -182,7 +176,7 @@ describe('VM.pool_migrate', () => {
 
   it('leaves the VM paused and in doubt where nobody knows, until the hosts do', async () => {
     const { call } = begin();
-    const request = await asked(f.a);
+    const request = await requestTo(f.a);
     f.a.domain(request.uuid, 'paused');
     const error = { code: 'VM_MIGRATE_FAILED', params: ['vm', 'a', 'b', 'no answer'] };
     f.a.end(request.migrationId, { status: 'in-doubt', error });
@@ -201,7 +195,7 @@ describe('VM.pool_migrate', () => {
   it('is taken up by a coordinator that starts anew, under its task', async () => {
     const { task, call } = begin();
     call.catch(() => undefined);
-    const request = await asked(f.a);
+    const request = await requestTo(f.a);
     await f.until(() => taskRow(task).allowed_operations.includes('cancel'));
     f = await f.restart();
     expect(taskRow(task)).to.include({ status: 'pending', name_label: 'Async.VM.test' });
@@ -214,7 +208,7 @@ describe('VM.pool_migrate', () => {
 
   it('hears of an end that came while the source was not followed', async () => {
     const { call } = begin();
-    const request = await asked(f.a);
+    const request = await requestTo(f.a);
     f.a.reachable = false;
     take(request);
     await f.until(() => !f.pool.db.get('host_metrics', f.pool.db.get('host', f.hostA).metrics).live);
@@ -272,7 +266,7 @@ describe('VM.pool_migrate', () => {
   for (const live of ['true', 'false', 'maybe']) {
     it(`moves a VM that runs whatever \`live\` says: ${live}`, async () => {
       const { call } = begin({ live });
-      take(await asked(f.a));
+      take(await requestTo(f.a));
       await call;
       expect(row()).to.include({ power_state: 'Running', resident_on: hostB });
     });
@@ -284,7 +278,7 @@ describe('VM.pool_migrate', () => {
     const [pif] = db.get('host', hostB).PIFs as [Ref<'PIF'>];
     db.update('PIF', pif, { IP: '192.0.2.2' });
     const { call } = begin({ network });
-    const request = await asked(f.a);
+    const request = await requestTo(f.a);
     const xenops = 'http://192.0.2.2:8002/services/xenops';
     expect(request.destination).to.deep.include({ url: 'http://127.0.0.1:8002', xenops });
     take(request);

@@ -5,6 +5,7 @@ import type { MigrateRequest } from '../../../src/host/service/service.js';
 import { formatDatetime, nullRef } from '../../../src/model/value.js';
 import { gib, report } from '../fake-host.js';
 import { type Fixture, openFixture, uuidOf } from '../fixture.js';
+import { requestTo } from './migration-lab.js';
 
 const none = nullRef as Ref<'network'>;
 
@@ -23,10 +24,7 @@ describe('host.evacuate', () => {
     for (let i = 0; i < count; i += 1) made.push(await f.runningVm({ name_label: `vm${i}` }));
     return made;
   };
-  const asked = async (number: number): Promise<MigrateRequest> => {
-    while (f.a.migrations.length < number) await new Promise((resolve) => setImmediate(resolve));
-    return f.a.migrations[number - 1]!;
-  };
+  const asked = (number: number) => requestTo(f.a, number);
   const take = (request: MigrateRequest): void => {
     f.b.domain(request.uuid, 'running');
     f.a.domain(request.uuid, undefined);

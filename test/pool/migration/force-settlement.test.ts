@@ -4,7 +4,8 @@ import type { MigrateRequest } from '../../../src/host/service/service.js';
 import { nullRef, recordWithDefaults } from '../../../src/model/value.js';
 import { leftBehindKey } from '../../../src/pool/vm-records/in-doubt.js';
 import { type FakeHost, report } from '../fake-host.js';
-import { type Fixture, openFixture } from '../fixture.js';
+import type { Fixture } from '../fixture.js';
+import { openMigrationLab, requestTo } from './migration-lab.js';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -14,9 +15,7 @@ describe('VM.power_state_reset', () => {
   let vm: Ref<'VM'>;
   let uuid: string;
   beforeEach(async () => {
-    f = await openFixture();
-    hostB = await f.joinB();
-    vm = await f.runningVm();
+    ({ f, hostB, vm } = await openMigrationLab());
     uuid = row().uuid;
   });
   afterEach(() => f.close());
@@ -41,8 +40,7 @@ describe('VM.power_state_reset', () => {
   const leaveInDoubt = async (): Promise<MigrateRequest> => {
     const call = Promise.resolve(handlers().pool_migrate(f.context(), vm, hostB, {}));
     call.catch(() => undefined);
-    while (f.a.migrations.length === 0) await turn();
-    const request = f.a.migrations[0]!;
+    const request = await requestTo(f.a);
     f.a.domain(uuid, 'paused', 'nobody answers');
     const error = { code: 'VM_MIGRATE_FAILED', params: [uuid, 'a', 'b', 'no answer'] };
     f.a.end(request.migrationId, { status: 'in-doubt', error });
@@ -194,7 +192,7 @@ describe('VM.power_state_reset', () => {
     const task = f.task();
     const call = Promise.resolve(handlers().pool_migrate(f.context(task), vm, hostB, {}));
     call.catch(() => undefined);
-    while (f.a.migrations.length === 0) await turn();
+    await requestTo(f.a);
     expect(await f.failure(reset)).to.deep.equal(['OTHER_OPERATION_IN_PROGRESS', 'VM', vm, 'pool_migrate', task.ref]);
     await lose(f.a, f.hostA);
     await reset();

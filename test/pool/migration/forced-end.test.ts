@@ -3,15 +3,14 @@ import type { RecordOf, Ref } from '../../../idl/index.js';
 import type { GuestEnd } from '../../../src/base/domain.js';
 import type { MigrateRequest } from '../../../src/host/service/service.js';
 import { type Fixture, openFixture } from '../fixture.js';
+import { openMigrationLab, requestTo } from './migration-lab.js';
 
 describe('A forced end of a VM that migrates', () => {
   let f: Fixture;
   let hostB: Ref<'host'>;
   let vm: Ref<'VM'>;
   beforeEach(async () => {
-    f = await openFixture();
-    hostB = await f.joinB();
-    vm = await f.runningVm();
+    ({ f, hostB, vm } = await openMigrationLab());
   });
   afterEach(() => f.close());
 
@@ -19,8 +18,7 @@ describe('A forced end of a VM that migrates', () => {
   const handlers = () => f.pool.dispatch.handlers.VM;
   const begin = async (task = f.task()): Promise<{ request: MigrateRequest; ended: Promise<string[]> }> => {
     const ended = f.failure(() => handlers().pool_migrate(f.context(task), vm, hostB, {}));
-    while (f.a.migrations.length === 0) await new Promise((resolve) => setImmediate(resolve));
-    return { request: f.a.migrations[0]!, ended };
+    return { request: await requestTo(f.a), ended };
   };
   const holds = (operation: string) =>
     f.until(() => Object.values(row().current_operations).includes(operation as never));

@@ -1,13 +1,13 @@
 import { expect } from 'chai';
 import type { Ref } from '../../../idl/index.js';
 import { XapiError } from '../../../src/base/errors.js';
-import type { MigrateRequest } from '../../../src/host/service/service.js';
 import type { OpenTask } from '../../../src/model/dispatch-deps.js';
 import type { SessionService } from '../../../src/pool/access/sessions.js';
 import type { Departure } from '../../../src/pool/database/migration-table.js';
 import type { TaskService } from '../../../src/pool/events/tasks.js';
 import { report } from '../fake-host.js';
-import { type Fixture, openFixture } from '../fixture.js';
+import type { Fixture } from '../fixture.js';
+import { openMigrationLab, requestTo } from './migration-lab.js';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 const day = 24 * 3600 * 1000;
@@ -20,9 +20,7 @@ describe('A migration', () => {
   let elapsed: number;
   beforeEach(async () => {
     elapsed = 0;
-    f = await openFixture(undefined, { elapsed: () => elapsed });
-    hostB = await f.joinB();
-    vm = await f.runningVm();
+    ({ f, hostB, vm } = await openMigrationLab({ elapsed: () => elapsed }));
     task = f.task('Async.VM.pool_migrate');
   });
   afterEach(() => f.close());
@@ -36,10 +34,7 @@ describe('A migration', () => {
     call.catch(() => undefined);
     return call;
   };
-  const asked = async (): Promise<MigrateRequest> => {
-    while (f.a.migrations.length === 0) await turn();
-    return f.a.migrations[0]!;
-  };
+  const asked = () => requestTo(f.a);
   const cancel = () => f.pool.dispatch.handlers.task.cancel(f.context(), task.ref);
   const rows = () => [...f.store.table('migrations').entries()];
   const later = (milliseconds: number) => {
