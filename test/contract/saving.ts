@@ -14,6 +14,14 @@ type SaveChanges = Partial<Parameters<SaveHelper['save']>[1]>;
 const done = async () => undefined;
 const [head, tail] = [Buffer.from('what comes before'), Buffer.from('and behind')];
 
+/** What a save or a restore is given, but for its stream. */
+export function streamInit() {
+  return {
+    ...{ environment: {}, stopTimeoutMs: 5_000, exitTimeoutMs: 10_000, vgpus: [], log: nullLog },
+    ...{ signal: new AbortController().signal, beforeMemory: done, beforeVgpus: done, onProgress: () => undefined },
+  };
+}
+
 interface Suite {
   /** The back end of the test that runs. */
   readonly subjectOf: () => BackendUnderTest;
@@ -35,13 +43,9 @@ export function describeSaving({ subjectOf, domainBytes, uuidOf }: Suite): void 
   };
   const infoOf = async ({ domid }: DomainHandle) =>
     (await backend().list()).find(({ handle }) => handle.domid === domid);
-  const common = () => ({
-    ...{ environment: {}, stopTimeoutMs: 5_000, exitTimeoutMs: 10_000, vgpus: [], log: nullLog },
-    ...{ signal: new AbortController().signal, beforeMemory: done, beforeVgpus: done, onProgress: () => undefined },
-  });
   const save = (from: DomainHandle, memory: RawSocket, changes: SaveChanges = {}) => {
     memory.setBlocking(true);
-    const saving = { ...common(), memory, live: true, onSuspend: () => backend().pause(from), ...changes };
+    const saving = { ...streamInit(), memory, live: true, onSuspend: () => backend().pause(from), ...changes };
     return backend().saveHelper().save(from, saving);
   };
   /** What a save writes. */
@@ -76,7 +80,7 @@ export function describeSaving({ subjectOf, domainBytes, uuidOf }: Suite): void 
       const restored = backend()
         .saveHelper()
         .restore(to, {
-          ...{ ...common(), memory: into },
+          ...{ ...streamInit(), memory: into },
           async beforeMemory() {
             expect(await into.read(head.length)).to.deep.equal(head);
             into.setBlocking(true);
@@ -146,7 +150,7 @@ export function describeSaving({ subjectOf, domainBytes, uuidOf }: Suite): void 
       await messageOfFailure(
         backend()
           .saveHelper()
-          .restore(to, { ...common(), memory: raw }),
+          .restore(to, { ...streamInit(), memory: raw }),
       );
       await backend().destroy(to);
       expect(await backend().list()).to.deep.equal([]);
@@ -160,7 +164,7 @@ export function describeSaving({ subjectOf, domainBytes, uuidOf }: Suite): void 
     raw.setBlocking(true);
     const stop = new AbortController();
     const onStarted = () => stop.abort(new XapiError('TASK_CANCELLED', ['OpaqueRef:7']));
-    const init = { ...common(), memory: raw, signal: stop.signal, onStarted };
+    const init = { ...streamInit(), memory: raw, signal: stop.signal, onStarted };
     const failure = messageOfFailure(backend().saveHelper().restore(to, init));
     expect(await failure).to.equal('TASK_CANCELLED OpaqueRef:7');
     await backend().destroy(to);
@@ -169,7 +173,7 @@ export function describeSaving({ subjectOf, domainBytes, uuidOf }: Suite): void 
 
   it('and says which streams it can restore: all of its own', async () => {
     const helper = backend().saveHelper();
-    expect(await helper.readable(common())).to.deep.equal(Object.values(helper.formats));
-    expect(await helper.supports('compress', common())).to.equal(true);
+    expect(await helper.readable(streamInit())).to.deep.equal(Object.values(helper.formats));
+    expect(await helper.supports('compress', streamInit())).to.equal(true);
   });
 }
