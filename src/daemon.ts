@@ -12,7 +12,7 @@ import { isEveryAddress, isLoopback } from './base/server-address.js';
 import { makeDatabaseDirectory } from './base/store/format.js';
 import { openStore } from './base/store/store.js';
 import { ownVersion } from './base/version.js';
-import { zstd } from './base/zstd/zstd.js';
+import { openZstd } from './base/zstd/zstd.js';
 import { openIdentity } from './host/service/identity.js';
 import { createListener, type ListenerDeps } from './wire/connection/listener.js';
 
@@ -45,7 +45,7 @@ export async function startDaemon(init: DaemonInit): Promise<Daemon> {
   const config = (): Config => init.loaded().config;
   const { address, pidfile, listenAddress } = config();
   const door = await openDoor(config, log);
-  log.info(`memory is compressed by ${zstd.way}`);
+  log.info(`memory is compressed by ${(await openZstd()).way}`);
   if (pidfile !== '') keepPidfile(pidfile);
   if (!isLoopback(listenAddress)) warnOfListening(listenAddress, log);
   const url = `http://${address.includes(':') ? `[${address}]` : address}:${door.port}`;

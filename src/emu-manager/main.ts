@@ -9,7 +9,7 @@ import { messageOf, sayingOf } from '../base/errors.js';
 import { compileInForeground } from '../base/process/exit-hang.js';
 import { emuFeatures } from '../base/protocol/emu-protocol.js';
 import { streamFailureOf } from '../base/stream-error.js';
-import { zstd } from '../base/zstd/zstd.js';
+import { closeZstd } from '../base/zstd/zstd.js';
 import { parseArguments, type RunArguments, UsageError } from './process/argv.js';
 import { type Control, openControl, reportError } from './process/control.js';
 import { openSink, openSource } from './process/descriptor.js';
@@ -68,7 +68,7 @@ let ending: number | undefined;
 /** Wait for frames that are with other threads, milliseconds at most, and end. What was the first reason counts. */
 async function end(code: number): Promise<void> {
   ending ??= code;
-  await zstd.close();
+  await closeZstd();
   process.exit(ending);
 }
 

@@ -15,7 +15,7 @@ import path from 'node:path';
 import { connectQmp, type Qmp } from '../../backend/qemu/qmp.js';
 import { pageSize } from '../../base/domain.js';
 import { type ConvergenceRule, formatFigures, formatStatistics } from '../../base/protocol/emu-protocol.js';
-import { zstd } from '../../base/zstd/zstd.js';
+import { openZstd } from '../../base/zstd/zstd.js';
 import { openSendQueue } from '../../wire/connection/send-queue.js';
 import { createQemuStreamWriter, type QemuStreamWriter } from '../../wire/stream/qemu-stream.js';
 import { defaultRule, type RunArguments } from '../process/argv.js';
@@ -115,9 +115,10 @@ async function pump(
   const most = Math.min(availableParallelism(), mostThreads) + waiting;
   const underWay: Promise<void>[] = [];
   let last = Promise.resolve();
+  const compress = async (piece: Buffer, level: number) => (await openZstd()).compress(piece, level);
   await socket.pump(async (piece) => {
     const level = chooser.levels()?.binary;
-    const frame = level === undefined ? undefined : zstd.compress(piece, level);
+    const frame = level === undefined ? undefined : compress(piece, level);
     const before = last;
     last = (async () => {
       const ready = await frame;

@@ -1,13 +1,7 @@
 /** Pages of the memory stream, plain or compressed, into memory. */
 import { pageSize } from '../../base/domain.js';
 import { decodePageData, type ReadExactly } from '../../wire/stream/libxc-stream.js';
-import {
-  type CompressedPages,
-  decodePages,
-  expandPages,
-  expandPagesHere,
-  maxPagesCompressed,
-} from '../../wire/stream/page-codec.js';
+import { type CompressedPages, decodePages, maxPagesCompressed } from '../../wire/stream/page-codec.js';
 import type { PageWriter } from '../memory/domain-memory.js';
 import type { Source } from '../process/descriptor.js';
 
@@ -35,6 +29,9 @@ export function createRingReader(source: Source, expanding: number): ReadExactly
   };
 }
 
+/** A stream without compressed pages does without it. */
+const loadFrames = () => import('../../wire/stream/page-frames.js');
+
 export interface PageReceiver {
   /** Take a PAGE_DATA record. @throws as decoding it, and when a page is not of the domain */
   plain(body: Buffer): Promise<void>;
@@ -60,6 +57,7 @@ export function createPageReceiver(writer: PageWriter, expanding: number): PageR
   const rooms: Buffer[] = [];
   const takeRoom = () => rooms.pop() ?? Buffer.allocUnsafeSlow(maxPagesCompressed * pageSize);
   const putBeside = async (pages: CompressedPages) => {
+    const { expandPages } = await loadFrames();
     const room = takeRoom();
     const expanded = expandPages(pages, room);
     last = Promise.all([expanded, last]).then(([data]) => {
@@ -85,6 +83,7 @@ export function createPageReceiver(writer: PageWriter, expanding: number): PageR
       if (pages.codec === 'zstd' && expanding > 0) return putBeside(pages);
       await end();
       if (pages.codec === 'zero') return writer.clear(pages.pfns);
+      const { expandPagesHere } = await loadFrames();
       const room = takeRoom();
       writer.write({ pfns: pages.pfns, data: expandPagesHere(pages, room) });
       rooms.push(room);

@@ -9,14 +9,8 @@ import { setImmediate } from 'node:timers/promises';
 import { pageSize } from '../../base/domain.js';
 import type { CompressionLevel } from '../../base/protocol/emu-protocol.js';
 import { frameRoom } from '../../base/zstd/way.js';
-import {
-  type Codec,
-  compressPages,
-  compressPagesHere,
-  encodePages,
-  maxPagesCompressed,
-  wordBytes,
-} from '../../wire/stream/page-codec.js';
+import { type Codec, encodePages, maxPagesCompressed, wordBytes } from '../../wire/stream/page-codec.js';
+import { compressPages, compressPagesHere } from '../../wire/stream/page-frames.js';
 import { readPages } from '../memory/domain-memory.js';
 import { createPageClassifier, isZero, zeroRun } from '../memory/page-content.js';
 import type { Sink } from '../process/descriptor.js';

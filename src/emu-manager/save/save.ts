@@ -29,7 +29,6 @@ import { defaultRule, type RunArguments } from '../process/argv.js';
 import type { Control } from '../process/control.js';
 import type { Sink } from '../process/descriptor.js';
 import type { Domain } from '../process/domain.js';
-import { createCompressedSender } from './compressed-sender.js';
 import { createPlainSender } from './page-sender.js';
 import { createCourse, type Sent } from './progress.js';
 import { sendLive, sendSuspended } from './rounds.js';
@@ -95,8 +94,9 @@ async function sendMemory(args: RunArguments, { control, domain }: SaveDeps, sin
   const memoryFd = openOwnFile(path, constants.O_RDONLY);
   const { compressionLevel: level } = args;
   const queued = openSendQueue(args.link);
+  const threads = Math.min(availableParallelism(), mostThreads);
   const sender = args.compress
-    ? createCompressedSender({ memoryFd, sink, queued, level, threads: Math.min(availableParallelism(), mostThreads) })
+    ? (await import('./compressed-sender.js')).createCompressedSender({ memoryFd, sink, queued, level, threads })
     : createPlainSender(memoryFd, sink);
   const now = () => performance.now();
   const course = createCourse({

@@ -2,7 +2,7 @@
 import { crc32 } from 'node:zlib';
 import { messageOf, XapiError } from '../../base/errors.js';
 import { assertFrameBounded } from '../../base/zstd/frame.js';
-import { zstd } from '../../base/zstd/zstd.js';
+import { openZstd } from '../../base/zstd/zstd.js';
 import type { ReadExactly } from './libxc-stream.js';
 
 /** The most bytes of QEMU's that a record holds. */
@@ -99,6 +99,7 @@ function decodeHeader(header: Buffer): { codec: Codec; rawLength: number; payloa
 
 async function expand(frame: Buffer, rawLength: number): Promise<Buffer> {
   assertFrameBounded(frame, rawLength);
+  const zstd = await openZstd();
   try {
     const raw = await zstd.expand(frame, Buffer.allocUnsafe(rawLength));
     if (raw.length === rawLength) return raw;

@@ -5,7 +5,7 @@
 import { crc32 } from 'node:zlib';
 import { messageOf, XapiError } from '../../base/errors.js';
 import { assertFrameBounded } from '../../base/zstd/frame.js';
-import { zstd } from '../../base/zstd/zstd.js';
+import { openZstd } from '../../base/zstd/zstd.js';
 import type { ReadExactly } from './libxc-stream.js';
 
 /** The state of one virtual GPU. */
@@ -90,7 +90,7 @@ async function writeCompressed(write: WritePieces, state: Buffer): Promise<void>
 }
 
 async function encodePiece(raw: Buffer): Promise<readonly Buffer[]> {
-  const frame = await zstd.compress(raw, level);
+  const frame = await (await openZstd()).compress(raw, level);
   const [codec, payload] = frame.length < raw.length ? [codecs.zstd, frame] : [codecs.stored, raw];
   const head = words(codec, payload.length);
   return [head, words(crc32(payload, crc32(head))), payload];
@@ -118,6 +118,7 @@ async function readPiece(read: ReadExactly, rawLength: number): Promise<Buffer> 
   if (crc32(payload, crc32(head.subarray(0, 8))) !== head.readUInt32LE(8)) throw refused('a wrong checksum');
   if (codec === codecs.stored) return payload;
   assertFrameBounded(payload, rawLength);
+  const zstd = await openZstd();
   const raw = await zstd.expand(payload, Buffer.allocUnsafe(rawLength)).catch((error: unknown) => {
     throw refused(`a frame that does not expand: ${messageOf(error)}`);
   });

@@ -6,7 +6,7 @@ import { expect } from 'chai';
 import { openAddons, openNode } from '../../../src/base/zstd/addons.js';
 import { openFfi } from '../../../src/base/zstd/ffi.js';
 import { frameRoom, type Zstd } from '../../../src/base/zstd/way.js';
-import { zstd } from '../../../src/base/zstd/zstd.js';
+import { openZstd } from '../../../src/base/zstd/zstd.js';
 import { randomBytes } from '../../support/random.js';
 
 const kib = 1024;
@@ -17,6 +17,7 @@ const mixed = (bytes: number) => {
 };
 const hasNodeZstd = 'zstdDecompress' in zlib;
 
+const zstd = await openZstd();
 const opened = { ffi: await openFfi(), node: await openNode(), addons: await openAddons() };
 const ways = Object.entries(opened).flatMap(([name, way]) => (way === undefined ? [] : [{ name, way }]));
 

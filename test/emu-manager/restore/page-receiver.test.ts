@@ -3,7 +3,8 @@ import { pageSize } from '../../../src/base/domain.js';
 import type { PageWriter } from '../../../src/emu-manager/memory/domain-memory.js';
 import type { Source } from '../../../src/emu-manager/process/descriptor.js';
 import { createPageReceiver, createRingReader } from '../../../src/emu-manager/restore/page-receiver.js';
-import { type Codec, compressPagesHere, encodePages } from '../../../src/wire/stream/page-codec.js';
+import { type Codec, encodePages } from '../../../src/wire/stream/page-codec.js';
+import { compressPagesHere } from '../../../src/wire/stream/page-frames.js';
 import { randomBytes } from '../../support/random.js';
 
 const pages = 400;

@@ -5,12 +5,8 @@ import type { DomainHandle } from '../../../src/base/domain.js';
 import { pageSize } from '../../../src/base/domain.js';
 import { readCheckedRecords } from '../../../src/wire/stream/checked-stream.js';
 import { decodeHvmParams, decodePageData, recordTypes } from '../../../src/wire/stream/libxc-stream.js';
-import {
-  compressedPagesType,
-  decodePages,
-  expandPagesHere,
-  maxCompressedBody,
-} from '../../../src/wire/stream/page-codec.js';
+import { compressedPagesType, decodePages, maxCompressedBody } from '../../../src/wire/stream/page-codec.js';
+import { expandPagesHere } from '../../../src/wire/stream/page-frames.js';
 import { type FoundRecord, type ReadStream, readCompressedStream } from '../../support/compressed-stream-reader.js';
 import { saveStream } from '../../support/saved-stream.js';
 import { type Lab, openLab } from '../harness.js';

@@ -6,7 +6,8 @@ import { pageSize } from '../../../src/base/domain.js';
 import type { CompressionLevel } from '../../../src/base/protocol/emu-protocol.js';
 import type { Sink } from '../../../src/emu-manager/process/descriptor.js';
 import { createCompressedSender } from '../../../src/emu-manager/save/compressed-sender.js';
-import { type CompressedPages, decodePages, expandPagesHere } from '../../../src/wire/stream/page-codec.js';
+import { type CompressedPages, decodePages } from '../../../src/wire/stream/page-codec.js';
+import { expandPagesHere } from '../../../src/wire/stream/page-frames.js';
 import { randomBytes } from '../../support/random.js';
 
 const prose = 'It was the best of times, it was the worst of times; ';

@@ -13,15 +13,17 @@ import {
 import {
   type Codec,
   compressedPagesType,
-  compressPages,
-  compressPagesHere,
   decodePages,
   encodePages,
+  maxCompressedBody,
+} from '../../../src/wire/stream/page-codec.js';
+import {
+  compressPages,
+  compressPagesHere,
   expandPages,
   expandPagesHere,
   expandRecord,
-  maxCompressedBody,
-} from '../../../src/wire/stream/page-codec.js';
+} from '../../../src/wire/stream/page-frames.js';
 import { choppedReader } from '../../support/chopped.js';
 import { checkLibxcStream } from '../../support/libxc-checker.js';
 import { randomBytes } from '../../support/random.js';

@@ -1,9 +1,10 @@
 import { expect } from 'chai';
-import { zstd } from '../../../src/base/zstd/zstd.js';
+import { openZstd } from '../../../src/base/zstd/zstd.js';
 import { createQemuStreamWriter, readQemuStream, recordBytes } from '../../../src/wire/stream/qemu-stream.js';
 import { choppedReader } from '../../support/chopped.js';
 import { randomBytes } from '../../support/random.js';
 
+const zstd = await openZstd();
 const text = Buffer.alloc(recordBytes, 'bytes of a guest');
 const most = 1 << 24;
 
