@@ -44,6 +44,8 @@ async function main(argv: readonly string[]): Promise<void> {
 
 /** Start the daemon, and have the process's signals from now on. Returns when the daemon listens. */
 async function run(first: LoadedConfig, commandLine: CommandLine): Promise<void> {
+  // Each file has a mode of its own as well; this is for those that libraries and helpers make.
+  process.umask(0o077);
   let loaded = first;
   const { stateDir, log: destination } = first.config;
   const leave = enter(stateDir);

@@ -75,10 +75,19 @@ function countingLost(put: (line: string) => void): Writable {
   });
 }
 
+/** The group of a log may read it, whatever is made for its owner alone. */
+function openForGroup(path: string): number {
+  const umask = process.umask(0o027);
+  try {
+    return openLogFile(path, 0o640);
+  } finally {
+    process.umask(umask);
+  }
+}
+
 /** Writes are synchronous, so that a record that was logged is there whatever happens next. */
 function appendingFile(path: string): LogOutput {
-  const mode = 0o640;
-  let descriptor = openLogFile(path, mode);
+  let descriptor = openForGroup(path);
   let isTorn = false;
   const stream = countingLost((line) => {
     const bytes = Buffer.from(isTorn ? `\n${line}` : line);
@@ -87,7 +96,7 @@ function appendingFile(path: string): LogOutput {
     if (written < bytes.length) throw new Error('no space left on device');
   });
   const reopen = () => {
-    const next = openLogFile(path, mode);
+    const next = openForGroup(path);
     closeSync(descriptor);
     descriptor = next;
   };

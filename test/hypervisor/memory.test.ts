@@ -58,6 +58,18 @@ describe('the store of memory files', () => {
     for (const directory of [own, path.dirname(own)]) expect(fs.statSync(directory).mode & 0o777).to.equal(0o700);
   });
 
+  it('promises memory in a file, and directories, that are its user alone, whatever the umask', () => {
+    const umask = process.umask(0);
+    try {
+      const file = open().promise(mebibyte);
+      const own = path.dirname(file.path);
+      const modes = [file.path, own, path.dirname(own)].map((each) => fs.statSync(each).mode & 0o777);
+      expect(modes).to.deep.equal([0o600, 0o700, 0o700]);
+    } finally {
+      process.umask(umask);
+    }
+  });
+
   it('has all of what it promised, as zeros, when it is allocated', async () => {
     const store = open();
     const file = store.promise(3 * mebibyte + 4096);

@@ -299,6 +299,25 @@ export const mutations: readonly Mutation[] = [
       'hashes as much',
     ],
   ]),
+  ...inFile('src/hypervisor/memory.ts', 'hypervisor/memory', [
+    ["memory is its owner's alone", 'fs.constants.O_EXCL, 0o600', 'fs.constants.O_EXCL, 0o666', 'whatever the umask'],
+  ]),
+  ...inFile('src/hypervisor/memory-directory.ts', 'hypervisor/memory', [
+    [
+      "the directory of a hypervisor's memory is its owner's alone",
+      'fs.mkdirSync(path.join(home, ownName), { mode: 0o700 });',
+      'fs.mkdirSync(path.join(home, ownName));',
+      'whatever the umask',
+    ],
+  ]),
+  ...inFile('src/main.ts', 'daemon/modes', [
+    [
+      "the daemon's files are its owner's alone",
+      '  process.umask(0o077);\n',
+      '',
+      'leaves all that it makes to its owner alone',
+    ],
+  ]),
   ...inFile('src/hypervisor/main.ts', 'hypervisor/program', [
     ["the hypervisor's files are its owner's alone", '  process.umask(0o077);\n', '', 'to its owner alone'],
   ]),

@@ -50,7 +50,9 @@ export async function createQemu(init: QemuInit): Promise<Backend> {
   const root = path.join(path.resolve(init.stateDir), 'qemu');
   assertShort(root);
   assertSound(init.program, await versionOf(init.program), init.accelerator);
-  fs.mkdirSync(root, { recursive: true, mode: 0o711 });
+  fs.mkdirSync(root, { recursive: true });
+  // Whatever the umask: the user of a machine gets to its directory through this one.
+  fs.chmodSync(root, 0o711);
   const registry = await openRegistry(init, root);
   const { domainOf } = registry;
   const account = createAccount(init, registry.all);
