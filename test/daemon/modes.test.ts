@@ -14,7 +14,9 @@ describe('a daemon', function () {
   it('leaves all that it makes to its owner alone, whatever the umask that it is started with', async () => {
     const umask = process.umask(0);
     try {
-      await site.start();
+      const { pid } = await site.start();
+      // What helpers and libraries make has no mode of its own.
+      expect(fs.readFileSync(`/proc/${pid}/status`, 'latin1')).to.match(/^Umask:\s0077$/m);
     } finally {
       process.umask(umask);
     }
