@@ -4,7 +4,7 @@ import { type Bench, type Result, startBench } from './sweep.js';
 
 /** Only root can give a host a disk so small that it can be filled. */
 const isRoot = process.getuid?.() === 0;
-const pairs = 2;
+const pairs = 3;
 
 const cases = quickSelection(allCases().filter(({ fault }) => isRoot || fault.act.kind !== 'disk'));
 
