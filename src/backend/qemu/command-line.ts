@@ -93,13 +93,16 @@ export interface OpenedFile {
   readonly writable: boolean;
 }
 
-/** The files of a machine that are opened for its process, in the order in which it gets them, from descriptor 3 on. */
+/**
+ * The files of a machine that are opened for its process, in the order in which it gets them, from descriptor 3 on. One that it
+ * writes to it gets to read from as well, as QEMU opens some so first.
+ */
 export function openedFiles({ disks, boot }: Machine): readonly OpenedFile[] {
   const variables = boot.kind === 'uefi' ? [{ path: boot.variables, writable: true }] : [];
   const images = disks.flatMap(({ path: image, readOnly }) =>
     image === undefined ? [] : [{ path: image, writable: !readOnly }],
   );
-  return [...images, ...variables];
+  return [...images, ...variables].flatMap((file) => (file.writable ? [file, { ...file, writable: false }] : [file]));
 }
 
 const firstFile = 3;
@@ -137,7 +140,7 @@ export function commandLine(machine: Machine, paths: DomainPaths, mark: string, 
     ...['-device', `${displayDevice(display)},addr=${slot(slots.display)}`, '-vnc', `unix:${paths.vnc}`],
     // Linux tells it of a panic.
     ...['-device', 'pvpanic'],
-    ...files.flatMap((_, index) => ['-add-fd', `fd=${firstFile + index},set=${index}`]),
+    ...files.flatMap((file, index) => ['-add-fd', `fd=${firstFile + index},set=${setOf(file.path, files)}`]),
     ...['-device', `virtio-balloon-pci,id=balloon0,addr=${slot(slots.balloon)}`],
     ...bootArguments(machine.boot, files),
     ...machine.disks.flatMap((disk) => diskArguments(disk, machine, files)),
@@ -165,9 +168,14 @@ function displayDevice({ kind, mebibytes }: Machine['display']): string {
   return `${kind === 'std' ? 'VGA' : 'cirrus-vga'},vgamem_mb=${mebibytes}`;
 }
 
+/** The set of the descriptors of one file. */
+function setOf(file: string, files: readonly OpenedFile[]): number {
+  return files.findIndex(({ path: each }) => each === file);
+}
+
 /** The name of a file that the process has got. */
 function nameOf(file: string, files: readonly OpenedFile[]): string {
-  return `/dev/fdset/${files.findIndex((each) => each.path === file)}`;
+  return `/dev/fdset/${setOf(file, files)}`;
 }
 
 function bootArguments(boot: Boot, files: readonly OpenedFile[]): string[] {

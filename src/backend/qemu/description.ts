@@ -4,6 +4,7 @@
  *
  * | setting | says |
  * |---|---|
+ * | `VM:uuid` | the VM, which this back end adds |
  * | `platform:machine-type`, `platform:cpu-model` | the virtual hardware; kept with the VM from its first start |
  * | `platform:cores-per-socket`, `platform:acpi`, `platform:vga`, `platform:videoram` (MiB) | as at xapi |
  * | `platform:vtpm`, `platform:secureboot` | refused where they ask for it |
@@ -37,6 +38,8 @@ export interface Interface {
 
 /** A description that was checked, in parts. */
 export interface Description extends Pick<Machine, 'type' | 'cpu' | 'coresPerSocket' | 'acpi' | 'display'> {
+  /** The uuid of its VM, whatever the domain is named on its way. */
+  readonly vm: string;
   readonly firmware: 'bios' | 'uefi';
   readonly kernel?: { readonly kernel: string; readonly initrd?: string; readonly arguments: string };
   /** From what it boots, first of all. */
@@ -55,8 +58,11 @@ const mostInterfaces = 8;
 const mostDrives = 4;
 const mostVcpus = 255;
 
+/** Where a description says which VM's it is: a copy under way has another uuid. */
+const vmKey = 'VM:uuid';
+
 const read =
-  /^(platform:(machine-type|cpu-model|cores-per-socket|acpi|vga|videoram|vtpm|secureboot)|HVM_boot_params:(firmware|order)|PV_(kernel|ramdisk|args)|VBD:.*|VIF:.*)$/s;
+  /^(VM:uuid|platform:(machine-type|cpu-model|cores-per-socket|acpi|vga|videoram|vtpm|secureboot)|HVM_boot_params:(firmware|order)|PV_(kernel|ramdisk|args)|VBD:.*|VIF:.*)$/s;
 const bootLetters = { c: 'disk', d: 'cd', n: 'network' } as const;
 const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}';
 const yes = ['true', '1', 'yes', 'on'];
@@ -70,7 +76,7 @@ const no = ['false', '0', 'no', 'off'];
  */
 export function checkSpec(spec: DomainSpec, machineTypes: readonly string[], newestType: string): DomainSpec {
   const given = Object.entries(spec.settings ?? {}).filter(([key]) => read.test(key));
-  const pinned = { 'platform:machine-type': newestType, 'platform:cpu-model': portableCpu };
+  const pinned = { [vmKey]: spec.uuid, 'platform:machine-type': newestType, 'platform:cpu-model': portableCpu };
   const { uuid: id, name, memoryBytes, vcpus, vgpus } = spec;
   const completed = {
     ...{ uuid: id, name, memoryBytes, vcpus, vgpus },
@@ -92,6 +98,7 @@ export function describe(spec: DomainSpec): Description {
   }
   const kernel = kernelOf(settings);
   return {
+    vm: settings[vmKey] ?? spec.uuid,
     type: matched(settings, 'platform:machine-type', /^(pc|q35)-[\w.-]+$/, 'a versioned type of machine'),
     cpu: matched(
       settings,

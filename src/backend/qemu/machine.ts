@@ -29,7 +29,7 @@ export function makeMachine(init: MachineInit, spec: DomainSpec): Machine {
   return {
     ...{ uuid, name, memoryBytes, vcpus, type, cpu, coresPerSocket, acpi, display },
     accelerator: init.accelerator,
-    boot: bootOf(init, uuid, description),
+    boot: bootOf(init, description),
     disks: description.devices.map((device) => diskOf(init, description, device)),
     interfaces: description.interfaces.map((each) => {
       if (each.tap !== undefined) assertTap(each, each.tap);
@@ -59,7 +59,7 @@ function diskOf(init: MachineInit, { order }: Description, { kind, volume, boota
   };
 }
 
-function bootOf(init: MachineInit, uuid: string, { kernel, firmware }: Description): Machine['boot'] {
+function bootOf(init: MachineInit, { vm, kernel, firmware }: Description): Machine['boot'] {
   if (kernel !== undefined) {
     const initrd = kernel.initrd === undefined ? undefined : inDirectory(init, 'PV_ramdisk', kernel.initrd);
     return {
@@ -70,7 +70,7 @@ function bootOf(init: MachineInit, uuid: string, { kernel, firmware }: Descripti
   if (firmware === 'bios') return { kind: 'bios' };
   const { code, variables } = init.firmware;
   assertFile('HVM_boot_params:firmware', firmware, code);
-  const own = path.join(init.variablesDirectory, `${uuid}.fd`);
+  const own = path.join(init.variablesDirectory, `${vm}.fd`);
   if (!fs.existsSync(own)) {
     assertFile('HVM_boot_params:firmware', firmware, variables);
     fs.mkdirSync(init.variablesDirectory, { recursive: true, mode: 0o700 });

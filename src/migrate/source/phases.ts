@@ -131,6 +131,16 @@ async function forgetEarlier({ deps, request }: SourceAttempt): Promise<void> {
   }
 }
 
+/** Describe what the VM's domain was made from, under its name of now: the record may have got devices since that its guest does not have. */
+async function domainOf(attempt: SourceAttempt): Promise<VmMetadata['domain']> {
+  const { deps, request } = attempt;
+  const { domain } = request.metadata;
+  const { handle } = rowOf(attempt);
+  if (handle === undefined) return domain;
+  const { settings } = await deps.backend.specOf(handle);
+  return { ...domain, ...defined({ settings }) };
+}
+
 /** Call VM.receive at the destination. */
 async function prepare(attempt: SourceAttempt): Promise<ReceiveReply> {
   const { deps, request, settings } = attempt;
@@ -138,6 +148,7 @@ async function prepare(attempt: SourceAttempt): Promise<ReceiveReply> {
   enter(attempt, 'prepare');
   const metadata: VmMetadata = {
     ...request.metadata,
+    domain: await domainOf(attempt),
     paused: !row.wasRunning,
     ...(settings.digest ? { digest: true } : {}),
     ...(row.image === undefined ? {} : { image: await deps.suspended.sizes(request.uuid) }),

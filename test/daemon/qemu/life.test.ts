@@ -1,9 +1,11 @@
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
+import { connectQmp } from '../../../src/backend/qemu/qmp.js';
 import { qemuProgram } from '../../backend/qemu/memtest.js';
 import { isAlive } from '../../support/processes.js';
-import { openQemuSite, type QemuSite } from './site.js';
+import { openQemuSite, type QemuSite, vbdOf } from './site.js';
 
 (qemuProgram === undefined ? describe.skip : describe)(
   'a VM of a daemon with QEMU (needs QEMU 9 and memtest86+)',
@@ -82,6 +84,33 @@ import { openQemuSite, type QemuSite } from './site.js';
         await site.call('VM.hard_shutdown', vm);
       });
     }
+
+    it('has the firmware, the disks, the drives and the interfaces of its record', async function () {
+      if (!fs.existsSync('/usr/share/OVMF/OVMF_CODE_4M.fd')) this.skip();
+      const uefi = { HVM_boot_params: { firmware: 'uefi', order: 'dc' }, memory_static_max: 128 * 2 ** 20 };
+      const vm = await site.vm({ ...uefi, memory_dynamic_max: 128 * 2 ** 20 });
+      const image = await site.disk(vm, 'xvdb', { sm_config: { 'image-format': 'qcow2' } });
+      execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', image, '8M']);
+      const drive = { VDI: 'OpaqueRef:NULL', empty: true, mode: 'RO', type: 'CD' };
+      await site.call('VBD.create', { ...vbdOf(vm, '3'), ...drive });
+      const [network] = await site.call<string[]>('network.get_all');
+      const vif = { VM: vm, network, device: '0', MAC: '02:00:00:00:00:01', MTU: 1500, other_config: {} };
+      await site.call('VIF.create', { ...vif, qos_algorithm_type: '', qos_algorithm_params: {} });
+      await site.call('VM.start', vm, false, false);
+      const domid = String(await site.field(vm, 'domid'));
+      const qmp = await connectQmp(path.join(site.directoryOf(domid), 'helper.qmp'), 10_000);
+      const blocks = await qmp.execute<{ qdev?: string; inserted?: { drv: string; image: object } }[]>('query-block');
+      const kinds = blocks.map(({ qdev = '', inserted }) => `${qdev.split('/')[3]} ${inserted?.drv}`);
+      expect(kinds).to.include.members(['vbd0 raw', 'vbd1 qcow2']);
+      expect(blocks.some(({ qdev, inserted }) => qdev?.endsWith('vbd3') && inserted === undefined)).to.equal(true);
+      qmp.close();
+      expect(fs.readdirSync(path.join(site.stateDir, 'firmware'))).to.deep.equal([
+        `${await site.field(vm, 'uuid')}.fd`,
+      ]);
+      const argv = fs.readFileSync(`/proc/${site.process(domid)}/cmdline`, 'utf8');
+      expect(argv).to.contain('mac=02:00:00:00:00:01').and.to.contain('user,id=net0');
+      await site.call('VM.hard_shutdown', vm);
+    });
 
     it('is refused devices while it runs, and what its host does not have', async () => {
       const { vm } = await started();

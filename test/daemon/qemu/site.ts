@@ -32,9 +32,13 @@ bootSector.writeUInt16BE(0x55aa, 510);
 export interface QemuSite extends Site {
   /** Start the daemon, and log in. */
   enter(): Promise<Daemon>;
+  /** Start the daemon as a member of another one's pool. */
+  join(coordinator: Daemon, its: Site): Promise<Daemon>;
   call<T>(method: string, ...params: unknown[]): Promise<T>;
   /** A halted VM that boots from a disk of its own, with such fields of its record. */
   vm(fields?: Readonly<Record<string, unknown>>): Promise<string>;
+  /** Make a disk of a VM, of 1 MiB. @returns its image */
+  disk(vm: string, userdevice: string, fields?: Readonly<Record<string, unknown>>): Promise<string>;
   /** A field of a VM. */
   field<T = string>(vm: string, field: string): Promise<T>;
   /** Wait until a VM has the state, as a domain other than this. @returns its domid */
@@ -53,6 +57,8 @@ const mebibyte = 2 ** 20;
 /** A place for one daemon with QEMU; `close` ends its domains as well. */
 export function openQemuSite(...lines: string[]): QemuSite {
   const site = openSite();
+  // For the processes of another user to get to their sockets.
+  fs.chmodSync(site.directory, 0o711);
   const configure = (...more: string[]) =>
     site.configure(
       'backend = qemu',
@@ -68,6 +74,15 @@ export function openQemuSite(...lines: string[]): QemuSite {
   const field = <T = string>(vm: string, name: string) => call<T>(`VM.get_${name}`, vm);
   const directoryOf = (domid: string) => path.join(site.stateDir, 'qemu', domid);
   const processOf = (domid: string) => Number(fs.readFileSync(path.join(directoryOf(domid), 'pid'), 'latin1'));
+  const disk = async (VM: string, userdevice: string, fields: Readonly<Record<string, unknown>> = {}) => {
+    const [pool] = Object.values(await call<Record<string, { default_SR: string }>>('pool.get_all_records'));
+    const SR = pool?.default_SR ?? '';
+    const named = { name_label: 'disk', name_description: '', SR, virtual_size: mebibyte, type: 'user' };
+    const rest = { sharable: false, read_only: false, other_config: {}, xenstore_data: {}, sm_config: {}, tags: [] };
+    const VDI = await call<string>('VDI.create', { ...named, ...rest, ...fields });
+    await call('VBD.create', { ...vbdOf(VM, userdevice), VDI, empty: false, mode: 'RW', type: 'Disk' });
+    return path.join(site.stateDir, 'sr', await call('SR.get_uuid', SR), `${await call('VDI.get_uuid', VDI)}.raw`);
+  };
   return {
     ...site,
     ...{ configure, call, field, directoryOf, process: processOf },
@@ -77,32 +92,16 @@ export function openQemuSite(...lines: string[]): QemuSite {
       session = await login({ url: daemon.url, username: 'root', password }, 'test');
       return daemon;
     },
+    join(coordinator, its) {
+      configure(`coordinator = ${coordinator.url}`, `pool-secret-file = ${path.join(its.stateDir, 'pool-secret')}`);
+      return site.start();
+    },
+    disk,
     async vm(fields = {}) {
       const vm = await call<string>('VM.create', { ...vmRecord({ name: 'guest', memory: 16 * mebibyte }), ...fields });
-      const [pool] = Object.values(await call<Record<string, { default_SR: string }>>('pool.get_all_records'));
-      const SR = pool?.default_SR ?? '';
-      const disk = {
-        name_label: 'disk',
-        name_description: '',
-        SR,
-        virtual_size: mebibyte,
-        type: 'user',
-        sharable: false,
-      };
-      const rest = { read_only: false, other_config: {}, xenstore_data: {}, sm_config: {}, tags: [] };
-      const VDI = await call<string>('VDI.create', { ...disk, ...rest });
-      const image = path.join(
-        site.stateDir,
-        'sr',
-        await call('SR.get_uuid', SR),
-        `${await call('VDI.get_uuid', VDI)}.raw`,
-      );
-      const file = fs.openSync(image, 'r+');
+      const file = fs.openSync(await disk(vm, '0'), 'r+');
       fs.writeSync(file, bootSector);
       fs.closeSync(file);
-      const vbd = { VM: vm, VDI, userdevice: '0', bootable: true, mode: 'RW', type: 'Disk', unpluggable: true };
-      const more = { empty: false, other_config: {}, qos_algorithm_type: '', qos_algorithm_params: {} };
-      await call('VBD.create', { ...vbd, ...more });
       return vm;
     },
     until: (vm, state, domid) =>
@@ -132,6 +131,12 @@ export function openQemuSite(...lines: string[]): QemuSite {
       for (const pid of pids) end(pid);
     },
   };
+}
+
+/** What block devices have in common. */
+export function vbdOf(VM: string, userdevice: string): Record<string, unknown> {
+  const quality = { qos_algorithm_type: '', qos_algorithm_params: {} };
+  return { ...{ VM, userdevice, bootable: true, unpluggable: true, other_config: {} }, ...quality };
 }
 
 function end(pid: number): void {
