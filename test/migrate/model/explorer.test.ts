@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { explore } from './explorer.js';
+import { migrationModel } from './migration.js';
 import { type Bounds, type Flaw, flaws } from './state.js';
 
 /** What is explored: how many states that were is printed. */
@@ -32,7 +33,7 @@ describe('The protocol of a migration', function () {
 
   for (const [name, bounds] of scenarios) {
     it(`runs no VM twice and loses none: ${name}`, () => {
-      const { states, transitions, goodEnds, violation } = explore(bounds);
+      const { states, transitions, goodEnds, violation } = explore(migrationModel(bounds));
       console.log(`      ${states} states, ${transitions} transitions, ${goodEnds} good ends`);
       expect(violation, violation && `${violation.what}\n${traced(violation.trace)}`).to.equal(undefined);
       expect(goodEnds).to.be.greaterThan(10);
@@ -42,7 +43,7 @@ describe('The protocol of a migration', function () {
   for (const [flaw, what] of Object.entries(flaws) as [Flaw, string][]) {
     it(`is found out when ${flaw}`, () => {
       const bounds: Bounds = { restoredAck: true, attempts: 1, faults: 1, words: 0, late: 0, ...needs[flaw], flaw };
-      const { violation } = explore(bounds);
+      const { violation } = explore(migrationModel(bounds));
       expect(violation?.what).to.equal(what);
       if (flaw === 'the source sends 3 before `going` is durable') {
         console.log(`      the shortest way to it:\n${traced(violation?.trace ?? [])}`);

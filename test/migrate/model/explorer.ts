@@ -1,21 +1,39 @@
 /**
- * The explorer: visits every state that the model of the migration protocol can reach, breadth first, so that the trace of what
- * it finds is a shortest one.
- *
- * Bounds, beside those that the caller sets: one VM; two hosts; two attempts at most, from the same source to the same
- * destination; a call (VM.receive, settle, acknowledge) that was made can arrive any number of times, at any time later, or
- * never, and its answer is lost with the caller; the control channel delivers in order and may break at any moment; each side
- * may fail or give up to wait at any moment. A journal write is one transition, and so is every effect, with a fault possible
- * between any two. A loss of power leaves of a host's journal all, or what was last flushed.
+ * The explorer: visits every state that a model can reach, breadth first, so that the trace of what it finds is a shortest one.
  *
  * That a state can be left for a good end is looked for backwards from the good ends, along steps without faults: a system
  * that takes every step again and again that stays possible comes to a good end then, whatever came before.
  */
-import { destinationSteps } from './destination.js';
-import { attemptFaults, hostSteps } from './faults.js';
-import { brokenLemma, hasMigratedAgain, isGoodEnd, mayMigrateAgain, violationOf } from './invariants.js';
-import { sourceSteps } from './source.js';
-import { type Bounds, copyOf, type Emit, firstState, type Kind, keyOf, type State } from './state.js';
+
+/**
+ * What a transition is: a step of a daemon or of the network (so are giving up to wait, and the start of a daemon that is down);
+ * the begin of an attempt by a user; a word of an operator; a fault.
+ */
+export type Kind = 'step' | 'begin' | 'word' | 'fault';
+
+export interface Transition<S> {
+  readonly kind: Kind;
+  readonly label: string;
+  readonly next: S;
+}
+
+export interface Model<S> {
+  readonly first: S;
+  /** Equal for equal states, and only for these. */
+  readonly keyOf: (state: S) => string;
+  /** Everything that can happen next. */
+  readonly transitionsOf: (state: S) => Transition<S>[];
+  /** What must never be, where it is so. */
+  readonly violationOf: (state: S) => string | undefined;
+  readonly isGoodEnd: (state: S) => boolean;
+  /** From each state where one may begin again, begins and steps lead to one where that has succeeded. */
+  readonly again?: {
+    readonly mayBegin: (state: S) => boolean;
+    readonly hasSucceeded: (state: S) => boolean;
+    /** What is wrong where they do not. */
+    readonly otherwise: string;
+  };
+}
 
 export interface Exploration {
   readonly states: number;
@@ -23,32 +41,6 @@ export interface Exploration {
   readonly goodEnds: number;
   /** The first that was found: what is wrong, and the shortest way there. */
   readonly violation?: { readonly what: string; readonly trace: readonly string[] };
-}
-
-interface Transition {
-  readonly kind: Kind;
-  readonly label: string;
-  readonly next: State;
-}
-
-/** Everything that can happen next. */
-function transitionsOf(bounds: Bounds, state: State): Transition[] {
-  const transitions: Transition[] = [];
-  const emitFor = (index: number, prefix: string): Emit => {
-    return (kind, label, change) => {
-      const next = copyOf(state);
-      change(next.attempts[index]!, next);
-      transitions.push({ kind, label: prefix + label, next });
-    };
-  };
-  hostSteps(bounds, state, emitFor(0, ''));
-  state.attempts.forEach((attempt, index) => {
-    const which = bounds.attempts === 1 ? '' : ` ${index + 1}`;
-    sourceSteps(bounds, state, attempt, emitFor(index, `source${which}: `));
-    destinationSteps(bounds, state, attempt, emitFor(index, `destination${which}: `));
-    attemptFaults(bounds, state, attempt, emitFor(index, `attempt${which}: `));
-  });
-  return transitions;
 }
 
 /** What is known of the states, by their number in the order in which they were found. */
@@ -61,8 +53,8 @@ interface Found {
   readonly steps: Edges;
   readonly begins: Edges;
   readonly good: number[];
-  readonly movable: number[];
-  readonly moved: number[];
+  readonly mayBegin: number[];
+  readonly succeeded: number[];
   transitions: number;
 }
 
@@ -71,46 +63,44 @@ interface Edges {
   readonly to: number[];
 }
 
-/** Visit every state within the bounds, and stop at the first violation. */
-export function explore(bounds: Bounds): Exploration {
+/** Visit every state, and stop at the first violation. */
+export function explore<S>(model: Model<S>): Exploration {
   const found: Found = {
     ...{ numbers: new Map(), parents: [], labels: [], transitions: 0 },
-    ...{ steps: { from: [], to: [] }, begins: { from: [], to: [] }, good: [], movable: [], moved: [] },
+    ...{ steps: { from: [], to: [] }, begins: { from: [], to: [] }, good: [], mayBegin: [], succeeded: [] },
   };
-  const what = visitAll(bounds, found);
+  const what = visitAll(model, found);
   const summary = { states: found.parents.length, transitions: found.transitions, goodEnds: found.good.length };
-  const bad = what === undefined ? withoutGoodEnd(bounds, found) : { what, state: found.parents.length - 1 };
+  const bad = what === undefined ? withoutGoodEnd(model, found) : { what, state: found.parents.length - 1 };
   return bad === undefined ? summary : { ...summary, violation: { what: bad.what, trace: traceTo(found, bad.state) } };
 }
 
 /** @returns what is wrong with the state that was found last */
-function visitAll(bounds: Bounds, found: Found): string | undefined {
-  let frontier: { state: State; number: number }[] = [];
-  const add = (state: State, parent: number, label: string): number => {
-    const key = keyOf(state);
+function visitAll<S>(model: Model<S>, found: Found): string | undefined {
+  let frontier: { state: S; number: number }[] = [];
+  const add = (state: S, parent: number, label: string): number => {
+    const key = model.keyOf(state);
     const known = found.numbers.get(key);
     if (known !== undefined) return known;
     const number = found.parents.length;
     found.numbers.set(key, number);
     found.parents.push(parent);
     found.labels.push(label);
-    if (isGoodEnd(state)) found.good.push(number);
-    if (mayMigrateAgain(state)) found.movable.push(number);
-    if (hasMigratedAgain(state)) found.moved.push(number);
+    if (model.isGoodEnd(state)) found.good.push(number);
+    if (model.again?.mayBegin(state)) found.mayBegin.push(number);
+    if (model.again?.hasSucceeded(state)) found.succeeded.push(number);
     frontier.push({ state, number });
     return number;
   };
-  // A mistake on purpose is followed to where it hurts.
-  const lemma = bounds.flaw === undefined ? brokenLemma : () => undefined;
-  add(firstState(bounds), -1, '');
+  add(model.first, -1, '');
   while (frontier.length > 0) {
     const level = frontier;
     frontier = [];
     for (const { state, number } of level) {
-      for (const { kind, label, next } of transitionsOf(bounds, state)) {
+      for (const { kind, label, next } of model.transitionsOf(state)) {
         const before = found.parents.length;
         const to = add(next, number, label);
-        const what = to === before ? (violationOf(next) ?? lemma(next)) : undefined;
+        const what = to === before ? model.violationOf(next) : undefined;
         if (what !== undefined) return what;
         found.transitions += 1;
         const edges = kind === 'step' ? found.steps : kind === 'begin' ? found.begins : undefined;
@@ -122,14 +112,13 @@ function visitAll(bounds: Bounds, found: Found): string | undefined {
   return undefined;
 }
 
-function withoutGoodEnd(bounds: Bounds, { steps, begins, good, movable, moved, parents }: Found) {
-  const ends = backwards(parents.length, good, [steps]);
-  const stuck = ends.indexOf(0);
+function withoutGoodEnd<S>({ again }: Model<S>, { steps, begins, good, mayBegin, succeeded, parents }: Found) {
+  const stuck = backwards(parents.length, good, [steps]).indexOf(0);
   if (stuck !== -1) return { what: 'no way to a good end', state: stuck };
-  if (bounds.attempts === 1) return undefined;
-  const again = backwards(parents.length, moved, [steps, begins]);
-  const state = movable.find((number) => again[number] === 0);
-  return state === undefined ? undefined : { what: 'the next migration cannot succeed', state };
+  if (again === undefined) return undefined;
+  const reached = backwards(parents.length, succeeded, [steps, begins]);
+  const state = mayBegin.find((number) => reached[number] === 0);
+  return state === undefined ? undefined : { what: again.otherwise, state };
 }
 
 /** From which states some of `targets` are reached. */

@@ -1,10 +1,11 @@
 /**
- * The state of the model of the migration protocol, see explorer.ts.
+ * The state of the model of the migration protocol, see migration.ts.
  *
  * One VM, two hosts, one or two attempts to migrate it. The names of journal states and steps are those of
  * src/migrate/protocol.ts. Points 1-vgpu and 1-mem decide nothing and are left out; the memory channel is `image`.
  */
 import type { DestinationState, SourceState } from '../../../src/migrate/protocol.js';
+import type { Kind } from './explorer.js';
 
 /** What the source's daemon is about to do for an attempt, or waits for. Lost with the daemon. */
 export type SourceAt =
@@ -208,12 +209,6 @@ export function keyOf(state: State): string {
   const { attempts, ...rest } = state;
   return `${Object.values(rest).join()};${attempts.map((attempt) => Object.values(attempt).join()).join(';')}`;
 }
-
-/**
- * What a transition is: a step of a daemon or of the network (so are giving up to wait, and the start of a daemon that is down);
- * the begin of an attempt by a user; a word of an operator; a fault.
- */
-export type Kind = 'step' | 'begin' | 'word' | 'fault';
 
 /** Take a transition: `change` gets a copy of the state, and the attempt in question in it. */
 export type Emit = (kind: Kind, label: string, change: (attempt: Attempt, state: State) => void) => void;
