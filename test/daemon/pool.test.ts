@@ -70,8 +70,8 @@ describe('daemons that become a pool', function () {
     await eventually(async () => (await coordinatorOf(joining)) === host || undefined);
   };
 
-  it('joins, serves as a member, and is one after a restart of either', async () => {
-    let [coordinator, member] = await Promise.all([here.start(), there.start()]);
+  it('joins, unless something stands against it, and has the records of its new pool alone', async () => {
+    const [coordinator, member] = await Promise.all([here.start(), there.start()]);
     const alone = await enter(there, member);
     const vm = { name: 'halted', memory: 8 * 2 ** 20, host: await hostNamed(alone, 'there') };
     const { uuid } = await createVm(alone, vm);
@@ -91,31 +91,41 @@ describe('daemons that become a pool', function () {
     expect(['NO_HOSTS_AVAILABLE', 'HOST_IS_SLAVE']).to.include(tooLate[0]);
     await eventually(async () => (await coordinatorOf(member)) === new URL(coordinator.url).host || undefined);
     expect(await failure(alone.call('pool.get_all'))).to.deep.equal(['HOST_IS_SLAVE', new URL(coordinator.url).host]);
-    let session = await enter(here, coordinator);
+    const session = await enter(here, coordinator);
     await liveSoon(session, 'here', 'there');
     expect(await failure(session.call('VM.get_by_uuid', uuid))).to.deep.equal(['UUID_INVALID', 'VM', uuid]);
     const copies = fs.readdirSync(there.stateDir).filter((name) => name.startsWith('db.left-'));
     expect(copies).to.have.length(1);
-
-    const running = await createVm(session, { ...vm, name: 'there', host: await hostNamed(session, 'there') });
-    const ref = await session.call<string>('VM.get_by_uuid', running.uuid);
-    await member.end('SIGKILL');
-    await liveSoon(session, 'here');
-    expect(await session.call('VM.get_power_state', ref)).to.equal('Running');
-    member = await there.start();
-    await liveSoon(session, 'here', 'there');
-    await session.call('VM.pause', ref);
-
-    await coordinator.end('SIGKILL');
-    coordinator = await here.start(`--port=${new URL(coordinator.url).port}`);
-    session = await enter(here, coordinator);
-    await liveSoon(session, 'here', 'there');
-    expect(await session.call('VM.get_power_state', ref)).to.equal('Paused');
-    await session.call('VM.unpause', ref);
-    await session.call('VM.pool_migrate', ref, await hostNamed(session, 'here'), { live: 'true' });
-    await member.end('SIGTERM');
-    await here.logged(/info +the daemon of the host at http\S+ (stops|has stopped)\n/);
   });
+
+  for (const killed of ['member', 'coordinator'] as const) {
+    it(`serves with its VM after its ${killed} was killed`, async () => {
+      const [coordinator, member] = await Promise.all([here.start(), there.start()]);
+      await join(coordinator, member);
+      let session = await enter(here, coordinator);
+      await liveSoon(session, 'here', 'there');
+      const host = await hostNamed(session, 'there');
+      const { uuid } = await createVm(session, { name: 'vm', memory: 8 * 2 ** 20, host });
+      const ref = await session.call<string>('VM.get_by_uuid', uuid);
+      let serving = member;
+      if (killed === 'member') {
+        await member.end('SIGKILL');
+        await liveSoon(session, 'here');
+        expect(await session.call('VM.get_power_state', ref)).to.equal('Running');
+        serving = await there.start();
+      } else {
+        await session.call('VM.pause', ref);
+        await coordinator.end('SIGKILL');
+        session = await enter(here, await here.start(`--port=${new URL(coordinator.url).port}`));
+      }
+      await liveSoon(session, 'here', 'there');
+      expect(await session.call('VM.get_power_state', ref)).to.equal(killed === 'member' ? 'Running' : 'Paused');
+      if (killed === 'coordinator') await session.call('VM.unpause', ref);
+      await session.call('VM.pool_migrate', ref, await hostNamed(session, 'here'), { live: 'true' });
+      await serving.end('SIGTERM');
+      await here.logged(/info +the daemon of the host at http\S+ (stops|has stopped)\n/);
+    });
+  }
 
   for (const [named, own, other] of [
     ['an IPv4 address', '127.0.0.1', '127.0.0.2'],
