@@ -38,6 +38,8 @@ export interface DomainInit {
 export interface QemuDomain {
   readonly spec: DomainSpec;
   info(): DomainInfo;
+  /** Aborts with INTERNAL_ERROR when its process has ended without being asked to. */
+  readonly lost: AbortSignal;
   /** The process id, where there is one. */
   pid(): number | undefined;
   /** Start its process; it stands still then. @param incoming whether its memory comes from a stream */
@@ -96,6 +98,7 @@ export function createQemuDomain(init: DomainInit): QemuDomain & { adopt(started
   let state: DomainState = 'building';
   let ended: GuestEnd | undefined;
   let ending = false;
+  const lost = new AbortController();
 
   const take = ({ status }: Status): void => {
     const before = state;
@@ -121,7 +124,9 @@ export function createQemuDomain(init: DomainInit): QemuDomain & { adopt(started
       if (statusEvents.has(event)) void refresh().catch(() => undefined);
     });
     void started.qmp.closed.then(() => {
-      if (!ending) init.onLost();
+      if (ending) return;
+      lost.abort(new XapiError('INTERNAL_ERROR', [`domain ${handle.domid}: QEMU has ended`]));
+      init.onLost();
     });
     await refresh();
     // The mark follows the guest: one that was let go and not marked yet has run.
@@ -135,13 +140,9 @@ export function createQemuDomain(init: DomainInit): QemuDomain & { adopt(started
     spec,
     adopt,
     refresh,
+    lost: lost.signal,
     pid: () => running?.process.pid,
-    info: () => ({
-      ...{ handle, uuid: mark.uuid, name: spec.name, state, everRan: mark.everRan },
-      ...(ended === undefined ? {} : { ended }),
-      ...{ memoryBytes: spec.memoryBytes, vcpus: spec.vcpus, vgpus: spec.vgpus },
-      ...(mark.inDoubt === undefined ? {} : { inDoubt: mark.inDoubt }),
-    }),
+    info: () => infoOf(init, mark, state, ended),
     async start(incoming) {
       if (running !== undefined) throw wrongState(handle, `it is ${state}`);
       const machine = init.machineOf(spec);
@@ -186,6 +187,15 @@ export function createQemuDomain(init: DomainInit): QemuDomain & { adopt(started
       ending = true;
       running?.qmp.close();
     },
+  };
+}
+
+function infoOf({ handle, spec }: DomainInit, mark: Mark, state: DomainState, ended?: GuestEnd): DomainInfo {
+  return {
+    ...{ handle, uuid: mark.uuid, name: spec.name, state, everRan: mark.everRan },
+    ...(ended === undefined ? {} : { ended }),
+    ...{ memoryBytes: spec.memoryBytes, vcpus: spec.vcpus, vgpus: spec.vgpus },
+    ...(mark.inDoubt === undefined ? {} : { inDoubt: mark.inDoubt }),
   };
 }
 

@@ -2,7 +2,7 @@
 import type { DomainHandle } from '../../base/domain.js';
 import { qemuFormats } from '../../base/protocol/stream-formats.js';
 import { createEmuManager, type EmuProgram } from '../emu-manager.js';
-import type { SaveHelper } from '../save-helper.js';
+import type { DomainStreamInit, SaveHelper } from '../save-helper.js';
 import type { QemuDomain } from './domain.js';
 
 /**
@@ -17,13 +17,19 @@ export function createQemuSaveHelper(
   const helper = createEmuManager({ program, environment: { XENFERRY_QEMU: root }, formats: qemuFormats });
   return {
     ...helper,
+    save: (handle, init) => helper.save(handle, withDomain(domainOf(handle), init)),
     /** The process is started for it, and waits for its memory; until it has come up it cannot be given up. */
     async restore(handle, init) {
       const domain = domainOf(handle);
       init.signal.throwIfAborted();
       await domain.start(true);
-      await helper.restore(handle, init);
+      await helper.restore(handle, withDomain(domain, init));
       await domain.refresh();
     },
   };
+}
+
+/** Nobody waits for the memory of a process that is gone, or for somebody to take it. */
+function withDomain<I extends DomainStreamInit>(domain: QemuDomain, init: I): I {
+  return { ...init, signal: AbortSignal.any([init.signal, domain.lost]) };
 }

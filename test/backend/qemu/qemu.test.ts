@@ -3,10 +3,13 @@ import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { createQemu } from '../../../src/backend/qemu/qemu.js';
+import type { XapiError } from '../../../src/base/errors.js';
 import { describeBackend } from '../../contract/backend.js';
+import { streamInit } from '../../contract/saving.js';
 import type { BackendUnderTest } from '../../contract/subject.js';
 import { eventually } from '../../hypervisor/hypervisor-process.js';
 import { captureLog } from '../../support/log.js';
+import { openConnections } from '../../wire/connection/connections.js';
 import { leastBytes, memoryHash, memtest, memtestInit, qemuProgram } from './memtest.js';
 
 const open = (stateDir: string, memoryBytes: number, program: string) =>
@@ -56,6 +59,27 @@ if (qemuProgram !== undefined) {
       expect(await again()).to.include({ state: 'paused', inDoubt: 'elsewhere, perhaps' });
       await backend.destroy(handle);
       expect(await again()).to.equal(undefined);
+      await backend.close();
+      fs.rmSync(stateDir, { recursive: true });
+    });
+
+    it('is waited for no longer when its process ends while its memory is awaited', async () => {
+      const stateDir = fs.mkdtempSync(path.join(os.tmpdir(), 'xf-qemu-'));
+      const backend = await open(stateDir, 2 ** 30, program);
+      const connections = openConnections();
+      const handle = await backend.create(memtest('11111111-0000-4000-8000-000000000001'));
+      const [far, memory] = await connections.socketPair();
+      const onStarted = () => {
+        const pid = fs.readFileSync(path.join(stateDir, 'qemu', String(handle.domid), 'pid'), 'latin1');
+        process.kill(Number(pid), 'SIGKILL');
+      };
+      memory.setBlocking(true);
+      const restored = backend.saveHelper().restore(handle, { ...streamInit(), memory, onStarted });
+      const said = await restored.then(String, (error: XapiError) => error.params);
+      expect(said).to.deep.equal([`domain ${handle.domid}: QEMU has ended`]);
+      expect(await backend.list()).to.deep.equal([]);
+      for (const socket of [far, memory]) socket.destroy();
+      connections.close();
       await backend.close();
       fs.rmSync(stateDir, { recursive: true });
     });
