@@ -4,6 +4,9 @@ import { type Side, type Step, steps } from '../../src/migrate/protocol.js';
 export const compressors = ['stream', 'xenguest', 'none'] as const;
 export type Compressor = (typeof compressors)[number];
 
+export const backends = ['simulator', 'qemu'] as const;
+export type BackendName = (typeof backends)[number];
+
 type Channel = 'control' | 'memory' | 'vgpu';
 const cuts = ['reset', 'close', 'silent', 'slow'] as const;
 const corruptions = ['flip', 'truncate', 'trailing'] as const;
@@ -13,7 +16,7 @@ export type Act =
   | { readonly kind: 'fail' }
   | {
       readonly kind: 'signal';
-      readonly process: 'daemon' | 'hypervisor' | 'emu-manager' | 'zstd';
+      readonly process: 'daemon' | 'hypervisor' | 'qemu' | 'emu-manager' | 'zstd';
       readonly of: Side;
       readonly signal: 'SIGKILL' | 'SIGSTOP';
     }
@@ -56,10 +59,10 @@ function bothSides(fault: (of: Side) => Fault): Fault[] {
 /** Every fault of the matrix. */
 export const faults: readonly Fault[] = [
   { name: 'failure', act: { kind: 'fail' } },
-  ...(['daemon', 'hypervisor', ...helpers] as const).flatMap((process) =>
+  ...(['daemon', 'hypervisor', 'qemu', ...helpers] as const).flatMap((process) =>
     bothSides((of) => ({ name: `kill -9 ${of} ${process}`, act: { kind: 'signal', process, of, signal: 'SIGKILL' } })),
   ),
-  ...helpers.flatMap((process) =>
+  ...(['daemon', 'qemu', ...helpers] as const).flatMap((process) =>
     bothSides((of) => ({ name: `SIGSTOP ${of} ${process}`, act: { kind: 'signal', process, of, signal: 'SIGSTOP' } })),
   ),
   ...channels.flatMap((channel) =>
@@ -106,20 +109,38 @@ function isAmong(places: readonly Place[], { side, step }: Place): boolean {
   return places.some((place) => place.side === side && place.step === step);
 }
 
+/** Where a VM's own process runs for sure: the source's until it is destroyed, the destination's once its restore has begun. */
+const qemuRuns: Readonly<Record<Side, readonly Place[]>> = {
+  source: [...span('source', 'prepare', 'clean-up'), ...span('destination', 'prepare', '4')],
+  destination: [...span('source', 'suspend', 'clean-up'), ...span('destination', 'copy', 'done')],
+};
+
+/** What there is with one back end alone: QEMU has no virtual GPU and no hypervisor process, but a process for each VM. */
+function isOf(backend: BackendName, { act }: Fault, { step }: Place): boolean {
+  if (act.kind === 'signal' && act.process === 'hypervisor') return backend === 'simulator';
+  if (act.kind === 'signal' && act.process === 'qemu') return backend === 'qemu';
+  if (act.kind === 'signal' && act.process === 'daemon' && act.signal === 'SIGSTOP') return backend === 'qemu';
+  const isAboutVgpu = /vgpu/.test(step) || ((act.kind === 'cut' || act.kind === 'corrupt') && act.channel === 'vgpu');
+  return backend === 'simulator' || !isAboutVgpu;
+}
+
 /** Whether a combination can exist: the helper runs there, and the channel is open. */
 function exists({ act }: Fault, place: Place, compressor: Compressor): boolean {
   if (act.kind === 'cut' || act.kind === 'corrupt') return isAmong(channelOpen[act.channel], place);
   if (act.kind === 'zstd missing') return compressor !== 'none';
   if (act.kind !== 'signal' || act.process === 'daemon' || act.process === 'hypervisor') return true;
+  if (act.process === 'qemu') return isAmong(qemuRuns[act.of], place);
   if (act.process === 'zstd' && compressor !== 'stream') return false;
   return isAmong(helperRuns[`${act.of} ${act.process}`], place);
 }
 
 /** The whole matrix, the cases with the same compressor beside each other. */
-export function allCases(): Case[] {
+export function allCases(backend: BackendName = 'simulator'): Case[] {
   return compressors.flatMap((compressor) =>
     places.flatMap((place) =>
-      faults.filter((fault) => exists(fault, place, compressor)).map((fault) => caseOf(fault, place, compressor)),
+      faults
+        .filter((fault) => isOf(backend, fault, place) && exists(fault, place, compressor))
+        .map((fault) => caseOf(fault, place, compressor)),
     ),
   );
 }

@@ -4,6 +4,7 @@ import { connectHypervisor, type HypervisorClient } from '../../src/backend/simu
 import { socketPathOf } from '../../src/backend/simulator/program.js';
 import { within } from '../../src/base/deadline.js';
 import type { Pair, PairHost } from './pair.js';
+import { ranSoFar } from './qemu.js';
 
 export interface Watch {
   /** What was seen so far, once; then it is forgotten. */
@@ -16,6 +17,7 @@ const pauseMs = 40;
 
 /** Watch for VMs that run twice. */
 export function watchDoubles(pair: Pair): Watch {
+  if (pair.hosts[0].backend === 'qemu') return watchTicks(pair);
   const eyes = pair.hosts.map(openEye);
   const seen = new Set<string>();
   let closed = false;
@@ -40,6 +42,40 @@ export function watchDoubles(pair: Pair): Watch {
       closed = true;
       await watching;
       for (const eye of eyes) await eye.close();
+    },
+  };
+}
+
+/**
+ * With QEMU a VM runs whose processors have used time. One that moves has done so on both hosts between two looks, but not again
+ * between the next two.
+ */
+function watchTicks(pair: Pair): Watch {
+  const seen = new Set<string>();
+  let closed = false;
+  const watching = (async () => {
+    let before = pair.hosts.map((host) => ranSoFar(host.directory));
+    let suspects = new Set<string>();
+    while (!closed) {
+      await delay(pauseMs);
+      const now = pair.hosts.map((host) => ranSoFar(host.directory));
+      const [first, second] = now.map((ran, index) =>
+        [...ran].flatMap(([vm, ticks]) => (ticks > (before[index]?.get(vm) ?? ticks) ? [vm] : [])),
+      );
+      const twice = new Set(first?.filter((vm) => second?.includes(vm)));
+      for (const vm of twice) if (suspects.has(vm)) seen.add(`${vm} runs on both hosts`);
+      [before, suspects] = [now, twice];
+    }
+  })();
+  return {
+    take() {
+      const found = [...seen];
+      seen.clear();
+      return found;
+    },
+    async close() {
+      closed = true;
+      await watching;
     },
   };
 }

@@ -7,6 +7,7 @@ import { connectHypervisor, type HypervisorClient } from '../../src/backend/simu
 import { socketPathOf } from '../../src/backend/simulator/program.js';
 import { type LocalHost, startHost } from '../../src/cli/local-pool/local-host.js';
 import { fillUp } from '../support/full-disk.js';
+import type { BackendName } from './cases.js';
 import { hostMark, lives, type ProcessKind, processesOf, signal, until } from './processes.js';
 
 export interface FaultHostInit {
@@ -22,6 +23,7 @@ export interface FaultHostInit {
 }
 
 export interface FaultHost {
+  readonly backend: BackendName;
   readonly name: string;
   readonly url: string;
   /** Its state directory. */
@@ -113,6 +115,7 @@ export async function startFaultHost(init: FaultHostInit): Promise<FaultHost> {
   let restarting: Promise<LocalHost> | undefined;
   const filler = path.join(directory, 'filler');
   const host: FaultHost = {
+    backend: init.config?.backend === 'qemu' ? 'qemu' : 'simulator',
     ...{ name: init.name, url: running.url, directory, memory },
     daemon: () => running.pid,
     hypervisor() {

@@ -3,10 +3,10 @@
  * After a fault at most one copy of a VM runs, and once all is settled one does, where its record says; nothing temporary is
  * left: no uuid, process, socket, reservation, task or file.
  */
-import type { SimulatedDomain } from '../../src/base/protocol/hypervisor-protocol.js';
 import type { FaultHost } from './host.js';
-import { inWords, type Pair, type PairHost, type PairVm } from './pair.js';
+import { inWords, type Pair, type PairHost, type PairVm, vmBytes } from './pair.js';
 import { lives, processesOf, socketsOf, zombiesOf } from './processes.js';
+import { freeWith, lookAtQemu, type SeenDomain } from './qemu.js';
 
 /** What a host has when nothing goes on. */
 export interface Idle {
@@ -27,14 +27,17 @@ const keptConnections = 8;
 
 /** What a host has now. */
 export function idleOf(host: FaultHost): Idle {
-  return { ...socketsOf(host.daemon()), files: filesOf(host) };
+  const { tcp, unix } = socketsOf(host.daemon());
+  // The daemon is connected to the process of each domain.
+  return { tcp, unix: unix - host.processes('qemu').length, files: filesOf(host) };
 }
 
 interface Look {
   readonly host: PairHost;
-  readonly domains: readonly SimulatedDomain[];
+  readonly domains: readonly SeenDomain[];
+  /** Bytes that are promised to nobody's use, and that are in use without a domain. */
   readonly reserved: number;
-  readonly used: number;
+  readonly astray: number;
 }
 
 interface VmRecord {
@@ -51,12 +54,12 @@ interface VmRecord {
  */
 export async function violations(pair: Pair, expected: Expected): Promise<string[]> {
   try {
-    const looks = await Promise.all(pair.hosts.map(look));
+    const looks = await Promise.all(pair.hosts.map((host) => look(host, pair.call)));
     const found = [...looks.flatMap((each) => ofBackend(each, pair)), ...(await ofRecords(pair))];
     for (const vm of pair.vms) found.push(...(await ofVm(pair, vm, looks, expected.powerLost)));
     // What costs most is looked at last: all processes and sockets of the machine, and then all pages.
     if (found.length === 0)
-      found.push(...pair.hosts.flatMap((host, index) => ofProcesses(host, expected.idle[index] as Idle)));
+      found.push(...looks.flatMap((each, index) => ofProcesses(each, expected.idle[index] as Idle)));
     return found.length > 0 ? found : await ofMemory(looks);
   } catch (error) {
     return [`the pair cannot be looked at: ${inWords(error)}`];
@@ -66,7 +69,7 @@ export async function violations(pair: Pair, expected: Expected): Promise<string
 /** The same for one VM, while others migrate; without its host's processes and files. */
 export async function vmViolations(pair: Pair, vm: PairVm): Promise<string[]> {
   try {
-    const looks = await Promise.all(pair.hosts.map(look));
+    const looks = await Promise.all(pair.hosts.map((host) => look(host, pair.call)));
     const temporary = looks.flatMap(({ host, domains }) =>
       domains.flatMap(({ uuid }) =>
         uuid !== vm.uuid && uuid.startsWith(vm.uuid.slice(0, 24)) ? [`${host.name}: the uuid ${uuid} is left`] : [],
@@ -80,26 +83,36 @@ export async function vmViolations(pair: Pair, vm: PairVm): Promise<string[]> {
   }
 }
 
-async function look(host: PairHost): Promise<Look> {
+async function look(host: PairHost, call: Pair['call']): Promise<Look> {
+  if (host.backend === 'qemu') {
+    const domains = await lookAtQemu(host.directory);
+    const free = Number(await call('host.compute_free_memory', host.ref));
+    return { host, domains, reserved: 0, astray: freeWith(domains, vmBytes) - free };
+  }
   return host.ask(async (hypervisor) => {
-    const { result: domains } = await hypervisor.call('list', {});
+    const { result } = await hypervisor.call('list', {});
     const { result: memory } = await hypervisor.call('memory', {});
-    return { host, domains, reserved: memory.reserved, used: memory.used };
+    const domains = result.map((domain) => ({ ...domain, domid: domain.handle.domid }));
+    const promised = domains.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+    return { host, domains, reserved: memory.reserved, astray: memory.used - promised };
   });
 }
 
-function ofProcesses(host: PairHost, idle: Idle): string[] {
+function ofProcesses({ host, domains }: Look, idle: Idle): string[] {
   if (!host.runs()) return [`${host.name}: the daemon does not run`];
   const hypervisor = host.hypervisor();
-  const left = processesOf(host.directory).filter(({ pid }) => pid !== host.daemon() && pid !== hypervisor);
+  const known = [host.daemon(), hypervisor, ...domains.map(({ pid }) => pid)];
+  const left = processesOf(host.directory).filter(({ pid }) => !known.includes(pid));
   const zombies = [host.daemon(), ...(hypervisor === undefined ? [] : [hypervisor])].flatMap(zombiesOf);
-  const { tcp, unix } = socketsOf(host.daemon());
+  const { tcp, unix } = idleOf(host);
   const files = filesOf(host);
   for (const file of idle.files) if (files.includes(file)) files.splice(files.indexOf(file), 1);
   return [
     ...left.map(({ pid, command }) => `${host.name}: process ${pid} is left: ${command}`),
     ...zombies.map((pid) => `${host.name}: zombie ${pid}`),
-    ...(hypervisor === undefined || !lives(hypervisor) ? [`${host.name}: no hypervisor runs`] : []),
+    ...(host.backend === 'simulator' && (hypervisor === undefined || !lives(hypervisor))
+      ? [`${host.name}: no hypervisor runs`]
+      : []),
     ...(tcp > idle.tcp + keptConnections ? [`${host.name}: ${tcp} TCP sockets, ${idle.tcp} when idle`] : []),
     ...(unix !== idle.unix ? [`${host.name}: ${unix} Unix sockets, ${idle.unix} when idle`] : []),
     ...files.map((file) => `${host.name}: the file ${file} is left`),
@@ -113,22 +126,26 @@ function ofProcesses(host: PairHost, idle: Idle): string[] {
 function filesOf(host: FaultHost): string[] {
   return host
     .files()
-    .filter((file) => !/\.memory$|^memory\/emu-manager$|^xenopsd\.conf\.d\/fault\.conf$/.test(file))
+    .filter(
+      (file) =>
+        !/\.memory$|^qemu\/\d+(\/(?!migration\.sock)|$)|^memory\/emu-manager$|^xenopsd\.conf\.d\/fault\.conf$/.test(
+          file,
+        ),
+    )
     .map((file) => file.replace(/\b\d+-\d+-\d+-[0-9a-f]{16}\b/, '*'));
 }
 
-function ofBackend({ host, domains, reserved, used }: Look, pair: Pair): string[] {
+function ofBackend({ host, domains, reserved, astray }: Look, pair: Pair): string[] {
   const uuids = new Set(pair.vms.map(({ uuid }) => uuid));
-  const promised = domains.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
-  const memoryFiles = host.files().filter((file) => /\.memory$/.test(file)).length;
+  const memoryFiles = host.files().filter((file) => /\.memory$|^qemu\/\d+$/.test(file)).length;
   return [
-    ...domains.flatMap(({ uuid, state, handle }) =>
-      uuids.has(uuid) ? [] : [`${host.name}: domain ${handle.domid} is ${state} under the uuid ${uuid}`],
+    ...domains.flatMap(({ uuid, state, domid }) =>
+      uuids.has(uuid) ? [] : [`${host.name}: domain ${domid} is ${state} under the uuid ${uuid}`],
     ),
     ...domains.flatMap(({ uuid, inDoubt }) => (inDoubt === undefined ? [] : [`${host.name}: ${uuid}: ${inDoubt}`])),
     ...(reserved === 0 ? [] : [`${host.name}: ${reserved} bytes are still promised`]),
-    ...(used === promised ? [] : [`${host.name}: ${used} bytes are in use, ${promised} by domains`]),
-    ...(memoryFiles === domains.length ? [] : [`${host.name}: ${memoryFiles} memory files, ${domains.length} domains`]),
+    ...(astray === 0 ? [] : [`${host.name}: ${astray} bytes are in use by no domain`]),
+    ...(memoryFiles === domains.length ? [] : [`${host.name}: ${memoryFiles} memories, ${domains.length} domains`]),
   ];
 }
 
@@ -175,17 +192,21 @@ async function ofVm(pair: Pair, vm: PairVm, looks: readonly Look[], powerLost: b
   if (copy === undefined) return [...found, `${vm.name} is ${record.power_state} in its record and on no host`];
   if (copy.domain.state !== 'running') found.push(`${vm.name} is ${copy.domain.state} on ${copy.host.name}`);
   if (copy.host.ref !== record.resident_on) found.push(`${vm.name} is on ${copy.host.name}, its record says elsewhere`);
-  if (Number(record.domid) !== copy.domain.handle.domid)
-    found.push(`${vm.name} has domid ${record.domid} in its record`);
+  if (Number(record.domid) !== copy.domain.domid) found.push(`${vm.name} has domid ${record.domid} in its record`);
   return found;
 }
 
 /** Every page of every domain is what its guest wrote. */
 async function ofMemory(looks: readonly Look[]): Promise<string[]> {
-  const found = looks.map(({ host, domains }) =>
+  // With QEMU the digests of a migration say that, and its own guest does.
+  const simulated = looks.filter(({ host }) => host.backend === 'simulator');
+  const among = new Set(simulated.flatMap(({ domains }) => domains.map(({ uuid }) => uuid)));
+  const found = simulated.map(({ host }) =>
     host.ask(async (hypervisor) => {
       const bad: string[] = [];
+      const { result: domains } = await hypervisor.call('list', {});
       for (const { handle, uuid } of domains) {
+        if (!among.has(uuid)) continue;
         const { result } = await hypervisor.call('verify', { handle });
         if (result.badPages > 0) bad.push(`${uuid} on ${host.name} is corrupt: ${result.badPages} bad pages`);
       }

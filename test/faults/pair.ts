@@ -9,8 +9,10 @@ import { messageOf, XapiError } from '../../src/base/errors.js';
 import type { TaskRecord } from '../../src/cli/client/task.js';
 import { vmRecord } from '../../src/cli/client/vm-record.js';
 import { login, type XapiSession } from '../../src/cli/client/xapi-client.js';
+import type { BackendName } from './cases.js';
 import { type FaultHost, startFaultHost } from './host.js';
 import { until } from './processes.js';
+import { guestFields, qemuKeys } from './qemu.js';
 
 const mebibyte = 2 ** 20;
 
@@ -54,6 +56,7 @@ export interface PairInit {
   readonly dirtyRate: number;
   /** Give each host a small disk of its own. Needs root. */
   readonly disks: boolean;
+  readonly backend?: BackendName;
   readonly config?: Readonly<Record<string, string>>;
 }
 
@@ -75,7 +78,8 @@ export async function startPair(init: PairInit): Promise<Pair> {
     const secretFile = path.join(parent, 'secret');
     fs.writeFileSync(secretFile, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600 });
     const [portOne, portTwo] = await freePorts();
-    const common = { parent, secretFile, disk: init.disks, ...(init.config ? { config: init.config } : {}) };
+    const config = { ...(init.backend === 'qemu' ? qemuKeys(vmBytes) : {}), ...init.config };
+    const common = { parent, secretFile, disk: init.disks, config };
     const one = await startFaultHost({ ...common, name: 'one', port: portOne });
     started.push(one);
     const two = await startFaultHost({ ...common, name: 'two', port: portTwo, coordinator: one.url });
@@ -155,7 +159,8 @@ async function createVm(
     'simulator:dirty-pages-per-second': String(dirtyRate),
     'simulator:profile': 'random=90,text=10',
   };
-  const ref = await call<string>('VM.create', vmRecord({ name, memory: vmBytes, otherConfig }));
+  const guest = host.backend === 'qemu' ? guestFields : {};
+  const ref = await call<string>('VM.create', { ...vmRecord({ name, memory: vmBytes, otherConfig }), ...guest });
   const none = 'OpaqueRef:NULL';
   for (const device of vgpus) await call('VGPU.create', ref, none, device, {}, none);
   await call('VM.start_on', ref, host.ref, false, false);

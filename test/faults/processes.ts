@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 /** The environment variable that marks every process of a host; its value is the host's directory. */
 export const hostMark = 'XENFERRY_FAULTS_HOST';
 
-export type ProcessKind = 'daemon' | 'hypervisor' | 'emu-manager' | 'zstd' | 'other';
+export type ProcessKind = 'daemon' | 'hypervisor' | 'qemu' | 'emu-manager' | 'zstd' | 'other';
 
 export interface HostProcess {
   readonly pid: number;
@@ -24,6 +24,7 @@ export function processesOf(directory: string): HostProcess[] {
 }
 
 function kindOf(command: string): ProcessKind {
+  if (/ -qmp | -mon /.test(command)) return 'qemu';
   if (/emu-manager/.test(command.replace(/--\S+/g, ''))) return 'emu-manager';
   if (/\bzstd\b/.test(command)) return 'zstd';
   if (/src\/hypervisor\/main\.js/.test(command)) return 'hypervisor';

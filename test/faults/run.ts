@@ -1,17 +1,19 @@
 /**
- * The full sweep: `npm run test:faults -- [--only REGEX] [--pairs N]`. Prints each failure with the last log lines of both
+ * The full sweep: `npm run test:faults -- [--backend qemu] [--only REGEX] [--pairs N]`. Prints each failure with the last log lines of both
  * sides, then a table of steps and faults for each compressor, and as the last line `N passed, N failed`.
  */
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
+import { qemuProgram } from '../backend/qemu/memtest.js';
 import { busyCases, startBusyHosts } from './busy.js';
-import { allCases, type Case } from './cases.js';
+import { allCases, backends, type Case } from './cases.js';
 import { handoverCases, startHandovers } from './handover.js';
 import { inWords } from './pair.js';
 import { type Result, startBench } from './sweep.js';
 import { table, type Verdict } from './table.js';
 
-const help = `Usage: npm run test:faults -- [--only REGEX] [--pairs N] [--list]
+const help = `Usage: npm run test:faults -- [--backend simulator|qemu] [--only REGEX] [--pairs N] [--list]
+  --backend B   what the hosts run their VMs by: simulator where absent; qemu needs QEMU 9 and memtest86+
   --only REGEX  the cases whose names match, such as 'stream, source 3: kill -9'
   --pairs N     pairs of hosts side by side; twice the number of cores
   --list        print the names of the cases, and run none
@@ -78,6 +80,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
     options: {
+      backend: { type: 'string', default: 'simulator' },
       only: { type: 'string', default: '' },
       pairs: { type: 'string', default: String(2 * availableParallelism()) },
       list: { type: 'boolean', default: false },
@@ -87,12 +90,18 @@ async function main(argv: readonly string[]): Promise<number> {
   if (values.help) return say(help);
   if (!/^[1-9]\d?$/.test(values.pairs)) throw new Error(`--pairs is a number from 1 to 99, not '${values.pairs}'`);
   const only = new RegExp(values.only);
-  const all = allCases();
+  const backend = backends.find((name) => name === values.backend);
+  if (backend === undefined) throw new Error(`--backend is ${backends.join(' or ')}, not '${values.backend}'`);
+  const all = allCases(backend);
   const chosen = all.filter(({ id }) => only.test(id));
-  const handovers = handoverCases().filter(({ id }) => only.test(id));
-  const busy = busyCases().filter(({ id }) => only.test(id));
+  const ofSimulator = <C extends { readonly id: string }>(cases: readonly C[]) =>
+    backend === 'simulator' ? cases.filter(({ id }) => only.test(id)) : [];
+  const handovers = ofSimulator(handoverCases());
+  const busy = ofSimulator(busyCases());
   if (values.list) return say([...chosen, ...handovers, ...busy].map(({ id }) => `${id}\n`).join(''));
   if (chosen.length + handovers.length + busy.length === 0) throw new Error(`no case matches ${values.only}`);
+  if (backend === 'qemu' && !values.list && qemuProgram === undefined)
+    throw new Error('no QEMU 9 with memtest86+ is installed');
   const verdicts = new Map<string, Verdict>();
   for (const one of chosen) if (!canRun(one)) verdicts.set(one.id, 'not run');
   const stop = new AbortController();
@@ -101,7 +110,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const common = { verdicts, stop: stop.signal };
   const sideBySide = (count: number, run: () => Promise<void>) =>
     Promise.all(Array.from({ length: Math.min(Number(values.pairs), count) }, run));
-  await sideBySide(queue.length, () => work({ ...common, queue, start: () => startBench(isRoot) }));
+  await sideBySide(queue.length, () => work({ ...common, queue, start: () => startBench(isRoot, backend) }));
   await sideBySide(handovers.length, () => work({ ...common, queue: handovers, start: startHandovers }));
   await sideBySide(busy.length, () => work({ ...common, queue: busy, start: startBusyHosts }));
   say(`\n${table(all, verdicts)}\n\n`);

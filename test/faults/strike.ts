@@ -4,11 +4,13 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { vmRecord } from '../../src/cli/client/vm-record.js';
 import type { Act, Case, Compressor } from './cases.js';
 import type { Pair, PairHost, PairVm } from './pair.js';
 import { signal, until } from './processes.js';
+import { fillerBytes } from './qemu.js';
 
 /** A migration that is to be broken. */
 export interface Target {
@@ -46,10 +48,24 @@ export function holds({ fault: { act } }: Case): boolean {
   return act.kind !== 'fail' && act.kind !== 'cut' && act.kind !== 'corrupt';
 }
 
-/** Whether a hypervisor, and so the domains that it has, is lost. */
-export function losesPower({ kind, ...act }: Act): boolean {
-  return kind === 'signal' && 'process' in act && act.process === 'hypervisor' && act.signal === 'SIGKILL';
+/** Whether the VM may be lost with the process that had it. */
+export function losesPower({ fault: { act }, side, step }: Case): boolean {
+  if (act.kind !== 'signal' || act.signal !== 'SIGKILL') return false;
+  if (act.process !== 'qemu') return act.process === 'hypervisor';
+  // Of two copies the one that is lost has to be the VM by then.
+  const place = `${side} ${step}`;
+  return act.of === 'source' ? !taken.has(place) : mayBeTaken.has(place);
 }
+
+/** Where the destination has the VM; and where it has, or may have it when the fault has come. */
+const taken: ReadonlySet<string> = new Set(['source 4', 'source clean-up']);
+const mayBeTaken: ReadonlySet<string> = new Set([
+  ...['source 3', 'source run', ...taken],
+  ...['destination 3', 'destination taken', 'destination unpausing', 'destination 4', 'destination done'],
+]);
+
+/** For how long a daemon is stopped, in milliseconds: longer than any step of a migration may take. */
+const stoppedMs = 6_000;
 
 /** Break what the harness breaks. @returns what puts it back */
 export async function strike(target: Target, act: Act): Promise<Mend> {
@@ -71,6 +87,13 @@ export async function strike(target: Target, act: Act): Promise<Mend> {
 }
 
 async function strikeProcess(host: PairHost, act: Extract<Act, { kind: 'signal' }>): Promise<Mend> {
+  if (act.process === 'daemon' && act.signal === 'SIGSTOP') {
+    // Nobody can ask it anything meanwhile.
+    signal(host.daemon(), 'SIGSTOP');
+    await delay(stoppedMs);
+    signal(host.daemon(), 'SIGCONT');
+    return async () => undefined;
+  }
   if (act.process === 'daemon') {
     await host.kill();
     return () => host.restart();
@@ -80,6 +103,12 @@ async function strikeProcess(host: PairHost, act: Extract<Act, { kind: 'signal' 
     return found.length > 0 ? found : undefined;
   });
   for (const pid of pids) signal(pid, act.signal);
+  // A guest that its host's administrator has stopped is nobody else's to let go on.
+  if (act.process === 'qemu') {
+    return async () => {
+      for (const pid of pids) signal(pid, 'SIGCONT');
+    };
+  }
   // A helper that hangs is for its daemon to find out and to end.
   return async () => undefined;
 }
@@ -88,9 +117,8 @@ const mebibyte = 2 ** 20;
 
 /** Start another VM at the destination that leaves less than the migrating one needs. */
 async function takeMemory({ pair, destination }: Target): Promise<Mend> {
-  const { result } = await destination.ask((hypervisor) => hypervisor.call('memory', {}));
-  const free = result.total - result.used - result.reserved;
-  const memory = Math.floor(free / mebibyte - 4) * mebibyte;
+  const free = Number(await pair.call('host.compute_free_memory', destination.ref));
+  const memory = destination.backend === 'qemu' ? fillerBytes(free) : Math.floor(free / mebibyte - 4) * mebibyte;
   if (memory < 4 * mebibyte) return async () => undefined;
   const otherConfig = { 'simulator:profile': 'zero=100', 'simulator:dirty-pages-per-second': '0' };
   const ref = await pair.call<string>('VM.create', vmRecord({ name: 'filler', memory, otherConfig }));

@@ -1,6 +1,6 @@
 /** One case: break a migration, let it settle by itself, look at everything, and migrate the same VM again. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Case, Compressor } from './cases.js';
+import type { BackendName, Case, Compressor } from './cases.js';
 import { type Watch, watchDoubles } from './doubles.js';
 import type { FaultHost } from './host.js';
 import { type Expected, idleOf, violations } from './invariant.js';
@@ -44,12 +44,11 @@ const sensible = new Set([
 ]);
 
 /** Start a pair with a plain VM and one with a virtual GPU, and note what it is like when nothing goes on. */
-export async function startBench(disks: boolean): Promise<Bench> {
+export async function startBench(disks: boolean, backend: BackendName = 'simulator'): Promise<Bench> {
   const pair = await startPair({
-    vms: [[], ['0']],
-    dirtyRate: 300,
-    disks,
-    config: { 'simulator-memory': `${(vmBytes * 4) >> 20}MiB` },
+    ...{ backend, dirtyRate: 300, disks },
+    vms: backend === 'qemu' ? [[]] : [[], ['0']],
+    config: backend === 'qemu' ? {} : { 'simulator-memory': `${(vmBytes * 4) >> 20}MiB` },
   });
   try {
     let compressor = await choose(pair, undefined, 'stream');
@@ -99,7 +98,7 @@ async function runCase(pair: Pair, watch: Watch, idle: Expected['idle'], one: Ca
 async function breakAndSettle(pair: Pair, idle: Expected['idle'], one: Case, problems: string[]): Promise<string> {
   const vm = pair.vms[one.vgpu ? 1 : 0] as PairVm;
   const target: Target = { pair, vm, ...(await pair.sides(vm)), compressor: one.compressor };
-  const expected: Expected = { idle, powerLost: losesPower(one.fault.act) };
+  const expected: Expected = { idle, powerLost: losesPower(one) };
   if (one.fault.act.kind === 'disk') {
     const full = target[one.fault.act.of];
     // The start gives back what the database was promised and did not need, which would outlast the disk.
