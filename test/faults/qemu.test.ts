@@ -10,7 +10,6 @@ const names = [
   'xenguest, source last round: kill -9 source emu-manager',
   'none, source suspend: kill -9 destination emu-manager',
   'stream, source copy: kill -9 source zstd',
-  'stream, source going: kill -9 destination qemu',
   'none, source 3: kill -9 destination daemon',
   'xenguest, source 3: kill -9 source daemon',
   'stream, destination taken: kill -9 source qemu',
