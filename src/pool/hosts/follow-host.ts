@@ -59,13 +59,20 @@ export async function watch(deps: WatchDeps, host: Ref<'host'>, { service, stop,
   const { signal } = stop;
   const retryAfter = deps.retryAfter ?? ((failures) => Math.min(500 * 2 ** failures, longestPause));
   let failures = 0;
+  let wasCut = false;
   while (!signal.aborted) {
     try {
       await followEvents(deps, host, service, signal, () => {
         failures = 0;
+        wasCut = false;
       });
     } catch (error) {
       if (signal.aborted) return;
+      // A daemon that stops cuts the connection of a question that it has not read. Whether that is why, the next one tells.
+      if (!wasCut && codeOfCause(error) === 'ECONNRESET') {
+        wasCut = true;
+        continue;
+      }
       if (failures === 0) tellOfLoss(deps, url, error);
       // A host that was removed meanwhile has no metrics any more.
       if (deps.db.find('host_metrics', metricsOf(deps, host)) !== undefined) markNotLive(deps.db, host, deps.now());
@@ -81,10 +88,13 @@ function metricsOf({ db }: WatchDeps, host: Ref<'host'>): Ref<'host_metrics'> {
 
 /** A daemon that stops says so to those who wait for its events; who comes after that finds its machine without a daemon. */
 function tellOfLoss({ log }: WatchDeps, url: string, error: unknown): void {
-  const cause = error instanceof XapiError ? (error.cause as { readonly code?: unknown } | undefined) : undefined;
   if (error instanceof XapiError && error.code === 'HOST_OFFLINE') log.info(`the daemon of the host at ${url} stops`);
-  else if (cause?.code === 'ECONNREFUSED') log.info(`the daemon of the host at ${url} has stopped`);
+  else if (codeOfCause(error) === 'ECONNREFUSED') log.info(`the daemon of the host at ${url} has stopped`);
   else log.warn(`host at ${url} cannot be followed: ${messageOf(error)}`, { error });
+}
+
+function codeOfCause(error: unknown): unknown {
+  return error instanceof XapiError ? (error.cause as { readonly code?: unknown } | undefined)?.code : undefined;
 }
 
 async function followEvents(

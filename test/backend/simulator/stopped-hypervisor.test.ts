@@ -66,9 +66,13 @@ describe('a hypervisor that is stopped', function () {
   });
 
   it('leaves no domain of which nobody was told', async () => {
+    const gone: string[] = [];
+    simulator.onDomainChange((change) => {
+      if ('gone' in change) gone.push(change.gone);
+    });
     await failureOf(simulator.create(specOf({ uuid: 'late' })));
     goOn();
-    await eventually(async () => ((await uuids()).includes('late') ? undefined : true));
+    await eventually(() => gone.includes('late') || undefined);
     expect(await uuids()).to.deep.equal([specOf().uuid]);
   });
 
