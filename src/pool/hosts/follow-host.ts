@@ -41,6 +41,9 @@ export const answerMs = 5_000;
 /** The longest wait before a host that does not answer is asked again, in milliseconds. */
 const longestPause = 4_000;
 
+/** So long after its connection was cut a host is asked again, in milliseconds: the others to it that were kept are seen to be cut by then. */
+const cutPause = 50;
+
 /** Read a host's state. @throws where the host does not answer in time, or another one does at its address: nothing is known of the host then */
 export async function readState(db: Database, host: Ref<'host'>, service: HostService): Promise<HostState> {
   const state = await within(service.state(), answerMs, 'no state');
@@ -68,9 +71,10 @@ export async function watch(deps: WatchDeps, host: Ref<'host'>, { service, stop,
       });
     } catch (error) {
       if (signal.aborted) return;
-      // A daemon that stops cuts the connection of a question that it has not read. Whether that is why, the next one tells.
+      // A daemon that stops cuts the connection of a question that it has not read. Whether that is why, a new connection tells.
       if (!wasCut && codeOfCause(error) === 'ECONNRESET') {
         wasCut = true;
+        await delay(cutPause, undefined, { signal, ref: false }).catch(() => undefined);
         continue;
       }
       if (failures === 0) tellOfLoss(deps, url, error);
