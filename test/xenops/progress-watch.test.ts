@@ -206,7 +206,7 @@ describe('the watch over the progress of a copy', function () {
 
   it('says that another waits where that is why a copy is over', async () => {
     const child = await start('exec sleep 60');
-    const said = await stallOf(watch(child, ['read'], { place: { isAwaited: () => true, memoryBytes: 1 << 30 } }));
+    const said = await stallOf(watch(child, ['written'], { place: { isAwaited: () => true, memoryBytes: 1 << 30 } }));
     expect(said).to.match(/: less than 128 KiB\/s for 60 s, while another waits for its place$/);
   });
 
