@@ -22,6 +22,7 @@ const wanted = [
   /^build\/(src|idl)\/.*\.js$/,
   /^src\/.*\.md$/,
   /^docs\/[^/]*\.md$/,
+  /^scripts\/linux-guest\/[\w.-]+$/,
   /^etc\/(xe-completion\.bash|xenopsd\.conf)$/,
   /^(package\.json|README\.md|CHANGELOG\.md|LICENSE)$/,
 ];

@@ -40,6 +40,8 @@ export interface LocalPoolOptions {
   readonly registry?: LocalRegistry;
   /** Further keys for the xenopsd.conf of every host. */
   readonly config?: Readonly<Record<string, string>>;
+  /** Further fields of the record of every VM. */
+  readonly record?: Readonly<Record<string, unknown>>;
   /** Places of the hosts of each pool on the network; the loopback address unless given. */
   readonly places?: readonly NetworkPlace[];
   /** Told when a daemon ends by itself. */

@@ -1,5 +1,5 @@
 /** The processes of a local host, found by its directory alone, and their end. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { readTextFile } from '../../base/named-file.js';
@@ -18,9 +18,10 @@ export function configOf(directory: string): string {
   return join(directory, 'xenopsd.conf');
 }
 
-/** Count the processes of a host that run: its daemon, its hypervisor. */
+/** Count the processes of a host that run: its daemon, its hypervisor, its QEMUs. */
 export function countProcesses(directory: string): number {
-  return [daemonOf(directory), hypervisorOf(directory)].filter((one) => one !== undefined).length;
+  return [daemonOf(directory), hypervisorOf(directory), ...qemusOf(directory)].filter((one) => one !== undefined)
+    .length;
 }
 
 /** End the daemon of a host, then its hypervisor with its domains; returns when both are gone. */
@@ -29,9 +30,9 @@ export async function endHost(directory: string): Promise<void> {
   await endHypervisor(directory);
 }
 
-/** The hypervisor outlives its daemon; SIGTERM ends it with its domains. Returns when it is gone. */
+/** The hypervisor outlives its daemon, and so do QEMUs; SIGTERM ends them with their domains. Returns when they are gone. */
 export async function endHypervisor(directory: string): Promise<void> {
-  await end(hypervisorOf(directory));
+  await Promise.all([hypervisorOf(directory), ...qemusOf(directory)].map(end));
 }
 
 function daemonOf(directory: string): number | undefined {
@@ -40,6 +41,23 @@ function daemonOf(directory: string): number | undefined {
 
 function hypervisorOf(directory: string): number | undefined {
   return processIn(join(directory, 'hypervisor.pid'), '--state', directory);
+}
+
+/** The process of each domain of the back end `qemu`. */
+function qemusOf(directory: string): (number | undefined)[] {
+  const root = join(directory, 'qemu');
+  return domainsIn(root).map((domid) => {
+    const file = join(root, domid, 'pid');
+    return processIn(file, '-pidfile', file);
+  });
+}
+
+function domainsIn(root: string): string[] {
+  try {
+    return readdirSync(root);
+  } catch {
+    return [];
+  }
 }
 
 /**

@@ -11,13 +11,18 @@ export interface VmInit {
   readonly host: string;
   /** Pages that its guest writes a second. */
   readonly dirtyRate?: number;
+  /** Further fields of its record. */
+  readonly record?: Readonly<Record<string, unknown>>;
 }
 
 /** Create a VM with one interface on the pool's network, and start it. */
 export async function createVm(session: XapiSession, init: VmInit): Promise<{ name: string; uuid: string }> {
   const { name, memory, dirtyRate } = init;
   const otherConfig = defined({ 'simulator:dirty-pages-per-second': dirtyRate?.toString() });
-  const ref = await session.call<string>('VM.create', vmRecord({ name, memory, otherConfig }));
+  const ref = await session.call<string>('VM.create', {
+    ...vmRecord({ name, memory, otherConfig }),
+    ...init.record,
+  });
   const [network] = await session.call<string[]>('network.get_all');
   if (network !== undefined) await session.call('VIF.create', interfaceOf(ref, network));
   await session.call('VM.start_on', ref, init.host, false, false);

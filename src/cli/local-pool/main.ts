@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The program xenferry-pool: whole pools on this machine, for tests and demonstrations. */
 import { resolve } from 'node:path';
+import { defined } from '../../base/defined.js';
 import { messageOf } from '../../base/errors.js';
 import { writeOutput } from '../../base/output.js';
 import { compileInForeground } from '../../base/process/exit-hang.js';
@@ -10,6 +11,7 @@ import { type LocalPool, startLocalPool } from './local-pool.js';
 import { endRun, type ListedRun, type LocalRegistry, openRegistry, registryDirectory } from './local-registry.js';
 import { type PoolCommand, parsePoolCommand, poolHelp } from './options.js';
 import { ownCommand } from './own-command.js';
+import { prepareGuest } from './qemu-guest.js';
 
 function asJson(pools: readonly LocalPool[]): string {
   const shown = pools.map(({ credentials: { url, username, password }, hosts, vms }) => ({
@@ -63,7 +65,7 @@ async function main(args: readonly string[]): Promise<number> {
 
 async function up(
   registry: LocalRegistry,
-  { options, json, untilEof }: Extract<PoolCommand, { kind: 'up' }>,
+  { options, guest: name, json, untilEof }: Extract<PoolCommand, { kind: 'up' }>,
 ): Promise<number> {
   const ending = new AbortController();
   const ended = new Promise<void>((resolve) => {
@@ -72,7 +74,19 @@ async function up(
       resolve();
     });
   });
-  const { pools, stop } = await startLocalPool({ ...options, registry, warn, signal: ending.signal });
+  const { signal } = ending;
+  const guest =
+    name === undefined
+      ? undefined
+      : await prepareGuest({
+          name,
+          environment: process.env,
+          say: warn,
+          signal,
+          ...defined({ dirtyRate: options.dirtyRate }),
+        });
+  const config = { ...options.config, ...guest?.config };
+  const { pools, stop } = await startLocalPool({ ...options, ...guest, config, registry, warn, signal });
   process.stdout.write(json ? `${asJson(pools)}\n` : asText(pools, untilEof));
   // Even with every daemon gone, we stay until we are told to end.
   const idle = setInterval(() => undefined, 2 ** 30);

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { defined } from '../../base/defined.js';
 import { parseSize } from '../xe/value.js';
 import type { LocalPoolOptions } from './local-pool.js';
+import { type GuestName, guestNames, leastMemory } from './qemu-guest.js';
 
 /** Request of a command line. */
 export type PoolCommand =
@@ -11,6 +12,8 @@ export type PoolCommand =
   | {
       readonly kind: 'up';
       readonly options: LocalPoolOptions;
+      /** The guest of hosts that run QEMU; the simulator's unless given. */
+      readonly guest?: GuestName;
       readonly json: boolean;
       readonly untilEof: boolean;
     }
@@ -29,7 +32,10 @@ was killed has left. \`list\` shows their names, and where they are.
 
   --hosts N           hosts of each pool; 2
   --vms M             VMs of each pool, spread over its hosts; 1
-  --memory SIZE       memory of each VM, in bytes or with KiB, MiB, GiB or TiB; 64MiB
+  --memory SIZE       memory of each VM, in bytes or with KiB, MiB, GiB or TiB; 64MiB, 128MiB for linux
+  --backend NAME      what runs the VMs: simulator, the default, or qemu
+  --guest NAME        with qemu, the guest of each VM: linux, the default, built once from Debian's packages in the cache of
+                      the user (XDG_CACHE_HOME), or memtest86+
   --pools P           pools; 1
   --port PORT         port of the first host, the others have the next ones; 0, the default, takes free ports
   --loopback-per-host each host on an address of its own from 127.0.0.2 on, and all on one port, for clients that
@@ -45,6 +51,8 @@ const upOptions = {
   hosts: { type: 'string' },
   vms: { type: 'string' },
   memory: { type: 'string' },
+  backend: { type: 'string' },
+  guest: { type: 'string' },
   pools: { type: 'string' },
   port: { type: 'string' },
   'loopback-per-host': { type: 'boolean' },
@@ -89,10 +97,11 @@ function parseUp(values: Values<typeof upOptions> & { readonly json: boolean }):
   const loopbackPerHost = values['loopback-per-host'] ?? false;
   if (!loopbackPerHost && port + hosts * pools - 1 > 65535)
     throw new Error(`--port ${port} leaves no port for every host`);
+  const guest = guestOf(values.backend ?? 'simulator', values.guest);
   const options = {
     hosts,
     vms: whole('vms', values.vms ?? '1', 0, 1000),
-    memory: memoryOf(values.memory ?? '64MiB'),
+    memory: memoryOf(values.memory ?? (guest === 'linux' ? '128MiB' : '64MiB'), guest),
     pools,
     port,
     loopbackPerHost,
@@ -102,7 +111,7 @@ function parseUp(values: Values<typeof upOptions> & { readonly json: boolean }):
       state: values.state,
     }),
   };
-  return { kind: 'up', options, json: values.json, untilEof: values['until-eof'] ?? false };
+  return { kind: 'up', options, ...defined({ guest }), json: values.json, untilEof: values['until-eof'] ?? false };
 }
 
 function whole(name: string, text: string, least: number, most: number): number {
@@ -113,8 +122,22 @@ function whole(name: string, text: string, least: number, most: number): number 
   return value;
 }
 
-function memoryOf(text: string): number {
+/** @returns undefined for the simulator */
+function guestOf(backend: string, name: string | undefined): GuestName | undefined {
+  if (backend === 'simulator') {
+    if (name !== undefined) throw new Error('--guest needs --backend qemu');
+    return undefined;
+  }
+  if (backend !== 'qemu') throw new Error(`--backend is simulator or qemu, not '${backend}'`);
+  const guest = guestNames.find((each) => each === (name ?? 'linux'));
+  if (guest === undefined) throw new Error(`--guest is ${guestNames.join(' or ')}, not '${name}'`);
+  return guest;
+}
+
+function memoryOf(text: string, guest: GuestName | undefined): number {
   const bytes = parseSize('memory', text);
   if (bytes === 0) throw new Error(`--memory is more than nothing, not '${text}'`);
+  const least = guest === undefined ? 0 : leastMemory[guest];
+  if (bytes < least) throw new Error(`--memory is at least ${least / 2 ** 20}MiB for ${guest}, not '${text}'`);
   return bytes;
 }
