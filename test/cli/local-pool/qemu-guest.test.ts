@@ -23,7 +23,8 @@ describe('xenferry-pool up --backend qemu', function () {
     const child = up({}, '--guest', 'memtest86+');
     const line = await new Promise<string>((resolve) => child.stdout?.once('data', (data) => resolve(String(data))));
     const directory = join(dirname(JSON.parse(line).pools[0].hosts[0].config), 'qemu');
-    const pids = readdirSync(directory).map((domid) => Number(readFileSync(join(directory, domid, 'pid'), 'latin1')));
+    const domids = readdirSync(directory).filter((name) => /^\d+$/.test(name));
+    const pids = domids.map((domid) => Number(readFileSync(join(directory, domid, 'pid'), 'latin1')));
     expect(pids).to.have.length(1);
     child.stdin?.end();
     const { exitCode, stderr } = await child;
