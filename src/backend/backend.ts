@@ -31,7 +31,14 @@ export interface Backend {
   create(spec: DomainSpec, reservation?: string): Promise<DomainHandle>;
   /** Boot: fill its memory. It is paused then. */
   build(handle: DomainHandle): Promise<void>;
+  /** As they are known to be: what has just happened to one may not have been told yet. */
   list(): Promise<DomainInfo[]>;
+  /**
+   * Ask for one domain anew.
+   * @returns as it is now; undefined where it is gone
+   * @throws INTERNAL_ERROR where it does not answer, as one does not whose process is about to end
+   */
+  look(handle: DomainHandle): Promise<DomainInfo | undefined>;
   /** What a domain was made from, under its name of now. */
   specOf(handle: DomainHandle): Promise<DomainSpec>;
   /** Returns when the domain writes no more. @param timeoutMs how long that may take, where the guest is given more time than usual */

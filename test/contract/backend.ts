@@ -35,14 +35,17 @@ export function describeBackend(name: string, { domainBytes, overheadBytes, make
           everRan: false,
           memoryBytes: domainBytes,
         });
+        expect(await backend.look(handle)).to.deep.equal(await infoOf(handle));
         await backend.build(handle);
         expect(await infoOf(handle)).to.include({ state: 'paused', everRan: false });
         await backend.unpause(handle, 'one');
         expect(await infoOf(handle)).to.include({ state: 'running', everRan: true });
         await backend.pause(handle);
         expect(await infoOf(handle)).to.include({ state: 'paused', everRan: true });
+        expect(await backend.look(handle)).to.deep.equal(await infoOf(handle));
         await backend.destroy(handle);
         expect(await backend.list()).to.deep.equal([]);
+        expect(await backend.look(handle)).to.equal(undefined);
       });
 
       it('that was paused back to running once for each token', async () => {

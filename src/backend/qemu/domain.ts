@@ -110,7 +110,9 @@ export function createQemuDomain(init: DomainInit): QemuDomain & { adopt(started
     if (running === undefined) throw new XapiError('INTERNAL_ERROR', [`domain ${handle.domid} has no process yet`]);
     return running.qmp;
   };
-  const refresh = async (): Promise<void> => take(await qmpOf().execute<Status>('query-status'));
+  const refresh = async (): Promise<void> => {
+    if (running !== undefined) take(await running.qmp.execute<Status>('query-status'));
+  };
   const keep = async (changed: Mark): Promise<void> => {
     if (running !== undefined) await writeMark(running.qmp, changed);
     mark = changed;

@@ -77,6 +77,10 @@ export async function createQemu(init: QemuInit): Promise<Backend> {
     },
     build: async (handle) => domainOf(handle).start(false),
     list: async () => registry.all().map((domain) => domain.info()),
+    async look(handle) {
+      await registry.find(handle)?.refresh();
+      return registry.find(handle)?.info();
+    },
     specOf: async (handle) => ({ ...domainOf(handle).spec, uuid: domainOf(handle).info().uuid }),
     pause: async (handle, timeoutMs) => domainOf(handle).pause(timeoutMs),
     shutDownGuest: async (handle, timeoutMs) => domainOf(handle).shutDownGuest(timeoutMs),

@@ -8,7 +8,7 @@
  */
 import fs from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { DomainHandle, DomainInfo, DomainSpec, GuestEnd } from '../../base/domain.js';
+import { type DomainHandle, type DomainInfo, type DomainSpec, type GuestEnd, sameDomain } from '../../base/domain.js';
 import { XapiError } from '../../base/errors.js';
 import type {
   HypervisorOp,
@@ -97,6 +97,7 @@ export async function createSimulator({
     create,
     build: (handle) => call('build', { handle }),
     list: () => call('list', {}),
+    look: async (handle) => (await call('list', {})).find((domain) => sameDomain(domain.handle, handle)),
     specOf: async (handle) => checkSpec((await call('memory_of', { handle })).spec),
     pause: (handle, within) => call('pause', { handle }, within === undefined ? {} : { timeoutMs: within }),
     // A simulated guest does it at once.

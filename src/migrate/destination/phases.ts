@@ -216,12 +216,11 @@ async function awaitGo(attempt: DestinationAttempt): Promise<void> {
 
 /** Assert that the VM could run here now: once the VM is taken no other host may run it, so this is the last moment to refuse. */
 async function assertCanRun({ deps, row, metadata }: DestinationAttempt): Promise<void> {
-  const domains = await deps.backend.list();
-  const own = domains.find((domain) => row.handle !== undefined && sameDomain(domain.handle, row.handle));
+  const own = row.handle === undefined ? undefined : await deps.backend.look(row.handle);
   if (metadata.rest === undefined && own?.state !== 'paused') {
     throw new XapiError('INTERNAL_ERROR', [`the VM's domain is ${own?.state ?? 'gone'} at the destination`]);
   }
-  const other = domains.find(({ uuid }) => uuid === row.uuid);
+  const other = (await deps.backend.list()).find(({ uuid }) => uuid === row.uuid);
   if (other !== undefined) throw new XapiError('DOMAIN_EXISTS', [row.uuid, String(other.handle.domid)]);
 }
 

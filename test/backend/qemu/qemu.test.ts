@@ -63,6 +63,25 @@ if (qemuProgram !== undefined) {
       fs.rmSync(stateDir, { recursive: true });
     });
 
+    it('is seen to be gone at once when its process is killed, where it is asked for anew', async () => {
+      const stateDir = fs.mkdtempSync(path.join(os.tmpdir(), 'xf-qemu-'));
+      const backend = await open(stateDir, 2 ** 30, program);
+      for (let turn = 0; turn < 5; turn += 1) {
+        const handle = await backend.create(memtest('11111111-0000-4000-8000-000000000001'));
+        await backend.build(handle);
+        const pid = fs.readFileSync(path.join(stateDir, 'qemu', String(handle.domid), 'pid'), 'latin1');
+        process.kill(Number(pid), 'SIGKILL');
+        const seen = await backend.look(handle).then(
+          (domain) => domain?.state,
+          (error: XapiError) => error.code,
+        );
+        expect([undefined, 'INTERNAL_ERROR']).to.include(seen);
+        await backend.destroy(handle);
+      }
+      await backend.close();
+      fs.rmSync(stateDir, { recursive: true });
+    });
+
     it('is waited for no longer when its process ends while its memory is awaited', async () => {
       const stateDir = fs.mkdtempSync(path.join(os.tmpdir(), 'xf-qemu-'));
       const backend = await open(stateDir, 2 ** 30, program);
