@@ -46,9 +46,10 @@ export async function answerDownload(
   try {
     const { size } = await file.stat();
     response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': size });
-    await pipeline(file.createReadStream({ autoClose: false }), response).catch((error: unknown) => {
-      // A client that has it all may close before it is known here that the last bytes have gone out.
-      if (!response.writableEnded) throw error;
+    const content = file.createReadStream({ autoClose: false });
+    await pipeline(content, response).catch((error: unknown) => {
+      // A client that has it all may close before it is known here that the last bytes have gone out, or that they were the last.
+      if (content.bytesRead < size) throw error;
     });
     end();
   } catch (error) {

@@ -11,7 +11,7 @@ import {
 import { createVm } from '../../src/cli/local-pool/local-vm.js';
 import { createRpcClient } from '../../src/wire/connection/rpc-client.js';
 import { type Clients, failureOf, type Host, objectState, openClients, type Task, type Vm } from './harness.js';
-import { startOldServer } from './old-server.js';
+import { type OldServer, startOldServer } from './old-server.js';
 import { faultsOf, type Records, recordAsSeen, referencesOf } from './record-types.js';
 
 const mib = 1024 * 1024;
@@ -33,6 +33,8 @@ describe("Xen Orchestra's client", function () {
   this.timeout(60_000);
 
   const pools: LocalPools[] = [];
+  /** They outlive their clients, which hear of a connection that is cut as they disconnect. */
+  const olds: OldServer[] = [];
   let first: LocalPool;
   let second: LocalPool;
   let raw: XapiSession;
@@ -57,7 +59,10 @@ describe("Xen Orchestra's client", function () {
 
   after(async () => {
     await raw?.logout();
-    await clients.close(() => Promise.all(pools.map((started) => started.stop())));
+    await clients.close(async () => {
+      for (const old of olds) await old.close();
+      await Promise.all(pools.map((started) => started.stop()));
+    });
   });
 
   /** The records of every class that a client can ask for all of. */
@@ -258,6 +263,7 @@ describe("Xen Orchestra's client", function () {
 
   it('goes over to XML-RPC at a server without JSON-RPC, and stays there', async () => {
     const old = await startOldServer(first.credentials.url);
+    olds.push(old);
     const client = clients.create({ ...first.credentials, url: old.url });
     try {
       await client.connect();
@@ -272,7 +278,6 @@ describe("Xen Orchestra's client", function () {
       expect(clients.warnings).to.deep.equal([]);
     } finally {
       await client.disconnect();
-      await old.close();
     }
   });
 });
