@@ -10,7 +10,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { untilAborted } from '../../base/deadline.js';
 import { defined } from '../../base/defined.js';
-import { messageOf } from '../../base/errors.js';
+import { messageOf, XapiError } from '../../base/errors.js';
 import { type Credentials, login, type XapiSession } from '../client/xapi-client.js';
 import { type LocalHost, type NetworkPlace, startHost } from './local-host.js';
 import type { LocalRegistry } from './local-registry.js';
@@ -101,9 +101,23 @@ export async function startLocalPool(options: LocalPoolOptions): Promise<LocalPo
     await note(pools.map(({ credentials }) => credentials.url));
     return { pools, stop };
   } catch (error) {
+    const said = error instanceof XapiError ? await complaintsOf(started) : [];
     await stop();
-    throw error;
+    throw said.length === 0 ? error : new Error([messageOf(error), ...said].join('\n'), { cause: error });
   }
+}
+
+/** How many warnings and errors of each daemon are shown where its pool has failed. */
+const complaints = 5;
+
+/** What daemons have warned of last: their logs go with them, and what failed was told to their coordinator alone. */
+async function complaintsOf(hosts: readonly LocalHost[]): Promise<string[]> {
+  const logs = hosts.map(async ({ name, directory }) => {
+    const log = await readFile(join(directory, 'xenferryd.log'), 'utf8').catch(() => '');
+    const lines = log.split('\n').filter((line) => /^\S+ (warn|error) /.test(line));
+    return lines.slice(-complaints).map((line) => `${name}: ${line}`);
+  });
+  return (await Promise.all(logs)).flat();
 }
 
 async function stateDirectory(given: string | undefined): Promise<string> {
